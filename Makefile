@@ -1,0 +1,75 @@
+# The workbook's commands. Each one does all of its own set-up; the second run starts in seconds.
+#
+#   make run     run every stage on the default platform, print one table, write the notebooks as HTML to out/
+#   make test    pytest and the notebooks' stored outputs (nbval)
+#   make lab     JupyterLab, opened on notebooks/00_start_here.ipynb
+#   make lint    ruff check and ruff format --check
+#   make clean   remove the environment and everything that was made
+#
+# PYTHON=...        the interpreter to make the environment with (3.10, 3.11 or 3.12); else the first that fits
+# TORCH_INDEX=...   a package index to take torch from, e.g. the one of CPU wheels that PyTorch's install page names
+#                   for `pip`; else pip's own configuration decides (on Linux that is usually a CUDA build, some GB)
+
+PYTHON ?=
+TORCH_INDEX ?=
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test lab lint clean
+
+help:
+	@sed -n 's/^#   make /  make /p' Makefile
+
+setup: $(READY)
+
+run: $(READY)
+	@$(RUN) -m helpers run --all --html out/
+
+test: $(READY)
+	$(RUN) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg
+
+lab: $(READY)
+	$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A launcher may exist and still not run (a version manager's shim, for one), so each candidate is tried.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
+
+# The one place where anything is installed; done again only when pyproject.toml changes.
+$(READY): pyproject.toml
+	@set -e; \
+	if [ -e $(VENV) ] && ! $(RUN) -c '$(FITS)' 2>/dev/null; then rm -rf $(VENV); fi; \
+	if [ ! -e $(VENV) ]; then \
+	  found=; tried="$(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.10 python)"; \
+	  for p in $$tried; do if "$$p" -c '$(FITS)' 2>/dev/null; then found=$$p; break; fi; done; \
+	  if [ -z "$$found" ]; then \
+	    echo "No usable Python 3.10, 3.11 or 3.12 (with its venv module). Tried:" >&2; \
+	    for p in $$tried; do \
+	      if ! command -v "$$p" >/dev/null 2>&1; then echo "  $$p: not found"; \
+	      elif ! "$$p" -c '' 2>/dev/null; then echo "  $$p: there, but does not run"; \
+	      elif ! "$$p" -c 'import venv, ensurepip' 2>/dev/null; then \
+	        echo "  $$p: has no venv (Debian and Ubuntu: apt-get install python3-venv)"; \
+	      else echo "  $$p: $$("$$p" --version 2>&1), out of range"; fi; \
+	    done >&2; \
+	    echo "Install one, or name one: make PYTHON=/path/to/python3.11 ..." >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$found ($$("$$found" --version 2>&1)); this is done once."; \
+	  "$$found" -m venv $(VENV); \
+	fi; \
+	if [ -n "$(TORCH_INDEX)" ]; then \
+	  $(RUN) -m pip install --index-url "$(TORCH_INDEX)" \
+	    "$$($(RUN) -c 'import re; print(re.search(r"torch==[^\"]+", open("pyproject.toml").read())[0])')"; \
+	fi; \
+	$(RUN) -m pip install --disable-pip-version-check -e '.[dev]'; \
+	touch $@
