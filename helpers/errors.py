@@ -1,0 +1,23 @@
+"""The errors a user can meet. All are WorkbookError; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+
+class WorkbookError(Exception):
+    """Base of every error this project raises for its user. The message says what is wrong and what to do."""
+
+
+class InputError(WorkbookError, ValueError):
+    """An argument that does not fit: dtype, shape, rank, range. Raised before anything runs or is changed."""
+
+
+class PlatformError(WorkbookError, ValueError):
+    """A platform that does not exist, or does not work on this machine; says what is missing."""
+
+
+class KernelError(WorkbookError):
+    """A kernel the language does not allow: file, line and column, the line, what to write instead."""
+
+
+class FaultError(WorkbookError):
+    """Something a kernel did while it ran, such as an access out of bounds; says where in its source."""
