@@ -1,0 +1,185 @@
+"""The platforms a kernel can run on, which of them work on this machine, and what the others lack.
+
+A platform is a chip (`a2a3`, `a5`) and what stands in for it: `interp` is this repository's interpret mode,
+`sim` is PyPTO's simulator, no suffix is the NPU itself. Nothing here imports PyPTO or changes anything.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from helpers.errors import PlatformError
+
+__all__ = ["PLATFORMS", "PlatformError", "PyPTO", "installed_pypto", "missing", "resolve"]
+
+PLATFORMS: tuple[str, ...] = ("a5interp", "a2a3interp", "a5sim", "a2a3sim", "a5", "a2a3")
+"""Every platform's name, in the toolchain's own scheme. `default` stands for the best one that works."""
+
+# What `default` tries, best first: NPU, simulator, interpret mode; of the chips, that of the published figures.
+_PREFERENCE = ("a2a3", "a5", "a2a3sim", "a5sim", "a2a3interp", "a5interp")
+
+INSTALL_GUIDE = "docs/en/user/01-installation.md in hw-native-sys/pypto on GitHub"
+
+_NOT_YET = "this version of the workbook does not run kernels on it yet (everything it needs is there)"
+
+
+@dataclass(frozen=True)
+class PyPTO:
+    """What `import pypto` would give.
+
+    Attributes:
+        kind: "none": nothing; "hw-native-sys": the PyPTO of these kernels, with `pypto.language`; "other": a
+            package of the same name without `pypto.language`, as CANN's on the package index is.
+        location: The package's folder, None where there is none.
+        version: Of the installed distribution, None where unknown.
+        revision: The git commit it was built from, None where unknown.
+    """
+
+    kind: str
+    location: Path | None = None
+    version: str | None = None
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "none":
+            return "none"
+        version = f" {self.version}" if self.version else ""
+        if self.kind == "other":
+            return f"the other one: a package{version} called pypto without pypto.language (CANN's)"
+        revision = f"revision {self.revision[:12]}" if self.revision else "revision unknown"
+        return f"hw-native-sys/pypto{version}, {revision}"
+
+
+def resolve(name: str = "default") -> str:
+    """The platform that `name` stands for, once it is certain that it works here.
+
+    Args:
+        name: One of PLATFORMS, or "default": the NPU if it works, else the simulator, else interpret mode.
+
+    Raises:
+        PlatformError: no platform has this name, or it does not work on this machine (says what is missing).
+    """
+    if name == "default":
+        return next(p for p in _PREFERENCE if missing(p) is None)
+    lacks = missing(name)
+    if lacks is not None:
+        raise PlatformError(
+            f"platform '{name}' does not work here: {lacks}. "
+            "a2a3interp and a5interp work on every machine; `workbook doctor` shows them all."
+        )
+    return name
+
+
+def missing(name: str) -> str | None:
+    """What platform `name` lacks on this machine, in words; None when it works.
+
+    Raises:
+        PlatformError: no platform has this name.
+    """
+    if name not in PLATFORMS:
+        raise PlatformError(f"unknown platform {name!r}; there are: default, {', '.join(PLATFORMS)}")
+    if name.endswith("interp"):
+        return None
+    return "; ".join(_lacks(name)) or _NOT_YET
+
+
+def installed_pypto() -> PyPTO:
+    """Which PyPTO there is, found without importing it: an import could run or break another's package.
+
+    Interpret mode's stand-in for `pypto.language` is not PyPTO and does not count.
+    """
+    package = _find("pypto")
+    folders = list(package.submodule_search_locations or []) if package else []
+    if package is None or not folders:
+        return PyPTO("none")
+    language = _find("pypto.language", folders)
+    if language is None or language.origin is None:
+        # A folder that merely has the name, such as a clone in the working directory, is no package.
+        return PyPTO("none") if package.origin is None else PyPTO("other", Path(folders[0]), _version())
+    location = Path(package.origin).parent if package.origin else Path(folders[0])
+    return PyPTO("hw-native-sys", location, _version(), _revision(location))
+
+
+def _lacks(name: str) -> list[str]:
+    """What a simulator or NPU platform lacks, each with where it comes from."""
+    lacks = []
+    pypto = installed_pypto()
+    if pypto.kind == "other":
+        lacks.append(
+            f"pypto.language is not importable: the package `pypto` in {pypto.location} is another project "
+            "(CANN's, from the package index), not hw-native-sys/pypto"
+        )
+    elif pypto.kind == "none":
+        lacks.append(f"pypto.language is not importable: PyPTO is not installed ({INSTALL_GUIDE})")
+    if _find("simpler") is None or _find("simpler_setup") is None:
+        lacks.append("the runtime is not found (packages simpler and simpler_setup, hw-native-sys/simpler)")
+    lack = _lacks_ptoas()
+    if lack:
+        lacks.append(lack)
+    if name.endswith("sim"):
+        # simpler builds a kernel for the simulator with this compiler (simpler_setup/toolchain.py).
+        if shutil.which("g++-15") is None:
+            lacks.append("g++-15, which builds kernels for the simulator, is not on PATH")
+        return lacks
+    home = os.environ.get("ASCEND_HOME_PATH")
+    if not home:
+        lacks.append("CANN's toolkit is not found (ASCEND_HOME_PATH is not set)")
+    elif not Path(home).is_dir():
+        lacks.append(f"CANN's toolkit is not found (ASCEND_HOME_PATH is {home}, which is no folder)")
+    if not any(Path("/dev").glob("davinci[0-9]*")):
+        lacks.append("no NPU is found (/dev/davinci0 and so on)")
+    return lacks
+
+
+def _lacks_ptoas() -> str | None:
+    """PyPTO looks for its assembler in PTOAS_ROOT when that is set, else on PATH; so does this."""
+    root = os.environ.get("PTOAS_ROOT")
+    if not root:
+        return None if shutil.which("ptoas") else "ptoas is not found (PTOAS_ROOT is not set, none on PATH)"
+    if os.access(Path(root) / "ptoas", os.X_OK):
+        return None
+    return f"ptoas is not found (PTOAS_ROOT is {root}, which holds no executable ptoas)"
+
+
+def _find(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
+    """What would be imported as `name`, by asking each finder; unlike importlib's, imports no parent."""
+    for finder in list(sys.meta_path):
+        find = getattr(finder, "find_spec", None)
+        if find is None or type(finder).__module__ == "helpers.interpret.language":
+            continue
+        spec = find(name, path)
+        if spec is not None:
+            return spec
+    return None
+
+
+def _version() -> str | None:
+    try:
+        return importlib.metadata.version("pypto")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _revision(location: Path) -> str | None:
+    """The commit PyPTO was built from: of its clone when installed in place, else as pip wrote it down."""
+    git = ["git", "-C", str(location)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True)
+        found = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        return found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    try:
+        written = importlib.metadata.distribution("pypto").read_text("direct_url.json")
+        return json.loads(written or "{}").get("vcs_info", {}).get("commit_id")
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None

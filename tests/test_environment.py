@@ -1,0 +1,71 @@
+"""pyproject.toml and environment.yml say the same; every pin is exact; what is installed is pinned."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+
+# The package index's name -> conda-forge's, where they differ by more than case.
+CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+# Only in environment.yml: conda installs the interpreter and pip itself.
+CONDA_ONLY = {"python", "pip"}
+# Listed but not installed here: from Python 3.11 on tomllib is there, as the marker in pyproject.toml says.
+NOT_INSTALLED = {"tomli"} if sys.version_info >= (3, 11) else set()
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pyproject_pins() -> dict[str, str]:
+    """Name on the package index (lower case) -> exact version, environment markers dropped."""
+    pins = {}
+    for line in project()["dependencies"] + project()["optional-dependencies"]["dev"]:
+        found = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9A-Za-z.]*)(\s*;.*)?", line)
+        assert found, f"pyproject.toml: {line!r} is not an exact pin"
+        pins[found[1].lower()] = found[2]
+    return pins
+
+
+def conda_pins() -> dict[str, str]:
+    """Name at conda-forge -> what stands after it."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert all(isinstance(line, str) for line in lines), "environment.yml must not hide pins in a pip section"
+    return {name: rest for name, _, rest in (line.partition(" ") for line in lines)}
+
+
+def test_same_names_and_pins():
+    wanted = {CONDA_NAMES.get(name, name): f"=={version}" for name, version in pyproject_pins().items()}
+    found = {name: rest for name, rest in conda_pins().items() if name not in CONDA_ONLY}
+    assert found == wanted
+
+
+def test_same_python():
+    assert conda_pins()["python"] == project()["requires-python"] == ">=3.10,<3.13"
+
+
+def test_pypto_is_a_dependency_of_neither_and_both_say_why():
+    assert not [name for name in [*pyproject_pins(), *conda_pins()] if name.startswith("pypto")]
+    for file in ("environment.yml", "README.md"):
+        text = (ROOT / file).read_text()
+        assert "hw-native-sys/pypto" in text, file
+        assert "another project" in text, file
+        assert "CANN" in text, file
+
+
+@pytest.mark.parametrize("name", sorted(pyproject_pins().keys() - NOT_INSTALLED))
+def test_installed_version_is_the_pinned_one(name: str):
+    installed = importlib.metadata.version(name).partition("+")[0]  # torch adds its build, as in +cpu
+    assert installed == pyproject_pins()[name]
