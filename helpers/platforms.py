@@ -24,10 +24,10 @@ __all__ = ["PLATFORMS", "PlatformError", "PyPTO", "installed_pypto", "missing", 
 PLATFORMS: tuple[str, ...] = ("a5interp", "a2a3interp", "a5sim", "a2a3sim", "a5", "a2a3")
 """Every platform's name, in the toolchain's own scheme. `default` stands for the best one that works."""
 
-# What `default` tries, best first: NPU, simulator, interpret mode; of the chips, that of the published figures.
+# What `default` tries, best first: NPU, simulator, interpret mode; first the chip of the published figures.
 _PREFERENCE = ("a2a3", "a5", "a2a3sim", "a5sim", "a2a3interp", "a5interp")
 
-INSTALL_GUIDE = "docs/en/user/01-installation.md in hw-native-sys/pypto on GitHub"
+INSTALL_GUIDE = "https://github.com/hw-native-sys/pypto/blob/main/docs/en/user/01-installation.md"
 
 _NOT_YET = "this version of the workbook does not run kernels on it yet (everything it needs is there)"
 
@@ -119,7 +119,7 @@ def _lacks(name: str) -> list[str]:
             "(CANN's, from the package index), not hw-native-sys/pypto"
         )
     elif pypto.kind == "none":
-        lacks.append(f"pypto.language is not importable: PyPTO is not installed ({INSTALL_GUIDE})")
+        lacks.append("pypto.language is not importable: PyPTO (hw-native-sys/pypto) is not installed")
     if _find("simpler") is None or _find("simpler_setup") is None:
         lacks.append("the runtime is not found (packages simpler and simpler_setup, hw-native-sys/simpler)")
     lack = _lacks_ptoas()

@@ -1,0 +1,183 @@
+"""The `workbook` command: run stages against their golden, list them, say what works on this machine."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from helpers.errors import InputError, WorkbookError
+
+if TYPE_CHECKING:
+    from golden import RunResult
+    from helpers.stages import Stage
+
+app = typer.Typer(
+    help="Run PyPTO kernels, stage by stage, and hold them against their golden.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: a FAIL verdict, an error, Ctrl-C
+
+
+def plainly(command: Callable) -> Callable:
+    """Show a WorkbookError as its message alone, and end with exit code 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except WorkbookError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(REFUSED) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped
+
+
+@app.command()
+@plainly
+def run(
+    stage: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
+    version: Annotated[
+        str | None, typer.Option(help="One version of the stage.", show_default="all of them")
+    ] = None,
+    platform: Annotated[str, typer.Option(help="Where to run, see `workbook doctor`.")] = "default",
+    batch: Annotated[int, typer.Option(help="Sequences, 1 to 16.")] = 16,
+    ctx: Annotated[
+        str | None,
+        typer.Option(
+            help="Tokens of every sequence, or of each, with commas.", show_default="ragged, up to 4096"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same inputs.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option(help="Also execute the notebooks and write them to this folder.")
+    ] = None,
+) -> None:
+    """Run a stage, or all, at the model's full shapes, and print one table.
+
+    The exit code is 0 when every verdict is PASS, 1 when one is FAIL, 2 when something could not be run.
+    """
+    if every == (stage is not None):
+        raise InputError("name one stage (see `workbook list`), or say --all")
+
+    from helpers import platforms, stages
+
+    chosen = list(stages.STAGES.values()) if every else [stages.find(stage)]
+    for one in chosen:
+        if version is not None and version not in one.versions:
+            raise InputError(
+                f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}"
+            )
+    lengths = parse_ctx(ctx)
+    name = platforms.resolve(platform)
+
+    console = _console()
+    table = _result_table()
+    failures = []
+    try:
+        for one in chosen:
+            for label in [version] if version else one.versions:
+                with console.status(f"{one.name} {label} on {name} ..."):
+                    result = stages.run_stage(one, label, platform=name, batch=batch, ctx=lengths, seed=seed)
+                table.add_row(*_row(one, label, result))
+                if not result.passed:
+                    failures.append(f"{one.name} {label}: {result.error}")
+    finally:
+        if table.row_count:
+            console.print(table)
+    if html is not None:
+        from helpers import notebooks
+
+        paths = notebooks.find() if every else notebooks.find(chosen[0].notebook)
+        failures += notebooks.write_html(paths, html, console)
+    for failure in failures:
+        print(f"FAIL {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+@app.command(name="list")
+@plainly
+def list_stages() -> None:
+    """The stages, their versions from naive to fused, and their notebooks."""
+    from helpers import stages
+
+    table = Table("stage", "versions", "notebook", "what it is", box=None, padding=(0, 3, 0, 0))
+    for one in stages.STAGES.values():
+        table.add_row(one.name, " -> ".join(one.versions), f"notebooks/{one.notebook}.ipynb", one.title)
+    _console().print(table)
+
+
+@app.command()
+@plainly
+def doctor() -> None:
+    """What is installed, which platforms work on this machine, and what the others lack."""
+    from helpers import doctor as report
+
+    report.show(_console())
+
+
+def parse_ctx(text: str | None) -> int | list[int] | None:
+    """`--ctx` as a number ("4096"), or one for each sequence ("1,128,4096").
+
+    Raises:
+        InputError: something in it is not a whole number.
+    """
+    if text is None:
+        return None
+    try:
+        lengths = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--ctx is {text!r}: must be a whole number, or one for each sequence with commas between"
+        ) from None
+    return lengths if "," in text else lengths[0]
+
+
+def _console() -> Console:
+    """Standard output; wide enough for the table where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def _result_table() -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("stage", "version", "platform"):
+        table.add_column(heading)
+    for heading in ("max abs error", "max rel error"):
+        table.add_column(heading, justify="right")
+    table.add_column("tolerance")
+    for heading in ("tasks", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    return table
+
+
+def _row(stage: Stage, version: str, result: RunResult) -> list[str | Text]:
+    """A run's line of the table: the largest errors over its outputs, its tasks, its verdict."""
+    errors = list(result.errors.values())
+    return [
+        stage.name,
+        version,
+        result.platform or "-",
+        f"{max((e.max_abs for e in errors), default=0.0):.2e}" if errors else "-",
+        f"{max((e.max_rel for e in errors), default=0.0):.2e}" if errors else "-",
+        str(stage.tolerance),
+        f"{result.trace.tasks:,}" if result.trace is not None else "-",
+        f"{result.seconds:.2f}" if result.seconds is not None else "-",
+        Text("PASS", style="green") if result.passed else Text("FAIL", style="bold red"),
+    ]

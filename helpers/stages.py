@@ -1,0 +1,117 @@
+"""The stages of the decoder: for each its notebook, its ladder of kernels, its golden. And how to run one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import golden.rope_kv_cache
+import kernels.rope_kv_cache
+from golden import RunResult, run_jit
+from helpers.errors import InputError
+from kernels.qwen3 import BATCH
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the decoder.
+
+    Attributes:
+        name: As typed on the command line; also the name of its modules in kernels and golden.
+        title: One line for people.
+        notebook: Stem of its file in notebooks/.
+        versions: Its kernels, by name, naive to fused; all have the same parameters.
+        specs: `specs(batch=, ctx=, seed=)` gives a run's TensorSpecs and ScalarSpecs, in parameter order.
+        reference: Writes the golden into a dict of values.
+        check: Raises InputError for values that the stage cannot be run on.
+        tolerance: What the comparison allows; has rtol and atol, and reads well as text.
+        compare_fn: The comparator of each output that needs one of its own.
+    """
+
+    name: str
+    title: str
+    notebook: str
+    versions: dict[str, Any]
+    specs: Callable[..., list]
+    reference: Callable[[dict[str, Any]], None]
+    check: Callable[[dict[str, Any]], None]
+    tolerance: Any
+    compare_fn: dict[str, Callable] = field(default_factory=dict)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="rope_kv_cache",
+            title="Q/K RMSNorm, RoPE, and K/V into the paged cache (decode)",
+            notebook="01_rope_kv_cache",
+            versions={
+                "naive": kernels.rope_kv_cache.naive,
+                "per_sequence": kernels.rope_kv_cache.per_sequence,
+                "flat": kernels.rope_kv_cache.flat,
+            },
+            specs=golden.rope_kv_cache.specs,
+            reference=golden.rope_kv_cache.reference,
+            check=golden.rope_kv_cache.check,
+            tolerance=golden.rope_kv_cache.TOLERANCE,
+            compare_fn=golden.rope_kv_cache.COMPARE_FN,
+        ),
+    )
+}
+"""Every stage, by name, in the decoder's order."""
+
+
+def find(name: str) -> Stage:
+    """The stage called `name`.
+
+    Raises:
+        InputError: there is none; says which there are.
+    """
+    if name not in STAGES:
+        raise InputError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}")
+    return STAGES[name]
+
+
+def run_stage(
+    stage: Stage,
+    version: str,
+    *,
+    platform: str = "default",
+    batch: int = BATCH,
+    ctx: int | Sequence[int] | None = None,
+    seed: int = 0,
+) -> RunResult:
+    """Run one version of a stage on seeded inputs of the model's full shapes; compare it with the golden.
+
+    Args:
+        version: A name in `stage.versions`.
+        platform: "default" or one of helpers.platforms.PLATFORMS.
+        batch: Sequences, 1 to 16.
+        ctx: Tokens of every sequence, or of each; None: the stage's own ragged lengths.
+        seed: Same seed, same inputs.
+
+    Returns:
+        What golden.run_jit returns: verdict, errors by output, platform, seconds, trace.
+
+    Raises:
+        InputError: no such version; batch or ctx out of range.
+        PlatformError: the platform does not exist or does not work here.
+        KernelError, FaultError: see helpers.errors.
+    """
+    if version not in stage.versions:
+        raise InputError(
+            f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}"
+        )
+    return run_jit(
+        stage.versions[version],
+        stage.specs(batch=batch, ctx=ctx, seed=seed),
+        stage.reference,
+        runtime_cfg={"platform": platform},
+        rtol=stage.tolerance.rtol,
+        atol=stage.tolerance.atol,
+        compare_fn=stage.compare_fn,
+        check=stage.check,
+        quiet=True,
+    )
