@@ -1,0 +1,105 @@
+"""What a parameter's annotation says: tensor or scalar, direction, shape, element type.
+
+Read from the annotation's source rather than from the object it evaluates to, so that it does not matter
+whether `pl` is PyPTO's package or the stand-in.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.interpret import dtypes
+from helpers.interpret.dtypes import DType
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A dimension known at run time (`pl.dynamic`). Two with one name are the same dimension."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Type:
+    """An annotation. `kind`: tensor, tile, scalar, array or other; `direction`: In, Out or InOut.
+
+    `shape` has integers and `Dim`s, or is None for a bare `pl.Tensor`; `dtype` likewise.
+    """
+
+    kind: str
+    direction: str = "In"
+    shape: tuple[int | Dim, ...] | None = None
+    dtype: DType | None = None
+
+    def __str__(self) -> str:
+        if self.kind != "tensor":
+            return f"pl.{self.kind.capitalize()}[{self.dtype}]"
+        if self.shape is None:
+            return "pl.Tensor"
+        dims = ", ".join(d.name if isinstance(d, Dim) else str(d) for d in self.shape)
+        return f"pl.Tensor[[{dims}], {self.dtype}]"
+
+
+KINDS = {"Tensor": "tensor", "Tile": "tile", "Scalar": "scalar", "Array": "array", "TaskId": "scalar", "Tuple": "other"}
+
+
+def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Callable[[ast.expr], Any]) -> Type:
+    """The `Type` an annotation means. `pl_path` names what is below `pl`; `value` evaluates an expression.
+
+    Raises:
+        ValueError: it is no annotation of a kernel parameter.
+    """
+    if isinstance(node, ast.Constant):
+        raise ValueError(f"{node.value!r} is no type; write pl.Tensor[[64], pl.FP32] or pl.Scalar[pl.INT32]")
+    head = node.value if isinstance(node, ast.Subscript) else node
+    name = pl_path(head)
+    if name is None:
+        return _alias(value(node))
+    if name in ("Out", "InOut"):
+        inner = parse(node.slice, pl_path, value)
+        return Type(inner.kind, name, inner.shape, inner.dtype)
+    if dtypes.of(name) is not None:  # n: pl.INT32
+        return Type("scalar", dtype=dtypes.of(name))
+    if name not in KINDS or (name == "Scalar" and not isinstance(node, ast.Subscript)):
+        raise ValueError(f"`{ast.unparse(node)}` is not the type of a kernel parameter")
+    kind = KINDS[name]
+    if not isinstance(node, ast.Subscript):
+        return Type(kind)
+    args = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if kind == "scalar":
+        return Type(kind, dtype=dtypes.of(value(args[0])))
+    if kind != "tensor":
+        return Type(kind)
+    shape = value(args[0])
+    if not isinstance(shape, (list, tuple)):
+        raise ValueError(f"the shape in `{ast.unparse(node)}` is not a list")
+    dtype = dtypes.of(value(args[1])) if len(args) > 1 else None
+    if len(args) > 1 and dtype is None:
+        raise ValueError(f"`{ast.unparse(args[1])}` is no element type that interpret mode supports")
+    return Type(kind, "In", tuple(_dim(d) for d in shape), dtype)
+
+
+def _dim(d: Any) -> int | Dim:
+    if type(d).__name__ == "DynVar":
+        return Dim(d.name)
+    if isinstance(d, bool) or not hasattr(d, "__index__"):
+        raise ValueError(f"dimension {d!r} is neither an integer nor pl.dynamic")
+    return d.__index__()
+
+
+def _alias(found: Any) -> Type:
+    """An annotation held in a variable: only the stand-in's can be read back."""
+    from helpers.interpret.language import Annotation
+
+    if isinstance(found, Annotation):
+        if found.kind in ("Out", "InOut"):
+            inner = _alias(found.args[0])
+            return Type(inner.kind, found.kind, inner.shape, inner.dtype)
+        if found.kind == "Tensor":
+            return Type("tensor", "In", tuple(_dim(d) for d in found.args[0]), dtypes.of(found.args[1]))
+        if found.kind in KINDS:
+            return Type(KINDS[found.kind], dtype=dtypes.of(found.args[0]) if found.kind == "Scalar" else None)
+    raise ValueError(f"{found!r} is not the type of a kernel parameter")

@@ -1,0 +1,186 @@
+"""Running a kernel: check what the caller passes, interpret, say what happened.
+
+Everything about the arguments is checked before the first task runs, so a call that is refused has changed
+nothing. A fault inside the kernel is reported at the line of the kernel that caused it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from helpers.chips import Chip
+from helpers.errors import FaultError, InputError, WorkbookError
+from helpers.interpret import dtypes
+from helpers.interpret.annotations import Dim
+from helpers.interpret.lower import Compiled, Parameter, compile_kernel
+from helpers.interpret.machine import Machine
+from helpers.interpret.source import Place, explain
+from helpers.interpret.trace import Trace
+
+
+def interpret(
+    kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str, chip: Chip, dry: bool = False, fit: bool = True
+) -> Trace:
+    """Run `kernel` on the arguments in place and return the trace.
+
+    Args:
+        kernel: a function decorated with @pl.jit.
+        args: contiguous CPU tensors and numbers, in parameter order or by name.
+        platform: the name to put into the trace.
+        chip: the chip that is modelled.
+        dry: run control flow only; no tensor changes.
+        fit: a task that needs more of an on-chip buffer than there is, is a fault.
+
+    Raises:
+        KernelError: the kernel's source is not in the language.
+        InputError: an argument does not fit its parameter; nothing has run.
+        FaultError: the kernel did something wrong while it ran; outputs may be half written.
+    """
+    compiled = compile_kernel(kernel)
+    values = arrange(compiled, args)
+    dims = check(compiled, values)
+    machine = Machine(platform, chip, dry, fit)
+    machine.dims = dims
+    bound = []
+    for p, v in zip(compiled.parameters, values):
+        if isinstance(v, torch.Tensor):
+            bound.append(machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype)))
+        else:
+            bound.append(v)
+    if compiled.kind == "incore":  # one task of its own
+        place = compiled.source.place(compiled.source.tree)
+        _guarded(lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound), {}), compiled)
+    else:
+        _guarded(lambda: compiled.run(machine, *bound), compiled)
+    return machine.trace
+
+
+def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
+    """The arguments in parameter order.
+
+    Raises:
+        InputError: too few, too many, or unknown names.
+    """
+    wanted = [p.name for p in compiled.parameters]
+    if isinstance(args, Mapping):
+        missing, extra = [n for n in wanted if n not in args], [n for n in args if n not in wanted]
+        if missing or extra:
+            parts = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(extra)
+            raise InputError(f"kernel '{compiled.name}' takes ({', '.join(wanted)}): {'; '.join(parts)}")
+        return [args[n] for n in wanted]
+    if len(args) != len(wanted):
+        raise InputError(
+            f"kernel '{compiled.name}' takes {len(wanted)} arguments ({', '.join(wanted)}), got {len(args)}"
+        )
+    return list(args)
+
+
+def check(compiled: Compiled, values: Sequence[Any]) -> dict[str, int]:
+    """Check every argument against its parameter; returns the extent of each dynamic dimension.
+
+    Raises:
+        InputError: what is wrong, with the parameter's name.
+    """
+    dims: dict[str, tuple[int, str]] = {}
+    for p, v in zip(compiled.parameters, values):
+        if p.type.kind == "tensor":
+            _check_tensor(compiled, p, v, dims)
+        elif p.type.kind == "scalar":
+            _check_scalar(compiled, p, v)
+        else:
+            raise InputError(f"{_where(compiled, p)}: a {p.type.kind} cannot be passed from outside")
+    _check_overlap(compiled, values)
+    return {name: extent for name, (extent, _) in dims.items()}
+
+
+def _where(compiled: Compiled, p: Parameter) -> str:
+    return f"kernel '{compiled.name}', argument '{p.name}'"
+
+
+def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tuple[int, str]]) -> None:
+    where, t = _where(compiled, p), p.type
+    if not isinstance(v, torch.Tensor):
+        raise InputError(f"{where}: {t} is expected, not {type(v).__name__}")
+    if v.device.type != "cpu":
+        raise InputError(f"{where}: the tensor is on {v.device}; pass a CPU tensor")
+    host = dtypes.of_host(v.dtype)
+    if host is None or (t.dtype is not None and v.dtype != t.dtype.torch and host is not t.dtype):
+        raise InputError(f"{where}: dtype {t.dtype} is expected, not {v.dtype}")
+    if t.dtype is not None and v.dtype != t.dtype.torch:
+        raise InputError(f"{where}: pass {t.dtype} in a {t.dtype.torch} tensor; torch cannot compute in {v.dtype}")
+    if t.shape is not None:
+        if v.dim() != len(t.shape):
+            raise InputError(f"{where}: rank {len(t.shape)} is expected for {t}, not shape {list(v.shape)}")
+        for axis, (n, want) in enumerate(zip(v.shape, t.shape)):
+            if isinstance(want, Dim):
+                known, first = dims.setdefault(want.name, (n, p.name))
+                if known != n:
+                    raise InputError(f"{where}: axis {axis} is {n}, but '{first}' has {want.name} = {known}")
+                if n == 0:
+                    raise InputError(f"{where}: axis {axis} ({want.name}) is empty")
+            elif n != want:
+                raise InputError(f"{where}: shape {list(v.shape)} does not fit {t}: axis {axis} must be {want}")
+    if not v.is_contiguous():
+        raise InputError(f"{where}: the tensor is not contiguous (strides {tuple(v.stride())}); pass v.contiguous()")
+
+
+def _check_scalar(compiled: Compiled, p: Parameter, v: Any) -> None:
+    where, d = _where(compiled, p), p.type.dtype
+    if (isinstance(v, bool) and d is not dtypes.BOOL) or not isinstance(v, (int, float)):
+        raise InputError(f"{where}: a number is expected for {p.type}, not {type(v).__name__}")
+    if d is None or d.is_float:
+        return
+    if not isinstance(v, int):
+        raise InputError(f"{where}: an integer is expected for {p.type}, not {v!r}")
+    low, high = (0, 2**d.bits - 1) if d.name.startswith("U") else (-(2 ** (d.bits - 1)), 2 ** (d.bits - 1) - 1)
+    if not low <= v <= high:
+        raise InputError(f"{where}: {v} does not fit {d}")
+
+
+def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
+    """A tensor that the kernel writes must not share memory with another argument."""
+    spans = []
+    for p, v in zip(compiled.parameters, values):
+        if isinstance(v, torch.Tensor) and v.numel():
+            spans.append((v.data_ptr(), v.data_ptr() + v.numel() * v.element_size(), p))
+    for i, (lo, hi, p) in enumerate(spans):
+        for lo2, hi2, q in spans[i + 1 :]:
+            if lo < hi2 and lo2 < hi and "In" != p.type.direction and "In" != q.type.direction:
+                raise InputError(f"{_where(compiled, p)}: it shares memory with '{q.name}', and both are written")
+
+
+def _guarded(run: Any, compiled: Compiled) -> None:
+    """Run generated code; a Python error inside it becomes a FaultError at the kernel's line."""
+    try:
+        run()
+    except WorkbookError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError, RuntimeError) as e:
+        place = _kernel_place(e.__traceback__, compiled)
+        if place is None:
+            raise
+        raise FaultError(explain(place, f"{type(e).__name__}: {e}")) from e
+
+
+def _kernel_place(tb: TracebackType | None, compiled: Compiled) -> Place | None:
+    """The innermost frame of the traceback that is a kernel's."""
+    files = {c.source.file for c in _with_callees(compiled)}
+    found = None
+    for frame, line in traceback.walk_tb(tb):
+        if frame.f_code.co_filename in files:
+            text = linecache.getline(frame.f_code.co_filename, line)
+            found = Place(frame.f_code.co_filename, line, len(text) - len(text.lstrip()) + 1)
+    return found
+
+
+def _with_callees(compiled: Compiled) -> list[Compiled]:
+    out = [compiled]
+    for c in compiled.callees:
+        out += _with_callees(c)
+    return out

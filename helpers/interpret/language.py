@@ -1,0 +1,197 @@
+"""A stand-in for `pypto.language`, served only where PyPTO itself is not installed.
+
+Kernels begin with `import pypto.language as pl`. With PyPTO there (hw-native-sys/pypto), that is the real
+package and nothing here is used. Without it, `install()` makes the import work: the module served has the
+language's names - types, element types, enums, decorators, and a function for every operation - so that a
+kernel file can be imported, read and interpreted. The operations are only names: a kernel is parsed, so
+calling one outside a kernel is an error that says so.
+
+The finder is the last on `sys.meta_path` and answers only when nobody else does. A package called `pypto`
+that is another project (CANN's, on the package index) stays importable and untouched; only its missing
+submodule `language` is supplied.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from helpers.interpret import names
+
+
+class DataType:
+    """An element type constant such as `pl.BF16`."""
+
+    def __init__(self, name: str, bits: int):
+        self.name, self.bits = name, bits
+
+    def get_byte(self) -> int:
+        """Bytes of one element, rounded up to one (PyPTO, user manual, Types)."""
+        return max(1, self.bits // 8)
+
+    def __repr__(self) -> str:
+        return f"pl.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DynVar:
+    """A dimension known only at run time; the same object in several annotations is the same dimension."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"pl.dynamic({self.name!r})"
+
+
+class Annotation:
+    """What an annotation such as `pl.Tensor[[M, 128], pl.FP32]` evaluates to."""
+
+    def __init__(self, kind: str, args: tuple):
+        self.kind, self.args = kind, args
+
+    def __repr__(self) -> str:
+        return f"pl.{self.kind}[{', '.join(map(repr, self.args))}]"
+
+
+class _Annotated(type):
+    def __getitem__(cls, args: Any) -> Annotation:
+        return Annotation(cls.__name__, args if isinstance(args, tuple) else (args,))
+
+
+def _annotation_type(name: str, doc: str) -> type:
+    return _Annotated(name, (), {"__doc__": doc})
+
+
+class JitFunction:
+    """A decorated kernel. `fn` is the Python function; `kind` is entry, incore, inline, opaque or host."""
+
+    def __init__(self, fn: Callable, kind: str, options: dict):
+        self.fn, self.kind, self.options = fn, kind, options
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+        """Run the kernel in place on the default platform, as PyPTO's `kernel(*args)` does."""
+        from helpers.run import call
+
+        return call(self, args, kwargs, config)
+
+    def bind_dynamic(self, *_: Any) -> None:
+        raise names.only_parsed("bind_dynamic")
+
+    def __repr__(self) -> str:
+        return f"<pl kernel {self.fn.__module__}.{self.fn.__qualname__} ({self.kind})>"
+
+
+def _decorator(kind: str) -> Callable:
+    def decorate(fn: Callable | None = None, **options: Any) -> Any:
+        if fn is None:
+            return lambda f: JitFunction(f, kind, options)
+        return JitFunction(fn, kind, options)
+
+    decorate.__name__ = kind
+    return decorate
+
+
+class _Jit:
+    """`pl.jit` and its family."""
+
+    incore = staticmethod(_decorator("incore"))
+    inline = staticmethod(_decorator("inline"))
+    opaque = staticmethod(_decorator("opaque"))
+    host = staticmethod(_decorator("host"))
+
+    def __call__(self, fn: Callable | None = None, **options: Any) -> Any:
+        return _decorator("entry")(fn, **options)
+
+
+class _Directive:
+    """A scope or loop constructor: callable in the source of a kernel only."""
+
+    def __init__(self, name: str):
+        self.__name__ = name
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise names.only_parsed(self.__name__)
+
+
+def _stub(name: str) -> Callable:
+    def op(*_: Any, **__: Any) -> Any:
+        raise names.only_parsed(name)
+
+    op.__name__ = op.__qualname__ = name.rsplit(".", 1)[-1]
+    op.__doc__ = f"`pl.{name}`: parsed from a kernel's source, not called."
+    return op
+
+
+def _module(name: str, doc: str, members: dict[str, Any], package: bool = False) -> ModuleType:
+    m = ModuleType(name, doc)
+    m.__dict__.update(members)
+    if package:
+        m.__path__ = []
+    return m
+
+
+def _members() -> dict[str, Any]:
+    m: dict[str, Any] = {n: _stub(n) for n in names.OPERATIONS}
+    for space, ops in names.NAMESPACES.items():
+        m[space] = _module(
+            f"pypto.language.{space}", f"`pl.{space}` (stand-in)", {n: _stub(f"{space}.{n}") for n in ops}
+        )
+    m["tile"].MaskPattern = enum.Enum("MaskPattern", names.MASK_PATTERNS)
+    m.update({n: _Directive(n) for n in names.DIRECTIVES})
+    m.update({n: DataType(n, bits) for n, bits in names.DTYPES.items()})
+    m.update({n: enum.Enum(n, list(values)) for n, values in names.ENUMS.items()})
+    m["Mem"] = m["MemorySpace"]
+    for layout in ("ND", "DN", "NZ", "MX_A_ZZ", "MX_B_NN"):
+        m[layout] = m["TensorLayout"][layout]
+    for n in ("Tensor", "Tile", "Scalar", "Array", "Tuple", "Out", "InOut"):
+        m[n] = _annotation_type(n, f"Annotation `pl.{n}[...]`.")
+    m["TaskId"] = m["Scalar"][m["TASK_ID"]]
+    m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
+    m["jit"], m["inline"] = _Jit(), _decorator("inline")
+    m["AUTO"] = names.AUTO
+    m["IntLike"] = int
+    m["__all__"] = sorted(n for n in m if not n.startswith("_"))
+    return m
+
+
+class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves `pypto` (an empty package) and `pypto.language` when no other finder has them."""
+
+    served = ("pypto", "pypto.language")
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.served:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin="pypto-workbook stand-in", is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        if spec.name == "pypto":
+            return _module("pypto", "Stand-in for PyPTO: interpret mode only.", {"DataType": DataType}, package=True)
+        return _module("pypto.language", __doc__, _members(), package=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+def install() -> None:
+    """Make `import pypto.language` work where PyPTO is not installed; do nothing where it is."""
+    if not any(isinstance(f, StandInFinder) for f in sys.meta_path):
+        sys.meta_path.append(StandInFinder())
+
+
+def is_stand_in() -> bool:
+    """True when `pypto.language`, if imported now, is or would be this stand-in."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pypto.language")
+    return spec is not None and isinstance(spec.loader, StandInFinder)

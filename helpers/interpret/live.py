@@ -1,0 +1,106 @@
+"""Which names are still needed after a region of a kernel.
+
+A tile that is assigned inside an InCore region and read after it must become a tensor in global memory; one
+that is not read again must not. So does a block of a `pl.spmd` hand its results on. This is the usual backward
+analysis over the function's AST; regions get the answer as attributes `live_after` and `needed`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+
+def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool]) -> None:
+    """Set on each region of `tree`: `live_after` (assigned inside, read later) and `needed` (read inside before
+    being assigned there, though assigned there)."""
+    _Liveness(is_region).block(tree.body, set())
+
+
+def stores(nodes: list[ast.stmt]) -> set[str]:
+    """Names assigned anywhere in these statements, targets of subscript assignments included."""
+    out = set()
+    for node in nodes:
+        for n in ast.walk(node):
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
+                out.add(n.id)
+            elif isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store):
+                root = n.value
+                while isinstance(root, ast.Subscript):
+                    root = root.value
+                if isinstance(root, ast.Name):
+                    out.add(root.id)
+    return out
+
+
+def _uses(node: ast.AST | None) -> set[str]:
+    if node is None:
+        return set()
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+class _Liveness:
+    def __init__(self, is_region: Callable[[ast.stmt], bool]):
+        self.is_region = is_region
+        self.loops: list[tuple[set, set]] = []  # (live after the loop, live at its head)
+
+    def block(self, body: list[ast.stmt], live: set[str]) -> set[str]:
+        for statement in reversed(body):
+            live = self.statement(statement, live)
+        return live
+
+    def statement(self, s: ast.stmt, live: set[str]) -> set[str]:
+        if isinstance(s, ast.Return):
+            return _uses(s.value)
+        if isinstance(s, ast.If):
+            return self.block(s.body, set(live)) | self.block(s.orelse, set(live)) | _uses(s.test)
+        if self.is_region(s):
+            return self.region(s, live)
+        if isinstance(s, (ast.For, ast.While)):
+            return self.loop(s, live)
+        if isinstance(s, ast.With):
+            names = {n for i in s.items for n in stores([ast.Expr(i.optional_vars)]) if i.optional_vars}
+            inner = self.block(s.body, set(live))
+            return (inner - names) | set().union(*(_uses(i.context_expr) for i in s.items))
+        if isinstance(s, ast.Break):
+            return set(self.loops[-1][0]) if self.loops else live
+        if isinstance(s, ast.Continue):
+            return set(self.loops[-1][1]) if self.loops else live
+        if isinstance(s, (ast.Assign, ast.AnnAssign)):
+            targets = s.targets if isinstance(s, ast.Assign) else [s.target]
+            killed, used = set(), _uses(s.value)
+            for t in targets:
+                for n in ast.walk(t):
+                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
+                        killed.add(n.id)
+                    elif isinstance(n, ast.Name):
+                        used.add(n.id)
+            return (live - killed) | used
+        return live | _uses(s)
+
+    def loop(self, s: ast.For | ast.While, live: set[str]) -> set[str]:
+        head = set(live)
+        target = stores([ast.Expr(s.target)]) if isinstance(s, ast.For) else set()
+        while True:
+            self.loops.append((live, head))
+            inner = self.block(s.body, set(head))
+            self.loops.pop()
+            new = head | (inner - target)
+            if isinstance(s, ast.While):
+                new |= _uses(s.test)
+            if new == head:
+                break
+            head = new
+        return head | (_uses(s.iter) if isinstance(s, ast.For) else set())
+
+    def region(self, s: ast.With | ast.For, live: set[str]) -> set[str]:
+        assigned = stores(s.body)
+        if isinstance(s, ast.With):
+            outer = set().union(*(_uses(i.context_expr) for i in s.items))
+            bound = {n for i in s.items if i.optional_vars for n in stores([ast.Expr(i.optional_vars)])}
+        else:
+            outer, bound = _uses(s.iter), stores([ast.Expr(s.target)])
+        s.live_after = sorted(set(getattr(s, "live_after", ())) | ((live & assigned) - bound))
+        inner = self.block(s.body, set(live))
+        s.needed = sorted(set(getattr(s, "needed", ())) | ((inner & assigned) - bound))
+        return (inner - bound) | outer | (live - assigned)

@@ -1,0 +1,1062 @@
+"""From a kernel's source to Python that runs it.
+
+PyPTO parses a kernel once and never executes it as Python; `compile_kernel` does the same. It turns the AST of
+the function into that of another Python function whose operations are calls into `ops`, whose scopes are calls
+on the `Machine`, and whose scalar arithmetic and loops are Python's own, so that nothing of the source is looked
+at again while the kernel runs. Names resolve as in PyPTO: locals first, then the values of the enclosing Python
+scope, folded in when the kernel is compiled. The result is cached until one of those values changes.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import types
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.errors import KernelError
+from helpers.interpret import annotations, live, names, rules
+from helpers.interpret.ops import OPS, elementwise, movement
+from helpers.interpret.source import Place, Source, of, refuse
+
+# The two planes (PyPTO manual, Programming Model). An inline function is compiled once for each it is used in.
+ORCHESTRATION, INCORE = "orchestration", "incore"
+
+# Operations whose result is a scalar, and those that orchestration may use; the rest are device work.
+SCALAR_OPS = {
+    "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
+    "get_block_num", "tensor.get_block_idx", "tensor.get_block_num", "tile.get_block_idx", "tile.get_block_num",
+    "get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx", "system.available_cluster_count",
+    "system.available_aiv_count", "array.get_element",
+}  # fmt: skip
+CONTROL_OPS = SCALAR_OPS | {
+    "create_tensor", "tensor.create", "tensor.create_tensor", "slice", "tensor.slice", "reshape", "tensor.reshape",
+    "transpose", "tensor.transpose", "tensor.view", "reinterpret_view", "tensor.reinterpret_view", "write",
+    "tensor.write", "set_validshape", "tensor.set_validshape", "no_dep", "tensor.no_dep", "array.create",
+    "array.update_element", "system.task_dummy", "system.task_invalid", "assemble", "tensor.assemble",
+}  # fmt: skip
+
+INFIX = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and_", ast.BitOr: "or_",
+    ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr", ast.Mod: "rem",
+}  # fmt: skip
+
+# Operators that PyPTO folds when both sides are constants and otherwise refuses.
+CONSTANTS_ONLY = {
+    ast.Pow: ("**", "multiply"),
+    ast.MatMult: ("@", "use pl.matmul(a, b)"),
+    ast.BitAnd: ("&", "use // and %, or pl.and_ on tiles"),
+    ast.BitOr: ("|", "use + and *, or pl.or_ on tiles"),
+    ast.BitXor: ("^", "use + and %, or pl.xor on tiles"),
+}
+
+# How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
+NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
+
+LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel: its name and what its annotation says."""
+
+    name: str
+    type: annotations.Type
+
+
+@dataclass
+class Compiled:
+    """A kernel ready to run: `run(machine, *args)`."""
+
+    name: str
+    source: Source
+    kind: str
+    parameters: list[Parameter]
+    run: Callable
+    captured: dict[str, Any]  # names of the enclosing scope and the values that were folded in
+    environment: Callable[[], dict[str, Any]]
+    callees: list[Compiled]
+
+    def stale(self) -> bool:
+        """True when a value that was folded in has changed since."""
+        now = self.environment()
+        return any(
+            now.get(k, _MISSING) is not v and now.get(k, _MISSING) != v for k, v in self.captured.items()
+        ) or any(c.stale() for c in self.callees)
+
+
+_MISSING = object()
+_CACHE: dict[tuple[Callable, str], Compiled] = {}
+
+
+def unwrap(kernel: Any) -> tuple[Callable, str, dict] | None:
+    """(function, kind, options) of a decorated kernel - the stand-in's or PyPTO's own JITFunction - or None."""
+    from helpers.interpret.language import JitFunction
+
+    if isinstance(kernel, JitFunction):
+        return kernel.fn, kernel.kind, kernel.options
+    if type(kernel).__name__ == "JITFunction" and hasattr(kernel, "_func"):
+        kind = str(getattr(kernel, "_func_type", "orchestration"))
+        return kernel._func, {"orchestration": "entry"}.get(kind, kind), {}
+    return None
+
+
+def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
+    """Compile a decorated kernel, or return what was compiled before.
+
+    Raises:
+        KernelError: it is not a kernel, or its source is not in the language.
+    """
+    found = unwrap(kernel)
+    if found is None:
+        raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
+    fn, kind, _ = found
+    if kind in ("host", "extern"):
+        raise KernelError(f"kernel '{fn.__name__}' is @pl.jit.{kind}: interpret mode runs one chip and no C++ kernels")
+    if plane is None:
+        plane = INCORE if kind == "incore" else ORCHESTRATION
+    key = (fn, plane)
+    cached = _CACHE.get(key)
+    if cached is None or cached.stale():
+        cached = _CACHE[key] = _Lowering(fn, kind, plane).compile()
+    return cached
+
+
+def environment(fn: Callable) -> dict[str, Any]:
+    """Names visible to `fn` from outside: those of its module, and kernels of an enclosing function."""
+    out = dict(fn.__globals__)
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        if unwrap(value) is not None or isinstance(value, types.ModuleType) or type(value).__name__ == "DynVar":
+            out[name] = value
+        else:
+            out.pop(name, None)
+    return out
+
+
+_IN_PROGRESS: list[Callable] = []
+
+
+class _Lowering:
+    """Lowers one function for one plane."""
+
+    def __init__(self, fn: Callable, kind: str, plane: str):
+        self.fn, self.function_kind, self.plane = fn, kind, plane
+        self.source = of(fn)
+        self.env = environment(fn)
+        self.captured: dict[str, Any] = {}
+        self.callees: list[Compiled] = []
+        self.space: dict[str, Any] = {
+            "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
+            "_not": _logical_not,
+            "_slice": slice, "_range": range, "_dim": _dim,
+        }  # fmt: skip
+        self.interned: dict[int, str] = {}
+        self.kinds: dict[str, str] = {}  # local name -> "scalar", "tensor", "task" or "any"
+        self.incore = plane == INCORE
+        self.origin: dict[str, str] = {}  # local name -> the pl operation that bound it last
+        self.constants: dict[str, float] = {}  # local name bound once, to a constant
+
+    # ---- the function ----------------------------------------------------------------------------------
+
+    def compile(self) -> Compiled:
+        if self.fn in _IN_PROGRESS:
+            raise KernelError(f"kernel '{self.fn.__name__}' calls itself; the device has no recursion")
+        _IN_PROGRESS.append(self.fn)
+        try:
+            return self._compile()
+        finally:
+            _IN_PROGRESS.pop()
+
+    def _compile(self) -> Compiled:
+        rules.check(self.source)
+        tree = self.source.tree
+        live.analyse(tree, self._is_region)
+        parameters = self._parameters(tree)
+        self.locals = {p.name for p in parameters} | live.stores(tree.body)
+        self.bindings = Counter(
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        )
+        for p in parameters:
+            self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
+        blanks = sorted(
+            {n for s in ast.walk(tree) if hasattr(s, "live_after") for n in (*s.live_after, *s.needed)}
+            - {p.name for p in parameters}
+        )
+        body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks]
+        body += self.block(tree.body) or [ast.Pass()]
+        arguments = ast.arguments(
+            posonlyargs=[], args=[ast.arg("_m"), *(ast.arg(p.name) for p in parameters)], kwonlyargs=[], kw_defaults=[],
+            defaults=[],
+        )  # fmt: skip
+        function = ast.FunctionDef(name=tree.name, args=arguments, body=body, decorator_list=[])
+        module = ast.Module([ast.copy_location(function, tree)], [])
+        ast.fix_missing_locations(module)
+        exec(compile(module, self.source.file, "exec"), self.space)
+        return Compiled(
+            self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,
+            lambda: environment(self.fn), self.callees,
+        )  # fmt: skip
+
+    def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:
+        out = []
+        for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs):
+            if a.annotation is None:
+                raise refuse(
+                    self.source.place(a), f"parameter '{a.arg}' has no type", f"write {a.arg}: pl.Tensor[[64], pl.FP32]"
+                )
+            out.append(Parameter(a.arg, self._annotation(a.annotation)))
+        return out
+
+    def _annotation(self, node: ast.expr) -> annotations.Type:
+        def value(e: ast.expr) -> Any:
+            code = compile(ast.Expression(ast.fix_missing_locations(e)), self.source.file, "eval")
+            return eval(code, self.env)
+
+        try:
+            return annotations.parse(node, self.pl_path, value)
+        except Exception as e:
+            raise refuse(self.source.place(node), f"the annotation cannot be used: {e}") from e
+
+    def _is_region(self, s: ast.stmt) -> bool:
+        """True for what is an InCore region of its own: `with pl.at`, `with pl.spmd`, `for i in pl.spmd`."""
+        call = s.items[0].context_expr if isinstance(s, ast.With) else s.iter if isinstance(s, ast.For) else None
+        if not isinstance(call, ast.Call):
+            return False
+        return self.pl_path(call.func) in ("at", "spmd")
+
+    # ---- names -----------------------------------------------------------------------------------------
+
+    def pl_path(self, node: ast.expr) -> str | None:
+        """ "tile.load" for `pl.tile.load`; None for anything that is not below `pypto.language`."""
+        parts = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        value = self.env.get(node.id)
+        if isinstance(value, types.ModuleType) and value.__name__ == "pypto.language":
+            if node.id != "pl":
+                raise self.refuse(node, f"pypto.language is called '{node.id}' here", "import pypto.language as pl")
+            return ".".join(reversed(parts))
+        return None
+
+    def outside(self, node: ast.expr) -> Any:
+        """The value of a name or attribute chain of the enclosing scope, or _MISSING."""
+        if isinstance(node, ast.Name):
+            if node.id in self.locals:
+                return _MISSING
+            if node.id in self.env:
+                value = self.env[node.id]
+                if not isinstance(value, types.ModuleType):
+                    self.captured[node.id] = value
+                return value
+            return getattr(builtins, node.id, _MISSING)
+        if isinstance(node, ast.Attribute):
+            base = self.outside(node.value)
+            return _MISSING if base is _MISSING else getattr(base, node.attr, _MISSING)
+        return _MISSING
+
+    def bind(self, value: Any, hint: str) -> ast.expr:
+        """A name in the generated code that holds `value`."""
+        key = self.interned.get(id(value))
+        if key is None:
+            key = f"_{hint}_{len(self.interned)}"
+            self.interned[id(value)] = key
+            self.space[key] = value
+        return ast.Name(key, ast.Load())
+
+    def place(self, node: ast.AST) -> ast.expr:
+        return self.bind_place(self.source.place(node))
+
+    def bind_place(self, place: Place) -> ast.expr:
+        key = f"_at_{place.line}_{place.column}"
+        self.space.setdefault(key, place)
+        return ast.Name(key, ast.Load())
+
+    def refuse(self, node: ast.AST, what: str, fix: str | None = None) -> KernelError:
+        return refuse(self.source.place(node), what, fix)
+
+    # ---- expressions -----------------------------------------------------------------------------------
+
+    def expr(self, node: ast.expr) -> ast.expr:
+        out = self._expr(node)
+        return ast.copy_location(out, node)
+
+    def _expr(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Constant):
+            return ast.Constant(node.value)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            return self._name(node)
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        if isinstance(node, ast.BinOp):
+            return self._binop(node)
+        if isinstance(node, ast.UnaryOp):
+            return self._unaryop(node)
+        if isinstance(node, ast.BoolOp):
+            fn = "_and" if isinstance(node.op, ast.And) else "_or"
+            return ast.Call(ast.Name(fn, ast.Load()), [self.expr(v) for v in node.values], [])
+        if isinstance(node, ast.Compare):
+            if self.kind(node.left) == "tensor" or self.kind(node.comparators[0]) == "tensor":
+                raise self.refuse(node, "a comparison of tensors with an operator", "use pl.cmp / pl.cmps")
+            return ast.Compare(self.expr(node.left), node.ops, [self.expr(c) for c in node.comparators])
+        if isinstance(node, ast.Subscript):
+            return self._subscript(node)
+        if isinstance(node, (ast.List, ast.Tuple)):
+            return type(node)([self.expr(e) for e in node.elts], ast.Load())
+        if isinstance(node, ast.Dict):
+            return ast.Dict([k and self.expr(k) for k in node.keys], [self.expr(v) for v in node.values])
+        if isinstance(node, ast.JoinedStr):
+            raise self.refuse(node, "an f-string in a kernel", "f-strings are for pl.static_print")
+        raise self.refuse(node, f"{type(node).__name__} is not in the language")
+
+    def _name(self, node: ast.Name | ast.Attribute) -> ast.expr:
+        if isinstance(node, ast.Name) and node.id in self.locals:
+            return ast.Name(node.id, ast.Load())
+        path = self.pl_path(node)
+        if path is not None:
+            value = self.outside(node)
+            if value is _MISSING:
+                raise self.unknown(node, path)
+            return self.constant(value, path.replace(".", "_"))
+        if isinstance(node, ast.Attribute):
+            if node.attr in ("shape", "dtype") and self.outside(node.value) is _MISSING:
+                return ast.Attribute(self.expr(node.value), node.attr, ast.Load())
+            raise self.refuse(
+                node, f"the attribute `{ast.unparse(node)}`",
+                f"bind it to a name of the module: {node.attr.upper()} = {ast.unparse(node)}",
+            )  # fmt: skip
+        value = self.outside(node)
+        if value is _MISSING:
+            raise self.refuse(node, f"'{node.id}' is not defined")
+        if not isinstance(value, (bool, int, float)) and type(value).__name__ != "DynVar":
+            raise self.refuse(
+                node, f"'{node.id}' is a {type(value).__name__}: only int, float and bool of the module can be used",
+                "write the value in place, or pass it as a parameter",
+            )  # fmt: skip
+        return self.constant(value, node.id)
+
+    def constant(self, value: Any, hint: str) -> ast.expr:
+        """A value of the enclosing scope, folded in."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return ast.Constant(value)
+        if type(value).__name__ == "DynVar":
+            return ast.Call(ast.Name("_dim", ast.Load()), [ast.Name("_m", ast.Load()), ast.Constant(value.name)], [])
+        return self.bind(value, hint)
+
+    def _binop(self, node: ast.BinOp) -> ast.expr:
+        if "tensor" in (self.kind(node.left), self.kind(node.right)):
+            name = INFIX.get(type(node.op))
+            number = self.kind(node.left) in ("scalar", "bool")
+            what = "a number on the left of a tensor" if number else "an operator between tensors"
+            raise self.refuse(
+                node, f"{what}: operators are for scalars",
+                f"write pl.{name}(a, b), the tensor first" if name else None,
+            )  # fmt: skip
+        out = ast.BinOp(self.expr(node.left), node.op, self.expr(node.right))
+        if type(node.op) in CONSTANTS_ONLY and not self._is_constant(out):
+            sign, instead = CONSTANTS_ONLY[type(node.op)]
+            raise self.refuse(node, f"`{sign}` is not in the language, but for constants", instead)
+        return out
+
+    def _unaryop(self, node: ast.UnaryOp) -> ast.expr:
+        if self.kind(node.operand) == "tensor":
+            raise self.refuse(node, "a unary operator on a tensor: operators are for scalars", "use pl.neg or pl.not_")
+        if isinstance(node.op, ast.UAdd):
+            raise self.refuse(node, "a unary + is not in the language", "remove it")
+        value = self.expr(node.operand)
+        if isinstance(node.op, ast.Not):
+            return ast.Call(ast.Name("_not", ast.Load()), [value], [])
+        return ast.UnaryOp(node.op, value)
+
+    def _subscript(self, node: ast.Subscript) -> ast.expr:
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            return ast.Subscript(self.expr(node.value), self.expr(node.slice), ast.Load())
+        return ast.Call(
+            ast.Name("_getitem", ast.Load()),
+            [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value), self._index(node.slice)], [],
+        )  # fmt: skip
+
+    def _index(self, node: ast.expr) -> ast.expr:
+        items = node.elts if isinstance(node, ast.Tuple) else [node]
+        out = []
+        for i in items:
+            if isinstance(i, ast.Slice):
+                self._check_extent(i)
+                parts = [self.expr(p) if p else ast.Constant(None) for p in (i.lower, i.upper)]
+                out.append(ast.Call(ast.Name("_slice", ast.Load()), parts, []))
+            elif isinstance(i, ast.Constant) and i.value is None:
+                raise self.refuse(i, "None as a subscript", "use pl.reshape")
+            elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
+                raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
+            else:
+                out.append(self.expr(i))
+        return ast.Tuple(out, ast.Load())
+
+    def _check_extent(self, s: ast.Slice) -> None:
+        """In an InCore region the extent of a slice must be known when the kernel is compiled."""
+        if not self.incore or (s.lower is None and s.upper is None):
+            return
+        if s.upper is None or not self.fixed(s.upper, s.lower):
+            if s.upper is None and self._is_constant(self.expr(s.lower)):
+                return
+            raise self.refuse(
+                s.upper or s.lower, "the extent of a slice is known only at run time: a tile has a static shape",
+                "slice a constant extent, x[i : i + 16], and pass valid_shape= or pl.set_validshape for a partial one",
+            )  # fmt: skip
+
+    def fixed(self, upper: ast.expr, lower: ast.expr | None) -> bool:
+        """True when upper - lower does not depend on anything known only at run time."""
+        difference = linear(self.expr(upper))
+        for atom, n in (linear(self.expr(lower)) if lower is not None else {}).items():
+            difference[atom] = difference.get(atom, 0) - n
+        return all(n == 0 for atom, n in difference.items() if atom != "") or all(
+            n == 0 or self.constants.get(atom) is not None for atom, n in difference.items() if atom != ""
+        )
+
+    # ---- calls -----------------------------------------------------------------------------------------
+
+    def _call(self, node: ast.Call) -> ast.expr:
+        path = self.pl_path(node.func)
+        if path is not None:
+            return self._pl_call(node, path)
+        value = self.outside(node.func)
+        if value is _MISSING:
+            raise self.refuse(node.func, f"'{ast.unparse(node.func)}' is not a kernel or an operation of pl")
+        if value is min or value is max:
+            raise self.refuse(node, f"Python's {value.__name__} in a kernel", f"use pl.{value.__name__}(a, b)")
+        found = unwrap(value)
+        if found is not None:
+            raise self.refuse(
+                node, f"the call of '{ast.unparse(node.func)}' is part of an expression",
+                f"give its result a name of its own: y = {ast.unparse(node.func)}(...)",
+            )  # fmt: skip
+        raise self.refuse(
+            node.func, f"'{ast.unparse(node.func)}' is a Python function: a kernel calls kernels and pl operations",
+            "decorate it with @pl.jit.inline, or compute the value outside the kernel",
+        )  # fmt: skip
+
+    def _pl_call(self, node: ast.Call, path: str) -> ast.expr:
+        if path == "const":
+            return self.expr(node.args[0])
+        if path.endswith(".get_byte"):  # pl.FP32.get_byte()
+            return ast.Constant(self.outside(node.func)())
+        if path in names.DIRECTIVES or path in ("cond", "yield_"):
+            raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
+        fn = OPS.get(path)
+        if fn is None:
+            raise self.unknown(node.func, path)
+        if not self.incore and path not in CONTROL_OPS and not path.startswith(("system.", "array.")):
+            raise self.misplaced(node, f"pl.{path}")
+        key = "_op_" + path.replace(".", "_")
+        self.space[key] = fn
+        args = [self.expr(a) for a in node.args]
+        keywords = [ast.keyword(k.arg, self.expr(k.value)) for k in node.keywords]
+        self._check_signature(node, path, fn, len(args), [k.arg for k in node.keywords])
+        self._check_left_number(node, path)
+        return ast.Call(ast.Name(key, ast.Load()), [ast.Name("_m", ast.Load()), self.place(node), *args], keywords)
+
+    def _check_signature(self, node: ast.Call, path: str, fn: Callable, count: int, keywords: list) -> None:
+        try:
+            inspect.signature(fn).bind(None, None, *[None] * count, **dict.fromkeys(keywords))
+        except TypeError as e:
+            raise self.refuse(node, f"pl.{path}: {e}") from None
+
+    def _check_left_number(self, node: ast.Call, path: str) -> None:
+        name = path.rsplit(".", 1)[-1]
+        if name in elementwise.BINARY and len(node.args) == 2:
+            if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
+                raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
+
+    def kernel_call(self, node: ast.Call) -> ast.expr | None:
+        """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""
+        value = self.outside(node.func) if self.pl_path(node.func) is None else _MISSING
+        found = None if value is _MISSING else unwrap(value)
+        if found is None:
+            return None
+        fn, kind, _ = found
+        if isinstance(node.func, ast.Attribute):
+            raise self.refuse(node.func, "a kernel called as an attribute", f"from its module import {fn.__name__}")
+        if kind == "entry":
+            raise self.refuse(
+                node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
+                "make the callee @pl.jit.inline, .incore or .opaque",
+            )  # fmt: skip
+        if kind in ("opaque", "incore") and self.incore:
+            raise self.refuse(
+                node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
+            )
+        callee = compile_kernel(value, INCORE if self.incore or kind == "incore" else ORCHESTRATION)
+        self.callees.append(callee)
+        wanted = [p.name for p in callee.parameters]
+        if node.keywords:
+            raise self.refuse(node, f"'{fn.__name__}' is called with keyword arguments", "pass them by position")
+        if len(node.args) != len(wanted):
+            raise self.refuse(node, f"'{fn.__name__}' takes ({', '.join(wanted)})")
+        for a, p in zip(node.args, callee.parameters):
+            self._check_kernel_argument(a, p)
+        args = [self.expr(a) for a in node.args]
+        target = self.bind(callee.run, fn.__name__)
+        if kind == "incore":
+            return self.machine("incore", [
+                self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load()), ast.Dict([], []),
+            ])  # fmt: skip
+        return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
+
+    def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
+        """PyPTO infers the shape of a tensor argument from how its name was bound, not from what was computed."""
+        if p.type.kind != "tensor":
+            return
+        if not isinstance(a, ast.Name):
+            raise self.refuse(a, f"the tensor argument '{p.name}' is an expression", "bind it to a name first")
+        if self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
+            raise self.refuse(
+                a, f"the tensor argument '{a.id}' was computed by pl.{self.origin[a.id]}: its shape is not inferred",
+                "pass a parameter, a pl.create_tensor, a slice, a reshape or another kernel's result",
+            )  # fmt: skip
+
+    def machine(self, method: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.Call:
+        return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
+
+    def unknown(self, node: ast.expr, path: str) -> KernelError:
+        space, _, name = path.rpartition(".")
+        known = (
+            name in names.NAMESPACES.get(space, ()) if space else name in names.OPERATIONS or name in names.DIRECTIVES
+        )
+        if known:
+            return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
+        return self.refuse(node, f"pl.{path} is not a name of pypto.language")
+
+    def misplaced(self, node: ast.expr, what: str) -> KernelError:
+        return self.refuse(
+            node, f"{what} outside an InCore region: orchestration launches tasks and computes nothing on tensors",
+            "put it into `with pl.at(level=pl.Level.CORE_GROUP):` or into a @pl.jit.incore function",
+        )  # fmt: skip
+
+    def kind(self, node: ast.expr) -> str:
+        """ "scalar", "tensor" (or tile), or "any" when it cannot be told."""
+        if isinstance(node, ast.Constant):
+            return "scalar"
+        if isinstance(node, (ast.Compare, ast.BoolOp)) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        ):
+            return "bool"
+        if isinstance(node, ast.Name) and node.id in self.locals:
+            return self.kinds.get(node.id, "any")
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            value = self.outside(node)
+            if isinstance(value, bool):
+                return "bool"
+            return "scalar" if isinstance(value, (int, float)) or type(value).__name__ == "DynVar" else "any"
+        if isinstance(node, ast.UnaryOp):
+            return self.kind(node.operand)
+        if isinstance(node, ast.BinOp):
+            kinds = {self.kind(node.left), self.kind(node.right)}
+            return "tensor" if "tensor" in kinds else "scalar" if kinds <= {"scalar", "bool"} else "any"
+        if isinstance(node, ast.Call):
+            path = self.pl_path(node.func)
+            if path is not None:
+                if path in SCALAR_OPS or path == "const" or path.endswith(".get_byte"):
+                    return "scalar"
+                if path.endswith("cast") and node.args:
+                    return self.kind(node.args[0])
+                return "any" if path.startswith(("array.", "system.")) else "tensor"
+            return "any"
+        if isinstance(node, ast.Subscript):
+            items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            if self.kind(node.value) == "tensor" and any(isinstance(i, ast.Slice) for i in items):
+                return "tensor"
+        return "any"
+
+    # ---- statements ------------------------------------------------------------------------------------
+
+    def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for s in body:
+            for new in self.statement(s):
+                out.append(ast.copy_location(new, s))
+        return out
+
+    def statement(self, s: ast.stmt) -> list[ast.stmt]:
+        if isinstance(s, ast.Assign):
+            return self._assign(s)
+        if isinstance(s, ast.AnnAssign):
+            if s.value is None:
+                raise self.refuse(s, "a declaration without a value", "assign when the value is known")
+            return self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
+        if isinstance(s, ast.Expr):
+            return self._expression(s)
+        if isinstance(s, ast.For):
+            return self._for(s)
+        if isinstance(s, ast.While):
+            return [ast.While(self._condition(s.test), self.block(s.body) or [ast.Pass()], [])]
+        if isinstance(s, ast.If):
+            return self._if(s)
+        if isinstance(s, ast.With):
+            return self._with(s)
+        if isinstance(s, ast.Return):
+            return [ast.Return(self.expr(s.value) if s.value else None)]
+        if isinstance(s, (ast.Pass, ast.Break, ast.Continue)):
+            return [s]
+        raise self.refuse(s, f"{type(s).__name__} is not in the language")
+
+    def _assign_name(self, node: ast.AST, name: str, value: ast.expr) -> ast.stmt:
+        return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node)
+
+    def _note(self, target: ast.expr, kind: str) -> None:
+        if isinstance(target, ast.Name):
+            old = self.kinds.get(target.id)
+            self.kinds[target.id] = kind if old in (None, kind) else "any"
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for t in target.elts:
+                self._note(t, "any")
+
+    def _assign(self, s: ast.Assign) -> list[ast.stmt]:
+        if len(s.targets) != 1:
+            raise self.refuse(s, "an assignment to several targets", "assign one name at a time")
+        target = s.targets[0]
+        if isinstance(s.value, ast.Call) and self.pl_path(s.value.func) == "yield_":
+            return self._yield(s.value, target)
+        if isinstance(target, ast.Subscript):
+            return self._store(target, s.value)
+        self._check_target(target)
+        called = self.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
+        if called is not None:
+            self._note(target, "any")
+            for name in rules.names_in(target):
+                self.origin.pop(name, None)
+            return [ast.Assign([target], called)]
+        self._check_value(target, s.value)
+        value = self.expr(s.value)
+        self._note(target, self.kind(s.value))
+        if isinstance(target, ast.Name):
+            self._remember(target.id, s.value, value)
+        return [ast.Assign([target], value)]
+
+    def _check_value(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(value, ast.Constant) and not isinstance(value.value, (bool, int, float)):
+            raise self.refuse(value, f"{value.value!r} bound to a name", "only numbers, tensors and tiles have names")
+        if isinstance(value, (ast.List, ast.Tuple)) and isinstance(target, ast.Name):
+            raise self.refuse(value, "a list or tuple bound to a name", "write it where it is used")
+        if isinstance(value, (ast.List, ast.Tuple)) and self.incore:
+            raise self.refuse(value, "several values assigned at once in an InCore region", "assign one name at a time")
+
+    def _remember(self, name: str, source: ast.expr, value: ast.expr) -> None:
+        """How a name was bound, and its value when that is a constant."""
+        self.origin.pop(name, None)
+        if isinstance(source, ast.Call) and self.pl_path(source.func) is not None:
+            self.origin[name] = self.pl_path(source.func)
+        if self.bindings[name] == 1 and linear(value).keys() <= {""}:
+            self.constants[name] = linear(value).get("", 0)
+
+    def _check_target(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            return
+        if isinstance(target, (ast.Tuple, ast.List)):
+            for t in target.elts:
+                self._check_target(t)
+            return
+        raise self.refuse(target, f"an assignment to {ast.unparse(target)}", "assign to a name or a subscript")
+
+    def _store(self, target: ast.Subscript, value: ast.expr) -> list[ast.stmt]:
+        if not isinstance(target.value, ast.Name):
+            raise self.refuse(target, "an assignment to a subscript of an expression", "name the tensor first")
+        name = target.value.id
+        if not self.incore and self.kinds.get(name) == "tensor":
+            raise self.misplaced(target, f"the assignment to `{ast.unparse(target)}`")
+        call = ast.Call(
+            ast.Name("_setitem", ast.Load()),
+            [ast.Name("_m", ast.Load()), self.place(target), self.expr(target.value), self._index(target.slice),
+             self.expr(value)], [],
+        )  # fmt: skip
+        return [ast.Assign([ast.Name(name, ast.Store())], ast.copy_location(call, target))]
+
+    def _yield(self, call: ast.Call, target: ast.expr | None) -> list[ast.stmt]:
+        values = [self.expr(a) for a in call.args]
+        value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
+        if target is None:
+            return [ast.Expr(value)]
+        self._check_target(target)
+        self._note(target, self.kind(call.args[0]) if len(call.args) == 1 else "any")
+        return [ast.Assign([target], value)]
+
+    def _expression(self, s: ast.Expr) -> list[ast.stmt]:
+        if isinstance(s.value, ast.Constant):
+            if isinstance(s.value.value, str):
+                return []  # a docstring
+            raise self.refuse(s, "a bare value as a statement", "remove it")
+        if isinstance(s.value, ast.Call):
+            path = self.pl_path(s.value.func)
+            if path in ("func_attr", "dump_tag", "tensor.dump_tag"):
+                return []
+            if path == "static_print":
+                return [ast.Expr(ast.Call(self.bind(print, "print"), [self.bind_place(self.source.place(s)), *(
+                    ast.Constant(ast.unparse(a)) for a in s.value.args)], []))]  # fmt: skip
+            if path == "static_assert":
+                return self._static_assert(s.value)
+            if path == "yield_":
+                return self._yield(s.value, None)
+            called = self.kernel_call(s.value)
+            if called is not None:
+                return [ast.Expr(called)]
+        return [ast.Expr(self.expr(s.value))]
+
+    def _condition(self, test: ast.expr) -> ast.expr:
+        if self.kind(test) in ("scalar", "tensor"):
+            raise self.refuse(
+                test, f"`{ast.unparse(test)}` as a condition is not a comparison", f"write {ast.unparse(test)} != 0"
+            )
+        return self.expr(test)
+
+    def _static_assert(self, call: ast.Call) -> list[ast.stmt]:
+        if not 1 <= len(call.args) <= 2:
+            raise self.refuse(call, "pl.static_assert takes a condition and a message")
+        message = call.args[1] if len(call.args) > 1 else ast.Constant("")
+        if not isinstance(message, ast.Constant) or not isinstance(message.value, str):
+            raise self.refuse(message, "the message of pl.static_assert must be a string literal")
+        fail = self.refuse(call, f"static_assert failed: {message.value or ast.unparse(call.args[0])}")
+        raiser = self.bind(_raiser(fail), "fail")
+        return [ast.If(ast.UnaryOp(ast.Not(), self.expr(call.args[0])), [ast.Expr(ast.Call(raiser, [], []))], [])]
+
+    def _if(self, s: ast.If) -> list[ast.stmt]:
+        test = self._condition(s.test)
+        before = dict(self.kinds)
+        body = self.block(s.body) or [ast.Pass()]
+        self.kinds = {**before, **self.kinds}
+        orelse = self.block(s.orelse)
+        return [ast.If(test, body, orelse)]
+
+    # ---- loops -----------------------------------------------------------------------------------------
+
+    def _for(self, s: ast.For) -> list[ast.stmt]:
+        call = s.iter
+        path = self.pl_path(call.func) if isinstance(call, ast.Call) else None
+        if path not in LOOPS:
+            if isinstance(call, ast.Call) and self.outside(call.func) is range:
+                raise self.refuse(
+                    call, "Python's range in a kernel", "use pl.range (or pl.parallel, pl.unroll, pl.pipeline)"
+                )
+            raise self.refuse(s.iter, "a loop over something else than a pl loop", "use for i in pl.range(n)")
+        if path == "spmd":
+            return self._spmd(s, call, s.target, s.body)
+        if path == "while_":
+            return self._while(s, call)
+        if path == "split_aiv":
+            raise self.unknown(call.func, path)
+        return self._counted(s, call, path)
+
+    def _keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
+        path = self.pl_path(call.func)
+        out = {}
+        for k in call.keywords:
+            if k.arg not in allowed:
+                raise self.refuse(
+                    k.value, f"pl.{path} has no keyword '{k.arg}'", f"it takes {', '.join(allowed) or 'no keywords'}"
+                )
+            out[k.arg] = k.value
+        return out
+
+    def _counted(self, s: ast.For, call: ast.Call, path: str) -> list[ast.stmt]:
+        allowed = {"pipeline": ("stage", "init_values", "attrs"), "unroll": ()}.get(path, ("init_values", "attrs"))
+        keywords = self._keywords(call, allowed)
+        if not 1 <= len(call.args) <= 3:
+            raise self.refuse(call, f"pl.{path} takes (stop), (start, stop) or (start, stop, step)")
+        if path == "pipeline" and not self.incore:
+            raise self.refuse(
+                call, "pl.pipeline outside an InCore region", "use pl.range or pl.parallel in orchestration"
+            )
+        bounds = [self.expr(a) for a in call.args]
+        if path == "unroll" and not all(self._is_constant(b) for b in bounds):
+            raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
+        if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
+            raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
+        if path == "pipeline":
+            stage = keywords.get("stage")
+            if stage is None:
+                raise self.refuse(call, "pl.pipeline needs stage=", "pl.pipeline(n, stage=2)")
+            value = self.expr(stage)
+            if not (self._is_constant(value) and self._evaluate(value) >= 1):
+                raise self.refuse(stage, "stage= must be a positive integer literal")
+            iterator: ast.expr = self.machine("pipeline", bounds, [ast.keyword("stage", value)])
+        else:
+            iterator = ast.Call(ast.Name("_range", ast.Load()), bounds, [])
+        iterator = ast.copy_location(iterator, call)
+        target, carried = self._loop_target(s, keywords.get("init_values"))
+        self.kinds[target.id] = "scalar"
+        if keywords.get("init_values") is None:
+            return [ast.For(target, iterator, self.block(s.body) or [ast.Pass()], [])]
+        before, body = self._carry(s, carried, keywords["init_values"], s.body)
+        return [*before, ast.For(target, iterator, body, [])]
+
+    def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
+        if init is None:
+            if not isinstance(s.target, ast.Name):
+                raise self.refuse(s.target, "the loop variable must be one name", "carry values with init_values=(...)")
+            return s.target, []
+        ok = isinstance(s.target, ast.Tuple) and len(s.target.elts) == 2 and isinstance(s.target.elts[0], ast.Name)
+        if not ok or not isinstance(s.target.elts[1], ast.Tuple):
+            raise self.refuse(s.target, "a loop with init_values needs `for i, (a, b) in ...`")
+        return s.target.elts[0], self._carried_names(s.target.elts[1])
+
+    def _carried_names(self, target: ast.Tuple) -> list[str]:
+        if not all(isinstance(e, ast.Name) for e in target.elts):
+            raise self.refuse(target, "carried values must be names")
+        return [e.id for e in target.elts]
+
+    def _carry(self, s: ast.stmt, names_: list[str], init: ast.expr, body: list[ast.stmt]) -> tuple[list, list]:
+        """Statements before a loop with carried values, and its body: the last statement hands them on."""
+        if not isinstance(init, (ast.Tuple, ast.List)) or len(init.elts) != len(names_):
+            raise self.refuse(init, f"init_values must be a tuple of {len(names_)} values")
+        before = []
+        for n, v in zip(names_, init.elts):
+            self._note(ast.Name(n, ast.Store()), self.kind(v))
+            before.append(self._assign_name(s, n, self.expr(v)))
+        last = body[-1] if body else None
+        results = None
+        if (
+            isinstance(last, ast.Assign)
+            and isinstance(last.value, ast.Call)
+            and self.pl_path(last.value.func) == "yield_"
+        ):
+            t = last.targets[0]
+            results = [t.id] if isinstance(t, ast.Name) else [e.id for e in t.elts]
+        if results is None:
+            return before, self.block(body) or [ast.Pass()]
+        if len(results) != len(names_):
+            raise self.refuse(last, f"pl.yield_ of {len(results)} values in a loop that carries {len(names_)}")
+        for r, n in zip(results, names_):  # with no iteration, the result is the initial value
+            before.append(self._assign_name(s, r, ast.Name(n, ast.Load())))
+            self.kinds.setdefault(r, self.kinds.get(n, "any"))
+        lowered = self.block(body)
+        for r, n in zip(results, names_):
+            lowered.append(self._assign_name(last, n, ast.Name(r, ast.Load())))
+        return before, lowered
+
+    def _while(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
+        keywords = self._keywords(call, ("init_values",))
+        if call.args or "init_values" not in keywords:
+            raise self.refuse(call, "pl.while_ takes init_values=(...) only", "put the condition into pl.cond(...)")
+        if not isinstance(s.target, ast.Tuple):
+            raise self.refuse(s.target, "pl.while_ needs `for (x,) in ...`")
+        first = s.body[0]
+        is_cond = isinstance(first, ast.Expr) and isinstance(first.value, ast.Call)
+        if not is_cond or self.pl_path(first.value.func) != "cond" or len(first.value.args) != 1:
+            raise self.refuse(first, "the first statement of pl.while_ must be pl.cond(condition)")
+        carried = self._carried_names(s.target)
+        before, body = self._carry(s, carried, keywords["init_values"], s.body[1:])
+        return [*before, ast.While(self.expr(first.value.args[0]), body, [])]
+
+    def _is_constant(self, node: ast.expr) -> bool:
+        return all(
+            isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node)
+        )
+
+    def _evaluate(self, node: ast.expr) -> Any:
+        return eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))
+
+    # ---- scopes ----------------------------------------------------------------------------------------
+
+    def _with(self, s: ast.With) -> list[ast.stmt]:
+        if len(s.items) != 1:
+            raise self.refuse(s, "several context managers in one with", "nest them")
+        item = s.items[0]
+        call = item.context_expr
+        path = self.pl_path(call.func) if isinstance(call, ast.Call) else None
+        if item.optional_vars is not None and not isinstance(item.optional_vars, ast.Name):
+            raise self.refuse(item.optional_vars, "`as` takes one name")
+        if path == "at":
+            return self._at(s, call, item.optional_vars)
+        if path == "spmd":
+            return self._spmd(s, call, None, s.body, item.optional_vars)
+        if path in ("scope", "manual_scope"):
+            if self.incore:
+                raise self.refuse(s, f"pl.{path} inside an InCore region", "scopes belong to orchestration")
+            manual = path == "manual_scope" or any("MANUAL" in ast.unparse(k.value) for k in call.keywords)
+            return [self._with_machine("scope", [ast.Constant(manual)], [], None, self.block(s.body))]
+        if path == "cluster":
+            return self.block(s.body)
+        raise self.refuse(call, "this context manager is not in the language", "use pl.at, pl.spmd or pl.scope")
+
+    def _with_machine(self, method: str, args: list, keywords: list, bound: ast.Name | None, body: list) -> ast.With:
+        return ast.With([ast.withitem(self.machine(method, args, keywords), bound)], body or [ast.Pass()])
+
+    def _at(self, s: ast.With, call: ast.Call, bound: ast.Name | None) -> list[ast.stmt]:
+        keywords = self._keywords(call, (
+            "level", "role", "optimizations", "name_hint", "deps", "no_dep_args", "dumps", "allow_early_resolve",
+            "windowize",
+        ))  # fmt: skip
+        level = keywords.get("level", call.args[0] if call.args else None)
+        if level is None:
+            raise self.refuse(call, "pl.at needs a level", "pl.at(level=pl.Level.CORE_GROUP)")
+        if not ast.unparse(level).endswith("CORE_GROUP"):
+            raise self.refuse(
+                level, f"pl.at at {ast.unparse(level)}: interpret mode runs one chip", "pl.Level.CORE_GROUP"
+            )
+        self._check_optimizations(keywords.get("optimizations"))
+        if self.incore:
+            raise self.refuse(
+                call, "pl.at inside an InCore region", "one region is one task: write them one after the other"
+            )
+        name = self._task_name(keywords, call, "incore")
+        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args")
+        body = self._incore_block(s.body)
+        for n in s.live_after:
+            export = self.machine("export", [self.place(call), ast.Name(n, ast.Load())])
+            body.append(self._assign_name(s.body[-1], n, export))
+        if bound is not None:
+            self.kinds[bound.id] = "task"
+        return [self._with_machine("at", [self.place(call), ast.Constant(name)], passed, bound, body)]
+
+    def _passed(self, keywords: dict[str, ast.expr], **names_: str) -> list[ast.keyword]:
+        """Keywords of a scope that the machine takes too: its name = the language's."""
+        return [ast.keyword(mine, self.expr(keywords[theirs])) for mine, theirs in names_.items() if theirs in keywords]
+
+    def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        self.incore = True
+        try:
+            return self.block(body) or [ast.Pass()]
+        finally:
+            self.incore = self.plane == INCORE
+
+    def _task_name(self, keywords: dict, call: ast.Call, fallback: str) -> str:
+        hint = keywords.get("name_hint")
+        if hint is None:
+            return f"{self.fn.__name__}_{fallback}_{call.lineno}"
+        if not isinstance(hint, ast.Constant) or not isinstance(hint.value, str) or not hint.value.isidentifier():
+            raise self.refuse(hint, "name_hint must be a string literal that is an identifier")
+        return hint.value
+
+    def _check_optimizations(self, node: ast.expr | None) -> None:
+        if node is None:
+            return
+        if not isinstance(node, ast.List):
+            raise self.refuse(node, "optimizations= must be a list written in place")
+        for e in node.elts:
+            path = self.pl_path(e.func) if isinstance(e, ast.Call) else None
+            if path not in ("split", "cross_core_slot"):
+                raise self.refuse(
+                    e, "this entry of optimizations= is not known", "pl.split(mode) or pl.cross_core_slot(slot_num=n)"
+                )
+
+    def _spmd(
+        self, s: ast.stmt, call: ast.Call, target: ast.expr | None, body: list[ast.stmt], bound: ast.Name | None = None
+    ) -> list[ast.stmt]:
+        keywords = self._keywords(call, (
+            "core_num", "name_hint", "optimizations", "sync_start", "deps", "predicate", "allow_early_resolve",
+        ))  # fmt: skip
+        if self.incore:
+            raise self.refuse(
+                call, "pl.spmd inside an InCore region", "pl.spmd launches tasks: write it in orchestration"
+            )
+        if "deps" in keywords and bound is None:
+            raise self.refuse(
+                keywords["deps"], "deps= on a pl.spmd without `as tid`", "with pl.spmd(n, deps=[...]) as tid:"
+            )
+        count = keywords.get("core_num", call.args[0] if call.args else None)
+        if count is None or len(call.args) > 1:
+            raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
+        if "predicate" in keywords:
+            raise self.refuse(keywords["predicate"], "predicate= is not supported by interpret mode yet")
+        self._check_optimizations(keywords.get("optimizations"))
+        if target is None and not any("get_block_idx" in ast.unparse(b) for b in body):
+            raise self.refuse(
+                call, "the body of `with pl.spmd` does not read its block index: every block would do the same",
+                "read pl.tile.get_block_idx(), or write `for i in pl.spmd(n):`",
+            )  # fmt: skip
+        if target is not None and not isinstance(target, ast.Name):
+            raise self.refuse(target, "the block index must be one name")
+        name = self._task_name(keywords, call, "spmd")
+        index = target.id if target is not None else "_block"
+        self.kinds[index] = "scalar"
+        function = f"_blocks_{call.lineno}_{call.col_offset}"
+        passed = list(s.needed)
+        results = list(s.live_after)
+        captured = sorted({*passed, *results})
+        inner = self._incore_block(body)
+        inner.append(ast.Return(ast.Tuple([ast.Name(n, ast.Load()) for n in captured], ast.Load())))
+        arguments = ast.arguments(
+            posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
+            kw_defaults=[], defaults=[],
+        )  # fmt: skip
+        define = ast.FunctionDef(name=function, args=arguments, body=inner, decorator_list=[])
+        extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
+        launch = self.machine("spmd", [
+            self.place(call), self.expr(count), ast.Name(function, ast.Load()),
+            ast.Tuple([ast.Name(n, ast.Load()) for n in captured], ast.Load()), ast.Constant(name),
+        ], extra)  # fmt: skip
+        out = ast.Tuple([ast.Name(n, ast.Store()) for n in captured], ast.Store())
+        tid = ast.Name(bound.id if bound is not None else "_tid", ast.Store())
+        if bound is not None:
+            self.kinds[bound.id] = "task"
+        return [
+            ast.copy_location(define, s),
+            ast.Assign([ast.Tuple([tid, out], ast.Store())], ast.copy_location(launch, call)),
+        ]
+
+
+DIRECTIVE_PLACE = {
+    "cond": "it is the first statement of a pl.while_ loop",
+    "yield_": "assign it: x = pl.yield_(value)",
+    "at": "write `with pl.at(...):`",
+    "range": "write `for i in pl.range(...):`",
+}
+
+
+def _raiser(error: KernelError) -> Callable:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def _dim(m: Any, name: str) -> int:
+    return m.dims[name]
+
+
+def _logical_and(*xs: Any) -> Any:
+    out = xs[0]
+    for x in xs[1:]:
+        out = (out != 0) & (x != 0)
+    return out
+
+
+def _logical_or(*xs: Any) -> Any:
+    out = xs[0]
+    for x in xs[1:]:
+        out = (out != 0) | (x != 0)
+    return out
+
+
+def _logical_not(x: Any) -> Any:
+    return x == 0
+
+
+def linear(node: ast.expr) -> dict[str, float]:
+    """An integer expression as {atom: coefficient}; "" is the constant term, other atoms are source text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return {"": node.value}
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        out = dict(linear(node.left))
+        sign = 1 if isinstance(node.op, ast.Add) else -1
+        for atom, n in linear(node.right).items():
+            out[atom] = out.get(atom, 0) + sign * n
+        return out
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        a, b = linear(node.left), linear(node.right)
+        for factor, rest in ((a, b), (b, a)):
+            if factor.keys() <= {""}:
+                return {atom: n * factor.get("", 0) for atom, n in rest.items()}
+    if isinstance(node, (ast.BinOp, ast.UnaryOp)) and all(
+        isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node)
+    ):
+        return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
+    return {ast.unparse(node): 1}

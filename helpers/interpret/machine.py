@@ -1,0 +1,615 @@
+"""The state of one interpreted run: global memory, the task being executed, and the trace it leaves.
+
+Generated kernel code (see `lower`) calls the operations in `ops`, and those call a `Machine` for everything
+that is not arithmetic: loading a window of global memory into a tile, storing one back, starting and ending
+tasks, accounting for on-chip memory and work.
+
+Blocks of a `pl.spmd` run in batches (see `lanes`). A batch is optimistic: stores keep what they overwrite,
+and when blocks disagree on control flow (`Diverged`) or touch each other's memory (`Conflict`) everything the
+batch wrote is put back and its blocks run again in smaller groups, at last one by one in program order.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.chips import Chip
+from helpers.errors import FaultError
+from helpers.interpret import dtypes
+from helpers.interpret.dtypes import DType
+from helpers.interpret.lanes import Diverged, Lanes, one
+from helpers.interpret.memory import peaks
+from helpers.interpret.source import Place, explain
+from helpers.interpret.trace import ATOMIC, READ, WRITE, Chunk, Dispatch, Trace, Work
+from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
+
+# A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
+# the last-level cache of the machines this was measured on, and are enough to hide the cost of a torch call.
+BATCH_ELEMENTS = 1 << 20
+
+
+class Conflict(Exception):
+    """Blocks of one batch touch the same memory, so they must run one by one."""
+
+
+class _Task:
+    """What the running chunk has done so far; becomes a `Chunk`."""
+
+    __slots__ = (
+        "shapes", "offsets", "memory", "views", "undo", "largest",
+        "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.shapes: list[int] = []
+        self.offsets: list = []
+        self.memory: list[Memory] = []
+        self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
+        self.undo: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        self.largest = 1
+        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
+        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+
+    def work(self) -> Work:
+        return Work(
+            self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops,
+            self.loads, self.stores, self.read_bytes, self.write_bytes,
+        )  # fmt: skip
+
+
+class Machine:
+    """One run on one modelled chip.
+
+    `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
+    buffer an error, as it is for PyPTO's compiler.
+    """
+
+    def __init__(self, platform: str, chip: Chip, dry: bool = False, fit: bool = True):
+        self.chip, self.dry, self.fit = chip, dry, fit
+        self.trace = Trace(platform)
+        self.task: _Task | None = None
+        self.block: int | Lanes = 0
+        self.block_num = 1
+        self.clock = 0
+        self.stages = 1  # product of the stage= of the pl.pipeline loops around
+        self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
+        self._scopes: list[bool] = [False]  # manual?
+        self._scope_count = 0
+        self._batch: dict[Place, int] = {}  # spmd place -> blocks a batch, learned from the first block
+
+    # ---- global memory ---------------------------------------------------------------------------------
+
+    def bind(self, name: str, data: torch.Tensor, dtype: DType) -> Tensor:
+        """The window on a caller's contiguous tensor."""
+        buffer = Buffer(len(self.trace.buffers), name, data, data.numel(), dtype, True, data.storage_offset())
+        self.trace.buffers.append(buffer)
+        shape = tuple(data.shape)
+        return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None) -> Tensor:
+        """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given."""
+        n = int(np.prod(shape, dtype=np.int64))
+        base = None
+        if not self.dry:
+            base = torch.full((n,), poison(dtype) if init is None else init, dtype=dtype.torch)
+        buffer = Buffer(len(self.trace.buffers), name, base, n, dtype, False)
+        self.trace.buffers.append(buffer)
+        return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+
+    def window(
+        self,
+        at: Place,
+        t: Tensor,
+        offsets: Sequence,
+        sizes: Sequence,
+        valid: Sequence | None = None,
+        what: str = "slice",
+    ) -> Tensor:
+        """The part of `t` at `offsets` of `sizes`; only its `valid` part must lie inside `t`.
+
+        Raises:
+            FaultError: the window reaches outside the tensor, or is empty.
+        """
+        if len(offsets) != len(t.shape) or len(sizes) != len(t.shape):
+            raise self.fault(
+                at, f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
+            )
+        sizes = tuple(int(one(s)) for s in sizes)
+        valid = narrowed(sizes, t, offsets, valid)
+        position = t.offset
+        for axis, (off, size, extent, stride) in enumerate(zip(offsets, sizes, t.shape, t.strides)):
+            lanes = type(off) is Lanes
+            values = off.values if lanes else off
+            reach = size if valid is None else (valid[axis].values if type(valid[axis]) is Lanes else valid[axis])
+            end = values + reach
+            if lanes or type(reach) is np.ndarray:
+                bad = (values < 0) | (end > extent)
+                if bad.any():
+                    raise Diverged(bad.astype(np.int64)) if not bad.all() else Conflict
+            elif values < 0 or end > extent:
+                raise self.fault(
+                    at,
+                    f"{what} outside '{t.buffer.name}': axis {axis} from {values} to {end} of extent {extent}"
+                    f" (tensor {list(t.shape)}, offsets {[_plain(o) for o in offsets]}, sizes {list(sizes)})",
+                    "keep offset + size within the extent, or pass valid_shape= for a partial block",
+                )
+            position = position + values * stride
+        return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid)
+
+    def view(self, w: Tensor) -> torch.Tensor:
+        """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
+        buffer = w.buffer
+        if type(w.offset) is not np.ndarray:
+            return torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+        offsets = w.offset
+        step = affine_step(offsets)
+        if step is not None:
+            return torch.as_strided(
+                buffer.base, (len(offsets), *w.shape), (step, *w.strides), buffer.origin + int(offsets[0])
+            )
+        rows = row_index(w)
+        if rows is not None:
+            table, index = rows
+            return table(buffer).index_select(0, index).view(len(offsets), *w.shape)
+        return torch.stack([torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o)) for o in offsets])
+
+    def load(self, at: Place, w: Tensor, space: str = "") -> Tile:
+        """Read a window into a tile. The tile shares the window's memory until something overwrites it."""
+        task = self.task
+        if task is None:
+            raise self.fault(
+                at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
+            )
+        self.record(at, READ, w)
+        n = _elements(w.valid or w.shape)
+        task.loads += 1
+        task.read_bytes += int(n * w.dtype.bytes)
+        data = None
+        if not self.dry:
+            data = self.view(w)
+            if w.valid is not None:
+                data = masked(data, w.shape, w.valid, 0)
+        tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
+        if data is not None and w.valid is None:
+            self.share(tile, w.buffer)
+        return tile
+
+    def share(self, tile: Tile, buffer: Buffer) -> None:
+        """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
+        tile.origin = buffer
+        self.task.views.setdefault(buffer.id, []).append(weakref.ref(tile))
+
+    def store(self, at: Place, w: Tensor, tile: Tile, atomic: bool = False) -> None:
+        """Write the valid part of `tile` to window `w` (of the tile's shape)."""
+        task = self.task
+        if task is None:
+            raise self.fault(
+                at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
+            )
+        self.touch(tile)
+        self.record(at, ATOMIC if atomic else WRITE, w)
+        n = _elements(w.valid or w.shape)
+        task.stores += 1
+        task.write_bytes += int(n * w.dtype.bytes)
+        if self.dry:
+            return
+        for ref in task.views.pop(w.buffer.id, ()):
+            shared = ref()
+            if shared is not None:
+                shared.data, shared.origin = shared.data.clone(), None
+        data = tile.data
+        if w.valid is not None and any(type(v) is Lanes for v in w.valid):
+            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
+        if w.valid is not None:
+            cut = tuple(slice(0, v) for v in w.valid)
+            data = data[(..., *cut)]
+            w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
+        self._write(w, data, atomic)
+
+    def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
+        buffer, undo = w.buffer, self.task.undo
+        if type(w.offset) is not np.ndarray:
+            if data.dim() > len(w.shape) or (undo is not None and atomic):
+                raise Conflict  # every block of the batch writes here
+            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+            if undo is not None:
+                undo.append((dst, dst.clone()))
+            dst.add_(data) if atomic else dst.copy_(data)
+            return
+        if atomic or not disjoint(w.offset, w):
+            raise Conflict
+        step = affine_step(w.offset)
+        if step is not None:
+            shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
+            dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
+            undo.append((dst, dst.clone()))
+            dst.copy_(data)
+            return
+        rows = row_index(w)
+        if rows is not None:
+            table, index = rows[0](buffer), rows[1]
+            undo.append(((table, index), table.index_select(0, index)))
+            wanted = (len(w.offset), *w.shape)
+            table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
+            return
+        for i, o in enumerate(w.offset):
+            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
+            undo.append((dst, dst.clone()))
+            dst.copy_(data[i] if data.dim() > len(w.shape) else data)
+
+    def record(self, at: Place, mode: int, w: Tensor) -> None:
+        """Note an access to global memory in the trace."""
+        valid = w.valid
+        if valid is not None and any(type(v) is Lanes for v in valid):
+            # a box a block; noted at its full size, which is an upper bound
+            valid = None
+        task = self.task
+        task.shapes.append(
+            self.trace.shape_id(w.buffer, mode, w.shape if valid is None else tuple(valid), w.strides, at)
+        )
+        task.offsets.append(w.offset)
+
+    # ---- on chip ---------------------------------------------------------------------------------------
+
+    def tile(
+        self, at: Place, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None = None,
+        space: str = "UB",
+    ) -> Tile:  # fmt: skip
+        """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it."""
+        task = self.task
+        n = _elements(shape)
+        if n > task.largest:
+            task.largest = n
+        self.clock += 1
+        memory = Memory(space, int(-(-n * dtype.bits // 8)), self.clock, at, self.stages if space == "" else 1)
+        task.memory.append(memory)
+        return Tile(data, shape, dtype, valid, memory)
+
+    def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
+        """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
+        self.touch(tile)
+        out = Tile(data, shape, dtype, valid, tile.memory)
+        if tile.origin is not None:
+            self.share(out, tile.origin)
+        return out
+
+    def touch(self, tile: Tile, space: str = "") -> None:
+        """`tile` is used now, from buffer `space` if it has none yet."""
+        self.clock += 1
+        memory = tile.memory
+        memory.last = self.clock
+        if not memory.space:
+            memory.space = space or "UB"
+
+    # ---- tasks -----------------------------------------------------------------------------------------
+
+    def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: Any = (), early: bool = False,
+                 no_dep: frozenset[int] = frozenset()) -> Dispatch:  # fmt: skip
+        """Begin a launch; its chunks follow."""
+        d = Dispatch(
+            len(self.trace.dispatches), name, at, kind, blocks, self._scopes[-1], self._scope_count,
+            flatten_deps(deps), no_dep, early,
+        )  # fmt: skip
+        self.trace.dispatches.append(d)
+        return d
+
+    @contextmanager
+    def running(self, d: Dispatch, blocks: np.ndarray, undo: bool = False) -> Iterator[None]:
+        """Execute a chunk of dispatch `d`; on success it joins the trace, on an exception it leaves no mark there."""
+        if self.task is not None:
+            raise self.fault(d.place, "a task is launched inside an InCore region", "launch tasks from orchestration")
+        task = self.task = _Task()
+        if undo:
+            task.undo = []
+        try:
+            yield
+            if undo and len(blocks) > 1:
+                self._check_conflicts(task)
+            top = peaks(task.memory)
+            if self.fit:
+                self._check_fit(d, top)
+            d.chunks.append(Chunk(blocks, np.asarray(task.shapes, np.int32), task.offsets, task.work(), top))
+        except BaseException:
+            for dst, old in reversed(task.undo or ()):
+                if isinstance(dst, tuple):
+                    dst[0].index_copy_(0, dst[1], old)
+                else:
+                    dst.copy_(old)
+            raise
+        finally:
+            self.task = None
+
+    def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
+        for space, n in top.items():
+            limit = self.chip.buffers[space]
+            if n > limit:
+                largest = sorted((m for m in self.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
+                tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
+                raise self.fault(
+                    d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
+                    f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages",
+                )  # fmt: skip
+
+    def _check_conflicts(self, task: _Task) -> None:
+        """Raise Conflict when two blocks of the batch touch the same memory and one of them writes."""
+        written = {self.trace.shapes[s].buffer for s in task.shapes if self.trace.shapes[s].mode != READ}
+        for b in written:
+            entries = [
+                (self.trace.shapes[s], o) for s, o in zip(task.shapes, task.offsets) if self.trace.shapes[s].buffer == b
+            ]
+            if not separate(entries, len(self.block.values)):
+                raise Conflict
+
+    @contextmanager
+    def at(
+        self, place: Place, name: str, deps: Any = (), early: bool = False, no_dep_args: Any = ()
+    ) -> Iterator[TaskId]:
+        """`with pl.at(level=pl.Level.CORE_GROUP, ...) as tid:`"""
+        no_dep = frozenset(t.buffer.id for t in no_dep_args)
+        d = self.dispatch(place, name, "at", 1, deps, early, no_dep)
+        self.block, self.block_num = 0, 1
+        with self.running(d, np.zeros(1, np.int64)):
+            yield TaskId((d.index,))
+
+    def incore(self, place: Place, name: str, body: Callable, args: tuple, kwargs: dict) -> Any:
+        """Call of a `@pl.jit.incore` function: one task, or plain code when already in one."""
+        if self.task is not None:
+            return body(self, *args, **kwargs)
+        d = self.dispatch(place, name, "incore", 1)
+        self.block, self.block_num = 0, 1
+        with self.running(d, np.zeros(1, np.int64)):
+            result = body(self, *args, **kwargs)
+            return (
+                tuple(self.export(place, r) for r in result)
+                if isinstance(result, tuple)
+                else self.export(place, result)
+            )
+
+    def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: Any = (),
+             early: bool = False, sync_start: bool = False) -> tuple[TaskId, tuple]:  # fmt: skip
+        """Run `body(machine, block, *captured)` for blocks 0..n-1; returns the task id and the body's last result.
+
+        Raises:
+            FaultError: the number of blocks is not a positive integer.
+        """
+        n = one(n)
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            raise self.fault(place, f"pl.spmd over {n} blocks", "give a positive number of blocks")
+        d = self.dispatch(place, name, "spmd", int(n), deps, early)
+        self.block_num = int(n)
+        out: tuple = captured
+        todo = [np.arange(n)]
+        if place not in self._batch:
+            todo = [np.arange(1), np.arange(1, n)]
+        while todo:
+            ids = todo.pop(0)
+            if not len(ids):
+                continue
+            size = self._batch.get(place, 1)
+            if len(ids) > size > 0:
+                todo.insert(0, ids[size:])
+                ids = ids[:size]
+            if len(ids) == 1:
+                self.block = int(ids[0])
+                with self.running(d, ids):
+                    out = body(self, self.block, *captured)
+                    largest = self.task.largest
+                self._batch.setdefault(place, max(1, BATCH_ELEMENTS // largest))
+                continue
+            self.block = Lanes(ids)
+            try:
+                with self.running(d, ids, undo=True):
+                    out = body(self, self.block, *captured)
+            except Diverged as e:
+                todo[:0] = split_by(ids, e.values)
+            except (Conflict, FaultError):
+                todo[:0] = [ids[i : i + 1] for i in range(len(ids))]
+        self.block = 0
+        for value in out:
+            if isinstance(value, Tile):
+                raise self.fault(
+                    place, "a tile leaves pl.spmd", "write it to a tensor with pl.assemble inside the body"
+                )
+        return TaskId((d.index,)), out
+
+    def export(self, place: Place, value: Any) -> Any:
+        """A value that leaves an InCore region: a tile becomes a new tensor in global memory."""
+        if not isinstance(value, Tile):
+            return value
+        t = self.allocate(f"{place.line}", value.shape, value.dtype)
+        self.store(place, Tensor(t.buffer, 0, t.shape, t.strides, t.dtype, value.valid), value)
+        t.valid = value.valid
+        return t
+
+    @contextmanager
+    def scope(self, manual: bool) -> Iterator[None]:
+        """`pl.scope` / `pl.manual_scope`."""
+        self._scope_count += 1
+        self._scopes.append(manual)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def pipeline(self, *bounds: Any, stage: int) -> Iterator[int]:
+        """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""
+        self.stages *= stage
+        try:
+            yield from range(*(int(one(b)) for b in bounds))
+        finally:
+            self.stages //= stage
+
+    def fault(self, at: Place, what: str, fix: str | None = None) -> FaultError:
+        """The error for something that went wrong while the kernel ran."""
+        where = f" [block {self.block} of {self.block_num}]" if self.task is not None and self.block_num > 1 else ""
+        return FaultError(explain(at, what + where, fix))
+
+
+# ---- helpers ---------------------------------------------------------------------------------------------
+
+
+def poison(dtype: DType) -> float:
+    """What never-written memory holds: NaN, or the smallest value of an integer type."""
+    if dtype.is_float:
+        return float("nan")
+    return 1 if dtype.torch is torch.bool else torch.iinfo(dtype.torch).min
+
+
+def _elements(shape: Sequence) -> int:
+    n = 1
+    for s in shape:
+        n *= int(s.values.max()) if type(s) is Lanes else s
+    return n
+
+
+def _plain(x: Any) -> Any:
+    return x.values.tolist() if type(x) is Lanes else x
+
+
+def _lane(v: Any) -> Any:
+    return v.values if type(v) is Lanes else v
+
+
+def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None) -> tuple | None:
+    """The valid shape of a window: what was asked for, cut to what is valid in `t`. None when all is valid."""
+    from helpers.interpret.lanes import larger, smaller
+
+    out = list(sizes) if valid is None else [v if type(v) is Lanes else int(v) for v in valid]
+    if t.valid is not None:
+        out = [smaller(v, larger(0, limit - o)) for v, limit, o in zip(out, t.valid, offsets)]
+    if all(type(v) is not Lanes and v == s for v, s in zip(out, sizes)):
+        return None
+    return tuple(out)
+
+
+def masked(data: torch.Tensor, shape: tuple, valid: tuple, fill: float) -> torch.Tensor:
+    """A copy of `data` with `fill` outside the valid part."""
+    out = torch.full(data.shape, fill, dtype=data.dtype)
+    if not any(type(v) is Lanes for v in valid):
+        cut = (..., *(slice(0, v) for v in valid))
+        out[cut] = data[cut]
+        return out
+    return torch.where(inside(shape, valid), data, out)
+
+
+def inside(shape: tuple, valid: tuple) -> torch.Tensor:
+    """Boolean mask of the valid part; with a block axis where an extent differs from block to block."""
+    mask = None
+    rank = len(shape)
+    for axis, (n, v) in enumerate(zip(shape, valid)):
+        index = torch.arange(n).view([n if a == axis else 1 for a in range(rank)])
+        limit = torch.as_tensor(v.values).view(-1, *[1] * rank) if type(v) is Lanes else v
+        part = index < limit
+        mask = part if mask is None else mask & part
+    return mask
+
+
+def affine_step(offsets: np.ndarray) -> int | None:
+    """The common non-negative difference of consecutive offsets, or None."""
+    if len(offsets) == 1:
+        return 0
+    step = int(offsets[1] - offsets[0])
+    if step < 0 or not (np.diff(offsets) == step).all():
+        return None
+    return step
+
+
+def row_index(w: Tensor) -> tuple[Callable, torch.Tensor] | None:
+    """How to reach a window at irregular places as rows of a 2-D table of its buffer, or None.
+
+    Works for windows whose last two axes are rows of one pitch at the same column in every block.
+    """
+    if len(w.shape) < 1 or w.strides[-1] != 1 or any(s != 1 for s in w.shape[:-2]):
+        return None
+    pitch = w.strides[-2] if len(w.shape) > 1 else w.shape[-1]
+    rows, cols = (w.shape[-2] if len(w.shape) > 1 else 1), w.shape[-1]
+    column = int(w.offset[0] % pitch)
+    if (w.offset % pitch != column).any() or column + cols > pitch:
+        return None
+    first = w.offset // pitch
+    index = torch.from_numpy((first[:, None] + np.arange(rows)).reshape(-1))
+
+    def table(buffer: Buffer) -> torch.Tensor:
+        count = (buffer.size - column - cols) // pitch + 1
+        return torch.as_strided(buffer.base, (count, cols), (pitch, 1), buffer.origin + column)
+
+    return table, index
+
+
+def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
+    """True when boxes of one shape at these offsets do not overlap."""
+    span = 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
+    ordered = np.sort(offsets)
+    if (np.diff(ordered) >= span).all():
+        return True
+    a = coordinates(offsets, w.strides)
+    apart = np.zeros((len(offsets),) * 2, bool)
+    for c, e in zip(a, w.shape):
+        apart |= np.abs(c[:, None] - c[None, :]) >= e
+    np.fill_diagonal(apart, True)
+    return bool(apart.all())
+
+
+def coordinates(offsets: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
+    """Offsets as one coordinate an axis, for strides in descending order."""
+    out, rest = [], np.asarray(offsets)
+    for s in strides:
+        out.append(rest // s)
+        rest = rest % s
+    return out
+
+
+def separate(entries: list, lanes: int) -> bool:
+    """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write."""
+    low, high = np.full(lanes, np.iinfo(np.int64).max), np.zeros(lanes, np.int64)
+    for access, offset in entries:
+        low, high = np.minimum(low, offset), np.maximum(high, offset + access.span)
+    order = np.argsort(low, kind="stable")
+    if (low[order][1:] >= high[order][:-1]).all():
+        return True
+    for i, (a, ao) in enumerate(entries):
+        for b, bo in entries[i:]:
+            if a.mode == READ and b.mode == READ:
+                continue
+            ao_, bo_ = np.broadcast_to(ao, lanes), np.broadcast_to(bo, lanes)
+            if a.strides != b.strides:
+                apart = (ao_[:, None] + a.span <= bo_[None, :]) | (bo_[None, :] + b.span <= ao_[:, None])
+            else:
+                apart = np.zeros((lanes, lanes), bool)
+                for ca, cb, ea, eb in zip(coordinates(ao_, a.strides), coordinates(bo_, b.strides), a.extent, b.extent):
+                    apart |= (ca[:, None] + ea <= cb[None, :]) | (cb[None, :] + eb <= ca[:, None])
+            np.fill_diagonal(apart, True)
+            if not apart.all():
+                return False
+    return True
+
+
+def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Block ids grouped by equal rows of `values`, groups in order of their first block."""
+    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    return [ids[inverse == g] for g in np.argsort(first)]
+
+
+def flatten_deps(deps: Any) -> tuple[int, ...]:
+    """Dispatch numbers named by a deps= list of task ids and arrays of task ids."""
+    from helpers.interpret.values import Array
+
+    out: list[int] = []
+    for d in deps if isinstance(deps, (list, tuple)) else [deps]:
+        if isinstance(d, TaskId):
+            out += d.dispatches
+        elif isinstance(d, Array):
+            out += flatten_deps([i for i in d.items if i is not None])
+    return tuple(dict.fromkeys(out))
+
+
+def carrier(value: torch.Tensor, dtype: DType) -> torch.Tensor:
+    """`value` in the torch type that carries `dtype`."""
+    return dtypes.wrap(value.to(dtype.torch), dtype)

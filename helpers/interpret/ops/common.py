@@ -1,0 +1,106 @@
+"""What every operation needs: operands on chip, shapes that fit, results accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.interpret.dtypes import DType, of
+from helpers.interpret.lanes import Lanes, is_scalar, one
+from helpers.interpret.machine import Machine
+from helpers.interpret.source import Place
+from helpers.interpret.values import Tensor, Tile
+
+OPS: dict[str, Callable] = {}
+"""Operations by the path that names them below `pl`: "add", "tile.load", "tensor.dim" ..."""
+
+
+def op(*paths: str) -> Callable:
+    """Register a function as what these `pl` paths mean. Its first arguments are the machine and the place."""
+
+    def register(fn: Callable) -> Callable:
+        for p in paths:
+            OPS[p] = fn
+        return fn
+
+    return register
+
+
+def everywhere(name: str) -> tuple[str, str, str]:
+    """An operation that exists unqualified, on tensors and on tiles."""
+    return name, f"tensor.{name}", f"tile.{name}"
+
+
+def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
+    """`x` as a tile in `space`: a tensor is loaded.
+
+    Raises:
+        FaultError: `x` is neither a tensor nor a tile.
+    """
+    if type(x) is Tile:
+        m.touch(x, space)
+        return x
+    if type(x) is Tensor:
+        tile = m.load(at, x, space)
+        m.touch(tile, space)
+        return tile
+    raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
+
+
+def describe(x: Any) -> str:
+    """How a value is named in an error."""
+    if isinstance(x, (Tensor, Tile)):
+        return repr(x)
+    return f"the scalar {x}" if is_scalar(x) else f"a {type(x).__name__}"
+
+
+def dtype_of(m: Machine, at: Place, x: Any) -> DType:
+    """The element type that a dtype argument names."""
+    d = of(x)
+    if d is None:
+        raise m.fault(at, f"{x!r} is no element type that interpret mode supports")
+    return d
+
+
+def static(m: Machine, at: Place, shape: Any, what: str = "shape") -> tuple[int, ...]:
+    """A shape argument as integers; `Diverged` where blocks disagree on it."""
+    if not isinstance(shape, (list, tuple)):
+        raise m.fault(at, f"{what} must be a list, not {describe(shape)}")
+    out = tuple(int(one(n)) for n in shape)
+    if any(n <= 0 for n in out):
+        raise m.fault(at, f"{what} {list(out)} has an extent that is not positive")
+    return out
+
+
+def scalar(x: Any, rank: int) -> Any:
+    """A scalar operand for torch: a number, or one a block shaped to broadcast against tiles of `rank`."""
+    if type(x) is Lanes:
+        return torch.as_tensor(x.values).view(-1, *[1] * rank)
+    return x.item() if isinstance(x, np.generic) else x
+
+
+def full_shape(a: tuple, b: tuple) -> tuple | None:
+    """Broadcast of two shapes, or None."""
+    if a == b:
+        return a
+    try:
+        return tuple(torch.broadcast_shapes(a, b))
+    except RuntimeError:
+        return None
+
+
+def elements(shape: tuple) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n
+
+
+def vector(m: Machine, shape: tuple) -> None:
+    """Account for one vector instruction over `shape`."""
+    t = m.task
+    t.vector_ops += 1
+    t.vector_elements += elements(shape)

@@ -1,0 +1,143 @@
+"""Matrix products. Operands keep their type, products accumulate in FP32 (INT32 for integers).
+
+Source: `DeduceMatmulProductInfo` (PyPTO src/ir/op/tile_ops/matmul.cpp) for types and valid shapes. The order in
+which a product's K terms are added differs between torch and the cube; both accumulate in FP32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from helpers.interpret.dtypes import BY_NAME, FP32, DType
+from helpers.interpret.lanes import Lanes
+from helpers.interpret.machine import Machine
+from helpers.interpret.ops.common import dtype_of, everywhere, op, operand
+from helpers.interpret.source import Place
+from helpers.interpret.values import Memory, Tile
+
+INT32 = BY_NAME["INT32"]
+
+
+def wide(x: Tile) -> torch.Tensor:
+    """The operand's values in the accumulator's type, converted once."""
+    if x.wide is None:
+        x.wide = (
+            x.data if x.data.dtype == torch.float32 else x.data.float() if x.dtype.is_float else x.data.to(torch.int32)
+        )
+    return x.wide
+
+
+def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple:
+    """Check two operands and account for their product; returns (shape, valid, accumulator dtype, lhs, rhs data)."""
+    if a.dtype is not b.dtype:
+        raise m.fault(at, f"matmul of {a} and {b}: operands must have one element type", "pl.cast one of them")
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        raise m.fault(at, f"matmul of {a} and {b}: operands must have two dimensions")
+    rows, ka = (a.shape[-1], a.shape[-2]) if a_trans else a.shape[-2:]
+    kb, cols = (b.shape[-1], b.shape[-2]) if b_trans else b.shape[-2:]
+    if ka != kb:
+        raise m.fault(
+            at, f"matmul of {a}{'^T' if a_trans else ''} and {b}{'^T' if b_trans else ''}: K is {ka} and {kb}"
+        )
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if len(a.shape) > 2 or len(b.shape) > 2 else ()
+    shape = (*lead, rows, cols)
+    valid = None
+    if a.valid is not None or b.valid is not None:
+        va = a.valid or a.shape
+        vb = b.valid or b.shape
+        valid = (*lead, va[-1] if a_trans else va[-2], vb[-2] if b_trans else vb[-1])
+        if not any(type(v) is Lanes for v in valid) and valid == shape:
+            valid = None
+    n = 1
+    for s in lead:
+        n *= s
+    t = m.task
+    t.cube_ops += 1
+    t.cube_flops += 2 * n * rows * cols * ka
+    _l0(m, at, a, b)
+    if m.dry:
+        return shape, valid, FP32 if a.dtype.is_float else INT32, None, None
+    x, y = wide(a), wide(b)
+    return (
+        shape, valid, FP32 if a.dtype.is_float else INT32,
+        x.transpose(-1, -2) if a_trans else x, y.transpose(-1, -2) if b_trans else y,
+    )  # fmt: skip
+
+
+def _l0(m: Machine, at: Place, a: Tile, b: Tile) -> None:
+    """The part of L0A and L0B that a product holds: PyPTO's AutoTileMatmulL0 (pass 15) cuts larger operands to fit."""
+    for space, x in (("L0A", a), ("L0B", b)):
+        if x.memory.space == space:
+            continue
+        need = -(-x.dtype.bits * _count(x.shape) // 8)
+        m.task.memory.append(Memory(space, min(need, m.chip.buffers[space]), m.clock, at, 1))
+
+
+def _count(shape: tuple) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n
+
+
+@op(*everywhere("matmul"), "batch_matmul", "tile.batch_matmul", "gemv", "tile.gemv")
+def matmul(
+    m: Machine, at: Place, lhs: Any, rhs: Any, out_dtype: Any = None, a_trans: bool = False, b_trans: bool = False,
+    c_matrix_nz: bool = False, acc_phase: Any = None,
+) -> Tile:  # fmt: skip
+    """lhs @ rhs. [M, K] x [K, N] -> [M, N]; more dimensions are batches."""
+    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
+    out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
+    data = None if m.dry else _cast(torch.matmul(x, y), out)
+    return m.tile(at, data, shape, out, valid, "L0C")
+
+
+@op(*everywhere("matmul_acc"), "tile.batch_matmul_acc", "gemv_acc", "tile.gemv_acc")
+def matmul_acc(
+    m: Machine, at: Place, acc: Any, lhs: Any, rhs: Any, a_trans: bool = False, b_trans: bool = False,
+    init_cond: Any = None, acc_phase: Any = None,
+) -> Tile:  # fmt: skip
+    """acc + lhs @ rhs, in the accumulator; with `init_cond` true, lhs @ rhs alone."""
+    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
+    if init_cond is not None and bool(init_cond):
+        return m.tile(at, None if m.dry else torch.matmul(x, y), shape, dtype, valid, "L0C")
+    c = operand(m, at, acc, "L0C")
+    if c.shape != shape:
+        raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
+    if c.dtype is not dtype:
+        raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
+    data = None if m.dry else _accumulate(c.data, x, y)
+    c.memory.last = m.clock
+    return _in_place(m, c, data, shape, dtype, valid)
+
+
+def _accumulate(c: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    if c.dtype == torch.float32:
+        if c.dim() == x.dim() == y.dim() == 2:
+            return torch.addmm(c, x, y)
+        if c.dim() == x.dim() == y.dim() == 3:
+            return torch.baddbmm(c, x, y)
+    return c + torch.matmul(x, y)
+
+
+def _in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
+    """The accumulator's next value: a new value in the same L0C buffer."""
+    return Tile(data, shape, dtype, valid, c.memory)
+
+
+@op("matmul_bias", "tile.matmul_bias", "gemv_bias", "tile.gemv_bias")
+def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
+    """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
+    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    shape, valid, dtype, x, y = product(m, at, a, b, False, False)
+    c = operand(m, at, bias, "L1")
+    data = None if m.dry else torch.matmul(x, y) + wide(c)
+    return m.tile(at, data, shape, dtype, valid, "L0C")
+
+
+def _cast(data: torch.Tensor, dtype: DType) -> torch.Tensor:
+    return data if data.dtype == dtype.torch else data.to(dtype.torch)

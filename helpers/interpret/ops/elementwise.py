@@ -1,0 +1,158 @@
+"""Arithmetic element by element: two operands, one operand, scalars, comparisons, bits.
+
+Semantics. There is no promotion: both operands have one element type (PyPTO manual, Types). The result is
+computed in that type; BF16 and FP16 are rounded after every operation, as the vector unit does. Shapes
+broadcast (IR `BroadcastShapes`); the valid shape of the result is that of the first operand
+(`DeduceTileOpElementwiseBinaryType` in PyPTO's src/ir/op/tile_ops/elementwise.cpp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from helpers.interpret.dtypes import wrap
+from helpers.interpret.lanes import is_scalar, larger, smaller
+from helpers.interpret.machine import Machine
+from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, scalar, vector
+from helpers.interpret.source import Place
+from helpers.interpret.values import Tensor, Tile
+
+
+def _divide(a: torch.Tensor, b: Any) -> torch.Tensor:
+    # integer division truncates toward zero, as the device's C does
+    return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
+def _mod(a: torch.Tensor, b: Any) -> torch.Tensor:
+    return torch.fmod(a, b)
+
+
+def _larger(a: torch.Tensor, b: Any) -> torch.Tensor:
+    return torch.maximum(a, b) if isinstance(b, torch.Tensor) else a.clamp(min=b)
+
+
+def _smaller(a: torch.Tensor, b: Any) -> torch.Tensor:
+    return torch.minimum(a, b) if isinstance(b, torch.Tensor) else a.clamp(max=b)
+
+
+BINARY: dict[str, Callable] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": _divide,
+    "maximum": _larger,
+    "minimum": _smaller,
+    "fmod": _mod,
+    "rem": torch.remainder,
+    "and_": torch.bitwise_and,
+    "or_": torch.bitwise_or,
+    "xor": torch.bitwise_xor,
+    "shl": torch.bitwise_left_shift,
+    "shr": torch.bitwise_right_shift,
+}
+
+UNARY: dict[str, Callable] = {
+    "exp": torch.exp,
+    "log": torch.log,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "recip": torch.reciprocal,
+    "neg": torch.neg,
+    "abs": torch.abs,
+    "relu": torch.relu,
+    "not_": torch.bitwise_not,
+}
+
+
+def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
+    """`name` of two operands; the second may be a scalar."""
+    fn = BINARY[name]
+    if is_scalar(a):
+        if is_scalar(b):
+            return _scalars(m, at, name, a, b)
+        raise m.fault(
+            at, f"pl.{name}: the first operand is {describe(a)}", "put the tensor first and the scalar second"
+        )
+    x = operand(m, at, a)
+    if is_scalar(b):
+        shape, other = x.shape, b
+        if isinstance(b, float) and not x.dtype.is_float and not float(b).is_integer():
+            raise m.fault(at, f"pl.{name} of {x} and the fraction {b}", "cast the tile to FP32 first")
+    else:
+        y = operand(m, at, b)
+        if x.dtype is not y.dtype:
+            raise m.fault(at, f"pl.{name} of {x} and {y}: there is no promotion", "pl.cast one of them")
+        shape = full_shape(x.shape, y.shape)
+        if shape is None:
+            raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
+        other = y
+    vector(m, shape)
+    data = None
+    if not m.dry:
+        data = fn(x.data, other.data if type(other) is Tile else scalar(other, len(shape)))
+        data = wrap(data if data.dtype == x.dtype.torch else data.to(x.dtype.torch), x.dtype)
+    valid = x.valid if shape == x.shape else None
+    return m.tile(at, data, shape, x.dtype, valid)
+
+
+def _scalars(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
+    if name == "maximum":
+        return larger(a, b)
+    if name == "minimum":
+        return smaller(a, b)
+    raise m.fault(at, f"pl.{name} of two scalars", "write it with the Python operator")
+
+
+def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
+    """`name` of one operand."""
+    x = operand(m, at, a)
+    vector(m, x.shape)
+    data = None if m.dry else UNARY[name](x.data)
+    if data is not None and data.dtype != x.dtype.torch:
+        raise m.fault(at, f"pl.{name} of {x}", "pl.cast it to FP32 first")
+    return m.tile(at, data, x.shape, x.dtype, x.valid)
+
+
+def _define() -> None:
+    for name in BINARY:
+
+        def two(m: Machine, at: Place, lhs: Any, rhs: Any, *_: Any, _name: str = name, high_precision: bool = False, tmp: Any = None) -> Any:  # fmt: skip  # noqa: E501
+            return binary(m, at, _name, lhs, rhs)
+
+        op(*everywhere(name))(two)
+        scalar_form = {"and_": "ands", "or_": "ors", "maximum": "maximums", "minimum": "minimums"}.get(name, f"{name}s")
+        op(*everywhere(scalar_form))(two)
+    for name in UNARY:
+
+        def one(m: Machine, at: Place, input: Any, *_: Any, _name: str = name, high_precision: bool = False, tmp: Any = None) -> Tile:  # fmt: skip  # noqa: E501
+            return unary(m, at, _name, input)
+
+        op(*everywhere(name))(one)
+
+
+_define()
+
+
+@op("min", "tile.min")
+def min_(m: Machine, at: Place, lhs: Any, rhs: Any) -> Any:
+    """The smaller of two scalars."""
+    _need_scalars(m, at, "min", lhs, rhs)
+    return smaller(lhs, rhs)
+
+
+@op("max", "tile.max")
+def max_(m: Machine, at: Place, lhs: Any, rhs: Any) -> Any:
+    """The larger of two scalars."""
+    _need_scalars(m, at, "max", lhs, rhs)
+    return larger(lhs, rhs)
+
+
+def _need_scalars(m: Machine, at: Place, name: str, *xs: Any) -> None:
+    for x in xs:
+        if isinstance(x, (Tensor, Tile)):
+            raise m.fault(at, f"pl.{name} compares scalars, not {describe(x)}", f"use pl.{name}imum, or pl.row_{name}")

@@ -1,0 +1,624 @@
+"""Between global memory and the chip, and within it: slices, assembles, loads, stores, element access, views.
+
+A slice of a tensor is a window when written in orchestration and a load when written in an InCore region, as
+PyPTO lowers it (pass 10, ConvertTensorToTileOps). What lies outside the valid part of a loaded tile reads as
+zero here; on the device it is undefined unless filled, and the sanitizers treat it so.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.interpret import dtypes
+from helpers.interpret.dtypes import DType
+from helpers.interpret.lanes import Lanes, is_scalar, one
+from helpers.interpret.machine import Conflict, Machine, masked, narrowed, poison
+from helpers.interpret.ops.common import (
+    describe,
+    dtype_of,
+    elements,
+    everywhere,
+    op,
+    operand,
+    scalar,
+    static,
+    vector,
+)
+from helpers.interpret.source import Place
+from helpers.interpret.trace import READ, WRITE
+from helpers.interpret.values import Array, Tensor, Tile, dense_strides
+
+SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
+
+
+def space_of(target: Any) -> str:
+    """The on-chip buffer that a `pl.Mem` value names."""
+    return SPACES[getattr(target, "name", str(target)).rsplit(".", 1)[-1]]
+
+
+# ---- creation --------------------------------------------------------------------------------------------
+
+
+@op("create_tensor", "tensor.create", "tensor.create_tensor")
+def create_tensor(
+    m: Machine, at: Place, shape: Any, dtype: Any, layout: Any = None, manual_dep: bool = False, init_value: Any = None
+) -> Tensor | Tile:
+    """New global memory, or, inside an InCore region, a new tile. It holds poison until written."""
+    shape, d = static(m, at, shape), dtype_of(m, at, dtype)
+    if m.task is not None:
+        return _blank(m, at, shape, d, "")
+    t = m.allocate(f"{at.line}", shape, d, init_value)
+    t.buffer.manual_dep = bool(manual_dep)
+    return t
+
+
+@op("create_tile", "tile.create", "tile.create_tile")
+def create_tile(m: Machine, at: Place, shape: Any, dtype: Any, target_memory: Any = None, **_: Any) -> Tile:
+    """A new on-chip tile holding poison."""
+    space = "UB" if target_memory is None else space_of(target_memory)
+    return _blank(m, at, static(m, at, shape), dtype_of(m, at, dtype), space)
+
+
+@op("create_l1", "tensor.create_l1")
+def create_l1(m: Machine, at: Place, shape: Any, dtype: Any, transpose: bool = False) -> Tile:
+    """A new tile in L1."""
+    return _blank(m, at, static(m, at, shape), dtype_of(m, at, dtype), "L1")
+
+
+def _blank(m: Machine, at: Place, shape: tuple, d: DType, space: str) -> Tile:
+    data = None if m.dry else torch.full(shape, poison(d), dtype=d.torch)
+    return m.tile(at, data, shape, d, None, space)
+
+
+@op(*everywhere("full"))
+def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
+    """A tile filled with a scalar."""
+    shape, d = static(m, at, shape), dtype_of(m, at, dtype)
+    _incore(m, at, "full")
+    vector(m, shape)
+    data = None
+    if not m.dry:
+        s = scalar(value, len(shape))
+        data = s.to(d.torch).expand(-1, *shape) if isinstance(s, torch.Tensor) else torch.full(shape, s, dtype=d.torch)
+    return m.tile(at, data, shape, d)
+
+
+@op("arange", "tensor.ci", "tensor.arange", "tile.ci", "tile.arange")
+def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.INT32, descending: bool = False) -> Tile:
+    """start, start + 1, ... (or downward) in row-major order."""
+    shape, d = static(m, at, shape), dtype_of(m, at, dtype)
+    _incore(m, at, "arange")
+    vector(m, shape)
+    data = None
+    if not m.dry:
+        steps = torch.arange(elements(shape)).view(shape)
+        data = dtypes.wrap((scalar(start, len(shape)) + (-steps if descending else steps)).to(d.torch), d)
+    return m.tile(at, data, shape, d)
+
+
+def _incore(m: Machine, at: Place, name: str) -> None:
+    if m.task is None:
+        raise m.fault(at, f"pl.{name} outside an InCore region", "put it into `with pl.at(level=pl.Level.CORE_GROUP):`")
+
+
+# ---- slices and assembles --------------------------------------------------------------------------------
+
+
+@op(*everywhere("slice"))
+def slice_(
+    m: Machine, at: Place, x: Any, shape: Any, offset: Any, valid_shape: Any = None, drop_dims: Any = None,
+    pad_value: Any = None, clamp: bool = False,
+) -> Tensor | Tile:  # fmt: skip
+    """The part of `x` at `offset` of `shape`; `valid_shape` says how much of it is real."""
+    shape = static(m, at, shape)
+    if type(x) is Tensor:
+        if clamp:
+            valid_shape = _clamped(x, shape, offset, valid_shape)
+        w = m.window(at, x, offset, shape, valid_shape)
+        out: Tensor | Tile = m.load(at, w) if m.task is not None else w
+    elif type(x) is Tile:
+        out = _tile_slice(m, at, x, shape, offset, valid_shape)
+    else:
+        raise m.fault(at, f"pl.slice of {describe(x)}")
+    if pad_value is not None and type(out) is Tile and out.valid is not None:
+        out = fillpad(m, at, out, pad_value)
+    if drop_dims:
+        drop = {int(d) for d in drop_dims}
+        out = reshape(m, at, out, [s for i, s in enumerate(shape) if i not in drop] or [1])
+    return out
+
+
+def _clamped(x: Tensor, shape: tuple, offset: Any, valid: Any) -> list:
+    from helpers.interpret.lanes import larger, smaller
+
+    return [smaller(v, larger(0, n - o)) for v, n, o in zip(valid or shape, x.shape, offset)]
+
+
+def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid: Any) -> Tile:
+    if len(shape) != len(x.shape) or len(offset) != len(x.shape):
+        raise m.fault(at, f"slice of {x} with {len(shape)} sizes and {len(offset)} offsets")
+    offset = [int(one(o)) for o in offset]
+    for axis, (o, n, extent) in enumerate(zip(offset, shape, x.shape)):
+        if o < 0 or o + n > extent:
+            raise m.fault(at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}")
+    valid = narrowed(shape, x, offset, valid)
+    data = None if m.dry else x.data[(..., *(slice(o, o + n) for o, n in zip(offset, shape)))]
+    return m.alias(x, data, shape, x.dtype, valid)
+
+
+@op(*everywhere("assemble"))
+def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
+    """Write `source` into `target` at `offset` and return the target."""
+    add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
+    if type(target) is Tensor:
+        s = _source(m, at, source)
+        s = _for_target(m, at, target, s)
+        w = m.window(at, target, offset, s.shape, s.valid, "assemble")
+        w.valid = s.valid
+        if m.task is None:
+            _copy(m, w, s)
+        else:
+            m.store(at, w, s, add)
+        return target
+    if type(target) is Tile:
+        s = operand(m, at, source)
+        if s.dtype is not target.dtype:
+            raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
+        offset = [int(one(o)) for o in offset]
+        if len(offset) != len(target.shape) or len(s.shape) != len(target.shape):
+            raise m.fault(at, f"assemble of {s} into {target}: ranks differ")
+        if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
+            raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}")
+        m.touch(target)
+        data = None
+        if not m.dry:
+            lead = s.data.shape[:1] if s.batched and not target.batched else ()
+            data = target.data.expand(*lead, *target.data.shape).clone()
+            data[(..., *(slice(o, o + n) for o, n in zip(offset, s.shape)))] = s.data
+        vector(m, s.shape)
+        return Tile(data, target.shape, target.dtype, target.valid, target.memory)
+    raise m.fault(at, f"pl.assemble into {describe(target)}")
+
+
+def _source(m: Machine, at: Place, source: Any) -> Any:
+    """What is to be written. In orchestration that is a window, copied as it is; in a region, a tile."""
+    if m.task is None:
+        if type(source) is not Tensor:
+            raise m.fault(at, f"pl.assemble of {describe(source)} in orchestration")
+        return source
+    if type(source) is Tensor:
+        raise m.fault(
+            at, f"{source} is copied without an operation", "slice it first: the slice is the load that the copy needs"
+        )
+    return operand(m, at, source)
+
+
+def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
+    """Orchestration moves a window of global memory into another."""
+    if not m.dry:
+        m.view(w).copy_(m.view(source))
+
+
+def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
+    if len(s.shape) != len(target.shape):
+        raise m.fault(at, f"assemble of {s} into {target}: ranks differ", "pl.reshape the source")
+    if s.dtype is target.dtype:
+        return s
+    if type(s) is Tile and s.memory.space == "L0C" and s.dtype.is_float and target.dtype.is_float:
+        # FIXPIPE rounds to nearest even on the way out of L0C (PyPTO pass 15, "Fits-L0c chained cast-fold")
+        return Tile(None if m.dry else s.data.to(target.dtype.torch), s.shape, target.dtype, s.valid, s.memory)
+    raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
+
+
+@op("load", "tile.load")
+def load(
+    m: Machine, at: Place, tensor: Any, offsets: Any, shapes: Any, valid_shape: Any = None, target_memory: Any = None,
+    clamp: bool = False,
+) -> Tile:  # fmt: skip
+    """Global memory to UB (default) or L1."""
+    if type(tensor) is not Tensor:
+        raise m.fault(at, f"pl.load of {describe(tensor)}")
+    space = "UB" if target_memory is None else space_of(target_memory)
+    if space not in ("UB", "L1"):
+        raise m.fault(at, f"pl.load into {space}", "load into pl.Mem.Mat, then pl.move to the operand buffer")
+    shape = static(m, at, shapes)
+    if clamp:
+        valid_shape = _clamped(tensor, shape, offsets, valid_shape)
+    return m.load(at, m.window(at, tensor, offsets, shape, valid_shape, "load"), space)
+
+
+@op("store", "tile.store")
+def store(
+    m: Machine, at: Place, tile: Any, offsets: Any, output_tensor: Any, shapes: Any = None, atomic: Any = None
+) -> Any:
+    """On chip to global memory; returns the tensor."""
+    if type(tile) is not Tile:
+        raise m.fault(at, f"pl.store of {describe(tile)}")
+    if type(output_tensor) is not Tensor:
+        raise m.fault(at, f"pl.store into {describe(output_tensor)}")
+    if len(tile.shape) < len(output_tensor.shape):
+        tile = reshape(m, at, tile, [1] * (len(output_tensor.shape) - len(tile.shape)) + list(tile.shape))
+    return assemble(m, at, output_tensor, tile, offsets, atomic)
+
+
+@op("move", "tile.move")
+def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = None, slayout: Any = None) -> Tile:
+    """The same values in another on-chip buffer."""
+    x = operand(m, at, tile)
+    out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space_of(target_memory))
+    if x.origin is not None:
+        m.share(out, x.origin)
+    out.wide = x.wide
+    return out
+
+
+# ---- subscripts ------------------------------------------------------------------------------------------
+
+
+def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
+    """`x[index]`: a slice, a view with dropped axes, or, for all scalars, an element."""
+    if isinstance(x, (tuple, list)):
+        return x[int(one(index[0]))]
+    if isinstance(x, Array):
+        return x.items[int(one(index[0]))]
+    if not isinstance(x, (Tensor, Tile)):
+        raise m.fault(at, f"a subscript of {describe(x)}")
+    if len(index) > len(x.shape):
+        raise m.fault(at, f"{len(index)} subscripts of {x}")
+    if len(index) == len(x.shape) and all(is_scalar(i) for i in index):
+        return read(m, at, x, list(index))
+    offset, shape, drop = _box(m, at, x.shape, index)
+    out = slice_(m, at, x, shape, offset)
+    if drop:
+        kept = [n for i, n in enumerate(shape) if i not in drop]
+        out = reshape(m, at, out, [1] * (2 - len(kept)) + kept if type(out) is Tile and len(kept) < 2 else kept)
+    return out
+
+
+def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
+    """`x[index] = value`; returns what `x` is afterwards."""
+    if isinstance(x, Array):
+        items = list(x.items)
+        items[int(one(index[0]))] = value
+        return Array(items, x.dtype)
+    if not isinstance(x, (Tensor, Tile)):
+        raise m.fault(at, f"an assignment to a subscript of {describe(x)}")
+    if len(index) > len(x.shape):
+        raise m.fault(at, f"{len(index)} subscripts of {x}")
+    if len(index) == len(x.shape) and all(is_scalar(i) for i in index):
+        raise m.fault(at, f"an element of {x} is assigned by subscript", "use pl.write(x, [i, j], value)")
+    offset, shape, drop = _box(m, at, x.shape, index)
+    v = operand(m, at, value)
+    if drop or len(v.shape) != len(shape):
+        if elements(v.shape) != elements(tuple(shape)):
+            raise m.fault(at, f"assignment of {v} to a window of shape {shape}")
+        v = reshape(m, at, v, shape)
+    if tuple(shape) != v.shape:
+        raise m.fault(at, f"assignment of {v} to a window of shape {shape}")
+    return assemble(m, at, x, v, offset)
+
+
+def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, list, set]:
+    offset, shape, drop = [], [], set()
+    for axis, n in enumerate(extents):
+        i = index[axis] if axis < len(index) else slice(None)
+        if isinstance(i, slice):
+            start = 0 if i.start is None else i.start
+            stop = n if i.stop is None else i.stop
+            size = int(one(stop - start))
+            if size <= 0:
+                raise m.fault(at, f"an empty slice: axis {axis} from {start} to {stop}")
+            offset.append(start)
+            shape.append(size)
+        else:
+            offset.append(i)
+            shape.append(1)
+            drop.add(axis)
+    return offset, shape, drop
+
+
+@op("read", "tensor.read", "tile.read", "array.get_element")
+def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
+    """One element as a scalar."""
+    if isinstance(src, Array):
+        return src.items[int(one(offset))]
+    index = offset if isinstance(offset, (list, tuple)) else [offset]
+    if type(src) is Tile:
+        if len(index) != len(src.shape):
+            raise m.fault(at, f"read of {src} with {len(index)} indices")
+        m.touch(src)
+        if m.dry:
+            return 0
+        if src.batched or any(type(i) is Lanes for i in index):
+            cells = [i.values if type(i) is Lanes else i for i in index]
+            lead = (np.arange(src.data.shape[0]),) if src.batched else ()
+            return Lanes(_numpy(src.data)[(*lead, *cells)])
+        return _number(src.data[tuple(int(i) for i in index)], src.dtype)
+    if type(src) is not Tensor:
+        raise m.fault(at, f"pl.read of {describe(src)}")
+    cell = m.window(at, src, index, [1] * len(index), what="read")
+    if m.task is not None:
+        m.record(at, READ, cell)
+        m.task.read_bytes += int(src.dtype.bytes)
+    base = src.buffer.base
+    if base is None:
+        return Lanes(np.zeros(len(cell.offset), np.int64)) if type(cell.offset) is np.ndarray else 0
+    if type(cell.offset) is np.ndarray:
+        return Lanes(_numpy(base.view(-1)[torch.from_numpy(cell.offset)]))
+    return _number(torch.as_strided(base, (), (), src.buffer.origin + int(cell.offset)), src.dtype)
+
+
+def _numpy(x: torch.Tensor) -> np.ndarray:
+    if x.dtype in (torch.bfloat16, torch.float16):
+        x = x.float()
+    out = x.numpy()
+    return out.astype(np.int64) if out.dtype.kind in "iu" else out
+
+
+def _number(x: torch.Tensor, dtype: DType) -> Any:
+    return np.float32(x.item()) if dtype.is_float else x.item()
+
+
+@op("write", "tensor.write", "tile.write", "array.update_element")
+def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
+    """Set one element; returns what `dst` is afterwards."""
+    if isinstance(dst, Array):
+        return setitem(m, at, dst, (offset,), value)
+    index = list(offset) if isinstance(offset, (list, tuple)) else [offset]
+    if not is_scalar(value):
+        raise m.fault(at, f"pl.write of {describe(value)}", "write a scalar, or use pl.assemble")
+    if type(dst) is Tile:
+        m.touch(dst)
+        if m.dry:
+            return dst
+        if type(value) is Lanes or any(type(i) is Lanes for i in index):
+            raise Conflict
+        data = dst.data.clone()
+        data[(..., *(int(i) for i in index))] = scalar(value, 0)
+        return Tile(data, dst.shape, dst.dtype, dst.valid, dst.memory)
+    if type(dst) is not Tensor:
+        raise m.fault(at, f"pl.write into {describe(dst)}")
+    cell = m.window(at, dst, index, [1] * len(index), what="write")
+    if m.task is None:
+        if not m.dry:
+            m.view(cell).fill_(scalar(value, 0))
+        return dst
+    if m.dry:
+        m.record(at, WRITE, cell)
+        return dst
+    s = scalar(value, len(index))
+    data = s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.full(cell.shape, s, dtype=dst.dtype.torch)
+    m.store(at, cell, m.tile(at, data, cell.shape, dst.dtype))
+    return dst
+
+
+@op("dim", "tensor.dim")
+def dim(m: Machine, at: Place, tensor: Any, axis: int) -> int:
+    """The extent of an axis."""
+    if not isinstance(tensor, (Tensor, Tile)):
+        raise m.fault(at, f"pl.tensor.dim of {describe(tensor)}")
+    if not -len(tensor.shape) <= axis < len(tensor.shape):
+        raise m.fault(at, f"axis {axis} of {tensor}")
+    return tensor.shape[axis]
+
+
+# ---- views -----------------------------------------------------------------------------------------------
+
+
+@op(*everywhere("reshape"))
+def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
+    """The same elements under another shape."""
+    if not isinstance(x, (Tensor, Tile)):
+        raise m.fault(at, f"pl.reshape of {describe(x)}")
+    shape = static(m, at, shape)
+    if elements(shape) != elements(x.shape):
+        raise m.fault(at, f"pl.reshape of {x} to {list(shape)}: {elements(x.shape)} elements to {elements(shape)}")
+    valid = _reshaped_valid(m, at, x, shape)
+    if type(x) is Tensor:
+        strides = _reshaped_strides(x, shape)
+        if strides is None:
+            raise m.fault(at, f"pl.reshape of a window whose rows are not contiguous: {x}", "reshape before slicing")
+        return Tensor(x.buffer, x.offset, shape, strides, x.dtype, valid)
+    data = None
+    if not m.dry:
+        data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *shape)
+    return m.alias(x, data, shape, x.dtype, valid)
+
+
+def _reshaped_valid(m: Machine, at: Place, x: Any, shape: tuple) -> tuple | None:
+    if x.valid is None:
+        return None
+    kept = [(n, v) for n, v in zip(x.shape, x.valid) if n != 1]
+    new = [n for n in shape if n != 1]
+    if [n for n, _ in kept] == new:  # only axes of extent 1 come or go
+        rest = iter(v for _, v in kept)
+        return tuple(1 if n == 1 else next(rest) for n in shape)
+    lead = x.valid[0]
+    if x.valid[1:] == x.shape[1:] and x.shape[0] and type(lead) is not Lanes:
+        rows = lead * math.prod(x.shape[1:])
+        inner = math.prod(shape[1:])
+        if rows % inner == 0:
+            return (rows // inner, *shape[1:])
+    raise m.fault(at, f"pl.reshape to {list(shape)} of a partly valid {x}", "pl.fillpad it first")
+
+
+def _reshaped_strides(x: Tensor, shape: tuple) -> tuple | None:
+    if x.contiguous:
+        return dense_strides(shape)
+    try:
+        probe = torch.empty_strided(x.shape, x.strides, device="meta").view(shape)
+    except RuntimeError:
+        return None
+    return tuple(probe.stride())
+
+
+@op(*everywhere("transpose"))
+def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: Any = None) -> Tensor | Tile:
+    """Two axes exchanged."""
+    rank = len(x.shape)
+    a, b = axis1 % rank, axis2 % rank
+
+    def swap(t: tuple | None) -> tuple | None:
+        if t is None:
+            return None
+        out = list(t)
+        out[a], out[b] = out[b], out[a]
+        return tuple(out)
+
+    if type(x) is Tensor:
+        return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
+    x = operand(m, at, x)
+    vector(m, x.shape)
+    data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
+    return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
+
+
+@op("tile.transpose_view")
+def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
+    """The last two axes exchanged, without moving data."""
+    x = operand(m, at, x, "L1")
+    data = None if m.dry else x.data.transpose(-1, -2)
+    shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
+    valid = None if x.valid is None else (*x.valid[:-2], x.valid[-1], x.valid[-2])
+    return m.alias(x, data, shape, x.dtype, valid)
+
+
+@op(*everywhere("concat"))
+def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
+    """Two tiles side by side along the last axis."""
+    a, b = operand(m, at, src0), operand(m, at, src1)
+    if a.shape[:-1] != b.shape[:-1] or a.dtype is not b.dtype:
+        raise m.fault(at, f"pl.concat of {a} and {b}")
+    shape = (*a.shape[:-1], a.shape[-1] + b.shape[-1])
+    vector(m, shape)
+    data = None
+    if not m.dry:
+        x, y = a.data, b.data
+        if a.batched != b.batched:
+            n = (x if a.batched else y).shape[0]
+            x, y = x.expand(n, *a.shape), y.expand(n, *b.shape)
+        data = torch.cat([x, y], -1)
+    return m.tile(at, data, shape, a.dtype)
+
+
+@op(*everywhere("set_validshape"))
+def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: Any) -> Tensor | Tile:
+    """The same tile with another valid shape; nothing moves.
+
+    Raises:
+        FaultError: an extent is negative or larger than the tile.
+    """
+    if not isinstance(x, (Tensor, Tile)) or len(x.shape) != 2:
+        raise m.fault(at, f"pl.set_validshape of {describe(x)}", "it takes a tile of two dimensions")
+    for name, v, n in (("valid_rows", valid_rows, x.shape[0]), ("valid_cols", valid_cols, x.shape[1])):
+        values = v.values if type(v) is Lanes else np.asarray(v)
+        if (values < 0).any() or (values > n).any():
+            raise m.fault(at, f"pl.set_validshape: {name} = {v} of {n}", "clamp it: pl.max(0, pl.min(n, rows))")
+    valid: tuple | None = (valid_rows, valid_cols)
+    if not any(type(v) is Lanes for v in valid) and valid == x.shape:
+        valid = None
+    if type(x) is Tensor:
+        return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
+    return m.alias(x, x.data, x.shape, x.dtype, valid)
+
+
+@op(*everywhere("fillpad"), "tile.fillpad_inplace")
+def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
+    """What lies outside the valid part is set to `pad_value`; the result is valid everywhere."""
+    x = operand(m, at, value)
+    vector(m, x.shape)
+    data = x.data
+    if not m.dry and x.valid is not None:
+        data = masked(data, x.shape, x.valid, pad(m, at, pad_value, x.dtype))
+    out = m.tile(at, data, x.shape, x.dtype)
+    if x.valid is None and x.origin is not None:
+        m.share(out, x.origin)
+    return out
+
+
+def pad(m: Machine, at: Place, value: Any, dtype: DType) -> float:
+    """The number that a pad value stands for: infinities for floats, as PTO-ISA's TFILLPAD has it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value in (0, math.inf, -math.inf):
+            return value if dtype.is_float or value == 0 else poison(dtype)
+        raise m.fault(at, f"pad value {value}", "use pl.PadValue.zero, .min or .max")
+    name = getattr(value, "name", str(value)).rsplit(".", 1)[-1]
+    if name in ("zero", "null"):
+        return 0
+    if dtype.is_float:
+        return -math.inf if name == "min" else math.inf
+    info = torch.iinfo(dtype.torch)
+    return info.min if name == "min" else info.max
+
+
+@op(*everywhere("cast"))
+def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round") -> Any:
+    """Another element type, of a tile or of a scalar.
+
+    Float to float rounds to nearest, ties to even, whatever the mode: so does PTO-ISA's CPU reference
+    (include/pto/cpu/TCvt.hpp), which PyPTO's simulators run. The device's own CAST_ROUND (the default mode) rounds
+    ties away from zero; write mode="rint" where that matters. Float to integer rounds by the mode: none, rint (ties
+    to even), round (ties away), floor, ceil, trunc, odd.
+    """
+    d = dtype_of(m, at, target_type)
+    if is_scalar(input):
+        return _cast_scalar(input, d)
+    x = operand(m, at, input)
+    if x.dtype is d:
+        raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
+    vector(m, x.shape)
+    data = None if m.dry else convert(x.data, x.dtype, d, _mode(m, at, mode))
+    return m.tile(at, data, x.shape, d, x.valid)
+
+
+def _cast_scalar(x: Any, d: DType) -> Any:
+    values = x.values if type(x) is Lanes else x
+    if d.is_float:
+        out = np.float32(values) if not isinstance(values, np.ndarray) else values.astype(np.float32)
+    else:
+        out = int(values) if not isinstance(values, np.ndarray) else values.astype(np.int64)
+    return Lanes(out) if isinstance(out, np.ndarray) else out
+
+
+MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
+
+
+def _mode(m: Machine, at: Place, mode: Any) -> str:
+    name = MODES[mode] if isinstance(mode, int) and 0 <= mode < len(MODES) else mode
+    if name not in MODES:
+        raise m.fault(at, f"cast mode {mode!r}", f"use one of {', '.join(MODES)}")
+    return name
+
+
+def convert(data: torch.Tensor, src: DType, dst: DType, mode: str) -> torch.Tensor:
+    """Values of `src` in the carrier of `dst`."""
+    if data.dtype == dst.torch and src is dst:
+        return data
+    if src.is_float and not dst.is_float:
+        x = data if data.dtype == torch.float32 else data.float()
+        if mode == "round":
+            x = _away(x)
+        elif mode in ("rint", "odd"):
+            x = _odd(x) if mode == "odd" else torch.round(x)
+        elif mode == "floor":
+            x = torch.floor(x)
+        elif mode == "ceil":
+            x = torch.ceil(x)
+        return dtypes.wrap(x.to(dst.torch), dst)
+    return dtypes.wrap(data.to(dst.torch), dst)
+
+
+def _away(x: torch.Tensor) -> torch.Tensor:
+    # x + 0.5 can itself round up in FP32 (0.49999997 + 0.5 = 1), so the fraction is looked at instead
+    whole = torch.trunc(x)
+    return torch.where((x - whole).abs() >= 0.5, whole + torch.sign(x), whole)
+
+
+def _odd(x: torch.Tensor) -> torch.Tensor:
+    low = torch.floor(x)
+    tie = (x - low) == 0.5
+    return torch.where(tie, torch.where(low.remainder(2) == 1, low, low + 1), torch.round(x))

@@ -1,0 +1,150 @@
+"""Reductions along a row or a column, and the broadcasts that undo them.
+
+A reduction folds only the valid part of its input (PyPTO src/ir/op/tile_ops/reduction.cpp; PTO-ISA TROWSUM
+takes its bounds from the source's valid shape). Sums of BF16 and FP16 accumulate in FP32 and round once;
+torch's order of summation is pairwise, the device's is not specified (manual, Catalog, Reductions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from helpers.interpret.dtypes import BY_NAME
+from helpers.interpret.lanes import Lanes
+from helpers.interpret.machine import Machine, inside
+from helpers.interpret.ops.common import everywhere, op, operand, scalar, vector
+from helpers.interpret.source import Place
+from helpers.interpret.values import Tile
+
+
+def _lowest(t: torch.dtype) -> float:
+    return float("-inf") if t.is_floating_point else torch.iinfo(t).min
+
+
+def _highest(t: torch.dtype) -> float:
+    return float("inf") if t.is_floating_point else torch.iinfo(t).max
+
+
+# name -> (function over one axis with keepdim, neutral value of a torch type)
+FOLDS: dict[str, tuple[Callable, Callable]] = {
+    "sum": (lambda x, d: x.sum(d, keepdim=True, dtype=x.dtype), lambda t: 0),
+    "max": (lambda x, d: x.amax(d, keepdim=True), _lowest),
+    "min": (lambda x, d: x.amin(d, keepdim=True), _highest),
+    "prod": (lambda x, d: x.prod(d, keepdim=True, dtype=x.dtype), lambda t: 1),
+    "argmax": (lambda x, d: x.argmax(d, keepdim=True), _lowest),
+    "argmin": (lambda x, d: x.argmin(d, keepdim=True), _highest),
+}
+
+
+def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
+    """Fold axis -1 (rows) or -2 (columns) of a tile to extent 1."""
+    x = operand(m, at, x)
+    rank = len(x.shape)
+    if rank < 2:
+        raise m.fault(at, f"a reduction of {x}", "reshape it to two dimensions")
+    fold, neutral = FOLDS[name]
+    shape = list(x.shape)
+    shape[axis] = 1
+    dtype = BY_NAME["INT32"] if name.startswith("arg") else x.dtype
+    vector(m, x.shape)
+    valid = None
+    if x.valid is not None:
+        limit = x.valid[axis]
+        if type(limit) is not Lanes and limit <= 0:
+            raise m.fault(at, f"a reduction over an empty valid shape {list(x.valid)} of {x}")
+        valid = list(x.valid)
+        valid[axis] = 1
+        valid = tuple(valid) if tuple(valid) != tuple(shape) else None
+    data = None
+    if not m.dry:
+        data = x.data
+        if x.valid is not None and (type(x.valid[axis]) is Lanes or x.valid[axis] != x.shape[axis]):
+            limits = [x.valid[a] if a == rank + axis else n for a, n in enumerate(x.shape)]
+            if type(x.valid[axis]) is Lanes:
+                data = torch.where(
+                    inside(x.shape, tuple(limits)), data, torch.tensor(neutral(data.dtype), dtype=data.dtype)
+                )
+            else:
+                data = data.narrow(axis, 0, x.valid[axis])
+        data = fold(data, axis)
+        if data.dtype != dtype.torch:
+            data = data.to(dtype.torch)
+    return m.tile(at, data, tuple(shape), dtype, valid)
+
+
+EXPAND: dict[str, Callable] = {
+    "mul": torch.mul,
+    "div": torch.div,
+    "add": torch.add,
+    "sub": torch.sub,
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "expdif": lambda x, v: torch.exp(x - v),
+}
+
+
+def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
+    """`a` combined with `b` broadcast along its rows ([R, 1]) or columns ([1, C])."""
+    x, v = operand(m, at, a), operand(m, at, b)
+    kind = "row" if row else "col"
+    wanted = (*x.shape[:-1], 1) if row else (*x.shape[:-2], 1, x.shape[-1])
+    if v.shape != wanted:
+        raise m.fault(
+            at, f"pl.{kind}_expand_{name} of {x} with {v}", f"the second operand must have shape {list(wanted)}"
+        )
+    if x.dtype is not v.dtype:
+        raise m.fault(at, f"pl.{kind}_expand_{name} of {x} with {v}: there is no promotion", "pl.cast one of them")
+    vector(m, x.shape)
+    data = None if m.dry else EXPAND[name](x.data, v.data)
+    return m.tile(at, data, x.shape, x.dtype, x.valid)
+
+
+def _define() -> None:
+    for name in FOLDS:
+        for kind, axis in (("row", -1), ("col", -2)):
+
+            def fold(m: Machine, at: Place, input: Any, tmp_tile: Any = None, _n: str = name, _a: int = axis) -> Tile:
+                return reduce(m, at, _n, _a, input)
+
+            op(*everywhere(f"{kind}_{name}"))(fold)
+    for name in EXPAND:
+        for kind in ("row", "col"):
+
+            def spread(
+                m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None, _n: str = name, _k: str = kind
+            ) -> Tile:
+                return expand(m, at, _n, _k == "row", lhs, rhs)
+
+            op(*everywhere(f"{kind}_expand_{name}"))(spread)
+
+
+_define()
+
+
+@op(*everywhere("row_expand"), *everywhere("col_expand"))
+def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
+    """`vec` ([R, 1] or [1, C]) repeated to the shape of `target`, of which only the shape counts."""
+    v = operand(m, at, vec)
+    vector(m, target.shape)
+    data = None
+    if not m.dry:
+        lead = (v.data.shape[0],) if v.batched else ()
+        data = v.data.expand(*lead, *target.shape)
+    return m.tile(at, data, target.shape, v.dtype, target.valid)
+
+
+@op(*everywhere("expands"))
+def expands(m: Machine, at: Place, target: Any, scalar_: Any) -> Tile:
+    """A tile of the shape and type of `target`, filled with a scalar."""
+    vector(m, target.shape)
+    data = None
+    if not m.dry:
+        s = scalar(scalar_, len(target.shape))
+        if isinstance(s, torch.Tensor):
+            data = s.to(target.dtype.torch).expand(len(s), *target.shape)
+        else:
+            data = torch.full(target.shape, s, dtype=target.dtype.torch)
+    return m.tile(at, data, target.shape, target.dtype, target.valid)

@@ -1,0 +1,158 @@
+"""What a run did, task by task, compactly: the one record that every report, plot and check reads.
+
+A `Dispatch` is one launch: an entry of a `pl.at`, a call of an incore function, or a `pl.spmd` with all its
+blocks. A task is one block of one dispatch. What blocks do is stored in `Chunk`s: a chunk is one or more
+blocks of a dispatch that executed together, with the list of memory accesses they made. An access is a shape
+(interned in `shapes`: buffer, direction, extent, strides, source place) and an offset; in a chunk of several
+blocks the offset may be an array with one entry a block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from helpers.interpret.source import Place
+from helpers.interpret.values import Buffer
+
+READ, WRITE, ATOMIC = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Access:
+    """The part of an access that repeats: which buffer, READ, WRITE or ATOMIC (add), box and place."""
+
+    buffer: int
+    mode: int
+    extent: tuple[int, ...]
+    strides: tuple[int, ...]
+    place: Place
+
+    @property
+    def elements(self) -> int:
+        n = 1
+        for e in self.extent:
+            n *= e
+        return n
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to one past the last that the box touches."""
+        return 1 + sum((e - 1) * s for e, s in zip(self.extent, self.strides)) if self.elements else 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one block computed. Bytes by the pipe that moves them; FLOPs of the cube by operand type."""
+
+    cube_flops: int = 0
+    vector_elements: int = 0
+    vector_ops: int = 0
+    cube_ops: int = 0
+    loads: int = 0
+    stores: int = 0
+    gm_read_bytes: int = 0
+    gm_write_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Blocks that executed together: their ids, their accesses, what each of them computed, its peak by buffer."""
+
+    blocks: np.ndarray
+    shapes: np.ndarray  # int32 [n]: index into Trace.shapes
+    offsets: list  # n entries: int, or int64 array [len(blocks)]
+    work: Work
+    peaks: dict[str, int]
+
+
+@dataclass
+class Dispatch:
+    """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope."""
+
+    index: int
+    name: str
+    place: Place
+    kind: str  # "at", "incore" or "spmd"
+    blocks: int
+    manual: bool
+    scope: int
+    deps: tuple[int, ...] = ()
+    no_dep: frozenset[int] = frozenset()  # buffers opted out of dependency inference
+    early: bool = False
+    dummy: bool = False
+    chunks: list[Chunk] = field(default_factory=list)
+
+    @property
+    def core(self) -> str:
+        """ "cube", "vector" or "mixed", by the work done."""
+        cube = any(c.work.cube_ops for c in self.chunks)
+        vector = any(c.work.vector_ops for c in self.chunks)
+        return "mixed" if cube and vector else "cube" if cube else "vector"
+
+
+class Trace:
+    """The record of one run. `platform` and `chip` say what was modelled."""
+
+    def __init__(self, platform: str):
+        self.platform = platform
+        self.buffers: list[Buffer] = []
+        self.dispatches: list[Dispatch] = []
+        self.shapes: list[Access] = []
+        self._shape_ids: dict[tuple, int] = {}
+
+    def shape_id(self, buffer: Buffer, mode: int, extent: tuple, strides: tuple, place: Place) -> int:
+        """Intern an access shape."""
+        key = (buffer.id, mode, extent, strides, place)
+        got = self._shape_ids.get(key)
+        if got is None:
+            got = self._shape_ids[key] = len(self.shapes)
+            self.shapes.append(Access(buffer.id, mode, extent, strides, place))
+        return got
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks ran: every block of every dispatch."""
+        return sum(d.blocks for d in self.dispatches if not d.dummy)
+
+    def tasks_by_name(self) -> dict[str, int]:
+        """Tasks by kernel name, in order of first appearance."""
+        out: Counter[str] = Counter()
+        for d in self.dispatches:
+            if not d.dummy:
+                out[d.name] += d.blocks
+        return dict(out)
+
+    def total(self, what: str) -> int:
+        """Sum of a `Work` field over all tasks."""
+        return sum(getattr(c.work, what) * len(c.blocks) for d in self.dispatches for c in d.chunks)
+
+    @property
+    def gm_read_bytes(self) -> int:
+        """Bytes read from global memory by all tasks."""
+        return self.total("gm_read_bytes")
+
+    @property
+    def gm_write_bytes(self) -> int:
+        """Bytes written to global memory by all tasks."""
+        return self.total("gm_write_bytes")
+
+    def peaks(self) -> dict[str, int]:
+        """Largest use of each on-chip buffer by any task, in bytes."""
+        out = dict.fromkeys(("UB", "L1", "L0A", "L0B", "L0C"), 0)
+        for d in self.dispatches:
+            for c in d.chunks:
+                for space, n in c.peaks.items():
+                    out[space] = max(out[space], n)
+        return out
+
+    def accesses(self, dispatch: Dispatch) -> Iterator[tuple[int, Access, int]]:
+        """(block, access, offset) of every memory access of a dispatch."""
+        for c in dispatch.chunks:
+            for s, off in zip(c.shapes, c.offsets):
+                access = self.shapes[s]
+                for i, b in enumerate(c.blocks):
+                    yield int(b), access, int(off if np.ndim(off) == 0 else off[i])

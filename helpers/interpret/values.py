@@ -1,0 +1,115 @@
+"""What a name in a kernel can hold: a window on global memory, a tile on chip, a task id, an array.
+
+`Tensor` and `Tile` are the language's two levels. A `Tensor` is a strided window on a `Buffer` of global
+memory and never a copy; where it points may differ from block to block (`offset` is then a NumPy array).
+A `Tile` is a value: its `data` has the tile's shape, with one more axis in front when it differs from block
+to block (see `lanes`). In a dry run (control flow only) `data` is None.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from helpers.interpret.dtypes import DType
+
+
+@dataclass(eq=False)
+class Buffer:
+    """One allocation of global memory: a kernel argument or a `pl.create_tensor`."""
+
+    id: int
+    name: str
+    base: torch.Tensor | None  # flat, contiguous; None in a dry run
+    size: int  # elements
+    dtype: DType
+    argument: bool  # passed by the caller, not allocated by the kernel
+    origin: int = 0  # storage offset of element 0 of `base`
+    manual_dep: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return math.ceil(self.size * self.dtype.bytes)
+
+
+class Tensor:
+    """A window on a buffer: offset, shape and strides in elements; `valid` is its valid shape or None for all."""
+
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "valid")
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        offset: int | np.ndarray,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: DType,
+        valid: tuple | None = None,
+    ):
+        self.buffer, self.offset, self.shape, self.strides = buffer, offset, shape, strides
+        self.dtype, self.valid = dtype, valid
+
+    @property
+    def contiguous(self) -> bool:
+        return self.strides == dense_strides(self.shape)
+
+    def __repr__(self) -> str:
+        return f"Tensor {self.buffer.name}{list(self.shape)} {self.dtype}"
+
+
+class Tile:
+    """A value on chip. `space` is where it lies: UB, L1, L0A, L0B, L0C, or "" until something uses it."""
+
+    __slots__ = ("data", "shape", "dtype", "valid", "memory", "origin", "wide", "__weakref__")
+
+    def __init__(
+        self, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None, memory: Memory
+    ):
+        self.data, self.shape, self.dtype, self.valid, self.memory = data, shape, dtype, valid, memory
+        self.origin: Buffer | None = None  # the global memory that `data` still shares
+        self.wide: torch.Tensor | None = None  # the same values in FP32, once a matmul has needed them
+
+    @property
+    def batched(self) -> bool:
+        return self.data is not None and self.data.dim() > len(self.shape)
+
+    def __repr__(self) -> str:
+        v = f" valid {list(self.valid)}" if self.valid else ""
+        return f"Tile {list(self.shape)} {self.dtype}{v}"
+
+
+class Memory:
+    """One on-chip buffer of a task: which space, how many bytes, from which operation to which it lives."""
+
+    __slots__ = ("space", "bytes", "born", "last", "place", "copies")
+
+    def __init__(self, space: str, nbytes: int, born: int, place: object, copies: int):
+        self.space, self.bytes, self.born, self.last, self.place = space, nbytes, born, born, place
+        self.copies = copies
+
+
+@dataclass(frozen=True)
+class TaskId:
+    """What `as tid` binds: the dispatch it names, or several (`pl.system.task_dummy`); none is `task_invalid`."""
+
+    dispatches: tuple[int, ...]
+
+
+@dataclass
+class Array:
+    """`pl.array.create(extent, dtype)`: a small array of scalars or task ids; updates are functional."""
+
+    items: list = field(default_factory=list)
+    dtype: DType | None = None
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major strides of `shape`, in elements."""
+    out, step = [], 1
+    for n in reversed(shape):
+        out.append(step)
+        step *= n
+    return tuple(reversed(out))

@@ -1,0 +1,51 @@
+"""The one entry that runs a kernel, on whatever platform: `run(kernel, args, platform=...)`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.chips import chip
+from helpers.errors import InputError
+from helpers.interpret.call import interpret
+from helpers.interpret.trace import Trace
+from helpers.platforms import resolve
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was: the platform that really ran it, its duration in seconds, and the trace it left."""
+
+    platform: str
+    seconds: float
+    trace: Trace | None
+
+
+def run(kernel: Any, args: Sequence[Any] | Mapping[str, Any], *, platform: str = "default", dry: bool = False) -> Run:
+    """Run a kernel in place on `args` and say on which platform that was.
+
+    Args:
+        kernel: a function decorated with @pl.jit.
+        args: contiguous CPU tensors and numbers, in parameter order or by name.
+        platform: "default" or a name of `helpers.platforms.PLATFORMS`.
+        dry: control flow only (interpret mode): the trace without the arithmetic.
+
+    Raises:
+        PlatformError: the platform does not exist or does not work here.
+        InputError: an argument does not fit; nothing has run.
+        KernelError: the kernel's source is not in the language.
+        FaultError: the kernel did something wrong while it ran.
+    """
+    name = resolve(platform)
+    start = time.perf_counter()
+    trace = interpret(kernel, args, name, chip(name.removesuffix("interp")), dry)
+    return Run(name, time.perf_counter() - start, trace)
+
+
+def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:
+    """What calling a decorated kernel does where PyPTO is not installed."""
+    if args and kwargs:
+        raise InputError("pass a kernel's arguments all by position or all by name")
+    run(kernel, kwargs or args, platform=getattr(config, "platform", None) or "default")
