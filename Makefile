@@ -4,6 +4,7 @@
 #   make test    pytest and the notebooks' stored outputs (nbval)
 #   make lab     JupyterLab, opened on notebooks/00_start_here.ipynb
 #   make lint    ruff check and ruff format --check
+#   make setup   make the environment in .venv and nothing else
 #   make clean   remove the environment and everything that was made
 #
 # PYTHON=...        the interpreter to make the environment with (3.10, 3.11 or 3.12); else the first that fits

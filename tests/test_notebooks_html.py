@@ -1,0 +1,72 @@
+"""Executing notebooks and writing them as HTML: what a page holds, what a failure looks like, no half pages."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+from rich.console import Console
+
+from helpers import notebooks
+from helpers.errors import WorkbookError
+
+
+def write(path: Path, *cells: str) -> Path:
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells]), path)
+    return path
+
+
+def run(paths: list[Path], folder: Path) -> tuple[list[str], str]:
+    output = io.StringIO()
+    return notebooks.write_html(paths, folder, Console(file=output, width=200)), output.getvalue()
+
+
+def test_pages_hold_text_and_figures_and_a_failure_is_named(tmp_path: Path):
+    good = write(
+        tmp_path / "good.ipynb",
+        "print('six times seven is', 6 * 7)",
+        "import matplotlib.pyplot as plt\nfrom pathlib import Path\nplt.plot([1, 2]);",
+        "print(Path.cwd().name)",
+    )
+    bad = write(tmp_path / "bad.ipynb", "print('before')", "1 / 0", "print('never')")
+    before = good.read_bytes()
+    failures, output = run([good, bad], tmp_path / "out" / "deep")
+
+    pages = {page.name: page.read_text() for page in (tmp_path / "out" / "deep").iterdir()}
+    assert set(pages) == {"good.html", "bad.html"}
+    assert "six times seven is 42" in pages["good.html"]
+    assert "data:image/png;base64" in pages["good.html"]
+    assert tmp_path.name in pages["good.html"]  # a notebook runs in its own folder
+    assert "ZeroDivisionError" in pages["bad.html"]
+    assert good.read_bytes() == before
+    assert failures == ["bad.ipynb: a cell failed: ZeroDivisionError: division by zero"]
+    assert [line.partition(" (")[0].split(" -> ")[0] for line in output.splitlines()] == [
+        "good.ipynb",
+        "bad.ipynb",
+    ]
+
+
+def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    notebooks._write(tmp_path / "a.html", "old")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks._write(tmp_path / "a.html", "new")
+    assert [(page.name, page.read_text()) for page in tmp_path.iterdir()] == [("a.html", "old")]
+
+
+def test_find_names_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    with pytest.raises(WorkbookError, match="no notebook"):
+        notebooks.find()
+    second, first = write(tmp_path / "02_b.ipynb", "1"), write(tmp_path / "01_a.ipynb", "1")
+    assert notebooks.find() == [first, second]
+    assert notebooks.find("02_b") == notebooks.find("02_b.ipynb") == [second]
+    with pytest.raises(WorkbookError, match="03_c"):
+        notebooks.find("03_c")
