@@ -788,7 +788,7 @@ class _Lowering:
                 raise self.refuse(stage, "stage= must be a positive integer literal")
             iterator: ast.expr = self.machine("pipeline", bounds, [ast.keyword("stage", value)])
         else:
-            iterator = ast.Call(ast.Name("_range", ast.Load()), bounds, [])
+            iterator = self._range(path, bounds)
         iterator = ast.copy_location(iterator, call)
         target, carried = self._loop_target(s, keywords.get("init_values"))
         self.kinds[target.id] = "scalar"
@@ -796,6 +796,12 @@ class _Lowering:
             return [ast.For(target, iterator, self.block(s.body) or [ast.Pass()], [])]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return [*before, ast.For(target, iterator, body, [])]
+
+    def _range(self, path: str, bounds: list[ast.expr]) -> ast.expr:
+        """What a loop iterates over: Python's range in a region; in orchestration the machine keeps count of loops."""
+        if self.incore or path == "unroll":
+            return ast.Call(ast.Name("_range", ast.Load()), bounds, [])
+        return self.machine("loop", bounds, [ast.keyword("sequential", ast.Constant(path == "range"))])
 
     def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
         if init is None:

@@ -26,7 +26,7 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
-from helpers.interpret.trace import ATOMIC, READ, WRITE, Chunk, Dispatch, Trace, Work
+from helpers.interpret.trace import ATOMIC, OUT, READ, WRITE, Argument, Chunk, Dispatch, Trace, Work
 from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
 
 # A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
@@ -42,13 +42,14 @@ class _Task:
     """What the running chunk has done so far; becomes a `Chunk`."""
 
     __slots__ = (
-        "shapes", "offsets", "memory", "views", "undo", "largest",
+        "shapes", "offsets", "arguments", "memory", "views", "undo", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.shapes: list[int] = []
         self.offsets: list = []
+        self.arguments: dict[tuple, int] = {}
         self.memory: list[Memory] = []
         self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
         self.undo: list[tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -81,6 +82,8 @@ class Machine:
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self._sequential = 0  # pl.range and while loops of orchestration around
+        self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
         self._batch: dict[Place, int] = {}  # spmd place -> blocks a batch, learned from the first block
 
     # ---- global memory ---------------------------------------------------------------------------------
@@ -140,7 +143,8 @@ class Machine:
                     "keep offset + size within the extent, or pass valid_shape= for a partial block",
                 )
             position = position + values * stride
-        return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid)
+        root = None if self.task is None else t.root or t
+        return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
 
     def view(self, w: Tensor) -> torch.Tensor:
         """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
@@ -250,6 +254,9 @@ class Machine:
             # a box a block; noted at its full size, which is an upper bound
             valid = None
         task = self.task
+        root = w.root or w
+        key = (root.buffer.id, root.offset, root.shape, root.strides)
+        task.arguments[key] = task.arguments.get(key, 0) | (IN if mode == READ else INOUT if mode == ATOMIC else OUT)
         task.shapes.append(
             self.trace.shape_id(w.buffer, mode, w.shape if valid is None else tuple(valid), w.strides, at)
         )
@@ -294,7 +301,7 @@ class Machine:
         """Begin a launch; its chunks follow."""
         d = Dispatch(
             len(self.trace.dispatches), name, at, kind, blocks, self._scopes[-1], self._scope_count,
-            flatten_deps(deps), no_dep, early,
+            flatten_deps(deps), no_dep, early, sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]),
         )  # fmt: skip
         self.trace.dispatches.append(d)
         return d
@@ -314,6 +321,11 @@ class Machine:
             top = peaks(task.memory)
             if self.fit:
                 self._check_fit(d, top)
+            for key, bits in task.arguments.items():
+                argument = Argument(*key)
+                d.arguments[argument] = d.arguments.get(argument, 0) | bits
+                if bits & OUT:
+                    self._written[-1].add(argument.buffer)
             d.chunks.append(Chunk(blocks, np.asarray(task.shapes, np.int32), task.offsets, task.work(), top))
         except BaseException:
             for dst, old in reversed(task.undo or ()):
@@ -436,6 +448,21 @@ class Machine:
             yield
         finally:
             self._scopes.pop()
+
+    def loop(self, *bounds: Any, sequential: bool = True) -> Iterator[int]:
+        """A counted loop of orchestration. What its body writes counts as written after it, not in its next turn."""
+        before, after = self._written[-1], set()
+        self._sequential += sequential
+        try:
+            for i in range(*(int(one(b)) for b in bounds)):
+                self._written.append(set(before))
+                try:
+                    yield i
+                finally:
+                    after |= self._written.pop()
+        finally:
+            self._sequential -= sequential
+            before |= after
 
     def pipeline(self, *bounds: Any, stage: int) -> Iterator[int]:
         """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""

@@ -45,6 +45,19 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Argument:
+    """A tensor that orchestration hands to a task: a window on a buffer, and what the task does with it."""
+
+    buffer: int
+    offset: int
+    extent: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+IN, OUT, INOUT = 1, 2, 3  # what a task does with an argument: bit 0 reads, bit 1 writes
+
+
+@dataclass(frozen=True)
 class Work:
     """What one block computed. Bytes by the pipe that moves them; FLOPs of the cube by operand type."""
 
@@ -71,7 +84,11 @@ class Chunk:
 
 @dataclass
 class Dispatch:
-    """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope."""
+    """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope.
+
+    `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers that an earlier launch of the
+    same scope has written; both decide how its outputs are ordered (see `depend`).
+    """
 
     index: int
     name: str
@@ -84,6 +101,9 @@ class Dispatch:
     no_dep: frozenset[int] = frozenset()  # buffers opted out of dependency inference
     early: bool = False
     dummy: bool = False
+    sequential: bool = False
+    rewritten: frozenset[int] = frozenset()
+    arguments: dict[Argument, int] = field(default_factory=dict)
     chunks: list[Chunk] = field(default_factory=list)
 
     @property

@@ -36,9 +36,13 @@ class Buffer:
 
 
 class Tensor:
-    """A window on a buffer: offset, shape and strides in elements; `valid` is its valid shape or None for all."""
+    """A window on a buffer: offset, shape and strides in elements; `valid` is its valid shape or None for all.
 
-    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "valid")
+    `root` is, for a window made inside an InCore region, the tensor of orchestration that it is a part of: that one
+    is the argument of the task, which dependencies are inferred from.
+    """
+
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "valid", "root")
 
     def __init__(
         self,
@@ -48,9 +52,10 @@ class Tensor:
         strides: tuple[int, ...],
         dtype: DType,
         valid: tuple | None = None,
+        root: Tensor | None = None,
     ):
         self.buffer, self.offset, self.shape, self.strides = buffer, offset, shape, strides
-        self.dtype, self.valid = dtype, valid
+        self.dtype, self.valid, self.root = dtype, valid, root
 
     @property
     def contiguous(self) -> bool:
