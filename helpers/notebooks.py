@@ -82,7 +82,12 @@ def _execute(notebook: nbformat.NotebookNode, folder: Path, on_cell) -> str | No
             client.execute(stderr=chatter.fileno())
         except CellExecutionError as error:
             return f"a cell failed: {error.ename}: {error.evalue}"
-        except DeadKernelError as error:
+        except Exception as error:
+            # nbclient answers Ctrl-C itself: it ends the kernel, and what comes out is whatever that led to.
+            if hasattr(client, "_async_cleanup_kernel_future"):
+                raise KeyboardInterrupt from None
+            if not isinstance(error, DeadKernelError):
+                raise
             chatter.seek(0)
             return f"{error}\n{chatter.read()[-2000:]}".strip()
     return None

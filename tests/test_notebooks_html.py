@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -59,6 +64,32 @@ def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         notebooks._write(tmp_path / "a.html", "new")
     assert [(page.name, page.read_text()) for page in tmp_path.iterdir()] == [("a.html", "old")]
+
+
+def test_ctrl_c_ends_the_kernel_and_leaves_no_page(tmp_path: Path):
+    slow = write(
+        tmp_path / "slow.ipynb",
+        "import os, pathlib, time\npathlib.Path('new').write_text(str(os.getpid()))\nos.rename('new', 'pid')",
+        "time.sleep(300)",
+    )
+    code = f"""
+from pathlib import Path
+from rich.console import Console
+from helpers import cli, notebooks
+cli.plainly(notebooks.write_html)([Path({str(slow)!r})], Path({str(tmp_path / "out")!r}), Console())
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "pid").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert stderr.splitlines()[0] == "interrupted"
+    assert process.returncode != 0
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_find_names_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
