@@ -162,21 +162,25 @@ def _guarded(run: Any, compiled: Compiled) -> None:
     except WorkbookError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError, RuntimeError) as e:
-        place = _kernel_place(e.__traceback__, compiled)
+        place, last = _kernel_place(e.__traceback__, compiled)
         if place is None:
             raise
-        raise FaultError(explain(place, f"{type(e).__name__}: {e}")) from e
+        what = f"{type(e).__name__}: {e}"
+        if not last:
+            what = f"interpret mode itself failed on this line, which is a defect of it ({what})"
+        raise FaultError(explain(place, what)) from e
 
 
-def _kernel_place(tb: TracebackType | None, compiled: Compiled) -> Place | None:
-    """The innermost frame of the traceback that is a kernel's."""
+def _kernel_place(tb: TracebackType | None, compiled: Compiled) -> tuple[Place | None, bool]:
+    """The innermost frame of the traceback that is a kernel's, and whether it is the innermost of all."""
     files = {c.source.file for c in _with_callees(compiled)}
-    found = None
+    found, last = None, False
     for frame, line in traceback.walk_tb(tb):
-        if frame.f_code.co_filename in files:
+        last = frame.f_code.co_filename in files
+        if last:
             text = linecache.getline(frame.f_code.co_filename, line)
             found = Place(frame.f_code.co_filename, line, len(text) - len(text.lstrip()) + 1)
-    return found
+    return found, last
 
 
 def _with_callees(compiled: Compiled) -> list[Compiled]:

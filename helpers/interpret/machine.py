@@ -26,7 +26,7 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
-from helpers.interpret.trace import ATOMIC, OUT, READ, WRITE, Argument, Chunk, Dispatch, Trace, Work
+from helpers.interpret.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE, Argument, Chunk, Dispatch, Trace, Work
 from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
 
 # A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
