@@ -44,7 +44,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A launcher may exist and still not run (a version manager's shim, for one), so each candidate is tried.
-FITS := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
+RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
+FITS := import venv, ensurepip; $(RANGE)
 
 # The one place where anything is installed; done again only when pyproject.toml changes.
 $(READY): pyproject.toml
@@ -58,9 +59,8 @@ $(READY): pyproject.toml
 	    for p in $$tried; do \
 	      if ! command -v "$$p" >/dev/null 2>&1; then echo "  $$p: not found"; \
 	      elif ! "$$p" -c '' 2>/dev/null; then echo "  $$p: there, but does not run"; \
-	      elif ! "$$p" -c 'import venv, ensurepip' 2>/dev/null; then \
-	        echo "  $$p: has no venv (Debian and Ubuntu: apt-get install python3-venv)"; \
-	      else echo "  $$p: $$("$$p" --version 2>&1), out of range"; fi; \
+	      elif ! "$$p" -c '$(RANGE)'; then echo "  $$p: $$("$$p" --version 2>&1), out of range"; \
+	      else echo "  $$p: has no venv (Debian and Ubuntu: apt-get install python3-venv)"; fi; \
 	    done >&2; \
 	    echo "Install one, or name one: make PYTHON=/path/to/python3.11 ..." >&2; \
 	    exit 1; \
