@@ -327,6 +327,7 @@ class Machine:
                 if bits & OUT:
                     self._written[-1].add(argument.buffer)
             d.chunks.append(Chunk(blocks, np.asarray(task.shapes, np.int32), task.offsets, task.work(), top))
+            self.trace.memory.setdefault((d.name, d.place), task.memory)
         except BaseException:
             for dst, old in reversed(task.undo or ()):
                 if isinstance(dst, tuple):

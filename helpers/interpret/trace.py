@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from helpers.interpret.source import Place
-from helpers.interpret.values import Buffer
+from helpers.interpret.values import Buffer, Memory
 
 READ, WRITE, ATOMIC = 0, 1, 2
 
@@ -122,6 +122,7 @@ class Trace:
         self.buffers: list[Buffer] = []
         self.dispatches: list[Dispatch] = []
         self.shapes: list[Access] = []
+        self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
         self._shape_ids: dict[tuple, int] = {}
 
     def shape_id(self, buffer: Buffer, mode: int, extent: tuple, strides: tuple, place: Place) -> int:
