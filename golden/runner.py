@@ -25,7 +25,7 @@ Values = dict[str, Any]
 # always records a trace, has no use for them.
 _SHARED_OPTIONS = """
     platform device_id backend_type distributed_config aicpu_thread_num analyze_auto_scopes_for_deps
-    enable_chip_swimlane enable_dump_args enable_pmu enable_dep_gen enable_scope_stats
+    enable_chip_swimlane enable_l2_swimlane enable_dump_args enable_pmu enable_dep_gen enable_scope_stats
     ring_task_window ring_heap ring_dep_pool
 """
 _RUNTIME_OPTIONS = frozenset((_SHARED_OPTIONS + "log_level level dfx").split())
@@ -126,6 +126,7 @@ def run_jit(
         Exception: what golden_fn, check or an init_value raises.
     """
     from helpers.run import run as run_kernel  # here, so that golden can be imported without the interpreter
+    from helpers.run import tracing
 
     start = time.perf_counter()
     compile_cfg, runtime_cfg = compile_cfg or {}, runtime_cfg or {}
@@ -154,6 +155,11 @@ def run_jit(
         return finish("compile_only and runtime_dir exclude each other: one compiles, the other skips it")
     if runtime_dir is not None and not Path(runtime_dir).is_dir():
         return finish(f"there is no runtime_dir {runtime_dir}")
+
+    if tracing():
+        ran = run_kernel(fn, [_outline(spec) for spec in specs], platform=platform, dry=True)
+        result.platform, result.trace = ran.platform, ran.trace
+        return finish(None, ", trace only: nothing computed or compared")
 
     # What goes in.
     try:
@@ -258,6 +264,15 @@ def _check_specs(specs: Iterable[Spec]) -> None:
         if spec.name in seen:
             raise InputError(f"two specs are called '{spec.name}'")
         seen.add(spec.name)
+
+
+def _outline(spec: Spec) -> Any:
+    """A value for a run without arithmetic: numbers and integer tensors as they are, others without memory."""
+    if isinstance(spec, ScalarSpec):
+        return spec.to_python()
+    if spec.dtype.is_floating_point:
+        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
+    return spec.create_tensor()
 
 
 def _make_values(specs: Iterable[Spec]) -> Values:

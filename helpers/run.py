@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.chips import chip
 from helpers.errors import InputError
+from helpers.interpret import script
 from helpers.interpret.call import interpret
 from helpers.interpret.trace import Trace
 from helpers.platforms import resolve
@@ -38,10 +39,20 @@ def run(kernel: Any, args: Sequence[Any] | Mapping[str, Any], *, platform: str =
         KernelError: the kernel's source is not in the language.
         FaultError: the kernel did something wrong while it ran.
     """
-    name = resolve(platform)
+    session = script.current()
+    name = resolve(script.interpreted(platform) if session is not None else platform)
+    dry = dry or tracing()
     start = time.perf_counter()
     trace = interpret(kernel, args, name, chip(name.removesuffix("interp")), dry)
+    if session is not None:
+        session.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)
+
+
+def tracing() -> bool:
+    """True while a script runs with --trace-only: kernels follow their control flow and compute nothing."""
+    session = script.current()
+    return session is not None and session.trace_only
 
 
 def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:

@@ -44,7 +44,7 @@ def interpret(
     """
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
-    dims = check(compiled, values)
+    dims = check(compiled, values, dry)
     machine = Machine(platform, chip, dry, fit)
     machine.dims = dims
     bound = []
@@ -81,8 +81,10 @@ def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list
     return list(args)
 
 
-def check(compiled: Compiled, values: Sequence[Any]) -> dict[str, int]:
+def check(compiled: Compiled, values: Sequence[Any], dry: bool = False) -> dict[str, int]:
     """Check every argument against its parameter; returns the extent of each dynamic dimension.
+
+    A dry run also takes tensors without memory (torch's "meta" device).
 
     Raises:
         InputError: what is wrong, with the parameter's name.
@@ -90,7 +92,7 @@ def check(compiled: Compiled, values: Sequence[Any]) -> dict[str, int]:
     dims: dict[str, tuple[int, str]] = {}
     for p, v in zip(compiled.parameters, values):
         if p.type.kind == "tensor":
-            _check_tensor(compiled, p, v, dims)
+            _check_tensor(compiled, p, v, dims, dry)
         elif p.type.kind == "scalar":
             _check_scalar(compiled, p, v)
         else:
@@ -103,11 +105,11 @@ def _where(compiled: Compiled, p: Parameter) -> str:
     return f"kernel '{compiled.name}', argument '{p.name}'"
 
 
-def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tuple[int, str]]) -> None:
+def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tuple[int, str]], dry: bool) -> None:
     where, t = _where(compiled, p), p.type
     if not isinstance(v, torch.Tensor):
         raise InputError(f"{where}: {t} is expected, not {type(v).__name__}")
-    if v.device.type != "cpu":
+    if v.device.type != "cpu" and not (dry and v.device.type == "meta"):
         raise InputError(f"{where}: the tensor is on {v.device}; pass a CPU tensor")
     host = dtypes.of_host(v.dtype)
     if host is None or (t.dtype is not None and v.dtype != t.dtype.torch and host is not t.dtype):
@@ -147,7 +149,7 @@ def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
     """A tensor that the kernel writes must not share memory with another argument."""
     spans = []
     for p, v in zip(compiled.parameters, values):
-        if isinstance(v, torch.Tensor) and v.numel():
+        if isinstance(v, torch.Tensor) and v.numel() and v.device.type == "cpu":
             spans.append((v.data_ptr(), v.data_ptr() + v.numel() * v.element_size(), p))
     for i, (lo, hi, p) in enumerate(spans):
         for lo2, hi2, q in spans[i + 1 :]:

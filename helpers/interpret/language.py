@@ -22,7 +22,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from helpers.interpret import names
+from helpers.interpret import names, package
 
 
 class DataType:
@@ -165,9 +165,9 @@ def _members() -> dict[str, Any]:
 
 
 class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Serves `pypto` (an empty package) and `pypto.language` when no other finder has them."""
+    """Serves `pypto`, `pypto.language` and the few modules of `package` when no other finder has them."""
 
-    served = ("pypto", "pypto.language")
+    served = frozenset({"pypto", "pypto.language", "pypto.language.distributed", *package.BUILDERS})
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self.served:
@@ -177,10 +177,21 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         if spec.name == "pypto":
             return _module("pypto", "Stand-in for PyPTO: interpret mode only.", {"DataType": DataType}, package=True)
-        return _module("pypto.language", __doc__, _members(), package=True)
+        if spec.name == "pypto.language":
+            return _module("pypto.language", __doc__, _members(), package=True)
+        return _module(spec.name, "Stand-in for a part of PyPTO.", {}, package=True)
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        if module.__name__ in package.BUILDERS:
+            package.fill(module)
+        elif module.__name__ == "pypto.language.distributed":
+            module.__getattr__ = _distributed
+
+
+def _distributed(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _annotation_type(name, "Of `pypto.language.distributed`, which interpret mode refuses: it runs one chip.")
 
 
 def install() -> None:

@@ -455,7 +455,8 @@ class _Lowering:
         fn = OPS.get(path)
         if fn is None:
             raise self.unknown(node.func, path)
-        if not self.incore and path not in CONTROL_OPS and not path.startswith(("system.", "array.")):
+        of_scalar = path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
+        if not (self.incore or of_scalar or path in CONTROL_OPS or path.startswith(("system.", "array."))):
             raise self.misplaced(node, f"pl.{path}")
         key = "_op_" + path.replace(".", "_")
         self.space[key] = fn
@@ -705,10 +706,22 @@ class _Lowering:
                 return self._static_assert(s.value)
             if path == "yield_":
                 return self._yield(s.value, None)
+            if isinstance(s.value.func, ast.Attribute) and s.value.func.attr == "bind_dynamic":
+                return self._bind_dynamic(s.value, s.value.func)
             called = self.kernel_call(s.value)
             if called is not None:
                 return [ast.Expr(called)]
         return [ast.Expr(self.expr(s.value))]
+
+    def _bind_dynamic(self, call: ast.Call, func: ast.Attribute) -> list[ast.stmt]:
+        """`x.bind_dynamic(axis, M)`: the extent of that axis is M, a pl.dynamic of the module."""
+        if len(call.args) != 2 or call.keywords or not isinstance(func.value, ast.Name):
+            raise self.refuse(call, "bind_dynamic takes an axis and a pl.dynamic")
+        name = getattr(self.outside(call.args[1]), "name", None)
+        if name is None:
+            raise self.refuse(call.args[1], f"`{ast.unparse(call.args[1])}` is no pl.dynamic of the module")
+        args = [self.place(call), self.expr(func.value), self.expr(call.args[0]), ast.Constant(name)]
+        return [ast.Expr(self.machine("bind_dynamic", args))]
 
     def _condition(self, test: ast.expr) -> ast.expr:
         if self.kind(test) in ("scalar", "tensor"):

@@ -90,10 +90,17 @@ class Machine:
 
     def bind(self, name: str, data: torch.Tensor, dtype: DType) -> Tensor:
         """The window on a caller's contiguous tensor."""
-        buffer = Buffer(len(self.trace.buffers), name, data, data.numel(), dtype, True, data.storage_offset())
+        base = None if data.device.type == "meta" else data
+        buffer = Buffer(len(self.trace.buffers), name, base, data.numel(), dtype, True, data.storage_offset())
         self.trace.buffers.append(buffer)
         shape = tuple(data.shape)
         return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+
+    def bind_dynamic(self, at: Place, t: Tensor, axis: int, name: str) -> None:
+        """`t.bind_dynamic(axis, M)`: the dynamic dimension M is the extent of that axis."""
+        known = self.dims.setdefault(name, t.shape[axis])
+        if known != t.shape[axis]:
+            raise self.fault(at, f"axis {axis} of {t} is bound to {name}, which is {known}")
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None) -> Tensor:
         """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given."""
@@ -176,13 +183,22 @@ class Machine:
         task.read_bytes += int(n * w.dtype.bytes)
         data = None
         if not self.dry:
-            data = self.view(w)
-            if w.valid is not None:
-                data = masked(data, w.shape, w.valid, 0)
+            data = self.view(w) if w.valid is None else self._partial(w)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
         if data is not None and w.valid is None:
             self.share(tile, w.buffer)
         return tile
+
+    def _partial(self, w: Tensor) -> torch.Tensor:
+        """The values of a window of which only a part is valid, zero elsewhere; the rest may lie outside the buffer."""
+        if any(type(v) is Lanes for v in w.valid):
+            if (np.asarray(w.offset) + span(w) > w.buffer.size).any():
+                raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
+            return masked(self.view(w), w.shape, w.valid, 0)
+        part = self.view(Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype))
+        out = torch.zeros((*part.shape[: part.dim() - len(w.shape)], *w.shape), dtype=part.dtype)
+        out[(..., *(slice(0, v) for v in w.valid))] = part
+        return out
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
         """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
@@ -572,9 +588,8 @@ def row_index(w: Tensor) -> tuple[Callable, torch.Tensor] | None:
 
 def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
     """True when boxes of one shape at these offsets do not overlap."""
-    span = 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
     ordered = np.sort(offsets)
-    if (np.diff(ordered) >= span).all():
+    if (np.diff(ordered) >= span(w)).all():
         return True
     a = coordinates(offsets, w.strides)
     apart = np.zeros((len(offsets),) * 2, bool)
@@ -582,6 +597,11 @@ def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
         apart |= np.abs(c[:, None] - c[None, :]) >= e
     np.fill_diagonal(apart, True)
     return bool(apart.all())
+
+
+def span(w: Tensor) -> int:
+    """Elements from the first to one past the last of a window, in its buffer."""
+    return 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
 
 
 def coordinates(offsets: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
