@@ -90,7 +90,7 @@ def whole_head(
     head: pl.Scalar[pl.INDEX],
     cache_row: pl.Scalar[pl.INDEX],
 ):
-    """All the work of one head of one sequence in the caller's task; `head` = sequence * KV_HEADS + KV head."""
+    """The work of one head of one sequence in the caller's task; `head` = sequence * KV_HEADS + KV head."""
     q = pl.slice(q_heads, [Q_PAD, HEAD_DIM], [head * Q_PER_KV, 0], valid_shape=[Q_PER_KV, HEAD_DIM])
     q = head_norm(q, q_weight)
     q_lo, q_hi = rotate(q, cos, sin)
