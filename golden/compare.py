@@ -602,7 +602,7 @@ def _scan(
         if bitwise:
             bad = torch.ones_like(same)
         else:
-            bad = ~(av == ev) & ~((gap <= atol + rtol * ev.abs()) & torch.isfinite(gap) & ~torch.isnan(ev))
+            bad = (av != ev) & ~((gap <= atol + rtol * ev.abs()) & torch.isfinite(gap))
         if float(gap.max()) > largest:
             largest, worst = float(gap.max()), start + int(at[gap.argmax()])
         max_rel = max(max_rel, float(rel.max()))

@@ -101,6 +101,12 @@ def test_close_agrees_with_torch(pairs: list, dtype: torch.dtype, rtol: float, a
     assert (measure(actual, expected, rtol, atol).mismatched == 0) is agreed
 
 
+def test_the_relative_tolerance_is_of_the_golden() -> None:
+    one, two = torch.ones(1), torch.full([1], 2.0)
+    assert run(close(0.5, 0.0), one, two)[0]
+    assert not run(close(0.5, 0.0), two, one)[0]
+
+
 @given(st.integers(1, 7))
 def test_statistics_do_not_depend_on_the_chunk(chunk: int) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -214,7 +220,12 @@ def test_a_comparator_gets_the_whole_run() -> None:
 def test_statistics_count_against_the_comparators_own_tolerance() -> None:
     golden = {"y": torch.ones(10)}
     output = {"y": torch.ones(10) + torch.arange(10) / 10}
-    for comparator, outside in ((close(0.0, 0.45), 5), (ratio_allclose(atol=0.75, rtol=0.0), 2), (exact(), 9)):
+    for comparator, outside in (
+        (close(0.0, 0.45), 5),
+        (close(0.45, 0.0), 5),
+        (ratio_allclose(atol=0.75, rtol=0.0), 2),
+        (exact(), 9),
+    ):
         errors, _ = compare_outputs(output, golden, compare_fn={"y": comparator})
         assert errors["y"].mismatched == outside
         assert errors["y"].tolerance == comparator.__name__
