@@ -27,7 +27,7 @@ from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
 from helpers.interpret.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE, Argument, Chunk, Dispatch, Trace, Work
-from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
+from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides, held
 
 # A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
 # the last-level cache of the machines this was measured on, and are enough to hide the cost of a torch call.
@@ -185,20 +185,16 @@ class Machine:
         if not self.dry:
             data = self.view(w) if w.valid is None else self._partial(w)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
-        if data is not None and w.valid is None:
+        if data is not None:
             self.share(tile, w.buffer)
         return tile
 
     def _partial(self, w: Tensor) -> torch.Tensor:
-        """The values of a window of which only a part is valid, zero elsewhere; the rest may lie outside the buffer."""
+        """The valid part of a window; what is not valid may lie outside the buffer."""
         if any(type(v) is Lanes for v in w.valid):
             if (np.asarray(w.offset) + span(w) > w.buffer.size).any():
                 raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
-            return masked(self.view(w), w.shape, w.valid, 0)
-        part = self.view(Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype))
-        out = torch.zeros((*part.shape[: part.dim() - len(w.shape)], *w.shape), dtype=part.dtype)
-        out[(..., *(slice(0, v) for v in w.valid))] = part
-        return out
+        return self.view(Tensor(w.buffer, w.offset, held(w.shape, w.valid), w.strides, w.dtype))
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
         """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
@@ -227,8 +223,6 @@ class Machine:
         if w.valid is not None and any(type(v) is Lanes for v in w.valid):
             raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
         if w.valid is not None:
-            cut = tuple(slice(0, v) for v in w.valid)
-            data = data[(..., *cut)]
             w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
         self._write(w, data, atomic)
 
@@ -532,14 +526,36 @@ def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None)
     return tuple(out)
 
 
-def masked(data: torch.Tensor, shape: tuple, valid: tuple, fill: float) -> torch.Tensor:
-    """A copy of `data` with `fill` outside the valid part."""
-    out = torch.full(data.shape, fill, dtype=data.dtype)
-    if not any(type(v) is Lanes for v in valid):
-        cut = (..., *(slice(0, v) for v in valid))
-        out[cut] = data[cut]
+def filled(tile: Tile, fill: float) -> torch.Tensor:
+    """The data of a tile at its full shape, `fill` outside its valid part."""
+    data, shape, valid = tile.data, tile.shape, tile.valid
+    if valid is None:
+        return data
+    rank = len(shape)
+    if any(type(v) is Lanes for v in valid):
+        mask = inside(tuple(data.shape[-rank:]), valid)
+        data = torch.where(mask, data, torch.tensor(fill, dtype=data.dtype))
+    if tuple(data.shape[-rank:]) == shape:
+        return data
+    out = torch.full((*data.shape[:-rank], *shape), fill, dtype=data.dtype)
+    out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
+    return out
+
+
+def fitted(tile: Tile, extents: tuple[int, ...]) -> torch.Tensor:
+    """The data of a tile cut or, with zeros, grown to `extents`; axes of extent 1 stay as they broadcast."""
+    rank = len(tile.shape)
+    data = tile.data
+    have = tuple(data.shape[-rank:])
+    wanted = tuple(h if n == 1 else e for h, n, e in zip(have, tile.shape, extents))
+    if have == wanted:
+        return data
+    data = data[(..., *(slice(0, min(h, w)) for h, w in zip(have, wanted)))]
+    if any(h < w for h, w in zip(have, wanted)):
+        out = torch.zeros((*data.shape[:-rank], *wanted), dtype=data.dtype)
+        out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
         return out
-    return torch.where(inside(shape, valid), data, out)
+    return data
 
 
 def inside(shape: tuple, valid: tuple) -> torch.Tensor:

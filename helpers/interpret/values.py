@@ -2,8 +2,8 @@
 
 `Tensor` and `Tile` are the language's two levels. A `Tensor` is a strided window on a `Buffer` of global
 memory and never a copy; where it points may differ from block to block (`offset` is then a NumPy array).
-A `Tile` is a value: its `data` has the tile's shape, with one more axis in front when it differs from block
-to block (see `lanes`). In a dry run (control flow only) `data` is None.
+A `Tile` is a value: its `data` has the extents of the tile's valid part (see `held`), with one more axis in
+front when it differs from block to block (see `lanes`). In a dry run (control flow only) `data` is None.
 """
 
 from __future__ import annotations
@@ -109,6 +109,16 @@ class Array:
 
     items: list = field(default_factory=list)
     dtype: DType | None = None
+
+
+def held(shape: tuple[int, ...], valid: tuple | None) -> tuple[int, ...]:
+    """The extents of the data that a tile of this shape and valid shape keeps: operations work on what is valid.
+
+    Along an axis whose valid extent differs from block to block the whole axis is kept.
+    """
+    if valid is None:
+        return shape
+    return tuple(v if isinstance(v, int) else n for n, v in zip(shape, valid))
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,10 +12,10 @@ import torch
 
 from helpers.interpret.dtypes import BY_NAME, FP32, DType
 from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine
+from helpers.interpret.machine import Machine, filled, fitted
 from helpers.interpret.ops.common import dtype_of, everywhere, op, operand
 from helpers.interpret.source import Place
-from helpers.interpret.values import Memory, Tile
+from helpers.interpret.values import Memory, Tile, held
 
 INT32 = BY_NAME["INT32"]
 
@@ -23,10 +23,15 @@ INT32 = BY_NAME["INT32"]
 def wide(x: Tile) -> torch.Tensor:
     """The operand's values in the accumulator's type, converted once."""
     if x.wide is None:
-        x.wide = (
-            x.data if x.data.dtype == torch.float32 else x.data.float() if x.dtype.is_float else x.data.to(torch.int32)
-        )
+        x.wide = wide_of(x.data, x.dtype)
     return x.wide
+
+
+def wide_of(data: torch.Tensor, dtype: DType) -> torch.Tensor:
+    """Values in the accumulator's type: FP32, or INT32 for integers."""
+    if dtype.is_float:
+        return data if data.dtype == torch.float32 else data.float()
+    return data.to(torch.int32)
 
 
 def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple:
@@ -59,11 +64,25 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     _l0(m, at, a, b)
     if m.dry:
         return shape, valid, FP32 if a.dtype.is_float else INT32, None, None
-    x, y = wide(a), wide(b)
+    x, y = _same_k(a, b, a_trans, b_trans)
     return (
         shape, valid, FP32 if a.dtype.is_float else INT32,
         x.transpose(-1, -2) if a_trans else x, y.transpose(-1, -2) if b_trans else y,
     )  # fmt: skip
+
+
+def _same_k(a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The operands' values, both with as much of K as both hold; K that is valid in some blocks only reads as zero."""
+    x, y = wide(a), wide(b)
+    if a.valid is None and b.valid is None:
+        return x, y
+    ka, kb = (-2 if a_trans else -1), (-1 if b_trans else -2)
+    if a.valid is not None and type(a.valid[ka]) is Lanes:
+        x = wide_of(filled(a, 0), a.dtype)
+    if b.valid is not None and type(b.valid[kb]) is Lanes:
+        y = wide_of(filled(b, 0), b.dtype)
+    k = min(x.shape[ka], y.shape[kb])
+    return x.narrow(ka, 0, k), y.narrow(kb, 0, k)
 
 
 def _l0(m: Machine, at: Place, a: Tile, b: Tile) -> None:
@@ -110,7 +129,11 @@ def matmul_acc(
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
     if c.dtype is not dtype:
         raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
-    data = None if m.dry else _accumulate(c.data, x, y)
+    if c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
+        data = None if m.dry else fitted(Tile(torch.matmul(x, y), shape, dtype, valid, c.memory), shape) + c.data
+        valid = None
+    else:
+        data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), x, y)
     c.memory.last = m.clock
     return _in_place(m, c, data, shape, dtype, valid)
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from helpers.interpret.dtypes import wrap
-from helpers.interpret.lanes import is_scalar, larger, smaller
-from helpers.interpret.machine import Machine
+from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
+from helpers.interpret.machine import Machine, fitted
 from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, scalar, vector
 from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile
+from helpers.interpret.values import Tensor, Tile, held
 
 
 def _divide(a: torch.Tensor, b: Any) -> torch.Tensor:
@@ -92,11 +92,22 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
             raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
         other = y
     vector(m, shape)
+    valid = x.valid
+    if type(other) is Tile and shape != x.shape:  # where the first operand is broadcast, the second says what is valid
+        pairs = zip(x.valid or x.shape, other.valid or other.shape, x.shape, shape)
+        valid = tuple(v if n == s else w for v, w, n, s in pairs)
+        if all(type(v) is not Lanes for v in valid) and valid == shape:
+            valid = None
     data = None
     if not m.dry:
-        data = fn(x.data, other.data if type(other) is Tile else scalar(other, len(shape)))
+        if type(other) is not Tile:
+            data = fn(x.data, scalar(other, len(shape)))
+        elif x.valid is None and other.valid is None:
+            data = fn(x.data, other.data)
+        else:
+            extents = held(shape, valid)
+            data = fn(fitted(x, extents), fitted(other, extents))
         data = wrap(data if data.dtype == x.dtype.torch else data.to(x.dtype.torch), x.dtype)
-    valid = x.valid if shape == x.shape else None
     return m.tile(at, data, shape, x.dtype, valid)
 
 

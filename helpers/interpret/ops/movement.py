@@ -16,7 +16,7 @@ import torch
 from helpers.interpret import dtypes
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.machine import Conflict, Machine, masked, narrowed, poison
+from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,
@@ -30,7 +30,7 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ, WRITE
-from helpers.interpret.values import Array, Tensor, Tile, dense_strides
+from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
 
@@ -146,7 +146,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
         if o < 0 or o + n > extent:
             raise m.fault(at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}")
     valid = narrowed(shape, x, offset, valid)
-    data = None if m.dry else x.data[(..., *(slice(o, o + n) for o, n in zip(offset, shape)))]
+    data = None if m.dry else x.data[(..., *(slice(o, o + n) for o, n in zip(offset, held(shape, valid))))]
     return m.alias(x, data, shape, x.dtype, valid)
 
 
@@ -177,8 +177,10 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
         data = None
         if not m.dry:
             lead = s.data.shape[:1] if s.batched and not target.batched else ()
-            data = target.data.expand(*lead, *target.data.shape).clone()
-            data[(..., *(slice(o, o + n) for o, n in zip(offset, s.shape)))] = s.data
+            data = filled(target, 0)
+            data = data.expand(*lead, *data.shape).clone()
+            data[(..., *(slice(o, o + n) for o, n in zip(offset, held(s.shape, s.valid))))] = s.data
+            data = data[(..., *(slice(0, n) for n in held(target.shape, target.valid)))]
         vector(m, s.shape)
         return Tile(data, target.shape, target.dtype, target.valid, target.memory)
     raise m.fault(at, f"pl.assemble into {describe(target)}")
@@ -333,11 +335,12 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         m.touch(src)
         if m.dry:
             return 0
+        data = filled(src, 0)
         if src.batched or any(type(i) is Lanes for i in index):
             cells = [i.values if type(i) is Lanes else i for i in index]
-            lead = (np.arange(src.data.shape[0]),) if src.batched else ()
-            return Lanes(_numpy(src.data)[(*lead, *cells)])
-        return _number(src.data[tuple(int(i) for i in index)], src.dtype)
+            lead = (np.arange(data.shape[0]),) if src.batched else ()
+            return Lanes(_numpy(data)[(*lead, *cells)])
+        return _number(data[tuple(int(i) for i in index)], src.dtype)
     if type(src) is not Tensor:
         raise m.fault(at, f"pl.read of {describe(src)}")
     cell = m.window(at, src, index, [1] * len(index), what="read")
@@ -425,7 +428,7 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
         return Tensor(x.buffer, x.offset, shape, strides, x.dtype, valid)
     data = None
     if not m.dry:
-        data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *shape)
+        data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
     return m.alias(x, data, shape, x.dtype, valid)
 
 
@@ -497,7 +500,7 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     vector(m, shape)
     data = None
     if not m.dry:
-        x, y = a.data, b.data
+        x, y = filled(a, 0), filled(b, 0)
         if a.batched != b.batched:
             n = (x if a.batched else y).shape[0]
             x, y = x.expand(n, *a.shape), y.expand(n, *b.shape)
@@ -523,7 +526,8 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         valid = None
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
-    return m.alias(x, x.data, x.shape, x.dtype, valid)
+    data = None if m.dry else fitted(x, held(x.shape, valid))
+    return m.alias(x, data, x.shape, x.dtype, valid)
 
 
 @op(*everywhere("fillpad"), "tile.fillpad_inplace")
@@ -533,7 +537,7 @@ def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
     vector(m, x.shape)
     data = x.data
     if not m.dry and x.valid is not None:
-        data = masked(data, x.shape, x.valid, pad(m, at, pad_value, x.dtype))
+        data = filled(x, pad(m, at, pad_value, x.dtype))
     out = m.tile(at, data, x.shape, x.dtype)
     if x.valid is None and x.origin is not None:
         m.share(out, x.origin)

@@ -14,10 +14,10 @@ import torch
 
 from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine, inside
+from helpers.interpret.machine import Machine, fitted, inside
 from helpers.interpret.ops.common import everywhere, op, operand, scalar, vector
 from helpers.interpret.source import Place
-from helpers.interpret.values import Tile
+from helpers.interpret.values import Tile, held
 
 
 def _lowest(t: torch.dtype) -> float:
@@ -61,14 +61,12 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
     data = None
     if not m.dry:
         data = x.data
-        if x.valid is not None and (type(x.valid[axis]) is Lanes or x.valid[axis] != x.shape[axis]):
-            limits = [x.valid[a] if a == rank + axis else n for a, n in enumerate(x.shape)]
-            if type(x.valid[axis]) is Lanes:
-                data = torch.where(
-                    inside(x.shape, tuple(limits)), data, torch.tensor(neutral(data.dtype), dtype=data.dtype)
-                )
-            else:
-                data = data.narrow(axis, 0, x.valid[axis])
+        if x.valid is not None and type(x.valid[axis]) is Lanes:
+            extents = held(x.shape, x.valid)
+            limits = [x.valid[a] if a == rank + axis else n for a, n in enumerate(extents)]
+            data = torch.where(
+                inside(extents, tuple(limits)), data, torch.tensor(neutral(data.dtype), dtype=data.dtype)
+            )
         data = fold(data, axis)
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
@@ -98,7 +96,10 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     if x.dtype is not v.dtype:
         raise m.fault(at, f"pl.{kind}_expand_{name} of {x} with {v}: there is no promotion", "pl.cast one of them")
     vector(m, x.shape)
-    data = None if m.dry else EXPAND[name](x.data, v.data)
+    data = None
+    if not m.dry:
+        plain = x.valid is None and v.valid is None
+        data = EXPAND[name](x.data, v.data if plain else fitted(v, held(x.shape, x.valid)))
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
 
@@ -132,7 +133,8 @@ def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
     data = None
     if not m.dry:
         lead = (v.data.shape[0],) if v.batched else ()
-        data = v.data.expand(*lead, *target.shape)
+        extents = held(target.shape, target.valid)
+        data = fitted(v, extents).expand(*lead, *extents)
     return m.tile(at, data, target.shape, v.dtype, target.valid)
 
 
@@ -144,7 +146,7 @@ def expands(m: Machine, at: Place, target: Any, scalar_: Any) -> Tile:
     if not m.dry:
         s = scalar(scalar_, len(target.shape))
         if isinstance(s, torch.Tensor):
-            data = s.to(target.dtype.torch).expand(len(s), *target.shape)
+            data = s.to(target.dtype.torch).expand(len(s), *held(target.shape, target.valid))
         else:
-            data = torch.full(target.shape, s, dtype=target.dtype.torch)
+            data = torch.full(held(target.shape, target.valid), s, dtype=target.dtype.torch)
     return m.tile(at, data, target.shape, target.dtype, target.valid)
