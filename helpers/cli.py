@@ -51,21 +51,15 @@ def plainly(command: Callable) -> Callable:
 def run(
     stage: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
-    version: Annotated[
-        str | None, typer.Option(help="One version of the stage.", show_default="all of them")
-    ] = None,
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     platform: Annotated[str, typer.Option(help="Where to run, see `workbook doctor`.")] = "default",
     batch: Annotated[int, typer.Option(help="Sequences, 1 to 16.")] = 16,
     ctx: Annotated[
         str | None,
-        typer.Option(
-            help="Tokens of every sequence, or of each, with commas.", show_default="ragged, up to 4096"
-        ),
+        typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged, up to 4096"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same inputs.")] = 0,
-    html: Annotated[
-        Path | None, typer.Option(help="Also execute the notebooks and write them to this folder.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also execute the notebooks and write them to this folder.")] = None,
 ) -> None:
     """Run a stage, or all, at the model's full shapes, and print one table.
 
@@ -79,9 +73,7 @@ def run(
     chosen = list(stages.STAGES.values()) if every else [stages.find(stage)]
     for one in chosen:
         if version is not None and version not in one.versions:
-            raise InputError(
-                f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}"
-            )
+            raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
     lengths = parse_ctx(ctx)
     name = platforms.resolve(platform)
 

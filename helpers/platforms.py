@@ -6,6 +6,7 @@ A platform is a chip (`a2a3`, `a5`) and what stands in for it: `interp` is this 
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 from helpers.errors import PlatformError
 
@@ -69,7 +71,7 @@ def resolve(name: str = "default") -> str:
         PlatformError: no platform has this name, or it does not work on this machine (says what is missing).
     """
     if name == "default":
-        return next(p for p in _PREFERENCE if missing(p) is None)
+        return _best(tuple(sys.path), *(os.environ.get(v) for v in ("PATH", "PTOAS_ROOT", "ASCEND_HOME_PATH")))
     lacks = missing(name)
     if lacks is not None:
         raise PlatformError(
@@ -77,6 +79,12 @@ def resolve(name: str = "default") -> str:
             "a2a3interp and a5interp work on every machine; `workbook doctor` shows them all."
         )
     return name
+
+
+@functools.lru_cache(maxsize=8)
+def _best(*_where: Any) -> str:
+    """The best platform that works; looked up again when where to look (import path, environment) changes."""
+    return next(p for p in _PREFERENCE if missing(p) is None)
 
 
 def missing(name: str) -> str | None:

@@ -101,9 +101,7 @@ def run_stage(
         KernelError, FaultError: see helpers.errors.
     """
     if version not in stage.versions:
-        raise InputError(
-            f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}"
-        )
+        raise InputError(f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}")
     return run_jit(
         stage.versions[version],
         stage.specs(batch=batch, ctx=ctx, seed=seed),

@@ -20,6 +20,7 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret import annotations, live, names, rules
+from helpers.interpret.machine import BATCH_SIZES
 from helpers.interpret.ops import OPS, elementwise, movement
 from helpers.interpret.source import Place, Source, of, refuse
 
@@ -199,6 +200,8 @@ class _Lowering:
         function = ast.FunctionDef(name=tree.name, args=arguments, body=body, decorator_list=[])
         module = ast.Module([ast.copy_location(function, tree)], [])
         ast.fix_missing_locations(module)
+        for value in self.space.values():
+            BATCH_SIZES.pop(value, None) if isinstance(value, Place) else None
         exec(compile(module, self.source.file, "exec"), self.space)
         return Compiled(
             self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,

@@ -34,6 +34,10 @@ from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense
 BATCH_ELEMENTS = 1 << 20
 
 
+# How many blocks of the pl.spmd at a place fit in a batch, learned from its first block; kept from run to run.
+BATCH_SIZES: dict[Place, int] = {}
+
+
 class Conflict(Exception):
     """Blocks of one batch touch the same memory, so they must run one by one."""
 
@@ -84,7 +88,6 @@ class Machine:
         self._scope_count = 0
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
-        self._batch: dict[Place, int] = {}  # spmd place -> blocks a batch, learned from the first block
 
     # ---- global memory ---------------------------------------------------------------------------------
 
@@ -408,13 +411,13 @@ class Machine:
         self.block_num = int(n)
         out: tuple = captured
         todo = [np.arange(n)]
-        if place not in self._batch:
+        if place not in BATCH_SIZES:
             todo = [np.arange(1), np.arange(1, n)]
         while todo:
             ids = todo.pop(0)
             if not len(ids):
                 continue
-            size = self._batch.get(place, 1)
+            size = BATCH_SIZES.get(place, 1)
             if len(ids) > size > 0:
                 todo.insert(0, ids[size:])
                 ids = ids[:size]
@@ -423,7 +426,7 @@ class Machine:
                 with self.running(d, ids):
                     out = body(self, self.block, *captured)
                     largest = self.task.largest
-                self._batch.setdefault(place, max(1, BATCH_ELEMENTS // largest))
+                BATCH_SIZES.setdefault(place, max(1, BATCH_ELEMENTS // largest))
                 continue
             self.block = Lanes(ids)
             try:

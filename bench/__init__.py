@@ -1,0 +1,1 @@
+"""Ratios that anyone can reproduce: `python -m bench.NAME`."""

@@ -1,0 +1,25 @@
+"""Figures of what a kernel did: errors, tasks, on-chip memory, versions side by side. Each function returns a Figure.
+
+They read outputs, goldens and the recorded trace; they run nothing. On a trace of 5 tasks and on one of 350,000
+they stay legible: what is many is counted, binned or collapsed, and the figure says so.
+"""
+
+from helpers.plots.cache import cache_pages
+from helpers.plots.errors import error_histogram, error_ladder, error_map, worst_ratio
+from helpers.plots.ladder import ladder
+from helpers.plots.memory import memory_map
+from helpers.plots.style import Figure
+from helpers.plots.tasks import task_graph, task_order
+
+__all__ = [
+    "Figure",
+    "cache_pages",
+    "error_histogram",
+    "error_ladder",
+    "error_map",
+    "ladder",
+    "memory_map",
+    "task_graph",
+    "task_order",
+    "worst_ratio",
+]

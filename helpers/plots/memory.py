@@ -1,0 +1,171 @@
+"""The on-chip memory map of a task: which buffers it holds, from which operation to which, against the chip's limit."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from helpers.chips import chip
+from helpers.errors import InputError
+from helpers.interpret.trace import Trace
+from helpers.interpret.values import Memory
+from helpers.plots.style import BLUE, GREEN, LIMIT, Figure, byte_axis, bytes_text, figure, sign, styled
+
+SPACES = ("UB", "L1", "L0A", "L0B", "L0C")
+_SHOWN = 24  # rows of a buffer at most: the source lines that hold the most; the others share one row
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A buffer: lives from operation `first` to `last`, counted within its task; bytes with all pipeline copies."""
+
+    space: str
+    label: str
+    line: int
+    first: int
+    last: int
+    bytes: int
+
+
+def bars(memory: Sequence[Memory]) -> list[Bar]:
+    """The buffers of a task, in order of birth; an operation is a moment at which a buffer is made or used."""
+    moments = np.unique([t for m in memory for t in (m.born, m.last)])
+    return [
+        Bar(
+            m.space or "UB", _label(m), m.place.line,
+            int(np.searchsorted(moments, m.born)), int(np.searchsorted(moments, m.last)), m.bytes * m.copies,
+        )
+        for m in memory
+    ]  # fmt: skip
+
+
+def memory_map(trace: Trace, name: str | None = None) -> Figure:
+    """On-chip memory of the first task of a kernel name (default: the name with the largest use of any buffer).
+
+    For each on-chip buffer that the task uses: above, how much is in use after each operation, with the limit of the
+    chip that `trace.platform` names; below, what uses it, a row for each source line, as long as it lives.
+
+    Raises:
+        InputError: the trace has no task of this name.
+    """
+    limits = chip(trace.platform.removesuffix("interp").removesuffix("sim")).buffers
+    found = {}
+    for (n, _), memory in trace.memory.items():
+        found.setdefault(n, bars(memory))
+    if name is None:
+        name = max(
+            found, key=lambda n: max((p / limits[s] for s, p in _peaks(found[n]).items()), default=0), default=""
+        )
+    if name not in found:
+        raise InputError(f"no task is called {name!r}; there are: {', '.join(found) or 'none'}")
+    mine = found[name]
+    spaces = [s for s in SPACES if any(b.space == s for b in mine)]
+    peaks = _peaks(mine)
+    alt = f"on-chip memory of a task of {name}: " + (
+        "; ".join(f"{s} peak {bytes_text(peaks[s])} of {bytes_text(limits[s])}" for s in spaces) or "none used"
+    )
+    end = max((b.last for b in mine), default=0) + 1
+    rows = {s: _rows([b for b in mine if b.space == s]) for s in spaces}
+    heights = [h for s in spaces for h in (1.05, 0.3 + 0.185 * len(rows[s]))]
+    with styled():
+        fig = figure(0.9 + sum(heights) + 0.35 * len(spaces), alt)
+        if not spaces:
+            fig.text(0.5, 0.5, f"{name} holds nothing on chip", ha="center")
+            return fig
+        panels = fig.subplots(2 * len(spaces), sharex=True, height_ratios=heights)
+        for i, space in enumerate(spaces):
+            _usage(panels[2 * i], [b for b in mine if b.space == space], space, limits[space], end)
+            _lives(panels[2 * i + 1], rows[space])
+        panels[-1].set_xlabel("operation of the task")
+        panels[-1].set_xlim(0, end)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        sign(fig, trace.platform, f"first task of {name}")
+    return fig
+
+
+def _label(m: Memory) -> str:
+    """What makes the buffer, as the source line has it: `name = operation`."""
+    text = linecache.getline(m.place.file, m.place.line).strip()
+    made = re.match(r"(\w+)\s*=[^=]", text)
+    called = re.match(r"(?:pl\.)?(?:\w+\.)*(\w+)\s*[(\[]?", text[max(0, m.place.column - 1 - _indent(m)) :])
+    what = called[1] if called else "?"
+    if not text:
+        return "?"
+    return f"{made[1]} = {what}" if made and made[1] != what else what
+
+
+def _indent(m: Memory) -> int:
+    line = linecache.getline(m.place.file, m.place.line)
+    return len(line) - len(line.lstrip())
+
+
+def _peaks(mine: Sequence[Bar]) -> dict[str, int]:
+    return {s: int(_in_use([b for b in mine if b.space == s]).max()) for s in {b.space for b in mine}}
+
+
+def _in_use(mine: Sequence[Bar]) -> np.ndarray:
+    """Bytes in use during each operation."""
+    change = np.zeros(max(b.last for b in mine) + 2, np.int64)
+    for b in mine:
+        change[b.first] += b.bytes
+        change[b.last + 1] -= b.bytes
+    return np.cumsum(change)[:-1]
+
+
+def _rows(mine: Sequence[Bar]) -> list[tuple[str, list[Bar]]]:
+    """Bars by source line and label, in order of birth; what is too much to show together in one row at the end."""
+    rows: dict[tuple, list[Bar]] = {}
+    for b in mine:
+        rows.setdefault((b.line, b.label), []).append(b)
+    largest = set(rows)
+    if len(rows) > _SHOWN + 1:
+        largest = set(sorted(rows, key=lambda k: -max(b.bytes for b in rows[k]))[:_SHOWN])
+    shown = [(_row_label(k, rows[k]), rows[k]) for k in rows if k in largest]
+    rest = [b for k in rows if k not in largest for b in rows[k]]
+    if rest:
+        shown.append((f"{len(rows) - len(largest)} other lines", rest))
+    return shown
+
+
+def _row_label(key: tuple, mine: Sequence[Bar]) -> str:
+    line, label = key
+    sizes = sorted({b.bytes for b in mine})
+    size = bytes_text(sizes[0]) if len(sizes) == 1 else f"{bytes_text(sizes[0])} to {bytes_text(sizes[-1])}"
+    return f"{label if len(label) <= 34 else label[:33] + '…'}  (line {line}, {size})"
+
+
+def _usage(axes: Axes, mine: Sequence[Bar], space: str, limit: int, end: int) -> None:
+    used = _in_use(mine)
+    used = np.append(used, np.zeros(end - len(used), used.dtype))
+    axes.stairs(used, np.arange(end + 1), fill=True, color=BLUE, alpha=0.35)
+    axes.stairs(used, np.arange(end + 1), color=BLUE)
+    axes.axhline(limit, color=LIMIT, linestyle=(0, (5, 3)))
+    peak = int(used.max())
+    axes.set_ylim(0, 1.08 * max(limit, peak))
+    axes.set_title(f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}")
+    steps = np.linspace(0, limit, 3)
+    axes.set_yticks(steps)
+    byte_axis(axes)
+    axes.grid(axis="y")
+    axes.tick_params(labelbottom=False)
+
+
+def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:
+    largest = max(b.bytes for _, mine in rows for b in mine)
+    for i, (_, mine) in enumerate(rows):
+        for b in mine:
+            strength = 0.35 + 0.65 * np.log2(1 + b.bytes) / np.log2(1 + largest)
+            width = b.last + 1 - b.first
+            axes.add_patch(Rectangle((b.first, i - 0.36), width, 0.72, color=GREEN, alpha=strength, linewidth=0))
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)

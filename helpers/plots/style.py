@@ -1,0 +1,151 @@
+"""How every figure looks: one palette, a transparent background, text that reads on white and on black.
+
+A figure carries `alt`, a sentence that says what it shows. It is the figure's text where pictures cannot be seen:
+a terminal, a screen reader, and the comparison of a notebook's stored outputs, so it holds stable facts only.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib
+import matplotlib.colors
+import matplotlib.figure
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from helpers.interpret.trace import Trace
+
+# Okabe and Ito's colours for colour-blind readers (https://jfly.uni-koeln.de/color), the light ones darkened until
+# each has a contrast of 3 or more on white and on JupyterLab's dark background (#111111).
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#bd8100", "#009e73", "#d55e00", "#3f98cf", "#c671a1"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
+TEXT = "#7a7a7a"  # contrast 4.3 on white, 4.4 on #111111
+FAINT = "#8888887f"  # frames
+LIMIT = RED  # what must not be crossed: tolerance, capacity
+HEAT = matplotlib.colors.LinearSegmentedColormap.from_list("heat", [BLUE + "26", BLUE + "ff"])  # by opacity
+
+WIDTH = 9.0  # inches, the width of a notebook's text
+DPI = 144
+
+_RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same widths everywhere
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8.0,
+    "axes.labelsize": 9.0,
+    "axes.facecolor": "none",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": TEXT,
+    "axes.titlecolor": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": TEXT,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "legend.frameon": False,
+    "legend.labelcolor": TEXT,
+    "lines.linewidth": 1.6,
+}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that shows itself in a notebook whatever the backend, and says what it shows.
+
+    It is none of pyplot's: nothing needs to be closed.
+    """
+
+    alt: str = ""
+
+    def png(self, dpi: int = DPI) -> bytes:
+        """The figure as a PNG file, transparent."""
+        out = io.BytesIO()
+        with matplotlib.rc_context(_RC):
+            self.savefig(out, format="png", dpi=dpi, transparent=True, metadata={"Software": None})
+        return out.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        width, height = (round(inches * 96) for inches in self.get_size_inches())
+        size = {"width": width, "height": height}
+        return {"text/plain": repr(self), "image/png": self.png()}, {"image/png": size}
+
+    def __repr__(self) -> str:
+        return f"[figure] {self.alt}"
+
+    __str__ = __repr__
+
+
+def figure(height: float, alt: str, width: float = WIDTH) -> Figure:
+    """An empty figure of a size in inches, whose axes arrange themselves."""
+    with matplotlib.rc_context(_RC):
+        made = Figure(figsize=(width, height), layout="constrained")
+    made.alt = alt
+    return made
+
+
+def styled() -> Any:
+    """`with styled():` around whatever makes axes, text and artists."""
+    return matplotlib.rc_context(_RC)
+
+
+def sign(fig: Figure, platform: str | None, note: str = "") -> None:
+    """Say below the figure on which platform its numbers come from."""
+    if platform is None:
+        return
+    where = f"platform {platform}" + (" (interpret mode)" if platform.endswith("interp") else "")
+    fig.supxlabel(f"{where}{': ' if note else ''}{note}", x=0.995, ha="right", fontsize=7.5, color=TEXT)
+
+
+def platform_of(traces: Iterable[Trace | None]) -> str | None:
+    """The platform of the first trace there is."""
+    return next((t.platform for t in traces if t is not None), None)
+
+
+def colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name, in order; they repeat after the sixth, so a label must name it too."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def count(n: float) -> str:
+    """A number with thousands separated: 351,050."""
+    return f"{round(n):,}"
+
+
+def many(n: int, one: str, more: str = "") -> str:
+    """A number and what it counts, in the singular where that is right: 1 launch, 2 launches."""
+    return f"{count(n)} {one if n == 1 else more or one + 's'}"
+
+
+def bytes_text(n: float) -> str:
+    """Bytes as people write them: 512 B, 17 KiB, 1.4 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n < 1024 or unit == "GiB":
+            return f"{n:.3g} {unit}" if n < 1000 else f"{n:.0f} {unit}"
+        n /= 1024
+    raise AssertionError
+
+
+def byte_axis(axes: Axes, axis: str = "y") -> None:
+    """Label an axis of bytes as people write them."""
+    which = axes.yaxis if axis == "y" else axes.xaxis
+    which.set_major_formatter(FuncFormatter(lambda n, _: bytes_text(n) if n else "0"))
+
+
+def contrast(color: Any, background: Any) -> float:
+    """Contrast ratio of two opaque colours, 1 to 21 (WCAG 2.1, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio)."""
+    a, b = sorted((_luminance(color), _luminance(background)))
+    return (b + 0.05) / (a + 0.05)
+
+
+def _luminance(color: Any) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,302 @@
+"""Figures of tasks: the task graph collapsed by kernel name, and when each name's tasks come or could run.
+
+A launch is one `Dispatch` of the trace: a `pl.at`, an incore call, or a `pl.spmd` with all its blocks. Dependencies
+are between launches; `stated` has those that the runtime would enforce.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import matplotlib.colors
+import networkx as nx
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from helpers.interpret import depend
+from helpers.interpret.depend import Edge
+from helpers.interpret.trace import Trace
+from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
+
+_CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge
+_LEVEL = 1.02  # inches from one row of boxes to the next
+_BINS = 180  # columns of `task_order` at most
+
+
+def stated(trace: Trace, inout: Collection[str] = ()) -> list[Edge]:
+    """Dependencies between launches as the runtime would enforce them: written with deps=, or inferred.
+
+    Args:
+        inout: Names of the kernel's parameters that it declares `pl.InOut`.
+    """
+    ids = [b.id for b in trace.buffers if b.argument and b.name in inout]
+    return [*depend.declared(trace), *depend.inferred(trace, ids)]
+
+
+def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
+    """For each launch the number of launches that must end before it, one after the other, at least; INT64 [launches].
+
+    With cores without limit, launches of one wave run side by side; the largest wave + 1 is the longest chain.
+    """
+    out = np.zeros(len(trace.dispatches), np.int64)
+    for e in sorted(edges, key=lambda e: e.later):
+        out[e.later] = max(out[e.later], out[e.earlier] + 1)
+    return out
+
+
+def task_graph(trace: Trace, inout: Collection[str] = (), edges: Sequence[Edge] | None = None) -> Figure:
+    """The task graph with one box for each kernel name, whatever the number of tasks.
+
+    A box says how many tasks the name has; an arrow's number is how many dependencies between launches it stands for.
+
+    Args:
+        inout: Names of the kernel's parameters that it declares `pl.InOut`.
+        edges: Dependencies, when they are at hand; else those of `stated`.
+    """
+    edges = stated(trace, inout) if edges is None else edges
+    tasks = trace.tasks_by_name()
+    cores = {d.name: d.core for d in reversed(trace.dispatches)}
+    launches = Counter(d.name for d in trace.dispatches if not d.dummy)
+    dummy = {d.index for d in trace.dispatches if d.dummy}
+    name = [d.name for d in trace.dispatches]
+    arrows = Counter((name[e.earlier], name[e.later]) for e in edges if not {e.earlier, e.later} & dummy)
+    chain = int(waves(trace, edges).max(initial=-1)) + 1
+    alt = (
+        f"task graph: {many(trace.tasks, 'task')} in {many(sum(launches.values()), 'launch', 'launches')}, "
+        f"{many(len(edges), 'dependency', 'dependencies')}, longest chain {many(chain, 'launch', 'launches')}"
+    )
+    text = {}
+    for n, tasks_of in tasks.items():
+        launched = "" if launches[n] == tasks_of else f" in {many(launches[n], 'launch', 'launches')}"
+        text[n] = (n, f"{many(tasks_of, 'task')}{launched}, {cores[n]}")
+    return _draw(text, arrows, alt, trace.platform)
+
+
+def task_order(
+    trace: Trace, inout: Collection[str] = (), by: str = "launch", edges: Sequence[Edge] | None = None
+) -> Figure:
+    """When the tasks of each name come: a row for each name, from left to right.
+
+    Args:
+        inout, edges: See `task_graph`.
+        by: "launch": in the order in which orchestration launches them. "wave": as early as their dependencies let
+            them run when cores are without limit, which shows how much can run side by side.
+    """
+    if by not in ("launch", "wave"):
+        raise ValueError(f"by is {by!r}: must be 'launch' or 'wave'")
+    launched = [d for d in trace.dispatches if not d.dummy]
+    names = list(dict.fromkeys(d.name for d in launched))
+    row = np.array([names.index(d.name) for d in launched], np.int64)
+    blocks = np.array([d.blocks for d in launched], np.int64)
+    if by == "launch":
+        at = np.arange(len(launched))
+    else:
+        level = waves(trace, stated(trace, inout) if edges is None else edges)
+        at = level[[d.index for d in launched]] if launched else np.zeros(0, np.int64)
+    steps = int(at.max(initial=-1)) + 1
+    fold = max(1, -(-steps // _BINS))
+    grid = np.zeros((len(names), -(-steps // fold)), np.int64)
+    np.add.at(grid, (row, at // fold), blocks)
+    what = many(steps, "launch", "launches") if by == "launch" else many(steps, "wave")
+    alt = f"tasks by {by}: {many(trace.tasks, 'task')} of {many(len(names), 'name')} in {what}"
+    with styled():
+        fig = figure(1.0 + 0.34 * max(1, len(names)), alt)
+        axes = fig.subplots()
+        shown = np.zeros((*grid.shape, 4))
+        for i, color in enumerate(colors(names).values()):
+            shown[i, :, :3] = matplotlib.colors.to_rgb(color)
+        shown[..., 3] = np.where(grid > 0, 0.3 + 0.7 * np.log1p(grid) / np.log1p(grid.max(initial=1)), 0)
+        if grid.size:
+            extent = (0.5, grid.shape[1] * fold + 0.5, len(names) - 0.5, -0.5)
+            shown = np.repeat(shown, 8, axis=0)
+            shown[::8, :, 3] = shown[7::8, :, 3] = 0  # a gap between rows
+            axes.imshow(shown, aspect="auto", interpolation="nearest", extent=extent, rasterized=True)
+        if grid.shape[1] <= 24:
+            for i, j in zip(*np.nonzero(grid)):
+                color = "white" if shown[8 * i + 4, j, 3] > 0.7 else TEXT
+                x = j * fold + (fold + 1) / 2
+                axes.text(x, i, count(grid[i, j]), ha="center", va="center", color=color, fontsize=8)
+        totals = trace.tasks_by_name()
+        axes.set_yticks(range(len(names)), [f"{n}  ({count(totals[n])})" for n in names])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0.5, max(1, grid.shape[1] * fold) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x)))
+        if steps <= 8:
+            axes.set_xticks(range(1, max(1, steps) + 1))
+        side = "launch, in program order" if by == "launch" else "wave (cores without limit)"
+        axes.set_xlabel(side if fold == 1 else f"{side}; a column is {count(fold)} of them")
+        axes.set_title(f"{many(trace.tasks, 'task')} in {what}")
+        sign(fig, trace.platform)
+    return fig
+
+
+# ---- drawing the graph: rows of boxes, edges through lanes of their own -------------------------------------
+
+
+@dataclass
+class _Node:
+    """A box, or (name None) the place where a long edge passes a row. Inches; x is the middle."""
+
+    name: str | None
+    width: float
+    x: float = 0.0
+
+
+def _draw(text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], alt: str, platform: str) -> Figure:
+    order = {n: i for i, n in enumerate(text)}
+    forward = nx.DiGraph()
+    forward.add_nodes_from(text)
+    forward.add_edges_from((a, b) for a, b in arrows if order[a] < order[b])
+    rows, routes = _rows(forward, text)
+    _place(rows, routes)
+    left = min(n.x - n.width / 2 for row in rows for n in row) - 0.25
+    right = max(n.x + n.width / 2 for row in rows for n in row) + 0.9  # loops and backward arrows
+    width, height = max(WIDTH, right - left), _LEVEL * (len(rows) - 1) + _LINE + 0.95
+    shift = (width - right - left) / 2
+    y_of = [height - 0.5 - _LINE / 2 - _LEVEL * i for i in range(len(rows))]
+    box = {n.name: (n.x + shift, y_of[i], n.width) for i, row in enumerate(rows) for n in row if n.name}
+    with styled():
+        fig = figure(height, alt, width)
+        fig.set_layout_engine("none")
+        axes = fig.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, width), ylim=(0, height))
+        axes.axis("off")
+        axes.text(0.06, height - 0.08, alt.partition(": ")[2], va="top", fontsize=9.5)
+        taken = [(x - w / 2, y - _LINE / 2, x + w / 2, y + _LINE / 2) for x, y, w in box.values()]
+        for n, color in colors(text).items():
+            x, y, w = box[n]
+            axes.add_patch(
+                FancyBboxPatch(
+                    (x - w / 2, y - _LINE / 2), w, _LINE, boxstyle="round,pad=0,rounding_size=0.08",
+                    facecolor=(*matplotlib.colors.to_rgb(color), 0.1), edgecolor=color, linewidth=1.4, zorder=3,
+                )
+            )  # fmt: skip
+            axes.text(x, y + 0.09, text[n][0], ha="center", va="center", weight="bold", zorder=4)
+            axes.text(x, y - 0.1, text[n][1], ha="center", va="center", fontsize=8, zorder=4)
+        lines = []
+        for (a, b), through in routes.items():
+            points = [(n.x + shift, y_of[i]) for i, n in through]
+            lines.append((points, arrows[a, b]))
+            _arrow(axes, _curve(points), "-")
+        for (a, b), n in arrows.items():
+            if order[a] < order[b]:
+                continue
+            (xa, ya, wa), (xb, yb, wb) = box[a], box[b]
+            ra, rb = xa + wa / 2, xb + wb / 2
+            out = max(ra, rb) + 0.5
+            ends = (ya - 0.1, yb + 0.1) if a == b else (ya, yb)
+            _arrow(axes, Path([(ra, ends[0]), (out, ends[0]), (out, ends[1]), (rb, ends[1])], [1, 4, 4, 4]), "--")
+            lines.append(([(out - 0.12, ya), (out - 0.12, yb)], n))
+        for points, n in lines:
+            _number(axes, points, count(n), taken)
+        sign(fig, platform, "numbers on arrows count dependencies between launches" if arrows else "no dependencies")
+        if fig._supxlabel is not None:
+            fig._supxlabel.set_position((0.995, 0.06 / height))
+            fig._supxlabel.set_va("bottom")
+    return fig
+
+
+def _rows(graph: nx.DiGraph, text: dict[str, tuple[str, str]]) -> tuple[list[list[_Node]], dict]:
+    """Rows of nodes by depth, and for each edge the (row, node)s it passes, from its first box to its last."""
+    depth = {n: i for i, names in enumerate(nx.topological_generations(graph)) for n in names}
+    rows: list[list[_Node]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    box = {}
+    for n, lines in text.items():
+        box[n] = _Node(n, max(1.08 * len(lines[0]), 0.88 * len(lines[1])) * _CHAR + 0.24)
+        rows[depth[n]].append(box[n])
+    routes = {}
+    for a, b in graph.edges:
+        through = [(depth[a], box[a])]
+        for i in range(depth[a] + 1, depth[b]):
+            lane = _Node(None, _LANE)
+            rows[i].append(lane)
+            through.append((i, lane))
+        routes[a, b] = [*through, (depth[b], box[b])]
+    return rows, routes
+
+
+def _place(rows: list[list[_Node]], routes: dict) -> None:
+    """Order each row by where its neighbours are, then move nodes under them as far as their widths allow."""
+    near: dict[int, dict[int, list[_Node]]] = {id(n): {-1: [], 1: []} for row in rows for n in row}
+    for through in routes.values():
+        for (_, a), (_, b) in pairwise(through):
+            near[id(a)][1].append(b)
+            near[id(b)][-1].append(a)
+    for row in rows:
+        _spread(row, [0.0] * len(row))
+    for turn in range(8):
+        side = -1 if turn % 2 == 0 else 1
+        for row in rows if side < 0 else reversed(rows):
+            wanted = {id(n): np.mean([m.x for m in near[id(n)][side]] or [n.x]) for n in row}
+            row.sort(key=lambda n: wanted[id(n)])
+            _spread(row, [wanted[id(n)] for n in row])
+    for row in rows:
+        _spread(row, [np.mean([m.x for s in (-1, 1) for m in near[id(n)][s]] or [n.x]) for n in row])
+
+
+def _spread(row: list[_Node], wanted: Sequence[float]) -> None:
+    """Put the nodes of a row, in their order and without overlap, as near to `wanted` as can be (least squares)."""
+    start = 0.0
+    starts = []
+    for i, n in enumerate(row):
+        start += 0 if i == 0 else (row[i - 1].width + n.width) / 2 + _GAP
+        starts.append(start)
+    pools: list[list[float]] = []  # [sum, length] of runs that touch: isotonic regression
+    for w, s in zip(wanted, starts):
+        pools.append([w - s, 1])
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
+            total, n = pools.pop()
+            pools[-1][0] += total
+            pools[-1][1] += n
+    shifts = [total / n for total, n in pools for _ in range(int(n))]
+    for node, s, shift in zip(row, starts, shifts):
+        node.x = s + shift
+
+
+def _curve(points: list[tuple[float, float]]) -> Path:
+    """A smooth path down through the points, from below the first box to above the last."""
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    points = [(x0, y0 - _LINE / 2), *points[1:-1], (x1, y1 + _LINE / 2 + 0.02)]
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for (xa, ya), (xb, yb) in pairwise(points):
+        middle = (ya + yb) / 2
+        vertices += [(xa, middle), (xb, middle), (xb, yb)]
+        codes += [Path.CURVE4] * 3
+    return Path(vertices, codes)
+
+
+def _arrow(axes: Axes, path: Path, style: str) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            path=path, arrowstyle="-|>", mutation_scale=9, color=TEXT, linewidth=1.1, linestyle=style, zorder=2
+        )
+    )
+
+
+def _number(axes: Axes, points: list[tuple[float, float]], text: str, taken: list[tuple]) -> None:
+    """Write an arrow's number beside it, at the first place along it where nothing else stands."""
+    wide, high = 0.07 * len(text) + 0.06, 0.15
+    (xa, ya), (xb, yb) = points[0], points[1]
+    best = None
+    for t in (0.5, 0.42, 0.58, 0.36, 0.64):
+        smooth = t * t * (3 - 2 * t)
+        x, y = xa + (xb - xa) * smooth, ya + (yb - ya) * t
+        for side in (1, -1):
+            low = x + 0.05 if side > 0 else x - 0.05 - wide
+            mine = (low, y - high / 2, low + wide, y + high / 2)
+            over = sum(
+                max(0, min(mine[2], o[2]) - max(mine[0], o[0])) * max(0, min(mine[3], o[3]) - max(mine[1], o[1]))
+                for o in taken
+            )
+            if best is None or over < best[0] - 1e-9:
+                best = (over, mine)
+    taken.append(best[1])
+    axes.text(best[1][0] + wide / 2, (best[1][1] + best[1][3]) / 2, text, ha="center", va="center", fontsize=8)
