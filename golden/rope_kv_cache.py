@@ -93,24 +93,54 @@ def reference(values: dict[str, Any]) -> None:
     of n, lo * cos_lo - hi * sin_lo and hi * cos_hi + lo * sin_hi with the tables' row of the token's
     position; rounded to BF16. V is rounded only. Padding rows of q_padded become zero.
     """
-    layer = int(values["layer_idx"])
-    positions = values["seq_lens"].long() - 1
-    batch = positions.numel()
-    cos = values["rope_cos"][positions][:, None]
-    sin = values["rope_sin"][positions][:, None]
-
-    q = values["q_proj"][:batch].view(batch, HEADS, HEAD_DIM)
-    k = values["k_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM)
-    v = values["v_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM)
-    q = _rotate(_norm(q, values["q_norm_weight"][layer]), cos, sin)
-    k = _rotate(_norm(k, values["k_norm_weight"][layer]), cos, sin)
-
+    q, k, v = _heads(values, torch.float32)
+    batch = q.shape[0]
     rows = addressed(values, values["k_cache"].shape[0])
     values["k_cache"][rows] = k.to(torch.bfloat16)
     values["v_cache"][rows] = v.to(torch.bfloat16)
     padded = values["q_padded"].view(batch, KV_HEADS, Q_PAD, HEAD_DIM)
     padded[:, :, :Q_PER_KV] = q.view(batch, KV_HEADS, Q_PER_KV, HEAD_DIM).to(torch.bfloat16)
     padded[:, :, Q_PER_KV:] = 0
+
+
+def exact(values: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What this step would write if nothing were rounded: the same math in FP64. Changes nothing.
+
+    Returns:
+        What `written` gives, in FP64: q_padded [B * HEADS, HEAD_DIM], k_cache and v_cache [B * KV_HEADS, HEAD_DIM].
+    """
+    q, k, v = _heads(values, torch.float64)
+    return {"q_padded": q.flatten(0, 1), "k_cache": k.flatten(0, 1), "v_cache": v.flatten(0, 1)}
+
+
+def written(values: dict[str, Any], outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The rows of the outputs that this step writes, padding left out.
+
+    Returns:
+        BF16, rows by sequence, then head: q_padded [B * HEADS, HEAD_DIM], k_cache and v_cache [B * KV_HEADS, HEAD_DIM].
+    """
+    rows = addressed(values, outputs["k_cache"].shape[0]).flatten()
+    heads = _query_rows(values, outputs["q_padded"].shape[0]).flatten()
+    return {
+        "q_padded": outputs["q_padded"][heads],
+        "k_cache": outputs["k_cache"][rows],
+        "v_cache": outputs["v_cache"][rows],
+    }
+
+
+def _heads(values: dict[str, Any], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Normed and rotated q [B, HEADS, HEAD_DIM] and k [B, KV_HEADS, HEAD_DIM], and v as it is, computed in `dtype`."""
+    layer = int(values["layer_idx"])
+    positions = values["seq_lens"].long() - 1
+    batch = positions.numel()
+    cos = values["rope_cos"][positions][:, None].to(dtype)
+    sin = values["rope_sin"][positions][:, None].to(dtype)
+    q = values["q_proj"][:batch].view(batch, HEADS, HEAD_DIM).to(dtype)
+    k = values["k_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM).to(dtype)
+    v = values["v_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM).to(dtype)
+    q = _rotate(_norm(q, values["q_norm_weight"][layer].to(dtype)), cos, sin)
+    k = _rotate(_norm(k, values["k_norm_weight"][layer].to(dtype)), cos, sin)
+    return q, k, v
 
 
 def rope_tables(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
