@@ -425,7 +425,7 @@ def share_a_slot(values: Values) -> None:
         (put("block_table", MAX_PAGES + 1, -2), r"block_table\[33\] \(sequence 1, page 1\) is -2"),
         (put("block_table", -1, 10**6), r"block_table\[95\].*is 1000000"),
         (put("slot_mapping", 1, 6 * PAGE), r"slot_mapping\[1\] is 768.*0 to 767"),
-        (put("slot_mapping", 0, -1), r"slot_mapping\[0\] is -1"),
+        (put("slot_mapping", 0, -1), r"slot_mapping\[0\] is -1: must be 0 to 767"),
         (swap_slots, r"slot_mapping\[0\] is \d+: must be \d+, where block_table"),
         (share_a_slot, r"slot_mapping\[1\] is \d+, as slot_mapping\[0\]"),
         (replace("layer_idx", lambda _: 2), "layer_idx is 2.*0 to 1"),

@@ -39,6 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
 
     module = types.ModuleType("helpers.run")
     module.run = fake
+    module.tracing = lambda: False
     monkeypatch.setitem(sys.modules, "helpers.run", module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYPTO_BENCH", raising=False)
@@ -272,6 +273,22 @@ def test_compile_only_computes_nothing(calls: list[dict]) -> None:
     assert [call["dry"] for call in calls] == [True]
     assert (result.outputs, result.errors, result.trace) == ({}, {}, "the trace")
     assert not run_jit(scale, specs(), compile_only=True, runtime_dir=".").passed
+
+
+def test_a_trace_only_script_makes_no_floating_point_tensors(
+    monkeypatch: pytest.MonkeyPatch, calls: list[dict]
+) -> None:
+    monkeypatch.setattr(sys.modules["helpers.run"], "tracing", lambda: True)
+    result = run_jit(scale, specs(), lambda values: pytest.fail("the golden ran"))
+    assert result.passed
+    assert (result.outputs, result.errors, result.trace) == ({}, {}, "the trace")
+    (call,) = calls
+    x, s, state, y = call["args"]
+    assert call["dry"]
+    assert x.is_meta
+    assert y.is_meta
+    assert (list(x.shape), x.dtype) == ([2, 3], torch.float32)
+    assert (s, state.tolist()) == (0.10009765625, [0, 1, 2, 3])
 
 
 def test_runtime_dir_must_exist(calls: list[dict], tmp_path: Path) -> None:
