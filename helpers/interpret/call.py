@@ -50,7 +50,10 @@ def interpret(
     bound = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):
-            bound.append(machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype)))
+            tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
+            if p.type.direction == "InOut":
+                machine.trace.inout.add(tensor.buffer.id)
+            bound.append(tensor)
         else:
             bound.append(v)
     if compiled.kind == "incore":  # one task of its own

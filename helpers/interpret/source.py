@@ -81,11 +81,11 @@ def explain(place: Place, what: str, fix: str | None = None) -> str:
 
 
 def shown(file: str) -> str:
-    """`file` as it is shown: relative to the working directory when it lies below it."""
-    try:
-        return str(Path(file).relative_to(Path.cwd()))
-    except ValueError:
-        return file
+    """`file` as it is shown: relative to the working directory, or to the workbook, when it lies below it."""
+    for folder in (Path.cwd(), Path(__file__).parents[2]):
+        if Path(file).is_relative_to(folder):
+            return str(Path(file).relative_to(folder))
+    return file
 
 
 def refuse(place: Place, what: str, fix: str | None = None) -> KernelError:

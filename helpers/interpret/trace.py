@@ -122,6 +122,7 @@ class Trace:
         self.buffers: list[Buffer] = []
         self.dispatches: list[Dispatch] = []
         self.shapes: list[Access] = []
+        self.inout: set[int] = set()  # buffers that the kernel's parameters declare InOut
         self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
         self._shape_ids: dict[tuple, int] = {}
 

@@ -11,9 +11,9 @@ from helpers.plots.style import Figure, bytes_text, colors, count, figure, platf
 from helpers.plots.tasks import stated, waves
 
 
-def figures_of(trace: Trace, inout: tuple[str, ...] = ()) -> dict[str, int]:
+def figures_of(trace: Trace) -> dict[str, int]:
     """The numbers that `ladder` compares, by title: counts of tasks and launches, bytes."""
-    chain = int(waves(trace, stated(trace, inout)).max(initial=-1)) + 1
+    chain = int(waves(trace, stated(trace)).max(initial=-1)) + 1
     return {
         "tasks": trace.tasks,
         "launches one after the other": chain,
@@ -23,9 +23,9 @@ def figures_of(trace: Trace, inout: tuple[str, ...] = ()) -> dict[str, int]:
     }
 
 
-def ladder(traces: Mapping[str, Trace], inout: tuple[str, ...] = ()) -> Figure:
+def ladder(traces: Mapping[str, Trace]) -> Figure:
     """Bars for every version, a panel for each number of `figures_of`; each panel has a scale of its own."""
-    numbers = {version: figures_of(trace, inout) for version, trace in traces.items()}
+    numbers = {version: figures_of(trace) for version, trace in traces.items()}
     titles = list(dict.fromkeys(t for by in numbers.values() for t in by))
     alt = "versions side by side: " + "; ".join(f"{v} {count(t.tasks)} tasks" for v, t in traces.items())
     across = 3

@@ -7,7 +7,7 @@ are between launches; `stated` has those that the runtime would enforce.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,14 +29,9 @@ _LEVEL = 1.02  # inches from one row of boxes to the next
 _BINS = 180  # columns of `task_order` at most
 
 
-def stated(trace: Trace, inout: Collection[str] = ()) -> list[Edge]:
-    """Dependencies between launches as the runtime would enforce them: written with deps=, or inferred.
-
-    Args:
-        inout: Names of the kernel's parameters that it declares `pl.InOut`.
-    """
-    ids = [b.id for b in trace.buffers if b.argument and b.name in inout]
-    return [*depend.declared(trace), *depend.inferred(trace, ids)]
+def stated(trace: Trace) -> list[Edge]:
+    """Dependencies between launches as the runtime would enforce them: written with deps=, or inferred."""
+    return [*depend.declared(trace), *depend.inferred(trace, trace.inout)]
 
 
 def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
@@ -50,16 +45,15 @@ def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
     return out
 
 
-def task_graph(trace: Trace, inout: Collection[str] = (), edges: Sequence[Edge] | None = None) -> Figure:
+def task_graph(trace: Trace, edges: Sequence[Edge] | None = None) -> Figure:
     """The task graph with one box for each kernel name, whatever the number of tasks.
 
     A box says how many tasks the name has; an arrow's number is how many dependencies between launches it stands for.
 
     Args:
-        inout: Names of the kernel's parameters that it declares `pl.InOut`.
         edges: Dependencies, when they are at hand; else those of `stated`.
     """
-    edges = stated(trace, inout) if edges is None else edges
+    edges = stated(trace) if edges is None else edges
     tasks = trace.tasks_by_name()
     cores = {d.name: d.core for d in reversed(trace.dispatches)}
     launches = Counter(d.name for d in trace.dispatches if not d.dummy)
@@ -78,13 +72,11 @@ def task_graph(trace: Trace, inout: Collection[str] = (), edges: Sequence[Edge] 
     return _draw(text, arrows, alt, trace.platform)
 
 
-def task_order(
-    trace: Trace, inout: Collection[str] = (), by: str = "launch", edges: Sequence[Edge] | None = None
-) -> Figure:
+def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = None) -> Figure:
     """When the tasks of each name come: a row for each name, from left to right.
 
     Args:
-        inout, edges: See `task_graph`.
+        edges: See `task_graph`.
         by: "launch": in the order in which orchestration launches them. "wave": as early as their dependencies let
             them run when cores are without limit, which shows how much can run side by side.
     """
@@ -97,7 +89,7 @@ def task_order(
     if by == "launch":
         at = np.arange(len(launched))
     else:
-        level = waves(trace, stated(trace, inout) if edges is None else edges)
+        level = waves(trace, stated(trace) if edges is None else edges)
         at = level[[d.index for d in launched]] if launched else np.zeros(0, np.int64)
     steps = int(at.max(initial=-1)) + 1
     fold = max(1, -(-steps // _BINS))
