@@ -137,10 +137,11 @@ def required(trace: Trace) -> list[Edge]:
 def _boxes(trace: Trace, d: Dispatch) -> dict[tuple[int, int], list[tuple[tuple, tuple, np.ndarray]]]:
     """Accesses of a dispatch by (buffer, READ or not): (extent, strides, sorted unique offsets)."""
     found: dict[tuple, list[np.ndarray]] = {}
-    for c in d.chunks:
-        for s, off in zip(c.shapes, c.offsets):
+    for p in d.parts:
+        for s, off in zip(p.chunk.shapes, p.chunk.offsets):
             a = trace.shapes[s]
-            found.setdefault((a.buffer, READ if a.mode == READ else OUT, a.extent, a.strides), []).append(np.ravel(off))
+            key = (a.buffer, READ if a.mode == READ else OUT, a.extent, a.strides)
+            found.setdefault(key, []).append(np.ravel(p.at(off)))
     out: dict[tuple[int, int], list] = {}
     for (buffer, mode, extent, strides), offsets in found.items():
         out.setdefault((buffer, mode), []).append((extent, strides, np.unique(np.concatenate(offsets))))

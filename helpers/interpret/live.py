@@ -11,10 +11,10 @@ import ast
 from collections.abc import Callable
 
 
-def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool]) -> None:
+def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]) -> None:
     """Set on each region of `tree`: `live_after` (assigned inside, read later) and `needed` (read inside before
-    being assigned there, though assigned there)."""
-    _Liveness(is_region).block(tree.body, set())
+    being assigned there, though assigned there). Loops whose turns become functions (`is_turns`) get them too."""
+    _Liveness(is_region, is_turns).block(tree.body, set())
 
 
 def stores(nodes: list[ast.stmt]) -> set[str]:
@@ -40,8 +40,8 @@ def _uses(node: ast.AST | None) -> set[str]:
 
 
 class _Liveness:
-    def __init__(self, is_region: Callable[[ast.stmt], bool]):
-        self.is_region = is_region
+    def __init__(self, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]):
+        self.is_region, self.is_turns = is_region, is_turns
         self.loops: list[tuple[set, set]] = []  # (live after the loop, live at its head)
 
     def block(self, body: list[ast.stmt], live: set[str]) -> set[str]:
@@ -91,6 +91,10 @@ class _Liveness:
             if new == head:
                 break
             head = new
+        if self.is_turns(s):
+            assigned = stores(s.body)
+            s.live_after = sorted(set(getattr(s, "live_after", ())) | ((head & assigned) - target))
+            s.needed = s.live_after
         return head | (_uses(s.iter) if isinstance(s, ast.For) else set())
 
     def region(self, s: ast.With | ast.For, live: set[str]) -> set[str]:

@@ -179,7 +179,7 @@ class _Lowering:
     def _compile(self) -> Compiled:
         rules.check(self.source)
         tree = self.source.tree
-        live.analyse(tree, self._is_region)
+        live.analyse(tree, self._is_region, self._is_turns)
         parameters = self._parameters(tree)
         self.locals = {p.name for p in parameters} | live.stores(tree.body)
         self.bindings = Counter(
@@ -187,10 +187,7 @@ class _Lowering:
         )
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
-        blanks = sorted(
-            {n for s in ast.walk(tree) if hasattr(s, "live_after") for n in (*s.live_after, *s.needed)}
-            - {p.name for p in parameters}
-        )
+        blanks = sorted(_handed_on(tree.body) - {p.name for p in parameters})
         body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks]
         body += self.block(tree.body) or [ast.Pass()]
         arguments = ast.arguments(
@@ -234,6 +231,15 @@ class _Lowering:
         if not isinstance(call, ast.Call):
             return False
         return self.pl_path(call.func) in ("at", "spmd")
+
+    def _is_turns(self, s: ast.stmt) -> bool:
+        """True for a `pl.parallel` of orchestration whose turns may run as a batch."""
+        call = s.iter if isinstance(s, ast.For) else None
+        if not isinstance(call, ast.Call) or self.pl_path(call.func) != "parallel" or call.keywords:
+            return False
+        if self.plane == INCORE or not isinstance(s.target, ast.Name):
+            return False
+        return not any(isinstance(n, (ast.Return, ast.Break, ast.Continue)) for b in s.body for n in ast.walk(b))
 
     # ---- names -----------------------------------------------------------------------------------------
 
@@ -511,9 +517,9 @@ class _Lowering:
         args = [self.expr(a) for a in node.args]
         target = self.bind(callee.run, fn.__name__)
         if kind == "incore":
-            return self.machine("incore", [
-                self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load()), ast.Dict([], []),
-            ])  # fmt: skip
+            return self.machine(
+                "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
+            )
         return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
@@ -808,16 +814,48 @@ class _Lowering:
         iterator = ast.copy_location(iterator, call)
         target, carried = self._loop_target(s, keywords.get("init_values"))
         self.kinds[target.id] = "scalar"
+        if path == "parallel" and not self.incore and hasattr(s, "needed"):
+            return self._turns(s, call, bounds)
         if keywords.get("init_values") is None:
             return [ast.For(target, iterator, self.block(s.body) or [ast.Pass()], [])]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return [*before, ast.For(target, iterator, body, [])]
 
+    def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr]) -> list[ast.stmt]:
+        """A `pl.parallel` of orchestration: its body becomes a function that the machine runs, in batches or not."""
+        captured = sorted({*s.needed, *s.live_after})
+        function = f"_turns_{call.lineno}_{call.col_offset}"
+        body = self.block(s.body) or [ast.Pass()]
+        define = self._function(function, s.target.id, captured, s.body, body)
+        launch = self.machine("parallel", [
+            self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), _names(captured, ast.Load()),
+        ])  # fmt: skip
+        if not captured:
+            return [ast.copy_location(define, s), ast.Expr(ast.copy_location(launch, call))]
+        return [
+            ast.copy_location(define, s),
+            ast.Assign([_names(captured, ast.Store())], ast.copy_location(launch, call)),
+        ]
+
+    def _function(
+        self, name: str, index: str, captured: list[str], source: list[ast.stmt], body: list[ast.stmt]
+    ) -> ast.FunctionDef:
+        """`def name(_m, index, *captured)` that returns what `captured` hold at its end."""
+        arguments = ast.arguments(
+            posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
+            kw_defaults=[], defaults=[],
+        )  # fmt: skip
+        blanks = [
+            self._assign_name(source[0], n, ast.Constant(None)) for n in sorted(_handed_on(source) - {index, *captured})
+        ]
+        end = ast.Return(_names(captured, ast.Load()))
+        return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
+
     def _range(self, path: str, bounds: list[ast.expr]) -> ast.expr:
         """What a loop iterates over: Python's range in a region; in orchestration the machine keeps count of loops."""
         if self.incore or path == "unroll":
             return ast.Call(ast.Name("_range", ast.Load()), bounds, [])
-        return self.machine("loop", bounds, [ast.keyword("sequential", ast.Constant(path == "range"))])
+        return self.machine("loop", bounds)
 
     def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
         if init is None:
@@ -1000,22 +1038,14 @@ class _Lowering:
         index = target.id if target is not None else "_block"
         self.kinds[index] = "scalar"
         function = f"_blocks_{call.lineno}_{call.col_offset}"
-        passed = list(s.needed)
-        results = list(s.live_after)
-        captured = sorted({*passed, *results})
-        inner = self._incore_block(body)
-        inner.append(ast.Return(ast.Tuple([ast.Name(n, ast.Load()) for n in captured], ast.Load())))
-        arguments = ast.arguments(
-            posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
-            kw_defaults=[], defaults=[],
-        )  # fmt: skip
-        define = ast.FunctionDef(name=function, args=arguments, body=inner, decorator_list=[])
+        captured = sorted({*s.needed, *s.live_after})
+        define = self._function(function, index, captured, body, self._incore_block(body))
         extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
         launch = self.machine("spmd", [
             self.place(call), self.expr(count), ast.Name(function, ast.Load()),
-            ast.Tuple([ast.Name(n, ast.Load()) for n in captured], ast.Load()), ast.Constant(name),
+            _names(captured, ast.Load()), ast.Constant(name),
         ], extra)  # fmt: skip
-        out = ast.Tuple([ast.Name(n, ast.Store()) for n in captured], ast.Store())
+        out = _names(captured, ast.Store())
         tid = ast.Name(bound.id if bound is not None else "_tid", ast.Store())
         if bound is not None:
             self.kinds[bound.id] = "task"
@@ -1060,6 +1090,16 @@ def _logical_or(*xs: Any) -> Any:
 
 def _logical_not(x: Any) -> Any:
     return x == 0
+
+
+def _handed_on(body: list[ast.stmt]) -> set[str]:
+    """Names that regions in `body` take in or hand on; they are bound to None until something binds them."""
+    nodes = [n for s in body for n in ast.walk(s) if hasattr(n, "live_after")]
+    return {name for n in nodes for name in (*n.live_after, *n.needed)}
+
+
+def _names(names_: list[str], context: ast.expr_context) -> ast.Tuple:
+    return ast.Tuple([ast.Name(n, context) for n in names_], context)
 
 
 def linear(node: ast.expr) -> dict[str, float]:

@@ -22,11 +22,25 @@ import torch
 from helpers.chips import Chip
 from helpers.errors import FaultError
 from helpers.interpret import dtypes
+from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, span
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
-from helpers.interpret.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE, Argument, Chunk, Dispatch, Trace, Work
+from helpers.interpret.trace import (
+    ATOMIC,
+    IN,
+    INOUT,
+    OUT,
+    READ,
+    WRITE,
+    Argument,
+    Chunk,
+    Dispatch,
+    Part,
+    Trace,
+    Work,
+)  # fmt: skip
 from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides, held
 
 # A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
@@ -46,17 +60,16 @@ class _Task:
     """What the running chunk has done so far; becomes a `Chunk`."""
 
     __slots__ = (
-        "shapes", "offsets", "arguments", "memory", "views", "undo", "largest",
+        "shapes", "offsets", "arguments", "memory", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.shapes: list[int] = []
         self.offsets: list = []
-        self.arguments: dict[tuple, int] = {}
+        self.arguments: dict[tuple, list] = {}  # [tensor of orchestration, what is done with it]
         self.memory: list[Memory] = []
         self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
-        self.undo: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self.largest = 1
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0
@@ -66,6 +79,27 @@ class _Task:
             self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops,
             self.loads, self.stores, self.read_bytes, self.write_bytes,
         )  # fmt: skip
+
+
+class _Batch:
+    """Blocks of a `pl.spmd`, or turns of a `pl.parallel`, that execute together, and how to take it back."""
+
+    __slots__ = ("ids", "undo", "shapes", "offsets", "groups")
+
+    def __init__(self, ids: np.ndarray):
+        self.ids = ids
+        self.undo: list[tuple] = []  # (where, what was there), in order of writing
+        self.shapes: list[int] = []
+        self.offsets: list = []
+        self.groups: list[list[Dispatch]] = []  # of a pl.parallel: for each launch of its body, one dispatch a turn
+
+    def take_back(self) -> None:
+        """Restore everything that was overwritten."""
+        for where, old in reversed(self.undo):
+            if isinstance(where, tuple):
+                where[0].index_copy_(0, where[1], old)
+            else:
+                where.copy_(old)
 
 
 class Machine:
@@ -79,6 +113,7 @@ class Machine:
         self.chip, self.dry, self.fit = chip, dry, fit
         self.trace = Trace(platform)
         self.task: _Task | None = None
+        self.batch: _Batch | None = None
         self.block: int | Lanes = 0
         self.block_num = 1
         self.clock = 0
@@ -86,6 +121,7 @@ class Machine:
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
 
@@ -196,7 +232,7 @@ class Machine:
         """The valid part of a window; what is not valid may lie outside the buffer."""
         if any(type(v) is Lanes for v in w.valid):
             if (np.asarray(w.offset) + span(w) > w.buffer.size).any():
-                raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
+                raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
         return self.view(Tensor(w.buffer, w.offset, held(w.shape, w.valid), w.strides, w.dtype))
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
@@ -224,13 +260,13 @@ class Machine:
                 shared.data, shared.origin = shared.data.clone(), None
         data = tile.data
         if w.valid is not None and any(type(v) is Lanes for v in w.valid):
-            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.block.values)) for v in w.valid], 1))
+            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
         if w.valid is not None:
             w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
         self._write(w, data, atomic)
 
     def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
-        buffer, undo = w.buffer, self.task.undo
+        buffer, undo = w.buffer, self.batch and self.batch.undo
         if type(w.offset) is not np.ndarray:
             if data.dim() > len(w.shape) or (undo is not None and atomic):
                 raise Conflict  # every block of the batch writes here
@@ -268,8 +304,12 @@ class Machine:
             valid = None
         task = self.task
         root = w.root or w
-        key = (root.buffer.id, root.offset, root.shape, root.strides)
-        task.arguments[key] = task.arguments.get(key, 0) | (IN if mode == READ else INOUT if mode == ATOMIC else OUT)
+        where = root.offset if type(root.offset) is not np.ndarray else id(root.offset)
+        key = (root.buffer.id, where, root.shape)
+        known = task.arguments.get(key)
+        if known is None:
+            known = task.arguments[key] = [root, 0]
+        known[1] |= IN if mode == READ else INOUT if mode == ATOMIC else OUT
         task.shapes.append(
             self.trace.shape_id(w.buffer, mode, w.shape if valid is None else tuple(valid), w.strides, at)
         )
@@ -286,6 +326,8 @@ class Machine:
         n = _elements(shape)
         if n > task.largest:
             task.largest = n
+            if n > self._largest:
+                self._largest = n
         self.clock += 1
         memory = Memory(space, int(-(-n * dtype.bits // 8)), self.clock, at, self.stages if space == "" else 1)
         task.memory.append(memory)
@@ -310,46 +352,76 @@ class Machine:
     # ---- tasks -----------------------------------------------------------------------------------------
 
     def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: Any = (), early: bool = False,
-                 no_dep: frozenset[int] = frozenset()) -> Dispatch:  # fmt: skip
-        """Begin a launch; its chunks follow."""
-        d = Dispatch(
-            len(self.trace.dispatches), name, at, kind, blocks, self._scopes[-1], self._scope_count,
-            flatten_deps(deps), no_dep, early, sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]),
-        )  # fmt: skip
-        self.trace.dispatches.append(d)
-        return d
+                 no_dep: frozenset[int] = frozenset()) -> list[Dispatch]:  # fmt: skip
+        """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
+        waits = flatten_deps(deps)
+        if self.batch is not None and waits:
+            raise Conflict  # which turn waits for which is told apart only one by one
+        made = [
+            Dispatch(
+                -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, waits, no_dep, early,
+                sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]),
+            )
+            for _ in range(1 if self.batch is None else len(self.batch.ids))
+        ]  # fmt: skip
+        if self.batch is None:
+            self._commit(made)
+        else:
+            self.batch.groups.append(made)
+        return made
+
+    def _commit(self, dispatches: list[Dispatch]) -> None:
+        for d in dispatches:
+            d.index = len(self.trace.dispatches)
+            self.trace.dispatches.append(d)
 
     @contextmanager
-    def running(self, d: Dispatch, blocks: np.ndarray, undo: bool = False) -> Iterator[None]:
-        """Execute a chunk of dispatch `d`; on success it joins the trace, on an exception it leaves no mark there."""
+    def running(self, launched: list[Dispatch], blocks: np.ndarray) -> Iterator[None]:
+        """Execute a chunk: blocks of one dispatch, or one block of several. On an exception it leaves no mark."""
+        first = launched[0]
         if self.task is not None:
-            raise self.fault(d.place, "a task is launched inside an InCore region", "launch tasks from orchestration")
+            raise self.fault(first.place, "a task is launched inside an InCore region", "launch it from orchestration")
         task = self.task = _Task()
-        if undo:
-            task.undo = []
         try:
             yield
-            if undo and len(blocks) > 1:
-                self._check_conflicts(task)
             top = peaks(task.memory)
             if self.fit:
-                self._check_fit(d, top)
-            for key, bits in task.arguments.items():
-                argument = Argument(*key)
-                d.arguments[argument] = d.arguments.get(argument, 0) | bits
+                self._check_fit(first, top)
+            shapes = np.asarray(task.shapes, np.int32)
+            arguments = [
+                (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
+            ]
+            chunk = Chunk(blocks, shapes, task.offsets, arguments, task.work(), top)
+            if self.batch is not None:
+                self.batch.shapes += task.shapes
+                self.batch.offsets += task.offsets
+                if not self.batch.groups:  # blocks of one pl.spmd
+                    self._check_conflicts()
+            for argument, _, bits in arguments:
                 if bits & OUT:
                     self._written[-1].add(argument.buffer)
-            d.chunks.append(Chunk(blocks, np.asarray(task.shapes, np.int32), task.offsets, task.work(), top))
-            self.trace.memory.setdefault((d.name, d.place), task.memory)
-        except BaseException:
-            for dst, old in reversed(task.undo or ()):
-                if isinstance(dst, tuple):
-                    dst[0].index_copy_(0, dst[1], old)
-                else:
-                    dst.copy_(old)
-            raise
+            if len(launched) == 1:
+                first.parts.append(Part(chunk, None))
+            else:
+                for row, d in enumerate(launched):
+                    d.parts.append(Part(chunk, row))
+            self.trace.memory.setdefault((first.name, first.place), task.memory)
         finally:
             self.task = None
+
+    @contextmanager
+    def batched(self, ids: np.ndarray) -> Iterator[None]:
+        """Run several blocks or turns as one; whatever goes wrong, what they wrote is taken back."""
+        self.batch = _Batch(ids)
+        buffers = len(self.trace.buffers)
+        try:
+            yield
+        except BaseException:
+            self.batch.take_back()
+            del self.trace.buffers[buffers:]
+            raise
+        finally:
+            self.batch = None
 
     def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
         for space, n in top.items():
@@ -362,14 +434,13 @@ class Machine:
                     f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages",
                 )  # fmt: skip
 
-    def _check_conflicts(self, task: _Task) -> None:
+    def _check_conflicts(self) -> None:
         """Raise Conflict when two blocks of the batch touch the same memory and one of them writes."""
-        written = {self.trace.shapes[s].buffer for s in task.shapes if self.trace.shapes[s].mode != READ}
+        batch, shapes = self.batch, self.trace.shapes
+        written = {shapes[s].buffer for s in batch.shapes if shapes[s].mode != READ}
         for b in written:
-            entries = [
-                (self.trace.shapes[s], o) for s, o in zip(task.shapes, task.offsets) if self.trace.shapes[s].buffer == b
-            ]
-            if not separate(entries, len(self.block.values)):
+            entries = [(shapes[s], o) for s, o in zip(batch.shapes, batch.offsets) if shapes[s].buffer == b]
+            if not separate(entries, len(batch.ids)):
                 raise Conflict
 
     @contextmanager
@@ -377,25 +448,20 @@ class Machine:
         self, place: Place, name: str, deps: Any = (), early: bool = False, no_dep_args: Any = ()
     ) -> Iterator[TaskId]:
         """`with pl.at(level=pl.Level.CORE_GROUP, ...) as tid:`"""
-        no_dep = frozenset(t.buffer.id for t in no_dep_args)
-        d = self.dispatch(place, name, "at", 1, deps, early, no_dep)
+        launched = self.dispatch(place, name, "at", 1, deps, early, frozenset(t.buffer.id for t in no_dep_args))
         self.block, self.block_num = 0, 1
-        with self.running(d, np.zeros(1, np.int64)):
-            yield TaskId((d.index,))
+        with self.running(launched, np.zeros(len(launched), np.int64)):
+            yield TaskId((launched[0].index,))
 
-    def incore(self, place: Place, name: str, body: Callable, args: tuple, kwargs: dict) -> Any:
-        """Call of a `@pl.jit.incore` function: one task, or plain code when already in one."""
-        if self.task is not None:
-            return body(self, *args, **kwargs)
-        d = self.dispatch(place, name, "incore", 1)
+    def incore(self, place: Place, name: str, body: Callable, args: tuple) -> Any:
+        """Call of a `@pl.jit.incore` function: one task."""
+        launched = self.dispatch(place, name, "incore", 1)
         self.block, self.block_num = 0, 1
-        with self.running(d, np.zeros(1, np.int64)):
-            result = body(self, *args, **kwargs)
-            return (
-                tuple(self.export(place, r) for r in result)
-                if isinstance(result, tuple)
-                else self.export(place, result)
-            )
+        with self.running(launched, np.zeros(len(launched), np.int64)):
+            result = body(self, *args)
+            if isinstance(result, tuple):
+                return tuple(self.export(place, r) for r in result)
+            return self.export(place, result)
 
     def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: Any = (),
              early: bool = False, sync_start: bool = False) -> tuple[TaskId, tuple]:  # fmt: skip
@@ -407,42 +473,92 @@ class Machine:
         n = one(n)
         if not isinstance(n, (int, np.integer)) or n < 1:
             raise self.fault(place, f"pl.spmd over {n} blocks", "give a positive number of blocks")
-        d = self.dispatch(place, name, "spmd", int(n), deps, early)
+        if self.batch is not None:
+            raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
+        launched = self.dispatch(place, name, "spmd", int(n), deps, early)
         self.block_num = int(n)
-        out: tuple = captured
-        todo = [np.arange(n)]
-        if place not in BATCH_SIZES:
-            todo = [np.arange(1), np.arange(1, n)]
-        while todo:
-            ids = todo.pop(0)
-            if not len(ids):
-                continue
-            size = BATCH_SIZES.get(place, 1)
-            if len(ids) > size > 0:
-                todo.insert(0, ids[size:])
-                ids = ids[:size]
-            if len(ids) == 1:
-                self.block = int(ids[0])
-                with self.running(d, ids):
-                    out = body(self, self.block, *captured)
-                    largest = self.task.largest
-                BATCH_SIZES.setdefault(place, max(1, BATCH_ELEMENTS // largest))
-                continue
+        out = captured
+
+        def together(ids: np.ndarray) -> None:
+            nonlocal out
             self.block = Lanes(ids)
-            try:
-                with self.running(d, ids, undo=True):
-                    out = body(self, self.block, *captured)
-            except Diverged as e:
-                todo[:0] = split_by(ids, e.values)
-            except (Conflict, FaultError):
-                todo[:0] = [ids[i : i + 1] for i in range(len(ids))]
+            with self.batched(ids), self.running(launched, ids):
+                out = body(self, self.block, *captured)
+
+        def alone(i: int) -> int:
+            nonlocal out
+            self.block = i
+            with self.running(launched, np.array([i])):
+                out = body(self, i, *captured)
+                return self.task.largest
+
+        self._in_batches(place, np.arange(n), together, alone)
         self.block = 0
         for value in out:
             if isinstance(value, Tile):
                 raise self.fault(
                     place, "a tile leaves pl.spmd", "write it to a tensor with pl.assemble inside the body"
                 )
-        return TaskId((d.index,)), out
+        return TaskId((launched[0].index,)), out
+
+    def parallel(self, place: Place, bounds: tuple, body: Callable, captured: tuple) -> tuple:
+        """`for i in pl.parallel(*bounds)` of orchestration: `body(machine, i, *captured)` for every i.
+
+        Its turns are independent by the language's definition, so they run in batches like the blocks of a
+        `pl.spmd`; a turn that hands a value on to the next, or touches what another writes, shows that it is not, and
+        then the turns run one by one. The trace lists the launches turn by turn either way.
+        """
+        ids = np.arange(*(int(one(b)) for b in bounds))
+        before, after = self._written[-1], set()
+
+        def turn(i: Any) -> tuple:
+            self._written.append(set(before))
+            try:
+                return body(self, i, *captured)
+            finally:
+                after.update(self._written.pop())
+
+        def together(ids: np.ndarray) -> None:
+            with self.batched(ids):
+                out = turn(Lanes(ids))
+                if not all(_same(a, b) for a, b in zip(captured, out)):
+                    raise Conflict
+                self._check_conflicts()
+                groups = self.batch.groups
+            self._commit([group[row] for row in range(len(ids)) for group in groups])
+
+        def alone(i: int) -> int:
+            nonlocal captured
+            captured = turn(i)
+            return self._largest
+
+        if self.batch is not None:  # the turns of a loop inside a batch
+            for i in ids:
+                captured = turn(int(i))
+        else:
+            self._largest = 1
+            self._in_batches(place, ids, together, alone)
+        before |= after
+        return captured
+
+    def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable) -> None:
+        """Run `ids` in batches whose tiles fit the cache; the first one alone where that size is not known yet."""
+        todo = [ids] if place in BATCH_SIZES else [ids[:1], ids[1:]]
+        while todo:
+            ids = todo.pop(0)
+            size = BATCH_SIZES.get(place, 1)
+            if len(ids) > size:
+                todo.insert(0, ids[size:])
+                ids = ids[:size]
+            if len(ids) == 1:
+                BATCH_SIZES.setdefault(place, max(1, BATCH_ELEMENTS // alone(int(ids[0]))))
+            elif len(ids):
+                try:
+                    together(ids)
+                except Diverged as e:
+                    todo[:0] = split_by(ids, e.values)
+                except (Conflict, FaultError):
+                    todo[:0] = [ids[i : i + 1] for i in range(len(ids))]
 
     def export(self, place: Place, value: Any) -> Any:
         """A value that leaves an InCore region: a tile becomes a new tensor in global memory."""
@@ -463,10 +579,10 @@ class Machine:
         finally:
             self._scopes.pop()
 
-    def loop(self, *bounds: Any, sequential: bool = True) -> Iterator[int]:
-        """A counted loop of orchestration. What its body writes counts as written after it, not in its next turn."""
+    def loop(self, *bounds: Any) -> Iterator[int]:
+        """A sequential loop of orchestration. What its body writes counts as written after it, not in its next turn."""
         before, after = self._written[-1], set()
-        self._sequential += sequential
+        self._sequential += 1
         try:
             for i in range(*(int(one(b)) for b in bounds)):
                 self._written.append(set(before))
@@ -475,7 +591,7 @@ class Machine:
                 finally:
                     after |= self._written.pop()
         finally:
-            self._sequential -= sequential
+            self._sequential -= 1
             before |= after
 
     def pipeline(self, *bounds: Any, stage: int) -> Iterator[int]:
@@ -573,88 +689,14 @@ def inside(shape: tuple, valid: tuple) -> torch.Tensor:
     return mask
 
 
-def affine_step(offsets: np.ndarray) -> int | None:
-    """The common non-negative difference of consecutive offsets, or None."""
-    if len(offsets) == 1:
-        return 0
-    step = int(offsets[1] - offsets[0])
-    if step < 0 or not (np.diff(offsets) == step).all():
-        return None
-    return step
-
-
-def row_index(w: Tensor) -> tuple[Callable, torch.Tensor] | None:
-    """How to reach a window at irregular places as rows of a 2-D table of its buffer, or None.
-
-    Works for windows whose last two axes are rows of one pitch at the same column in every block.
-    """
-    if len(w.shape) < 1 or w.strides[-1] != 1 or any(s != 1 for s in w.shape[:-2]):
-        return None
-    pitch = w.strides[-2] if len(w.shape) > 1 else w.shape[-1]
-    rows, cols = (w.shape[-2] if len(w.shape) > 1 else 1), w.shape[-1]
-    column = int(w.offset[0] % pitch)
-    if (w.offset % pitch != column).any() or column + cols > pitch:
-        return None
-    first = w.offset // pitch
-    index = torch.from_numpy((first[:, None] + np.arange(rows)).reshape(-1))
-
-    def table(buffer: Buffer) -> torch.Tensor:
-        count = (buffer.size - column - cols) // pitch + 1
-        return torch.as_strided(buffer.base, (count, cols), (pitch, 1), buffer.origin + column)
-
-    return table, index
-
-
-def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
-    """True when boxes of one shape at these offsets do not overlap."""
-    ordered = np.sort(offsets)
-    if (np.diff(ordered) >= span(w)).all():
+def _same(a: Any, b: Any) -> bool:
+    """True when a name holds after a turn of a loop what it held before: the same number, the same window."""
+    if a is b:
         return True
-    a = coordinates(offsets, w.strides)
-    apart = np.zeros((len(offsets),) * 2, bool)
-    for c, e in zip(a, w.shape):
-        apart |= np.abs(c[:, None] - c[None, :]) >= e
-    np.fill_diagonal(apart, True)
-    return bool(apart.all())
-
-
-def span(w: Tensor) -> int:
-    """Elements from the first to one past the last of a window, in its buffer."""
-    return 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
-
-
-def coordinates(offsets: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
-    """Offsets as one coordinate an axis, for strides in descending order."""
-    out, rest = [], np.asarray(offsets)
-    for s in strides:
-        out.append(rest // s)
-        rest = rest % s
-    return out
-
-
-def separate(entries: list, lanes: int) -> bool:
-    """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write."""
-    low, high = np.full(lanes, np.iinfo(np.int64).max), np.zeros(lanes, np.int64)
-    for access, offset in entries:
-        low, high = np.minimum(low, offset), np.maximum(high, offset + access.span)
-    order = np.argsort(low, kind="stable")
-    if (low[order][1:] >= high[order][:-1]).all():
-        return True
-    for i, (a, ao) in enumerate(entries):
-        for b, bo in entries[i:]:
-            if a.mode == READ and b.mode == READ:
-                continue
-            ao_, bo_ = np.broadcast_to(ao, lanes), np.broadcast_to(bo, lanes)
-            if a.strides != b.strides:
-                apart = (ao_[:, None] + a.span <= bo_[None, :]) | (bo_[None, :] + b.span <= ao_[:, None])
-            else:
-                apart = np.zeros((lanes, lanes), bool)
-                for ca, cb, ea, eb in zip(coordinates(ao_, a.strides), coordinates(bo_, b.strides), a.extent, b.extent):
-                    apart |= (ca[:, None] + ea <= cb[None, :]) | (cb[None, :] + eb <= ca[:, None])
-            np.fill_diagonal(apart, True)
-            if not apart.all():
-                return False
-    return True
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        same = a.buffer is b.buffer and a.shape == b.shape and a.strides == b.strides
+        return same and type(b.offset) is not np.ndarray and a.offset == b.offset
+    return a is None or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
 
 
 def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:

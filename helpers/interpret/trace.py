@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -73,13 +74,34 @@ class Work:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Blocks that executed together: their ids, their accesses, what each of them computed, its peak by buffer."""
+    """Blocks that executed together: blocks of one dispatch, or one block of each of several.
+
+    `blocks`: their numbers, a row each. `shapes` and `offsets`: their accesses in order; an offset is an int, or an
+    array with one entry a row. `arguments`: the tensors of orchestration they use, as (argument at offset 0, offset,
+    IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer.
+    """
 
     blocks: np.ndarray
-    shapes: np.ndarray  # int32 [n]: index into Trace.shapes
-    offsets: list  # n entries: int, or int64 array [len(blocks)]
+    shapes: np.ndarray  # int32: index into Trace.shapes
+    offsets: list
+    arguments: list
     work: Work
     peaks: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a chunk holds of one dispatch: one row of it, or (None) all."""
+
+    chunk: Chunk
+    row: int | None
+
+    def __len__(self) -> int:
+        return len(self.chunk.blocks) if self.row is None else 1
+
+    def at(self, offset: Any) -> Any:
+        """The offset, or offsets, of this part's blocks."""
+        return offset[self.row] if self.row is not None and np.ndim(offset) else offset
 
 
 @dataclass
@@ -103,14 +125,23 @@ class Dispatch:
     dummy: bool = False
     sequential: bool = False
     rewritten: frozenset[int] = frozenset()
-    arguments: dict[Argument, int] = field(default_factory=dict)
-    chunks: list[Chunk] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> dict[Argument, int]:
+        """The tensors that orchestration hands to the task, and what it does with each: IN, OUT or INOUT."""
+        out: dict[Argument, int] = {}
+        for p in self.parts:
+            for a, offset, bits in p.chunk.arguments:
+                key = Argument(a.buffer, int(p.at(offset)), a.extent, a.strides)
+                out[key] = out.get(key, 0) | bits
+        return out
 
     @property
     def core(self) -> str:
         """ "cube", "vector" or "mixed", by the work done."""
-        cube = any(c.work.cube_ops for c in self.chunks)
-        vector = any(c.work.vector_ops for c in self.chunks)
+        cube = any(p.chunk.work.cube_ops for p in self.parts)
+        vector = any(p.chunk.work.vector_ops for p in self.parts)
         return "mixed" if cube and vector else "cube" if cube else "vector"
 
 
@@ -128,7 +159,7 @@ class Trace:
 
     def shape_id(self, buffer: Buffer, mode: int, extent: tuple, strides: tuple, place: Place) -> int:
         """Intern an access shape."""
-        key = (buffer.id, mode, extent, strides, place)
+        key = (buffer.id, mode, extent, strides, id(place))
         got = self._shape_ids.get(key)
         if got is None:
             got = self._shape_ids[key] = len(self.shapes)
@@ -150,7 +181,7 @@ class Trace:
 
     def total(self, what: str) -> int:
         """Sum of a `Work` field over all tasks."""
-        return sum(getattr(c.work, what) * len(c.blocks) for d in self.dispatches for c in d.chunks)
+        return sum(getattr(p.chunk.work, what) * len(p) for d in self.dispatches for p in d.parts)
 
     @property
     def gm_read_bytes(self) -> int:
@@ -166,15 +197,16 @@ class Trace:
         """Largest use of each on-chip buffer by any task, in bytes."""
         out = dict.fromkeys(("UB", "L1", "L0A", "L0B", "L0C"), 0)
         for d in self.dispatches:
-            for c in d.chunks:
-                for space, n in c.peaks.items():
+            for p in d.parts:
+                for space, n in p.chunk.peaks.items():
                     out[space] = max(out[space], n)
         return out
 
     def accesses(self, dispatch: Dispatch) -> Iterator[tuple[int, Access, int]]:
         """(block, access, offset) of every memory access of a dispatch."""
-        for c in dispatch.chunks:
-            for s, off in zip(c.shapes, c.offsets):
+        for p in dispatch.parts:
+            rows = range(len(p.chunk.blocks)) if p.row is None else [p.row]
+            for s, off in zip(p.chunk.shapes, p.chunk.offsets):
                 access = self.shapes[s]
-                for i, b in enumerate(c.blocks):
-                    yield int(b), access, int(off if np.ndim(off) == 0 else off[i])
+                for i in rows:
+                    yield int(p.chunk.blocks[i]), access, int(off[i] if np.ndim(off) else off)

@@ -50,6 +50,14 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
 
 
+def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:
+    """Several operands of one operation: all of them are on chip when it runs, the first loaded included."""
+    tiles = [operand(m, at, x, space) for x in xs]
+    for t in tiles[:-1]:
+        m.touch(t, space)
+    return tiles
+
+
 def describe(x: Any) -> str:
     """How a value is named in an error."""
     if isinstance(x, (Tensor, Tile)):

@@ -13,7 +13,7 @@ import torch
 from helpers.interpret.dtypes import BY_NAME, FP32, DType
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, filled, fitted
-from helpers.interpret.ops.common import dtype_of, everywhere, op, operand
+from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, operands
 from helpers.interpret.source import Place
 from helpers.interpret.values import Memory, Tile, held
 
@@ -107,7 +107,7 @@ def matmul(
     c_matrix_nz: bool = False, acc_phase: Any = None,
 ) -> Tile:  # fmt: skip
     """lhs @ rhs. [M, K] x [K, N] -> [M, N]; more dimensions are batches."""
-    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
     data = None if m.dry else _cast(torch.matmul(x, y), out)
@@ -120,7 +120,7 @@ def matmul_acc(
     init_cond: Any = None, acc_phase: Any = None,
 ) -> Tile:  # fmt: skip
     """acc + lhs @ rhs, in the accumulator; with `init_cond` true, lhs @ rhs alone."""
-    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     if init_cond is not None and bool(init_cond):
         return m.tile(at, None if m.dry else torch.matmul(x, y), shape, dtype, valid, "L0C")
@@ -155,9 +155,8 @@ def _in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtyp
 @op("matmul_bias", "tile.matmul_bias", "gemv_bias", "tile.gemv_bias")
 def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
-    a, b = operand(m, at, lhs, "L1"), operand(m, at, rhs, "L1")
+    a, b, c = operands(m, at, lhs, rhs, bias, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
-    c = operand(m, at, bias, "L1")
     data = None if m.dry else torch.matmul(x, y) + wide(c)
     return m.tile(at, data, shape, dtype, valid, "L0C")
 

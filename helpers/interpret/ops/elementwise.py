@@ -16,7 +16,7 @@ import torch
 from helpers.interpret.dtypes import wrap
 from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
 from helpers.interpret.machine import Machine, fitted
-from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, scalar, vector
+from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, operands, scalar, vector
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
 
@@ -54,6 +54,8 @@ BINARY: dict[str, Callable] = {
     "shr": torch.bitwise_right_shift,
 }
 
+BITS = {"and_", "or_", "xor", "shl", "shr", "not_"}  # defined for integers only
+
 UNARY: dict[str, Callable] = {
     "exp": torch.exp,
     "log": torch.log,
@@ -79,12 +81,14 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
             at, f"pl.{name}: the first operand is {describe(a)}", "put the tensor first and the scalar second"
         )
     x = operand(m, at, a)
+    if name in BITS and x.dtype.is_float:
+        raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     if is_scalar(b):
         shape, other = x.shape, b
         if isinstance(b, float) and not x.dtype.is_float and not float(b).is_integer():
             raise m.fault(at, f"pl.{name} of {x} and the fraction {b}", "cast the tile to FP32 first")
     else:
-        y = operand(m, at, b)
+        x, y = operands(m, at, x, b)
         if x.dtype is not y.dtype:
             raise m.fault(at, f"pl.{name} of {x} and {y}: there is no promotion", "pl.cast one of them")
         shape = full_shape(x.shape, y.shape)
@@ -101,7 +105,9 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     data = None
     if not m.dry:
         if type(other) is not Tile:
-            data = fn(x.data, scalar(other, len(shape)))
+            s = scalar(other, len(shape))
+            # one a block enters in FP32, as a number does: torch would round it to BF16 first, or compute in double
+            data = fn(x.data, s.float() if isinstance(s, torch.Tensor) and x.dtype.is_float else s)
         elif x.valid is None and other.valid is None:
             data = fn(x.data, other.data)
         else:
@@ -122,6 +128,8 @@ def _scalars(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
 def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     """`name` of one operand."""
     x = operand(m, at, a)
+    if name in BITS and x.dtype.is_float:
+        raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     vector(m, x.shape)
     data = None if m.dry else UNARY[name](x.data)
     if data is not None and data.dtype != x.dtype.torch:

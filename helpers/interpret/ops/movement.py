@@ -24,6 +24,7 @@ from helpers.interpret.ops.common import (
     everywhere,
     op,
     operand,
+    operands,
     scalar,
     static,
     vector,
@@ -493,7 +494,7 @@ def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
 @op(*everywhere("concat"))
 def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     """Two tiles side by side along the last axis."""
-    a, b = operand(m, at, src0), operand(m, at, src1)
+    a, b = operands(m, at, src0, src1)
     if a.shape[:-1] != b.shape[:-1] or a.dtype is not b.dtype:
         raise m.fault(at, f"pl.concat of {a} and {b}")
     shape = (*a.shape[:-1], a.shape[-1] + b.shape[-1])

@@ -15,7 +15,7 @@ import torch
 from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, fitted, inside
-from helpers.interpret.ops.common import everywhere, op, operand, scalar, vector
+from helpers.interpret.ops.common import everywhere, op, operand, operands, scalar, vector
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 
@@ -86,7 +86,7 @@ EXPAND: dict[str, Callable] = {
 
 def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     """`a` combined with `b` broadcast along its rows ([R, 1]) or columns ([1, C])."""
-    x, v = operand(m, at, a), operand(m, at, b)
+    x, v = operands(m, at, a, b)
     kind = "row" if row else "col"
     wanted = (*x.shape[:-1], 1) if row else (*x.shape[:-2], 1, x.shape[-1])
     if v.shape != wanted:

@@ -38,7 +38,7 @@ def available_aiv_count(m: Machine, at: Place) -> int:
 @op("system.task_dummy")
 def task_dummy(m: Machine, at: Place, deps: Any = ()) -> TaskId:
     """A join of several tasks that does no work."""
-    d = m.dispatch(at, "task_dummy", "dummy", 1, deps)
+    (d,) = m.dispatch(at, "task_dummy", "dummy", 1, deps)
     d.dummy = True
     return TaskId((d.index,))
 

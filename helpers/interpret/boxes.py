@@ -1,0 +1,98 @@
+"""Boxes in a buffer: where windows lie when blocks point to different places, and whether they overlap.
+
+A box is an offset, an extent and strides, all in elements. Offsets of several blocks come as one array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from helpers.interpret.trace import READ
+from helpers.interpret.values import Buffer, Tensor
+
+
+def affine_step(offsets: np.ndarray) -> int | None:
+    """The common non-negative difference of consecutive offsets, or None."""
+    if len(offsets) == 1:
+        return 0
+    step = int(offsets[1] - offsets[0])
+    if step < 0 or not (np.diff(offsets) == step).all():
+        return None
+    return step
+
+
+def row_index(w: Tensor) -> tuple[Callable, torch.Tensor] | None:
+    """How to reach a window at irregular places as rows of a 2-D table of its buffer, or None.
+
+    Works for windows whose last two axes are rows of one pitch at the same column in every block.
+    """
+    if len(w.shape) < 1 or w.strides[-1] != 1 or any(s != 1 for s in w.shape[:-2]):
+        return None
+    pitch = w.strides[-2] if len(w.shape) > 1 else w.shape[-1]
+    rows, cols = (w.shape[-2] if len(w.shape) > 1 else 1), w.shape[-1]
+    column = int(w.offset[0] % pitch)
+    if (w.offset % pitch != column).any() or column + cols > pitch:
+        return None
+    first = w.offset // pitch
+    index = torch.from_numpy((first[:, None] + np.arange(rows)).reshape(-1))
+
+    def table(buffer: Buffer) -> torch.Tensor:
+        count = (buffer.size - column - cols) // pitch + 1
+        return torch.as_strided(buffer.base, (count, cols), (pitch, 1), buffer.origin + column)
+
+    return table, index
+
+
+def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
+    """True when boxes of one shape at these offsets do not overlap."""
+    ordered = np.sort(offsets)
+    if (np.diff(ordered) >= span(w)).all():
+        return True
+    a = coordinates(offsets, w.strides)
+    apart = np.zeros((len(offsets),) * 2, bool)
+    for c, e in zip(a, w.shape):
+        apart |= np.abs(c[:, None] - c[None, :]) >= e
+    np.fill_diagonal(apart, True)
+    return bool(apart.all())
+
+
+def span(w: Tensor) -> int:
+    """Elements from the first to one past the last of a window, in its buffer."""
+    return 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
+
+
+def coordinates(offsets: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
+    """Offsets as one coordinate an axis, for strides in descending order."""
+    out, rest = [], np.asarray(offsets)
+    for s in strides:
+        out.append(rest // s)
+        rest = rest % s
+    return out
+
+
+def separate(entries: list, lanes: int) -> bool:
+    """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write."""
+    low, high = np.full(lanes, np.iinfo(np.int64).max), np.zeros(lanes, np.int64)
+    for access, offset in entries:
+        low, high = np.minimum(low, offset), np.maximum(high, offset + access.span)
+    order = np.argsort(low, kind="stable")
+    if (low[order][1:] >= high[order][:-1]).all():
+        return True
+    for i, (a, ao) in enumerate(entries):
+        for b, bo in entries[i:]:
+            if a.mode == READ and b.mode == READ:
+                continue
+            ao_, bo_ = np.broadcast_to(ao, lanes), np.broadcast_to(bo, lanes)
+            if a.strides != b.strides:
+                apart = (ao_[:, None] + a.span <= bo_[None, :]) | (bo_[None, :] + b.span <= ao_[:, None])
+            else:
+                apart = np.zeros((lanes, lanes), bool)
+                for ca, cb, ea, eb in zip(coordinates(ao_, a.strides), coordinates(bo_, b.strides), a.extent, b.extent):
+                    apart |= (ca[:, None] + ea <= cb[None, :]) | (cb[None, :] + eb <= ca[:, None])
+            np.fill_diagonal(apart, True)
+            if not apart.all():
+                return False
+    return True
