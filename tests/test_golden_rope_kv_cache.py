@@ -17,7 +17,17 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention, Qwen3Rotary
 
 from golden import ScalarSpec, TensorSpec, measure
 from golden.compare import compare_outputs
-from golden.rope_kv_cache import COMPARE_FN, TOLERANCE, addressed, check, reference, rope_tables, specs
+from golden.rope_kv_cache import (
+    COMPARE_FN,
+    TOLERANCE,
+    addressed,
+    check,
+    exact,
+    reference,
+    rope_tables,
+    specs,
+    written,
+)
 from helpers.errors import InputError
 from kernels.qwen3 import (
     BATCH,
@@ -137,6 +147,32 @@ def test_one_decode_step_is_hugging_faces(seed: int, scale: float) -> None:
     assert_close(padded[:, :, :Q_PER_KV].reshape(batch, HEADS, HEAD_DIM), query[:, :, 0])
     assert torch.equal(padded[:, :, Q_PER_KV:], torch.zeros(batch, KV_HEADS, Q_PAD - Q_PER_KV, HEAD_DIM).bfloat16())
 
+    unrounded = exact(values)
+    for name, theirs in (("q_padded", query), ("k_cache", cache.layers[0].keys), ("v_cache", cache.layers[0].values)):
+        assert unrounded[name].dtype == torch.float64
+        assert torch.allclose(unrounded[name], theirs[:, :, 0].flatten(0, 1).double(), rtol=1e-5, atol=1e-5)
+
+
+def test_written_are_the_rows_of_exact() -> None:
+    """What the reference wrote is the unrounded result, rounded: each row at its place, no other row."""
+    values = make(7, seed=4, rope_rows=3 * PAGE)
+    before = copied(values)
+    unrounded = exact(values)
+    assert all(
+        torch.equal(torch.as_tensor(values[n]).nan_to_num(), torch.as_tensor(v).nan_to_num()) for n, v in before.items()
+    )
+    reference(values)
+    rows = written(values, values)
+    assert {name: tuple(t.shape) for name, t in rows.items()} == {
+        "q_padded": (7 * HEADS, HEAD_DIM),
+        "k_cache": (7 * KV_HEADS, HEAD_DIM),
+        "v_cache": (7 * KV_HEADS, HEAD_DIM),
+    }
+    for name, actual in rows.items():
+        assert actual.dtype == torch.bfloat16
+        assert_close(actual, unrounded[name])
+    assert torch.equal(rows["v_cache"], unrounded["v_cache"].to(torch.bfloat16))
+
 
 def test_decoding_token_by_token_fills_the_pages_as_a_prefill_fills_its_cache() -> None:
     layer, length = 1, 2 * PAGE + 3
@@ -176,10 +212,8 @@ def test_rope_tables_are_hugging_faces() -> None:
     their_cos, their_sin = Model(0).rotary(torch.zeros(1), torch.arange(MAX_CTX)[None])
     assert cos.shape == sin.shape == (MAX_CTX, HEAD_DIM)
     assert cos.dtype == sin.dtype == torch.float32
-    assert torch.allclose(cos, their_cos[0], rtol=0, atol=3e-4)  # FP32's spacing at an angle of 4095 is 2.4e-4
-    assert torch.allclose(sin, their_sin[0], rtol=0, atol=3e-4)
-    assert torch.allclose(cos[:128], their_cos[0, :128], rtol=0, atol=2e-5)
-    assert torch.allclose(sin[:128], their_sin[0, :128], rtol=0, atol=2e-5)
+    assert torch.allclose(cos, their_cos[0], rtol=0, atol=1e-6)
+    assert torch.allclose(sin, their_sin[0], rtol=0, atol=1e-6)
 
 
 # What the reference does to its values.
