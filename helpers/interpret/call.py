@@ -6,6 +6,7 @@ nothing. A fault inside the kernel is reported at the line of the kernel that ca
 
 from __future__ import annotations
 
+import gc
 import linecache
 import traceback
 from collections.abc import Mapping, Sequence
@@ -162,6 +163,9 @@ def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
 
 def _guarded(run: Any, compiled: Compiled) -> None:
     """Run generated code; a Python error inside it becomes a FaultError at the kernel's line."""
+    # A trace is millions of small objects that stay: collecting garbage over and over would cost more than the run.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         run()
     except WorkbookError:
@@ -174,6 +178,9 @@ def _guarded(run: Any, compiled: Compiled) -> None:
         if not last:
             what = f"interpret mode itself failed on this line, which is a defect of it ({what})"
         raise FaultError(explain(place, what)) from e
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _kernel_place(tb: TracebackType | None, compiled: Compiled) -> tuple[Place | None, bool]:

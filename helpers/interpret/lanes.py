@@ -9,7 +9,7 @@ condition or a loop bound raises `Diverged`, and the machine splits the batch by
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -106,6 +106,19 @@ def larger(a: object, b: object) -> object:
     if type(a) is Lanes or type(b) is Lanes:
         return each(np.maximum, a, b)
     return a if a >= b else b
+
+
+def counted(*bounds: object) -> Iterable[object]:
+    """`pl.range(stop)`, `(start, stop)` or `(start, stop, step)`; bounds may differ from block to block.
+
+    Blocks that make the same number of turns stay together, each with its own loop variable; otherwise `Diverged`.
+    """
+    if not any(type(b) is Lanes for b in bounds):
+        return range(*bounds)
+    start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    step = one(step)
+    count = one(each(lambda a, b: np.maximum(0, -((a - b) // step)), start, stop))
+    return (start + k * step for k in range(count))
 
 
 def one(x: object) -> object:

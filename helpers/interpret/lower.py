@@ -20,6 +20,7 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret import annotations, live, names, rules
+from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
 from helpers.interpret.ops import OPS, elementwise, movement
 from helpers.interpret.source import Place, Source, of, refuse
@@ -157,7 +158,7 @@ class _Lowering:
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
             "_not": _logical_not,
-            "_slice": slice, "_range": range, "_dim": _dim,
+            "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
         self.kinds: dict[str, str] = {}  # local name -> "scalar", "tensor", "task" or "any"
@@ -320,7 +321,11 @@ class _Lowering:
             return ast.Compare(self.expr(node.left), node.ops, [self.expr(c) for c in node.comparators])
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
-        if isinstance(node, (ast.List, ast.Tuple)):
+        if isinstance(node, ast.List):
+            items = [self.expr(e) for e in node.elts]
+            constant = items and all(isinstance(i, ast.Constant) and type(i.value) is int for i in items)
+            return ast.Tuple(items, ast.Load()) if constant else ast.List(items, ast.Load())
+        if isinstance(node, ast.Tuple):
             return type(node)([self.expr(e) for e in node.elts], ast.Load())
         if isinstance(node, ast.Dict):
             return ast.Dict([k and self.expr(k) for k in node.keys], [self.expr(v) for v in node.values])
@@ -827,15 +832,11 @@ class _Lowering:
         function = f"_turns_{call.lineno}_{call.col_offset}"
         body = self.block(s.body) or [ast.Pass()]
         define = self._function(function, s.target.id, captured, s.body, body)
-        launch = self.machine("parallel", [
-            self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), _names(captured, ast.Load()),
-        ])  # fmt: skip
-        if not captured:
-            return [ast.copy_location(define, s), ast.Expr(ast.copy_location(launch, call))]
-        return [
-            ast.copy_location(define, s),
-            ast.Assign([_names(captured, ast.Store())], ast.copy_location(launch, call)),
-        ]
+        values = _names(captured, ast.Load())
+        args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
+        launch = ast.copy_location(self.machine("parallel", args), call)
+        result = ast.Assign([_names(captured, ast.Store())], launch) if captured else ast.Expr(launch)
+        return [ast.copy_location(define, s), result]
 
     def _function(
         self, name: str, index: str, captured: list[str], source: list[ast.stmt], body: list[ast.stmt]

@@ -24,7 +24,7 @@ from helpers.errors import FaultError
 from helpers.interpret import dtypes
 from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, span
 from helpers.interpret.dtypes import DType
-from helpers.interpret.lanes import Diverged, Lanes, one
+from helpers.interpret.lanes import Diverged, Lanes, counted, one
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
 from helpers.interpret.trace import (
@@ -60,13 +60,16 @@ class _Task:
     """What the running chunk has done so far; becomes a `Chunk`."""
 
     __slots__ = (
-        "shapes", "offsets", "arguments", "memory", "views", "largest",
+        "shapes", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, clock: int) -> None:
+        self.start = clock
+        self.total = 0  # bytes of all tiles made
         self.shapes: list[int] = []
         self.offsets: list = []
+        self.seen: dict[tuple, int] = {}  # accesses made before, to their shape
         self.arguments: dict[tuple, list] = {}  # [tensor of orchestration, what is done with it]
         self.memory: list[Memory] = []
         self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
@@ -121,6 +124,7 @@ class Machine:
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self._known_peaks: dict[tuple, dict[str, int]] = {}
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
@@ -166,31 +170,37 @@ class Machine:
             FaultError: the window reaches outside the tensor, or is empty.
         """
         if len(offsets) != len(t.shape) or len(sizes) != len(t.shape):
-            raise self.fault(
-                at, f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
-            )
-        sizes = tuple(int(one(s)) for s in sizes)
+            what = f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
+            raise self.fault(at, what)
+        if type(sizes) is not tuple:
+            sizes = tuple(int(one(n)) for n in sizes)
         valid = narrowed(sizes, t, offsets, valid)
         position = t.offset
-        for axis, (off, size, extent, stride) in enumerate(zip(offsets, sizes, t.shape, t.strides)):
-            lanes = type(off) is Lanes
-            values = off.values if lanes else off
-            reach = size if valid is None else (valid[axis].values if type(valid[axis]) is Lanes else valid[axis])
-            end = values + reach
-            if lanes or type(reach) is np.ndarray:
-                bad = (values < 0) | (end > extent)
+        for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, t.shape, t.strides):
+            if type(off) is Lanes or type(reach) is Lanes:
+                off, reach = _lane(off), _lane(reach)
+                bad = np.atleast_1d((off < 0) | (off + reach > extent))
                 if bad.any():
                     raise Diverged(bad.astype(np.int64)) if not bad.all() else Conflict
-            elif values < 0 or end > extent:
-                raise self.fault(
-                    at,
-                    f"{what} outside '{t.buffer.name}': axis {axis} from {values} to {end} of extent {extent}"
-                    f" (tensor {list(t.shape)}, offsets {[_plain(o) for o in offsets]}, sizes {list(sizes)})",
-                    "keep offset + size within the extent, or pass valid_shape= for a partial block",
-                )
-            position = position + values * stride
+            elif off < 0 or off + reach > extent:
+                raise self._outside(at, t, offsets, sizes, valid, what)
+            position = position + off * stride
         root = None if self.task is None else t.root or t
         return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
+
+    def _outside(
+        self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str
+    ) -> FaultError:
+        axis = 0
+        for axis, (off, reach, extent) in enumerate(zip(offsets, valid or sizes, t.shape)):  # noqa: B007
+            if type(off) is not Lanes and (off < 0 or off + reach > extent):
+                break
+        return self.fault(
+            at,
+            f"{what} outside '{t.buffer.name}': axis {axis} from {off} to {off + reach} of extent {extent}"
+            f" (tensor {list(t.shape)}, offsets {[_plain(o) for o in offsets]}, sizes {list(sizes)})",
+            "keep offset + size within the extent, or pass valid_shape= for a partial block",
+        )
 
     def view(self, w: Tensor) -> torch.Tensor:
         """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
@@ -304,16 +314,23 @@ class Machine:
             valid = None
         task = self.task
         root = w.root or w
-        where = root.offset if type(root.offset) is not np.ndarray else id(root.offset)
-        key = (root.buffer.id, where, root.shape)
-        known = task.arguments.get(key)
-        if known is None:
-            known = task.arguments[key] = [root, 0]
-        known[1] |= IN if mode == READ else INOUT if mode == ATOMIC else OUT
-        task.shapes.append(
-            self.trace.shape_id(w.buffer, mode, w.shape if valid is None else tuple(valid), w.strides, at)
-        )
+        key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
+        known = task.seen.get(key)
+        if known is not None:
+            task.shapes.append(known)
+            task.offsets.append(w.offset)
+            return
+        self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
+        shape = w.shape if valid is None else tuple(valid)
+        task.seen[key] = known = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
+        task.shapes.append(known)
         task.offsets.append(w.offset)
+
+    def _use(self, root: Tensor, bits: int) -> None:
+        """Note what the task does with a tensor of orchestration."""
+        where = root.offset if type(root.offset) is not np.ndarray else id(root.offset)
+        known = self.task.arguments.setdefault((root.buffer.id, where, root.shape), [root, 0])
+        known[1] |= bits
 
     # ---- on chip ---------------------------------------------------------------------------------------
 
@@ -329,7 +346,9 @@ class Machine:
             if n > self._largest:
                 self._largest = n
         self.clock += 1
-        memory = Memory(space, int(-(-n * dtype.bits // 8)), self.clock, at, self.stages if space == "" else 1)
+        size = n * dtype.bits + 7 >> 3
+        task.total += size
+        memory = Memory(space, size, self.clock, at, self.stages if space == "" else 1)
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
 
@@ -381,10 +400,10 @@ class Machine:
         first = launched[0]
         if self.task is not None:
             raise self.fault(first.place, "a task is launched inside an InCore region", "launch it from orchestration")
-        task = self.task = _Task()
+        task = self.task = _Task(self.clock)
         try:
             yield
-            top = peaks(task.memory)
+            top = self._peaks(first.place, task)
             if self.fit:
                 self._check_fit(first, top)
             shapes = np.asarray(task.shapes, np.int32)
@@ -422,6 +441,14 @@ class Machine:
             raise
         finally:
             self.batch = None
+
+    def _peaks(self, place: Place, task: _Task) -> dict[str, int]:
+        """Peaks of the task's memory; worked out once for all tasks of a place that made the same steps."""
+        key = (id(place), len(task.memory), task.total, self.clock - task.start)
+        known = self._known_peaks.get(key)
+        if known is None:
+            known = self._known_peaks[key] = peaks(task.memory)
+        return known
 
     def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
         for space, n in top.items():
@@ -598,7 +625,7 @@ class Machine:
         """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""
         self.stages *= stage
         try:
-            yield from range(*(int(one(b)) for b in bounds))
+            yield from counted(*bounds)
         finally:
             self.stages //= stage
 
@@ -637,6 +664,8 @@ def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None)
     """The valid shape of a window: what was asked for, cut to what is valid in `t`. None when all is valid."""
     from helpers.interpret.lanes import larger, smaller
 
+    if valid is None and t.valid is None:
+        return None
     out = list(sizes) if valid is None else [v if type(v) is Lanes else int(v) for v in valid]
     if t.valid is not None:
         out = [smaller(v, larger(0, limit - o)) for v, limit, o in zip(out, t.valid, offsets)]

@@ -73,13 +73,19 @@ def dtype_of(m: Machine, at: Place, x: Any) -> DType:
     return d
 
 
+_STATIC: set[tuple[int, ...]] = set()  # shapes that were found to be positive integers
+
+
 def static(m: Machine, at: Place, shape: Any, what: str = "shape") -> tuple[int, ...]:
     """A shape argument as integers; `Diverged` where blocks disagree on it."""
+    if type(shape) is tuple and shape in _STATIC:
+        return shape
     if not isinstance(shape, (list, tuple)):
         raise m.fault(at, f"{what} must be a list, not {describe(shape)}")
     out = tuple(int(one(n)) for n in shape)
     if any(n <= 0 for n in out):
         raise m.fault(at, f"{what} {list(out)} has an extent that is not positive")
+    _STATIC.add(out)
     return out
 
 
