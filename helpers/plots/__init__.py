@@ -6,10 +6,12 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 
 from helpers.plots.cache import cache_pages
 from helpers.plots.errors import error_histogram, error_ladder, error_map, worst_ratio
-from helpers.plots.ladder import ladder
+from helpers.plots.ladder import figures_of, ladder
 from helpers.plots.memory import memory_map
+from helpers.plots.regions import regions
 from helpers.plots.style import Figure
-from helpers.plots.tasks import task_graph, task_order
+from helpers.plots.summary import summary
+from helpers.plots.tasks import longest_chain, task_graph, task_order
 
 __all__ = [
     "Figure",
@@ -17,8 +19,12 @@ __all__ = [
     "error_histogram",
     "error_ladder",
     "error_map",
+    "figures_of",
     "ladder",
+    "longest_chain",
     "memory_map",
+    "regions",
+    "summary",
     "task_graph",
     "task_order",
     "worst_ratio",

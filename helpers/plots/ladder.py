@@ -8,15 +8,14 @@ from matplotlib.ticker import NullLocator
 
 from helpers.interpret.trace import Trace
 from helpers.plots.style import Figure, bytes_text, colors, count, figure, platform_of, sign, styled
-from helpers.plots.tasks import stated, waves
+from helpers.plots.tasks import longest_chain
 
 
 def figures_of(trace: Trace) -> dict[str, int]:
     """The numbers that `ladder` compares, by title: counts of tasks and launches, bytes."""
-    chain = int(waves(trace, stated(trace)).max(initial=-1)) + 1
     return {
         "tasks": trace.tasks,
-        "launches one after the other": chain,
+        "launches one after the other": longest_chain(trace),
         "GM read": trace.gm_read_bytes,
         "GM written": trace.gm_write_bytes,
         **{f"{space} peak": n for space, n in trace.peaks().items() if n},

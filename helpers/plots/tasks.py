@@ -45,6 +45,11 @@ def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
     return out
 
 
+def longest_chain(trace: Trace) -> int:
+    """Launches that must run one after the other, at least."""
+    return int(waves(trace, stated(trace)).max(initial=-1)) + 1
+
+
 def task_graph(trace: Trace, edges: Sequence[Edge] | None = None) -> Figure:
     """The task graph with one box for each kernel name, whatever the number of tasks.
 

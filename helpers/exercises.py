@@ -1,0 +1,139 @@
+"""The exercises of the notebooks: `exercise("1.1", answer)` says whether an answer is right. Solutions are at the end.
+
+An exercise that is not solved yet prints so and nothing breaks: a notebook runs from top to bottom either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from helpers.errors import InputError
+from kernels.qwen3 import EPS, KV_HEADS, PAGE
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A check and an answer that passes it.
+
+    Attributes:
+        check: Gets an answer and returns what is wrong with it, None when nothing is. May raise.
+        why: What to say when it is right.
+        solution: An answer that is right.
+    """
+
+    check: Callable[[Any], str | None]
+    why: str
+    solution: Any
+
+
+def exercise(name: str, answer: Any = None) -> None:
+    """Print whether `answer` solves exercise `name`; None, or a function that returns None, is not solved yet.
+
+    Raises:
+        InputError: there is no such exercise.
+    """
+    print(f"exercise {name}: {verdict(name, answer)}")
+
+
+def verdict(name: str, answer: Any = None) -> str:
+    """What `exercise` prints after the name."""
+    if name not in EXERCISES:
+        raise InputError(f"there is no exercise {name!r}; there are: {', '.join(EXERCISES)}")
+    if answer is None or answer is ...:
+        return "not solved yet"
+    try:
+        wrong = EXERCISES[name].check(answer)
+    except _NotYet:
+        return "not solved yet"
+    except Exception as error:
+        wrong = f"the check ended with {type(error).__name__}: {error}"
+    return f"right. {EXERCISES[name].why}" if wrong is None else f"not right: {wrong}"
+
+
+class _NotYet(Exception):
+    """A function that was to be written still returns None."""
+
+
+def _called(answer: Any, *args: Any) -> Any:
+    if not callable(answer):
+        raise TypeError(f"a function is asked for, not {answer!r}")
+    value = answer(*args)
+    if value is None or value is ...:
+        raise _NotYet
+    return value
+
+
+def number(right: int, hint: str) -> Callable[[Any], str | None]:
+    """A check for one number."""
+    return lambda answer: None if type(answer) is not bool and answer == right else f"{answer!r}. {hint}"
+
+
+def _rms_norm(answer: Any) -> str | None:
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    weight = torch.linspace(0.5, 1.5, 32)
+    got = _called(answer, x, weight)
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return f"it must return a tensor of shape {list(x.shape)}"
+    off = (got - x / (x.square().mean(-1, keepdim=True) + EPS).sqrt() * weight).abs().max().item()
+    return None if off < 1e-5 else f"the largest error is {off:.2g}; the mean is over the last axis"
+
+
+def _row(answer: Any) -> str | None:
+    for layer, pages, page, head, offset in ((0, 8, 0, 0, 0), (0, 8, 3, 0, 0), (0, 8, 2, 5, 17), (3, 9, 8, 7, 127)):
+        right = ((layer * pages + page) * KV_HEADS + head) * PAGE + offset
+        got = _called(answer, layer, pages, page, head, offset)
+        if got != right:
+            return f"layer {layer} of {pages} pages, page {page}, head {head}, offset {offset}: {got}, not {right}"
+    return None
+
+
+def _slot(answer: Any) -> str | None:
+    for pages, length in (([7], 1), ([4, 9], 128), ([4, 9], 129), ([5, 0, 3], 300)):
+        right = pages[(length - 1) // PAGE] * PAGE + (length - 1) % PAGE
+        got = _called(answer, pages, length)
+        if got != right:
+            return f"pages {pages}, length {length}: {got}, not {right}"
+    return None
+
+
+EXERCISES: dict[str, Exercise] = {
+    "0.1": Exercise(
+        number(16, "One task is one tile of 16 rows."),
+        "One block for each tile of 16 rows.",
+        16,
+    ),
+    "0.2": Exercise(
+        number(2 * 64 * 512 * 4, "The scratch tensor has 64 x 512 FP32 elements; it is written once and read once."),
+        "The scratch tensor, once out and once in.",
+        2 * 64 * 512 * 4,
+    ),
+    "0.3": Exercise(
+        _rms_norm,
+        "That is a golden: the math in torch, with no tiles in it.",
+        lambda x, weight: x / (x.square().mean(-1, keepdim=True) + EPS).sqrt() * weight,
+    ),
+    "1.1": Exercise(
+        number(6 * 7 * KV_HEADS, "Six tasks for every (sequence, KV head)."),
+        "Six steps for each of 7 x 8 heads.",
+        6 * 7 * KV_HEADS,
+    ),
+    "1.2": Exercise(
+        _row,
+        "A page keeps the tokens of one KV head together, which is what attention will read.",
+        lambda layer, pages, page, head, offset: ((layer * pages + page) * KV_HEADS + head) * PAGE + offset,
+    ),
+    "1.3": Exercise(
+        _slot,
+        "The table says which page, the rest of the position says where in it.",
+        lambda pages, length: pages[(length - 1) // PAGE] * PAGE + (length - 1) % PAGE,
+    ),
+    "1.4": Exercise(
+        number(6, "A sequence gives 8 blocks; how many sequences give 48?"),
+        "6 x 8 = 48 blocks, one for each vector core.",
+        6,
+    ),
+}

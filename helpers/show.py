@@ -1,0 +1,118 @@
+"""What notebooks print: a kernel's source, tables of figures, the inputs of a stage; plain text, source as HTML too."""
+
+from __future__ import annotations
+
+import ast
+import html
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+from pygments.style import Style
+from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String
+
+from golden import ScalarSpec, TensorSpec
+from helpers.errors import KernelError
+from helpers.interpret.lower import unwrap
+from helpers.interpret.source import of, shown
+from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT
+
+
+class _Colors(Style):
+    """The colours of the figures, which read on white and on black."""
+
+    styles = {
+        Comment: TEXT,
+        Keyword: BLUE,
+        Literal: ORANGE,
+        Number: ORANGE,
+        String: GREEN,
+        String.Doc: GREEN,
+        Name.Decorator: PURPLE,
+        Name.Function: PURPLE,
+        Operator.Word: BLUE,
+    }
+
+
+class Source:
+    """Kernel functions as they stand in their files, with the numbers of their lines; shows itself in a notebook."""
+
+    def __init__(self, parts: Sequence[tuple[str, int, str]]):
+        self.parts = parts  # (file, number of the first line, text)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(
+            "\n".join([file, *(f"{first + i:4} {line}".rstrip() for i, line in enumerate(text.splitlines()))])
+            for file, first, text in self.parts
+        )
+
+    def _repr_html_(self) -> str:
+        return "".join(self._html(*part) for part in self.parts)
+
+    @staticmethod
+    def _html(file: str, first: int, text: str) -> str:
+        formatter = HtmlFormatter(style=_Colors, noclasses=True, nobackground=True, nowrap=True)
+        lines = highlight(text, PythonLexer(stripnl=False), formatter).splitlines()
+        number = f'<span style="color:{TEXT};user-select:none">{{:4}} </span>{{}}'
+        body = "\n".join(number.format(first + i, line) for i, line in enumerate(lines))
+        head = f'<div style="color:{TEXT};font-size:small">{html.escape(file)}</div>'
+        return f'{head}<pre style="line-height:1.35;overflow-x:auto">{body}</pre>'
+
+
+def source(kernel: Any, helpers: bool = False) -> Source:
+    """The source of a kernel; with `helpers`, that of the functions it calls too, callees first.
+
+    Args:
+        kernel: A function decorated with @pl.jit or one of its family.
+
+    Raises:
+        KernelError: it is no kernel, or its source cannot be read.
+    """
+    found = list(_with_callees(kernel).values())
+    return Source(found if helpers else found[-1:])
+
+
+def _with_callees(kernel: Any) -> dict[Any, tuple[str, int, str]]:
+    """The kernel's part and those of the kernels it calls, by function, callees first."""
+    found = unwrap(kernel)
+    if found is None:
+        raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
+    fn = found[0]
+    tree = of(fn).tree
+    called = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    out = {}
+    for name in dict.fromkeys(called):
+        if unwrap(fn.__globals__.get(name)) is not None:
+            out.update(_with_callees(fn.__globals__[name]))
+    lines, first = inspect.getsourcelines(fn)
+    out[fn] = (shown(inspect.getsourcefile(fn)), first, "".join(lines).rstrip())
+    return out
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Text of a table: a line for each of `rows`, a column for each key in them; numbers to the right."""
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    cells = [["", *columns], *([name, *(_cell(row.get(key, "")) for key in columns)] for name, row in rows.items())]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns) + 1)]
+    return "\n".join(
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))).rstrip()
+        for line in cells
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2g}"
+
+
+def inputs(specs: Iterable[TensorSpec | ScalarSpec], outputs: bool = False) -> dict[str, Any]:
+    """The values that specs stand for, by name; those of outputs, which may be large, only on request."""
+    return {
+        s.name: s.to_python() if isinstance(s, ScalarSpec) else s.create_tensor()
+        for s in specs
+        if outputs or isinstance(s, ScalarSpec) or not s.is_output
+    }
