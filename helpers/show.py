@@ -40,42 +40,43 @@ class _Colors(Style):
 class Source:
     """Kernel functions as they stand in their files, with the numbers of their lines; shows itself in a notebook."""
 
-    def __init__(self, parts: Sequence[tuple[str, int, str]]):
-        self.parts = parts  # (file, number of the first line, text)
+    def __init__(self, parts: Sequence[tuple[str, list[int], str]]):
+        self.parts = parts  # (file, number of each line or 0, text)
 
     def __repr__(self) -> str:
         return "\n\n".join(
-            "\n".join([file, *(f"{first + i:4} {line}".rstrip() for i, line in enumerate(text.splitlines()))])
-            for file, first, text in self.parts
+            "\n".join([file, *(f"{n or '':>4} {line}".rstrip() for n, line in zip(numbers, text.splitlines()))])
+            for file, numbers, text in self.parts
         )
 
     def _repr_html_(self) -> str:
         return "".join(self._html(*part) for part in self.parts)
 
     @staticmethod
-    def _html(file: str, first: int, text: str) -> str:
+    def _html(file: str, numbers: list[int], text: str) -> str:
         formatter = HtmlFormatter(style=_Colors, noclasses=True, nobackground=True, nowrap=True)
         lines = highlight(text, PythonLexer(stripnl=False), formatter).splitlines()
-        number = f'<span style="color:{TEXT};user-select:none">{{:4}} </span>{{}}'
-        body = "\n".join(number.format(first + i, line) for i, line in enumerate(lines))
+        number = f'<span style="color:{TEXT};user-select:none">{{}} </span>{{}}'
+        body = "\n".join(number.format(f"{n or '':>4}", line) for n, line in zip(numbers, lines))
         head = f'<div style="color:{TEXT};font-size:small">{html.escape(file)}</div>'
-        return f'{head}<pre style="line-height:1.35;overflow-x:auto">{body}</pre>'
+        return f'{head}<pre style="font-family:monospace;font-size:90%;line-height:1.35;white-space:pre;overflow-x:auto">{body}</pre>'
 
 
-def source(kernel: Any, helpers: bool = False) -> Source:
+def source(kernel: Any, helpers: bool = False, signature: bool = True) -> Source:
     """The source of a kernel; with `helpers`, that of the functions it calls too, callees first.
 
     Args:
         kernel: A function decorated with @pl.jit or one of its family.
+        signature: False leaves the parameters out, for one whose parameters have been seen.
 
     Raises:
         KernelError: it is no kernel, or its source cannot be read.
     """
-    found = list(_with_callees(kernel).values())
+    found = list(_with_callees(kernel, signature).values())
     return Source(found if helpers else found[-1:])
 
 
-def _with_callees(kernel: Any) -> dict[Any, tuple[str, int, str]]:
+def _with_callees(kernel: Any, signature: bool) -> dict[Any, tuple[str, list[int], str]]:
     """The kernel's part and those of the kernels it calls, by function, callees first."""
     found = unwrap(kernel)
     if found is None:
@@ -86,9 +87,14 @@ def _with_callees(kernel: Any) -> dict[Any, tuple[str, int, str]]:
     out = {}
     for name in dict.fromkeys(called):
         if unwrap(fn.__globals__.get(name)) is not None:
-            out.update(_with_callees(fn.__globals__[name]))
-    lines, first = inspect.getsourcelines(fn)
-    out[fn] = (shown(inspect.getsourcefile(fn)), first, "".join(lines).rstrip())
+            out.update(_with_callees(fn.__globals__[name], signature))
+    text, first = inspect.getsourcelines(fn)
+    lines = [(first + i, line.rstrip()) for i, line in enumerate(text)]
+    if not signature:
+        body = tree.body[0].lineno
+        lines = [(n, line) for n, line in lines if n < tree.lineno or n >= body]
+        lines.insert(tree.lineno - first, (0, f"def {tree.name}(...):"))
+    out[fn] = (shown(inspect.getsourcefile(fn)), [n for n, _ in lines], "\n".join(line for _, line in lines))
     return out
 
 

@@ -67,6 +67,7 @@ def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden"
     """Where the errors are: rows times columns of each output, the largest error of a cell; equal is blank."""
     found = {name: _errors(*pair) for name, pair in pairs.items()}
     low, high = _decades(found.values())
+    low = max(low, high - 5)
     grids = {n: _cells(e.reshape(-1, e.shape[-1]) if e.ndim else e.reshape(1, 1)) for n, e in found.items()}
     alt = f"where the errors against {against} are: " + "; ".join(
         f"{n} {' x '.join(map(str, e.shape))}" for n, e in found.items()
