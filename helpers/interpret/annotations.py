@@ -57,7 +57,7 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     head = node.value if isinstance(node, ast.Subscript) else node
     name = pl_path(head)
     if name is None:
-        return _alias(value(node))
+        return evaluated(value(node))
     if name in ("Out", "InOut"):
         inner = parse(node.slice, pl_path, value)
         return Type(inner.kind, name, inner.shape, inner.dtype)
@@ -90,13 +90,13 @@ def _dim(d: Any) -> int | Dim:
     return d.__index__()
 
 
-def _alias(found: Any) -> Type:
-    """An annotation held in a variable: only the stand-in's can be read back."""
+def evaluated(found: Any) -> Type:
+    """An annotation as Python evaluated it: only the stand-in's can be read back."""
     from helpers.interpret.language import Annotation
 
     if isinstance(found, Annotation):
         if found.kind in ("Out", "InOut"):
-            inner = _alias(found.args[0])
+            inner = evaluated(found.args[0])
             return Type(inner.kind, found.kind, inner.shape, inner.dtype)
         if found.kind == "Tensor":
             return Type("tensor", "In", tuple(_dim(d) for d in found.args[0]), dtypes.of(found.args[1]))

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from helpers.errors import KernelError
 from helpers.interpret import names, package
 
 
@@ -76,6 +77,7 @@ class JitFunction:
 
     def __init__(self, fn: Callable, kind: str, options: dict):
         self.fn, self.kind, self.options = fn, kind, options
+        self.program: Program | None = None
         functools.update_wrapper(self, fn)
 
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
@@ -84,8 +86,12 @@ class JitFunction:
 
         return call(self, args, kwargs, config)
 
-    def bind_dynamic(self, *_: Any) -> None:
-        raise names.only_parsed("bind_dynamic")
+    def compile(self, *args: Any, config: Any = None, **kwargs: Any) -> JitFunction:
+        """Check the kernel against the language, as far as that needs no arguments; returns the kernel itself."""
+        from helpers.interpret.lower import compile_kernel
+
+        compile_kernel(self)
+        return self
 
     def __repr__(self) -> str:
         return f"<pl kernel {self.fn.__module__}.{self.fn.__qualname__} ({self.kind})>"
@@ -101,6 +107,61 @@ def _decorator(kind: str) -> Callable:
     return decorate
 
 
+class Program:
+    """A `@pl.program` class: its functions by name. The entry is the one that no other calls."""
+
+    def __init__(self, name: str, functions: dict[str, JitFunction]):
+        self.__name__, self.functions = name, functions
+        for f in functions.values():
+            f.program = self
+
+    def __getattr__(self, name: str) -> JitFunction:
+        try:
+            return self.__dict__["functions"][name]
+        except KeyError:
+            raise AttributeError(f"program {self.__name__} has no function '{name}'") from None
+
+    @property
+    def entry(self) -> JitFunction:
+        """The function to run: of Orchestration or Opaque type, and called by no other."""
+        called = {n for f in self.functions.values() for n in f.fn.__code__.co_names}
+        found = [f for n, f in self.functions.items() if f.kind == "entry" and n not in called]
+        if len(found) != 1:
+            names_ = ", ".join(f.fn.__name__ for f in found) or "none"
+            raise KernelError(f"program {self.__name__} must have one entry, a function no other calls; found {names_}")
+        return found[0]
+
+    def __call__(self, *args: Any, config: Any = None) -> None:
+        self.entry(*args, config=config)
+
+    def __repr__(self) -> str:
+        return f"<pl program {self.__name__}: {', '.join(self.functions)}>"
+
+
+def program(cls: type | None = None, **options: Any) -> Any:
+    """`@pl.program`: the methods of a class become the functions of a program."""
+    if cls is None:
+        return lambda c: program(c, **options)
+    return Program(cls.__name__, {n: f for n, f in vars(cls).items() if isinstance(f, JitFunction)})
+
+
+# How the type of a `@pl.function` is treated; a function without one is Opaque.
+FUNCTION_KINDS = {
+    "Opaque": "entry", "Orchestration": "entry", "Inline": "inline",
+    "InCore": "incore", "AIC": "incore", "AIV": "incore",
+}  # fmt: skip
+
+
+def function(fn: Callable | None = None, *, type: Any = None, **options: Any) -> Any:
+    """`@pl.function(type=...)`: one function of a program, or a standalone one."""
+    if fn is None:
+        return lambda f: function(f, type=type, **options)
+    name = getattr(type, "name", "Opaque")
+    if "external_source" in options or name not in FUNCTION_KINDS:
+        raise KernelError(f"@pl.function '{fn.__name__}': interpret mode runs no {name} functions or C++ kernels")
+    return JitFunction(fn, FUNCTION_KINDS[name], options)
+
+
 class _Jit:
     """`pl.jit` and its family."""
 
@@ -108,6 +169,7 @@ class _Jit:
     inline = staticmethod(_decorator("inline"))
     opaque = staticmethod(_decorator("opaque"))
     host = staticmethod(_decorator("host"))
+    extern = staticmethod(_decorator("extern"))
 
     def __call__(self, fn: Callable | None = None, **options: Any) -> Any:
         return _decorator("entry")(fn, **options)
@@ -157,7 +219,7 @@ def _members() -> dict[str, Any]:
         m[n] = _annotation_type(n, f"Annotation `pl.{n}[...]`.")
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
-    m["jit"], m["inline"] = _Jit(), _decorator("inline")
+    m["jit"], m["inline"], m["function"], m["program"] = _Jit(), _decorator("inline"), function, program
     m["AUTO"] = names.AUTO
     m["IntLike"] = int
     m["__all__"] = sorted(n for n in m if not n.startswith("_"))

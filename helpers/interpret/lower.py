@@ -97,10 +97,12 @@ _CACHE: dict[tuple[Callable, str], Compiled] = {}
 
 def unwrap(kernel: Any) -> tuple[Callable, str, dict] | None:
     """(function, kind, options) of a decorated kernel - the stand-in's or PyPTO's own JITFunction - or None."""
-    from helpers.interpret.language import JitFunction
+    from helpers.interpret.language import JitFunction, Program
 
+    if isinstance(kernel, Program):
+        kernel = kernel.entry
     if isinstance(kernel, JitFunction):
-        return kernel.fn, kernel.kind, kernel.options
+        return kernel.fn, kernel.kind, {"program": kernel.program, **kernel.options}
     if type(kernel).__name__ == "JITFunction" and hasattr(kernel, "_func"):
         kind = str(getattr(kernel, "_func_type", "orchestration"))
         return kernel._func, {"orchestration": "entry"}.get(kind, kind), {}
@@ -116,7 +118,7 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     found = unwrap(kernel)
     if found is None:
         raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
-    fn, kind, _ = found
+    fn, kind, options = found
     if kind in ("host", "extern"):
         raise KernelError(f"kernel '{fn.__name__}' is @pl.jit.{kind}: interpret mode runs one chip and no C++ kernels")
     if plane is None:
@@ -124,19 +126,27 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     key = (fn, plane)
     cached = _CACHE.get(key)
     if cached is None or cached.stale():
-        cached = _CACHE[key] = _Lowering(fn, kind, plane).compile()
+        cached = _CACHE[key] = _Lowering(fn, kind, plane, options.get("program")).compile()
     return cached
 
 
-def environment(fn: Callable) -> dict[str, Any]:
-    """Names visible to `fn` from outside: those of its module, and kernels of an enclosing function."""
+def environment(fn: Callable, closure: bool = False) -> dict[str, Any]:
+    """Names visible to `fn` from outside: those of its module, and kernels of an enclosing function.
+
+    With `closure` everything of the enclosing function: PyPTO resolves it for a `@pl.program`, not for a `@pl.jit`.
+    """
     out = dict(fn.__globals__)
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
         try:
             value = cell.cell_contents
         except ValueError:
             continue
-        if unwrap(value) is not None or isinstance(value, types.ModuleType) or type(value).__name__ == "DynVar":
+        if (
+            closure
+            or unwrap(value) is not None
+            or isinstance(value, types.ModuleType)
+            or type(value).__name__ == "DynVar"
+        ):
             out[name] = value
         else:
             out.pop(name, None)
@@ -149,10 +159,12 @@ _IN_PROGRESS: list[Callable] = []
 class _Lowering:
     """Lowers one function for one plane."""
 
-    def __init__(self, fn: Callable, kind: str, plane: str):
+    def __init__(self, fn: Callable, kind: str, plane: str, program: Any = None):
+        self.program = program
+        self.dispatching = False  # in a `with pl.spmd` whose body calls a kernel
         self.fn, self.function_kind, self.plane = fn, kind, plane
         self.source = of(fn)
-        self.env = environment(fn)
+        self.env = environment(fn, closure=program is not None)
         self.captured: dict[str, Any] = {}
         self.callees: list[Compiled] = []
         self.space: dict[str, Any] = {
@@ -203,26 +215,29 @@ class _Lowering:
         exec(compile(module, self.source.file, "exec"), self.space)
         return Compiled(
             self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,
-            lambda: environment(self.fn), self.callees,
+            lambda: environment(self.fn, closure=self.program is not None), self.callees,
         )  # fmt: skip
 
     def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:
         out = []
-        for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs):
+        given = [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
+        for a in given[1:] if self.program is not None else given:
             if a.annotation is None:
                 raise refuse(
                     self.source.place(a), f"parameter '{a.arg}' has no type", f"write {a.arg}: pl.Tensor[[64], pl.FP32]"
                 )
-            out.append(Parameter(a.arg, self._annotation(a.annotation)))
+            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg)))
         return out
 
-    def _annotation(self, node: ast.expr) -> annotations.Type:
+    def _annotation(self, node: ast.expr, name: str) -> annotations.Type:
         def value(e: ast.expr) -> Any:
             code = compile(ast.Expression(ast.fix_missing_locations(e)), self.source.file, "eval")
             return eval(code, self.env)
 
         try:
             return annotations.parse(node, self.pl_path, value)
+        except NameError:  # of the function around, seen when the annotation was evaluated
+            return annotations.evaluated(self.fn.__annotations__[name])
         except Exception as e:
             raise refuse(self.source.place(node), f"the annotation cannot be used: {e}") from e
 
@@ -325,6 +340,8 @@ class _Lowering:
             items = [self.expr(e) for e in node.elts]
             constant = items and all(isinstance(i, ast.Constant) and type(i.value) is int for i in items)
             return ast.Tuple(items, ast.Load()) if constant else ast.List(items, ast.Load())
+        if isinstance(node, ast.ListComp):
+            return self._deps(node)
         if isinstance(node, ast.Tuple):
             return type(node)([self.expr(e) for e in node.elts], ast.Load())
         if isinstance(node, ast.Dict):
@@ -332,6 +349,21 @@ class _Lowering:
         if isinstance(node, ast.JoinedStr):
             raise self.refuse(node, "an f-string in a kernel", "f-strings are for pl.static_print")
         raise self.refuse(node, f"{type(node).__name__} is not in the language")
+
+    def _deps(self, node: ast.ListComp) -> ast.expr:
+        """deps=[tids[i] for i in range(n)]."""
+        loop = node.generators[0]
+        plain = len(node.generators) == 1 and not loop.ifs and isinstance(loop.target, ast.Name)
+        if not plain or not isinstance(loop.iter, ast.Call) or self.outside(loop.iter.func) is not range:
+            raise self.refuse(node, "a comprehension in deps=", "deps=[tids[i] for i in range(n)]")
+        added = loop.target.id not in self.locals
+        self.locals.add(loop.target.id)
+        self.kinds[loop.target.id] = "scalar"
+        bounds = ast.Call(ast.Name("_range", ast.Load()), [self.expr(a) for a in loop.iter.args], [])
+        out = ast.ListComp(self.expr(node.elt), [ast.comprehension(loop.target, bounds, [], 0)])
+        if added:
+            self.locals.discard(loop.target.id)
+        return out
 
     def _name(self, node: ast.Name | ast.Attribute) -> ast.expr:
         if isinstance(node, ast.Name) and node.id in self.locals:
@@ -352,6 +384,8 @@ class _Lowering:
         value = self.outside(node)
         if value is _MISSING:
             raise self.refuse(node, f"'{node.id}' is not defined")
+        if self.program is not None and isinstance(value, (list, tuple)):
+            return ast.List([self.constant(v, node.id) for v in value], ast.Load())
         if not isinstance(value, (bool, int, float)) and type(value).__name__ != "DynVar":
             raise self.refuse(
                 node, f"'{node.id}' is a {type(value).__name__}: only int, float and bool of the module can be used",
@@ -494,19 +528,20 @@ class _Lowering:
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""
-        value = self.outside(node.func) if self.pl_path(node.func) is None else _MISSING
+        member = self._member(node.func)
+        value = self.outside(node.func) if self.pl_path(node.func) is None and member is None else member or _MISSING
         found = None if value is _MISSING else unwrap(value)
         if found is None:
             return None
         fn, kind, _ = found
-        if isinstance(node.func, ast.Attribute):
+        if isinstance(node.func, ast.Attribute) and member is None:
             raise self.refuse(node.func, "a kernel called as an attribute", f"from its module import {fn.__name__}")
-        if kind == "entry":
+        if kind == "entry" and member is None:
             raise self.refuse(
                 node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
                 "make the callee @pl.jit.inline, .incore or .opaque",
             )  # fmt: skip
-        if kind in ("opaque", "incore") and self.incore:
+        if kind in ("opaque", "incore") and self.incore and not self.dispatching:
             raise self.refuse(
                 node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
             )
@@ -521,11 +556,47 @@ class _Lowering:
             self._check_kernel_argument(a, p)
         args = [self.expr(a) for a in node.args]
         target = self.bind(callee.run, fn.__name__)
-        if kind == "incore":
+        if kind == "incore" and not self.incore:
             return self.machine(
                 "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
             )
         return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
+
+    def _member(self, node: ast.expr) -> Any:
+        """The function of the program that `self.name` means, or None."""
+        if self.program is None or not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            return None
+        return self.program.functions.get(node.attr) if node.value.id == "self" else None
+
+    def _submit(self, call: ast.Call, path: str) -> ast.expr:
+        """`pl.submit(self.kernel, *args, deps=...)`: a task of that kernel; its results and its task id."""
+        callee = self._member(call.args[0]) if call.args else None
+        if callee is None:
+            raise self.refuse(call, f"pl.{path} takes a kernel of the program first", f"pl.{path}(self.kernel, x, out)")
+        keywords = self._keywords(
+            call, ("deps", "dumps", "allow_early_resolve", "predicate", "core_num", "sync_start", "name_hint")
+        )
+        compiled = compile_kernel(callee, INCORE)
+        self.callees.append(compiled)
+        if len(call.args) - 1 != len(compiled.parameters):
+            raise self.refuse(call, f"'{compiled.name}' takes {', '.join(p.name for p in compiled.parameters)}")
+        if (path == "spmd_submit") != ("core_num" in keywords):
+            raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
+        args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
+        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", core_num="core_num")
+        passed += self._predicate(keywords)
+        target = self.bind(compiled.run, compiled.name)
+        return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
+
+    def _predicate(self, keywords: dict[str, ast.expr]) -> list[ast.keyword]:
+        """predicate=(tensor[i] > n): read where the task would be dispatched, which here is now."""
+        node = keywords.get("predicate")
+        if node is None:
+            return []
+        literal = isinstance(node, ast.Compare) and self._is_constant(self.expr(node.comparators[0]))
+        if not literal or not isinstance(node.left, ast.Subscript):
+            raise self.refuse(node, "predicate= must be tensor[indices] compared with an integer literal")
+        return [ast.keyword("predicate", self.expr(node))]
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
         """PyPTO infers the shape of a tensor argument from how its name was bound, not from what was computed."""
@@ -644,7 +715,7 @@ class _Lowering:
         if isinstance(target, ast.Subscript):
             return self._store(target, s.value)
         self._check_target(target)
-        called = self.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
+        called = self._launch(s.value) if isinstance(s.value, ast.Call) else None
         if called is not None:
             self._note(target, "any")
             for name in rules.names_in(target):
@@ -656,6 +727,13 @@ class _Lowering:
         if isinstance(target, ast.Name):
             self._remember(target.id, s.value, value)
         return [ast.Assign([target], value)]
+
+    def _launch(self, call: ast.Call) -> ast.expr | None:
+        """A call that is the whole value of a statement: of a kernel, or of pl.submit; None for any other."""
+        path = self.pl_path(call.func)
+        if path in ("submit", "spmd_submit"):
+            return self._submit(call, path)
+        return self.kernel_call(call)
 
     def _check_value(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(value, ast.Constant) and not isinstance(value.value, (bool, int, float)):
@@ -722,7 +800,7 @@ class _Lowering:
                 return self._yield(s.value, None)
             if isinstance(s.value.func, ast.Attribute) and s.value.func.attr == "bind_dynamic":
                 return self._bind_dynamic(s.value, s.value.func)
-            called = self.kernel_call(s.value)
+            called = self._launch(s.value)
             if called is not None:
                 return [ast.Expr(called)]
         return [ast.Expr(self.expr(s.value))]
@@ -778,8 +856,20 @@ class _Lowering:
         if path == "while_":
             return self._while(s, call)
         if path == "split_aiv":
-            raise self.unknown(call.func, path)
+            return self._split_aiv(s, call)
         return self._counted(s, call, path)
+
+    def _split_aiv(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
+        """`for aiv_id in pl.split_aiv(2, mode=...)`: the body once for each of the two vector lanes of a cluster."""
+        keywords = self._keywords(call, ("mode",))
+        if not self.incore:
+            raise self.refuse(call, "pl.split_aiv outside an InCore region")
+        if not isinstance(s.target, ast.Name):
+            raise self.refuse(s.target, "the lane index must be one name")
+        mode = ast.unparse(keywords["mode"]).rsplit(".", 1)[-1] if "mode" in keywords else "NONE"
+        self.kinds[s.target.id] = "scalar"
+        iterator = self.machine("split_aiv", [ast.Constant(mode)])
+        return [ast.For(s.target, ast.copy_location(iterator, call), self.block(s.body) or [ast.Pass()], [])]
 
     def _keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
         path = self.pl_path(call.func)
@@ -1025,10 +1115,9 @@ class _Lowering:
         count = keywords.get("core_num", call.args[0] if call.args else None)
         if count is None or len(call.args) > 1:
             raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
-        if "predicate" in keywords:
-            raise self.refuse(keywords["predicate"], "predicate= is not supported by interpret mode yet")
         self._check_optimizations(keywords.get("optimizations"))
-        if target is None and not any("get_block_idx" in ast.unparse(b) for b in body):
+        dispatches = any(self._member(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
+        if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
             raise self.refuse(
                 call, "the body of `with pl.spmd` does not read its block index: every block would do the same",
                 "read pl.tile.get_block_idx(), or write `for i in pl.spmd(n):`",
@@ -1040,8 +1129,11 @@ class _Lowering:
         self.kinds[index] = "scalar"
         function = f"_blocks_{call.lineno}_{call.col_offset}"
         captured = sorted({*s.needed, *s.live_after})
+        self.dispatching = dispatches
         define = self._function(function, index, captured, body, self._incore_block(body))
+        self.dispatching = False
         extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
+        extra += self._predicate(keywords)
         launch = self.machine("spmd", [
             self.place(call), self.expr(count), ast.Name(function, ast.Load()),
             _names(captured, ast.Load()), ast.Constant(name),

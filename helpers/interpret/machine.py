@@ -52,6 +52,14 @@ BATCH_ELEMENTS = 1 << 20
 BATCH_SIZES: dict[Place, int] = {}
 
 
+class Barrier(Exception):
+    """The running blocks have come to the barrier at which this phase ends."""
+
+
+class Crossing(Exception):
+    """A tile made before a barrier is used after it."""
+
+
 class Conflict(Exception):
     """Blocks of one batch touch the same memory, so they must run one by one."""
 
@@ -114,6 +122,7 @@ class Machine:
 
     def __init__(self, platform: str, chip: Chip, dry: bool = False, fit: bool = True):
         self.chip, self.dry, self.fit = chip, dry, fit
+        self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
         self.task: _Task | None = None
         self.batch: _Batch | None = None
@@ -124,6 +133,10 @@ class Machine:
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
+        self.halves: dict[Place, Tile] = {}  # what lane 0 of a split gave to pl.aic_gather
+        self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
+        self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_peaks: dict[tuple, dict[str, int]] = {}
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
@@ -140,10 +153,8 @@ class Machine:
         return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
 
     def bind_dynamic(self, at: Place, t: Tensor, axis: int, name: str) -> None:
-        """`t.bind_dynamic(axis, M)`: the dynamic dimension M is the extent of that axis."""
-        known = self.dims.setdefault(name, t.shape[axis])
-        if known != t.shape[axis]:
-            raise self.fault(at, f"axis {axis} of {t} is bound to {name}, which is {known}")
+        """`t.bind_dynamic(axis, M)`: the dynamic dimension M is the extent of that axis, unless an argument says it."""
+        self.dims.setdefault(name, t.shape[axis])
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None) -> Tensor:
         """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given."""
@@ -262,7 +273,7 @@ class Machine:
         n = _elements(w.valid or w.shape)
         task.stores += 1
         task.write_bytes += int(n * w.dtype.bytes)
-        if self.dry:
+        if self.dry or self.quiet:
             return
         for ref in task.views.pop(w.buffer.id, ()):
             shared = ref()
@@ -308,6 +319,8 @@ class Machine:
 
     def record(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access to global memory in the trace."""
+        if self.quiet:
+            return
         valid = w.valid
         if valid is not None and any(type(v) is Lanes for v in valid):
             # a box a block; noted at its full size, which is an upper bound
@@ -485,13 +498,16 @@ class Machine:
         launched = self.dispatch(place, name, "incore", 1)
         self.block, self.block_num = 0, 1
         with self.running(launched, np.zeros(len(launched), np.int64)):
-            result = body(self, *args)
-            if isinstance(result, tuple):
-                return tuple(self.export(place, r) for r in result)
-            return self.export(place, result)
+            return self._exported(place, body(self, *args))
+
+    def _exported(self, place: Place, result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(self.export(place, r) for r in result)
+        return self.export(place, result)
 
     def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: Any = (),
-             early: bool = False, sync_start: bool = False) -> tuple[TaskId, tuple]:  # fmt: skip
+             early: bool = False, sync_start: bool = False, predicate: bool = True,
+             ) -> tuple[TaskId, tuple]:  # fmt: skip
         """Run `body(machine, block, *captured)` for blocks 0..n-1; returns the task id and the body's last result.
 
         Raises:
@@ -503,30 +519,117 @@ class Machine:
         if self.batch is not None:
             raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
         launched = self.dispatch(place, name, "spmd", int(n), deps, early)
+        tid = TaskId((launched[0].index,))
+        if not predicate:
+            launched[0].skipped = True
+            return tid, captured
         self.block_num = int(n)
-        out = captured
-
-        def together(ids: np.ndarray) -> None:
-            nonlocal out
-            self.block = Lanes(ids)
-            with self.batched(ids), self.running(launched, ids):
-                out = body(self, self.block, *captured)
-
-        def alone(i: int) -> int:
-            nonlocal out
-            self.block = i
-            with self.running(launched, np.array([i])):
-                out = body(self, i, *captured)
-                return self.task.largest
-
-        self._in_batches(place, np.arange(n), together, alone)
-        self.block = 0
+        self.phase = 0
+        while True:
+            stopped, out = self._phase(place, launched, body, captured, int(n))
+            if not stopped:
+                break
+            self.phase += 1
+        self.phase, self.block, self.block_num = 0, 0, 1
         for value in out:
             if isinstance(value, Tile):
                 raise self.fault(
                     place, "a tile leaves pl.spmd", "write it to a tensor with pl.assemble inside the body"
                 )
-        return TaskId((launched[0].index,)), out
+        return tid, out
+
+    def _phase(
+        self, place: Place, launched: list[Dispatch], body: Callable, captured: tuple, n: int
+    ) -> tuple[bool, tuple]:
+        """Run all blocks from the last barrier to the next; returns whether they stopped at one, and the body's result.
+
+        What a block did before is gone through again without effect, for its scalars. Where a tile lives across the
+        barrier, that part is computed again.
+        """
+        dry, out, stopped = self.dry, captured, set()
+
+        def run(block: Any) -> bool:
+            nonlocal out
+            again = False
+            while True:
+                self.barriers = 0
+                self.quiet = self.phase > 0
+                self.dry = dry or (self.quiet and not again)
+                try:
+                    out = body(self, block, *captured)
+                    return False
+                except Barrier:
+                    return True
+                except Crossing:
+                    if again:
+                        raise
+                    again = True
+                finally:
+                    self.dry, self.quiet = dry, False
+
+        def together(ids: np.ndarray) -> None:
+            self.block = Lanes(ids)
+            with self.batched(ids), self.running(launched, ids):
+                found = run(self.block)
+            stopped.add(found)
+
+        def alone(i: int) -> int:
+            self.block = i
+            with self.running(launched, np.array([i])):
+                stopped.add(run(i))
+                return self.task.largest
+
+        self._in_batches(place, np.arange(n), together, alone)
+        if len(stopped) > 1:
+            raise self.fault(
+                place, "some blocks come to a pl.system.syncall that others do not: it never completes",
+                "let every block pass the same barriers",
+            )  # fmt: skip
+        return stopped.pop(), out
+
+    def barrier(self, at: Place) -> None:
+        """`pl.system.syncall`: every block waits here for all the others."""
+        if self.task is None:
+            raise self.fault(at, "pl.system.syncall outside an InCore region")
+        if self.block_num == 1:
+            return
+        self.barriers += 1
+        if self.barriers > self.phase:
+            raise Barrier
+        if self.barriers == self.phase:
+            self.quiet = False
+            self.dry = self._dry
+
+    def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: Any = (), early: bool = False,
+               core_num: int | None = None, predicate: bool = True) -> tuple:  # fmt: skip
+        """`pl.submit` and `pl.spmd_submit`: (what the kernel returns, its task id)."""
+        if core_num is None:
+            launched = self.dispatch(place, name, "incore", 1, deps, early)
+            if not predicate:
+                launched[0].skipped = True
+                return None, TaskId((launched[0].index,))
+            self.block, self.block_num = 0, 1
+            with self.running(launched, np.zeros(len(launched), np.int64)):
+                result = self._exported(place, body(self, *args))
+            return result, TaskId((launched[0].index,))
+        results: list = []
+
+        def blocks(m: Machine, _: Any) -> tuple:
+            results[:] = [body(m, *args)]
+            return ()
+
+        tid, _ = self.spmd(place, core_num, blocks, (), name, deps, early, predicate=predicate)
+        return (results[0] if results else None), tid
+
+    def split_aiv(self, mode: str) -> Iterator[int]:
+        """`pl.split_aiv(2, mode=...)`: the two vector lanes of a cluster, one after the other."""
+        around = self.lane
+        try:
+            for lane in (0, 1):
+                self.lane = (mode, lane)
+                yield lane
+        finally:
+            self.lane = around
 
     def parallel(self, place: Place, bounds: tuple, body: Callable, captured: tuple) -> tuple:
         """`for i in pl.parallel(*bounds)` of orchestration: `body(machine, i, *captured)` for every i.

@@ -62,7 +62,7 @@ available_aiv_count bar_all bar_v bar_m sync_src sync_dst aic_initialize_pipe ai
 
 DIRECTIVES = """
 range parallel unroll pipeline while_ yield_ cond static_print static_assert func_attr at cluster spmd split_aiv split
-cross_core_slot scope manual_scope submit spmd_submit const MemRef TensorView TileView function program parse loads
+cross_core_slot scope manual_scope submit spmd_submit const MemRef TensorView TileView parse loads
 parse_program loads_program
 """.split()
 

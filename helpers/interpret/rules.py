@@ -59,8 +59,12 @@ def check(source: Source) -> None:
         if extra is not None:
             raise refuse(source.place(extra), f"a {name}{extra.arg} parameter", "name every parameter")
     for statement in source.tree.body:
+        lists = {
+            id(n) for n in ast.walk(statement) if isinstance(n, ast.keyword) and n.arg == "deps" for n in [n.value]
+        }
         for node in ast.walk(statement):
-            _check_node(source, node)
+            if id(node) not in lists:  # deps=[tids[i] for i in range(n)] is the one comprehension there is
+                _check_node(source, node)
     _Scopes(source).block(source.tree.body, {a.arg for a in (*args.posonlyargs, *args.args)})
 
 
@@ -82,6 +86,9 @@ def _check_node(source: Source, node: ast.AST) -> None:
         raise refuse(source.place(node), "a starred expression", "write the elements out")
 
 
+PLACEMENTS = ("spmd", "split_aiv")
+
+
 class _Scopes:
     """Names and where they may be read. A name first bound in a loop, or in one arm of an if, ends with it
     (PyPTO refuses it after SSA conversion: "used outside its defining scope"). The scopes of a with do not count."""
@@ -99,6 +106,9 @@ class _Scopes:
 
     def read(self, node: ast.AST | None, known: set[str]) -> None:
         for n in ast.walk(node) if node is not None else ():
+            if isinstance(n, ast.comprehension):
+                known = known | names_in(n.target)
+        for n in ast.walk(node) if node is not None else ():
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in self.ever and n.id not in known:
                 raise refuse(
                     self.source.place(n), f"'{n.id}' is read outside the scope that binds it, or before",
@@ -113,7 +123,7 @@ class _Scopes:
         if isinstance(s, ast.For):
             self.read(s.iter, known)
             inner = self.block(s.body, known | names_in(s.target))
-            return known | _yielded(s.body) | (inner if _is_spmd(s.iter) else set()) - names_in(s.target)
+            return known | _yielded(s.body) | (inner - names_in(s.target) if _is_placement(s.iter) else set())
         if isinstance(s, ast.While):
             self.read(s.test, known)
             self.block(s.body, set(known))
@@ -143,8 +153,9 @@ def names_in(target: ast.AST | None) -> set[str]:
     )
 
 
-def _is_spmd(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "spmd"
+def _is_placement(node: ast.expr) -> bool:
+    """True for the loops that only place their body: pl.spmd and pl.split_aiv."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PLACEMENTS
 
 
 def _yielded(body: list[ast.stmt]) -> set[str]:

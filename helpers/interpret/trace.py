@@ -123,6 +123,7 @@ class Dispatch:
     no_dep: frozenset[int] = frozenset()  # buffers opted out of dependency inference
     early: bool = False
     dummy: bool = False
+    skipped: bool = False  # its predicate= was false: it was retired without running
     sequential: bool = False
     rewritten: frozenset[int] = frozenset()
     parts: list[Part] = field(default_factory=list)
@@ -136,6 +137,11 @@ class Dispatch:
                 key = Argument(a.buffer, int(p.at(offset)), a.extent, a.strides)
                 out[key] = out.get(key, 0) | bits
         return out
+
+    @property
+    def runs(self) -> bool:
+        """False for what reaches no core: a join of tasks, a task whose predicate was false."""
+        return not (self.dummy or self.skipped)
 
     @property
     def core(self) -> str:
@@ -169,13 +175,13 @@ class Trace:
     @property
     def tasks(self) -> int:
         """How many tasks ran: every block of every dispatch."""
-        return sum(d.blocks for d in self.dispatches if not d.dummy)
+        return sum(d.blocks for d in self.dispatches if d.runs)
 
     def tasks_by_name(self) -> dict[str, int]:
         """Tasks by kernel name, in order of first appearance."""
         out: Counter[str] = Counter()
         for d in self.dispatches:
-            if not d.dummy:
+            if d.runs:
                 out[d.name] += d.blocks
         return dict(out)
 

@@ -10,7 +10,7 @@ import torch
 
 from helpers.interpret.dtypes import DType, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.machine import Machine
+from helpers.interpret.machine import Crossing, Machine
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile
 
@@ -42,6 +42,8 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
     """
     if type(x) is Tile:
         m.touch(x, space)
+        if x.data is None and not m.dry:
+            raise Crossing
         return x
     if type(x) is Tensor:
         tile = m.load(at, x, space)

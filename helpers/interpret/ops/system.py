@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from helpers.interpret.lanes import one
-from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import dtype_of, op
+from helpers.interpret.machine import Machine, filled
+from helpers.interpret.ops import movement
+from helpers.interpret.ops.common import dtype_of, op, operand
 from helpers.interpret.source import Place
-from helpers.interpret.values import Array, TaskId
+from helpers.interpret.values import Array, TaskId, Tile
 
 
 @op("get_block_idx", "tensor.get_block_idx", "tile.get_block_idx")
@@ -47,6 +50,69 @@ def task_dummy(m: Machine, at: Place, deps: Any = ()) -> TaskId:
 def task_invalid(m: Machine, at: Place) -> TaskId:
     """A task id that names nothing."""
     return TaskId(())
+
+
+@op("system.syncall")
+def syncall(
+    m: Machine, at: Place, core_type: Any = "mix", mode: Any = "hard", gm_workspace: Any = None, used_cores: Any = None
+) -> None:
+    """A barrier of all blocks of the running pl.spmd."""
+    m.barrier(at)
+
+
+@op("system.cacheinvalid", "system.fence", "system.bar_all", "system.bar_v", "system.bar_m", "system.sync_src",
+    "system.sync_dst", "system.sync_set", "system.sync_wait", "system.set_ffts")  # fmt: skip
+def ordering(m: Machine, at: Place, *_: Any, **__: Any) -> None:
+    """Orders pipes and caches of a core, which are always in order here."""
+
+
+@op("prefetch.make_context")
+def make_context(m: Machine, at: Place, *_: Any, **__: Any) -> None:
+    """A context for pl.prefetch.async_prefetch."""
+
+
+@op("prefetch.async_prefetch")
+def async_prefetch(m: Machine, at: Place, *_: Any, **__: Any) -> None:
+    """Fetches data into a cache ahead of use, which changes no value."""
+
+
+@op("get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx")
+def get_subblock_idx(m: Machine, at: Place) -> int:
+    """The vector lane that runs, in a pl.split_aiv."""
+    return m.lane[1]
+
+
+@op("aiv_shard", "tile.aiv_shard")
+def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
+    """What of a cube result this vector lane gets: its half in a pl.split_aiv of UP_DOWN or LEFT_RIGHT, else all."""
+    x = operand(m, at, x)
+    mode, lane = m.lane
+    if mode == "NONE":
+        return m.tile(at, x.data, x.shape, x.dtype, x.valid)
+    axis = 0 if mode == "UP_DOWN" else 1
+    half = -(-x.shape[axis] // 2)
+    shape, offset = list(x.shape), [0] * len(x.shape)
+    shape[axis], offset[axis] = half, lane * half
+    part = movement.slice_(m, at, x, shape, offset)
+    return m.tile(at, part.data, part.shape, part.dtype, part.valid)
+
+
+@op("aic_gather", "tile.aic_gather")
+def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
+    """The vector lanes' parts joined again for the cube; complete once the second lane has given its part."""
+    x = operand(m, at, x)
+    mode, lane = m.lane
+    if mode == "NONE":
+        return x
+    if lane == 0:
+        m.halves[at] = x
+        return x
+    first = m.halves.pop(at)
+    axis = -2 if mode == "UP_DOWN" else -1
+    shape = list(x.shape)
+    shape[axis] += first.shape[axis]
+    data = None if m.dry else torch.cat([filled(first, 0), filled(x, 0)], axis)
+    return m.tile(at, data, tuple(shape), x.dtype, None, "L1")
 
 
 @op("array.create")
