@@ -59,7 +59,8 @@ class Source:
         number = f'<span style="color:{TEXT};user-select:none">{{}} </span>{{}}'
         body = "\n".join(number.format(f"{n or '':>4}", line) for n, line in zip(numbers, lines))
         head = f'<div style="color:{TEXT};font-size:small">{html.escape(file)}</div>'
-        return f'{head}<pre style="font-family:monospace;font-size:90%;line-height:1.35;white-space:pre;overflow-x:auto">{body}</pre>'
+        look = "font-family:monospace;font-size:90%;line-height:1.35;white-space:pre;overflow-x:auto"
+        return f'{head}<pre style="{look}">{body}</pre>'
 
 
 def source(kernel: Any, helpers: bool = False, signature: bool = True) -> Source:

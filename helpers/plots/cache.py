@@ -31,6 +31,7 @@ def cache_pages(
     names = [f"sequence {b}" for b in range(len(seq_lens))]
     shade = [PALETTE[b % 5] for b in range(len(names))]  # the sixth is the new token's
     across = max(16, *owned) if owned else 16
+    size = 7.0 if across <= 20 else 5.5
     down = -(-pages // across)
     alt = f"paged cache: {len(seq_lens)} sequences own {sum(owned)} of {pages} pages of {page_tokens} tokens"
     with styled():
@@ -39,14 +40,14 @@ def cache_pages(
         for b, n in enumerate(owned):
             for p in range(n):
                 filled = min(page_tokens, seq_lens[b] - p * page_tokens) / page_tokens
-                _page(above, p, b, shade[b], filled, str(block_table[b][p]))
+                _page(above, p, b, shade[b], filled, str(block_table[b][p]), size)
             _token(above, n - 1 + ((seq_lens[b] - 1) % page_tokens + 0.5) / page_tokens, b)
         owner = {int(block_table[b][p]): (b, p) for b, n in enumerate(owned) for p in range(n)}
         for page in range(pages):
             x, y = page % across, page // across
             b, p = owner.get(page, (None, 0))
             filled = 0.0 if b is None else min(page_tokens, seq_lens[b] - p * page_tokens) / page_tokens
-            _page(below, x, y, FAINT if b is None else shade[b], filled, "" if b is None else f"{b}.{p}")
+            _page(below, x, y, FAINT if b is None else shade[b], filled, "" if b is None else f"{b}.{p}", size)
         for slot in slot_mapping:
             page, offset = divmod(int(slot), page_tokens)
             _token(below, page % across + (offset + 0.5) / page_tokens, page // across)
@@ -68,8 +69,8 @@ def _token(axes: Axes, x: float, y: float) -> None:
     axes.plot([x], [y + 0.34], marker="^", markersize=5, color=RED, linestyle="none", clip_on=False)
 
 
-def _page(axes: Axes, x: float, y: float, color: str, filled: float, text: str) -> None:
+def _page(axes: Axes, x: float, y: float, color: str, filled: float, text: str, size: float) -> None:
     axes.add_patch(Rectangle((x + 0.04, y - 0.4), 0.92, 0.8, fill=False, edgecolor=color, linewidth=0.9))
     if filled:
         axes.add_patch(Rectangle((x + 0.04, y - 0.4), 0.92 * filled, 0.8, color=color, alpha=0.3, linewidth=0))
-    axes.text(x + 0.5, y - 0.06, text, ha="center", va="center", fontsize=7)
+    axes.text(x + 0.5, y - 0.06, text, ha="center", va="center", fontsize=size)

@@ -154,7 +154,7 @@ def worst_ratio(actual: torch.Tensor, expected: torch.Tensor, rtol: float, atol:
     errors, allowed = _errors(actual, expected), atol + rtol * np.abs(_array(expected))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(errors == 0, 0.0, errors / allowed)
-    return float(np.nan_to_num(ratio, nan=np.inf).max(initial=0.0))
+    return float(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 def _array(t: torch.Tensor) -> np.ndarray:
@@ -166,7 +166,7 @@ def _errors(actual: torch.Tensor, expected: torch.Tensor) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         off = np.abs(a - b)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.where(same, 0.0, np.nan_to_num(off, nan=np.inf))
+    return np.where(same, 0.0, np.nan_to_num(off, nan=np.inf, posinf=np.inf))
 
 
 def _decades(errors: object) -> tuple[int, int]:

@@ -18,9 +18,9 @@ from matplotlib.ticker import FuncFormatter
 
 from helpers.interpret.trace import Trace
 
-# Okabe and Ito's colours for colour-blind readers (https://jfly.uni-koeln.de/color), the light ones darkened until
-# each has a contrast of 3 or more on white and on JupyterLab's dark background (#111111).
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#bd8100", "#009e73", "#d55e00", "#3f98cf", "#c671a1"
+# After Okabe and Ito's colours for colour-blind readers (https://jfly.uni-koeln.de/color), made darker until each has a
+# contrast of 3 or more on white and on JupyterLab's dark background (#111111), and still differs from the others.
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#bd8100", "#009e73", "#c84400", "#3f98cf", "#c671a1"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 TEXT = "#7a7a7a"  # contrast 4.3 on white, 4.4 on #111111
 FAINT = "#8888887f"  # frames

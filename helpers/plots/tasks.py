@@ -61,10 +61,10 @@ def task_graph(trace: Trace, edges: Sequence[Edge] | None = None) -> Figure:
     edges = stated(trace) if edges is None else edges
     tasks = trace.tasks_by_name()
     cores = {d.name: d.core for d in reversed(trace.dispatches)}
-    launches = Counter(d.name for d in trace.dispatches if not d.dummy)
-    dummy = {d.index for d in trace.dispatches if d.dummy}
+    launches = Counter(d.name for d in trace.dispatches if d.runs)
+    idle = {d.index for d in trace.dispatches if not d.runs}
     name = [d.name for d in trace.dispatches]
-    arrows = Counter((name[e.earlier], name[e.later]) for e in edges if not {e.earlier, e.later} & dummy)
+    arrows = Counter((name[e.earlier], name[e.later]) for e in edges if not {e.earlier, e.later} & idle)
     chain = int(waves(trace, edges).max(initial=-1)) + 1
     alt = (
         f"task graph: {many(trace.tasks, 'task')} in {many(sum(launches.values()), 'launch', 'launches')}, "
@@ -87,7 +87,7 @@ def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = 
     """
     if by not in ("launch", "wave"):
         raise ValueError(f"by is {by!r}: must be 'launch' or 'wave'")
-    launched = [d for d in trace.dispatches if not d.dummy]
+    launched = [d for d in trace.dispatches if d.runs]
     names = list(dict.fromkeys(d.name for d in launched))
     row = np.array([names.index(d.name) for d in launched], np.int64)
     blocks = np.array([d.blocks for d in launched], np.int64)

@@ -1,0 +1,445 @@
+"""Figures: what they hold, that nothing is clipped or lies on something else, from one task to 351,050."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import time
+
+import matplotlib.text
+import numpy as np
+import pytest
+import torch
+from matplotlib import image as pictures
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from helpers import plots
+from helpers.chips import chip
+from helpers.errors import InputError
+from helpers.interpret.depend import Edge
+from helpers.interpret.memory import peaks
+from helpers.interpret.source import Place
+from helpers.interpret.trace import Dispatch, Trace
+from helpers.interpret.values import Memory
+from helpers.plots import memory, style, tasks
+from helpers.run import run
+from kernels import hello
+
+HUGE = 351_050
+
+
+@pytest.fixture(scope="module")
+def hello_runs() -> dict[str, Trace]:
+    x, weight = torch.randn(64, hello.WIDTH), torch.rand(1, hello.WIDTH)
+    args = [x, weight, torch.zeros(64, hello.WIDTH, dtype=torch.bfloat16)]
+    return {k.__name__: run(k, args, platform="a2a3interp").trace for k in (hello.two_tasks, hello.one_task)}
+
+
+def made(names: list[str], blocks: int = 1) -> Trace:
+    """A trace with a launch for each name."""
+    trace = Trace("a2a3interp")
+    place = Place("none.py", 1, 1)
+    trace.dispatches = [Dispatch(i, n, place, "at", blocks, False, 0) for i, n in enumerate(names)]
+    return trace
+
+
+def huge(names: int = 58) -> tuple[Trace, list[Edge]]:
+    """351,050 launches of 58 names; each waits for the one before it, and for its own of the round before."""
+    trace = made([f"kernel_number_{i % names}" for i in range(HUGE)])
+    edges = [Edge(i - 1, i, "deps") for i in range(1, HUGE) if i % 7]
+    return trace, edges + [Edge(i - names, i, "deps") for i in range(names, HUGE)]
+
+
+def texts(fig: style.Figure) -> list[matplotlib.text.Text]:
+    """Every text that is drawn and says something."""
+    found = [t for t in fig.findobj(matplotlib.text.Text) if t.get_visible() and t.get_text().strip()]
+    for axes in fig.axes:
+        if not axes.get_visible() or not axes.axison:
+            hidden = set(axes.xaxis.findobj(matplotlib.text.Text)) | set(axes.yaxis.findobj(matplotlib.text.Text))
+            found = [t for t in found if t not in hidden and (axes.get_visible() or t.axes is not axes)]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                slack = 1e-6 * max(1.0, abs(high - low))
+                gone = not low - slack <= tick.get_loc() <= high + slack
+                found = [t for t in found if not (gone and t in (tick.label1, tick.label2))]
+    return found
+
+
+def drawn(fig: style.Figure):
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()  # lays the axes out
+    return canvas.get_renderer()
+
+
+def boxes(fig: style.Figure) -> list[tuple[str, object]]:
+    renderer = drawn(fig)
+    return [(t.get_text(), t.get_window_extent(renderer)) for t in texts(fig)]
+
+
+def assert_legible(fig: style.Figure) -> None:
+    """No text leaves the canvas; none lies on another one."""
+    found = boxes(fig)
+    assert found
+    canvas = fig.bbox
+    for text, box in found:
+        out = max(canvas.x0 - box.x0, box.x1 - canvas.x1, canvas.y0 - box.y0, box.y1 - canvas.y1)
+        assert out <= 1, f"{text!r} is clipped by {out:.0f} pixels"
+    for (a, p), (b, q) in itertools.combinations(found, 2):
+        wide, high = min(p.x1, q.x1) - max(p.x0, q.x0), min(p.y1, q.y1) - max(p.y0, q.y0)
+        assert wide < 1 or high < 2, f"{a!r} lies on {b!r}"
+
+
+def said(fig: style.Figure) -> str:
+    return "\n".join(t.get_text() for t in texts(fig))
+
+
+# Style
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#111111"])
+def test_colours_read_on_white_and_on_black(background: str):
+    assert all(style.contrast(c, background) >= 3 for c in style.PALETTE)
+    assert style.contrast(style.TEXT, background) >= 4.2
+    assert style.contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+# Viénot, Brettel and Mollon 1999 in linear RGB: what a red-blind and a green-blind reader sees.
+_BLIND = {
+    "protan": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
+    "deutan": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
+}
+
+
+@pytest.mark.parametrize("kind", _BLIND)
+def test_colours_differ_for_colour_blind_readers(kind: str):
+    def seen(color: str) -> np.ndarray:
+        linear = (np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255) ** 2.2
+        return np.clip(np.array(_BLIND[kind]) @ linear, 0, 1) ** (1 / 2.2)
+
+    apart = min(np.abs(seen(a) - seen(b)).max() for a, b in itertools.combinations(style.PALETTE, 2))
+    assert apart > 0.06
+    assert np.abs(seen("#ff0000") - seen("#ff0000")).max() == 0
+
+
+def test_a_figure_is_transparent_and_shows_itself(hello_runs):
+    fig = plots.task_graph(hello_runs["two_tasks"])
+    pixels = pictures.imread(io.BytesIO(fig.png(72)))
+    assert pixels.shape[2] == 4
+    assert pixels[0, 0, 3] == 0
+    bundle, metadata = fig._repr_mimebundle_()
+    assert bundle["image/png"][:4] == b"\x89PNG"
+    assert bundle["text/plain"] == f"[figure] {fig.alt}" == repr(fig) == str(fig)
+    assert metadata["image/png"]["width"] == 864
+    assert fig.png() == fig.png()
+
+
+def test_numbers_as_people_write_them():
+    assert [style.bytes_text(n) for n in (0, 512, 1023, 1024, 17408, 188416, 1_409_024, 3 * 2**30)] == [
+        "0 B", "512 B", "1023 B", "1 KiB", "17 KiB", "184 KiB", "1.34 MiB", "3 GiB",
+    ]  # fmt: skip
+    assert style.many(1, "launch", "launches") == "1 launch"
+    assert style.many(HUGE, "task") == "351,050 tasks"
+
+
+@pytest.mark.parametrize("platform", ["a2a3interp", "a5interp"])
+def test_every_figure_of_a_run_names_its_platform(platform: str):
+    x, out = torch.randn(16, hello.WIDTH), torch.zeros(16, hello.WIDTH, dtype=torch.bfloat16)
+    trace = run(hello.one_task, [x, torch.ones(1, hello.WIDTH), out], platform=platform).trace
+    pair = {"out": (out, x)}
+    for fig in (
+        plots.task_graph(trace),
+        plots.task_order(trace),
+        plots.memory_map(trace),
+        plots.regions(trace),
+        plots.ladder({"a": trace}),
+        plots.summary(trace, {"out": 0.5}),
+        plots.error_histogram(pair, platform),
+        plots.error_map(pair, platform),
+        plots.error_ladder({"a": {"out": 0.5}}, platform),
+    ):
+        assert f"platform {platform}" in said(fig)
+        assert_legible(fig)
+
+
+# Errors
+
+
+def test_histogram_counts_every_element_once():
+    expected = torch.linspace(1, 2, 1000)
+    actual = expected.clone()
+    actual[:300] += 10.0 ** torch.linspace(-4, -1, 300)
+    fig = plots.error_histogram({"a": (actual, expected), "b": (expected, expected)}, "a2a3interp")
+    a, b = (axes for axes in fig.axes if axes.get_visible())
+    assert sum(p.get_height() for p in a.patches) == 1000
+    assert sum(p.get_height() for p in b.patches) == 1000
+    assert [p.get_height() for p in a.patches if p.get_hatch()] == [700]
+    assert [p.get_height() for p in b.patches if p.get_hatch()] == [1000]
+    assert "all equal" in b.get_title(loc="left")
+    assert_legible(fig)
+
+
+def test_histogram_shows_nan():
+    actual = torch.tensor([1.0, math.nan, 2.5, math.inf])
+    fig = plots.error_histogram({"a": (actual, torch.tensor([1.0, 1.0, 2.0, math.inf]))})
+    assert "1 NaN" in said(fig)
+    assert sum(p.get_height() for p in fig.axes[0].patches) == 4
+    assert_legible(fig)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1), (7, 5), (5000, 700), (2, 3, 4)])
+def test_map_keeps_the_largest_error(shape: tuple[int, ...]):
+    expected = torch.zeros(shape)
+    actual = expected.clone()
+    actual.view(-1)[-1] = 0.5
+    fig = plots.error_map({"a": (actual, expected)}, "a2a3interp")
+    (image,) = fig.axes[0].images
+    shown = image.get_array()
+    assert shown.max() == 0.5
+    assert shown.count() == 1
+    assert not shown.mask[-1, -1] if shown.mask.shape else True
+    assert max(shown.shape) <= 160
+    assert_legible(fig)
+
+
+def test_map_of_equal_tensors_is_blank():
+    fig = plots.error_map({"a": (torch.ones(4, 4), torch.ones(4, 4))})
+    assert fig.axes[0].images[0].get_array().count() == 0
+    assert "all equal" in said(fig)
+
+
+def test_worst_ratio_is_one_at_the_tolerance():
+    expected = torch.tensor([2.0, -8.0, 0.0], dtype=torch.float64)
+    allowed = 0.25 + 0.125 * expected.abs()
+    assert plots.worst_ratio(expected + allowed, expected, 0.125, 0.25) == 1.0
+    assert plots.worst_ratio(expected - 2 * allowed, expected, 0.125, 0.25) == 2.0
+    assert plots.worst_ratio(expected, expected, 0.0, 0.0) == 0.0
+    assert plots.worst_ratio(expected + 1e-9, expected, 0.0, 0.0) == math.inf
+    assert plots.worst_ratio(torch.full((3,), math.nan), expected, 1.0, 1.0) == math.inf
+    assert plots.worst_ratio(torch.zeros(0), torch.zeros(0), 1.0, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("worst", [0.0, 0.5, 1.02, 40.0, 1e6, math.inf])
+def test_ladder_of_errors_has_a_bar_for_each_and_the_line(worst: float):
+    ratios = {v: {"q": worst, "k": 0.4, "v": 0.0} for v in ("naive", "per_sequence", "flat")}
+    fig = plots.error_ladder(ratios, "a2a3interp")
+    (axes,) = fig.axes
+    assert len(axes.patches) == 9
+    assert [line.get_ydata()[0] for line in axes.lines] == [1]
+    assert axes.get_ylim()[1] > 1
+    assert ("outside" in fig.alt) == (worst > 1)
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["naive", "per_sequence", "flat"]
+    assert_legible(fig)
+
+
+# Tasks
+
+
+def patches(fig: style.Figure, kind: type) -> list:
+    return [p for axes in fig.axes for p in axes.patches if type(p) is kind]
+
+
+def test_graph_of_hello(hello_runs):
+    fig = plots.task_graph(hello_runs["two_tasks"])
+    assert len(patches(fig, FancyBboxPatch)) == 2
+    assert len(patches(fig, FancyArrowPatch)) == 1
+    assert {"normalize", "weigh", "4 tasks, vector", "10"} <= set(said(fig).split("\n"))
+    assert fig.alt == "task graph: 8 tasks in 8 launches, 10 dependencies, longest chain 2 launches"
+    one = plots.task_graph(hello_runs["one_task"])
+    assert len(patches(one, FancyArrowPatch)) == 0
+    assert "4 tasks in 1 launch, vector" in said(one)
+    assert_legible(fig)
+    assert_legible(one)
+
+
+def test_waves_are_the_longest_chains():
+    trace = made(["a", "b", "c", "d", "e"])
+    edges = [Edge(0, 1, "deps"), Edge(1, 2, "deps"), Edge(0, 3, "deps"), Edge(2, 3, "deps")]
+    assert tasks.waves(trace, edges).tolist() == [0, 1, 2, 3, 0]
+    assert tasks.waves(trace, reversed(edges)).tolist() == [0, 1, 2, 3, 0]
+
+
+def test_inout_parameters_chain_launches():
+    trace = made(["a", "b"])
+    assert plots.longest_chain(trace) == 1
+    trace.dispatches[1].deps = (0,)
+    assert plots.longest_chain(trace) == 2
+
+
+GRAPHS = {
+    "one": (["a"], []),
+    "self": (["a", "a", "a"], [(0, 1), (1, 2)]),
+    "back": (["a", "b", "a", "b"], [(0, 1), (1, 2), (2, 3)]),
+    "long edge": (["a", "b", "c", "d"], [(0, 1), (1, 2), (2, 3), (0, 3), (0, 2)]),
+    "fan": (["root", *(f"leaf_{i}" for i in range(9)), "end"], [(0, i) for i in range(1, 10)] + [(9, 10), (1, 10)]),
+    "chain": ([f"step_{i}" for i in range(14)], [(i, i + 1) for i in range(13)]),
+    "long names": (["a_kernel_with_a_very_long_name_indeed" * 2, "b"], [(0, 1)]),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_boxes_of_a_graph_do_not_overlap(name: str):
+    names, arrows = GRAPHS[name]
+    edges = [Edge(a, b, "deps") for a, b in arrows]
+    fig = plots.task_graph(made(names), edges=edges)
+    found = patches(fig, FancyBboxPatch)
+    assert len(found) == len(set(names))
+    assert len(patches(fig, FancyArrowPatch)) == len({(names[a], names[b]) for a, b in arrows})
+    for a, b in itertools.combinations([p.get_window_extent() for p in found], 2):
+        assert not a.overlaps(b)
+    assert_legible(fig)
+
+
+def test_graph_and_order_of_351050_tasks():
+    trace, edges = huge()
+    start = time.perf_counter()
+    graph = plots.task_graph(trace, edges=edges)
+    order = plots.task_order(trace)
+    wave = plots.task_order(trace, by="wave", edges=edges)
+    assert time.perf_counter() - start < 30
+    assert graph.alt.startswith("task graph: 351,050 tasks in 351,050 launches")
+    assert len(patches(graph, FancyBboxPatch)) == 58
+    assert_legible(graph)
+    for fig in (order, wave):
+        (image,) = fig.axes[0].images
+        assert image.get_array().shape[1] <= 180
+        assert_legible(fig)
+    assert "351,050 tasks" in said(order)
+
+
+def test_order_counts_every_task(hello_runs):
+    fig = plots.task_order(hello_runs["one_task"])
+    assert "4" in said(fig).split("\n")
+    fig = plots.task_order(hello_runs["two_tasks"], by="wave")
+    assert [t.get_text() for t in fig.axes[0].texts] == ["4", "4"]
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["normalize  (4)", "weigh  (4)"]
+    with pytest.raises(ValueError, match="launch"):
+        plots.task_order(hello_runs["one_task"], by="time")
+
+
+# Memory
+
+
+def test_memory_map_agrees_with_the_peak_of_the_trace(hello_runs):
+    trace = hello_runs["two_tasks"]
+    fig = plots.memory_map(trace, "normalize")
+    above, below = fig.axes
+    assert above.lines[0].get_ydata()[0] == chip("a2a3").buffers["UB"] <= above.get_ylim()[1]
+    peak = max(s.get_data().values.max() for s in above.patches)
+    (records,) = [m for (n, _), m in trace.memory.items() if n == "normalize"]
+    assert peak == peaks(records)["UB"] == trace.dispatches[0].parts[0].chunk.peaks["UB"]
+    assert len(below.patches) == len(records)
+    assert len(below.get_yticks()) == len({(b.line, b.label) for b in memory.bars(records)})
+    assert any(t.get_text().startswith("x_tile = slice") for t in below.get_yticklabels())
+    assert_legible(fig)
+
+
+def test_memory_map_picks_the_largest_and_names_what_there_is(hello_runs):
+    assert "of a task of normalize" in plots.memory_map(hello_runs["two_tasks"]).alt
+    with pytest.raises(InputError, match="there are: normalize, weigh"):
+        plots.memory_map(hello_runs["two_tasks"], "norm")
+
+
+def test_memory_map_of_many_buffers_in_every_space():
+    trace = made(["big"])
+    place = [Place("none.py", line, 1) for line in range(1, 61)]
+    records = []
+    for i in range(3000):
+        space = memory.SPACES[i % 5]
+        m = Memory(space, 1024 * (1 + i % 7), i, place[i % 60], 2)
+        m.last = i + 8
+        records.append(m)
+    trace.memory["big", place[0]] = records
+    fig = plots.memory_map(trace, "big")
+    assert len(fig.axes) == 10
+    assert all(f"{space} peak" in fig.alt for space in memory.SPACES)
+    assert sum(len(axes.patches) for axes in fig.axes[1::2]) == 3000
+    assert max(len(axes.get_yticks()) for axes in fig.axes[1::2]) <= 25
+    assert_legible(fig)
+
+
+def test_memory_map_of_a_task_that_holds_nothing():
+    trace = made(["empty"])
+    trace.memory["empty", Place("none.py", 1, 1)] = []
+    assert "none used" in plots.memory_map(trace, "empty").alt
+
+
+def test_memory_of_a_launch_site_is_kept_once():
+    x, out = torch.randn(1600, hello.WIDTH), torch.zeros(1600, hello.WIDTH, dtype=torch.bfloat16)
+    trace = run(hello.two_tasks, [x, torch.ones(1, hello.WIDTH), out], platform="a2a3interp").trace
+    assert [n for n, _ in trace.memory] == ["normalize", "weigh"]
+    assert sum(len(m) for m in trace.memory.values()) < 20
+
+
+# Regions, ladder, summary, cache
+
+
+def test_regions_have_a_box_for_each_tile(hello_runs):
+    fig = plots.regions(hello_runs["two_tasks"])
+    x, normed, weight, out = fig.axes
+    assert [a.get_title(loc="left").split()[0] for a in fig.axes] == ["x", "normed", "weight", "out"]
+    assert [len(a.patches) for a in fig.axes] == [4, 8, 4, 4]
+    assert {p.get_xy()[1] for p in x.patches} == {0, 16, 32, 48}
+    assert all(p.get_hatch() for p in (*x.patches, *weight.patches))
+    assert not any(p.get_hatch() for p in out.patches)
+    assert [t.get_text() for t in weight.texts] == ["0 to 3"]
+    assert normed.get_ylim() == (64, 0)
+    assert_legible(fig)
+
+
+def test_regions_of_many_tasks_have_no_numbers():
+    x, out = torch.randn(16 * 500, hello.WIDTH), torch.zeros(16 * 500, hello.WIDTH, dtype=torch.bfloat16)
+    fig = plots.regions(run(hello.one_task, [x, torch.ones(1, hello.WIDTH), out], platform="a5interp").trace)
+    assert all(len(axes.patches) <= 400 for axes in fig.axes)
+    assert not fig.axes[0].texts
+    assert_legible(fig)
+
+
+def test_ladder_shows_the_numbers_of_the_trace(hello_runs):
+    fig = plots.ladder(hello_runs)
+    found = plots.figures_of(hello_runs["two_tasks"])
+    shown = [axes for axes in fig.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == list(found)
+    assert [axes.patches[0].get_width() for axes in shown] == list(found.values())
+    assert found["tasks"] == 8
+    assert found["GM written"] == 64 * hello.WIDTH * (4 + 2)
+    assert_legible(fig)
+
+
+def test_summary_of_many_names():
+    fig = plots.summary(made([f"kernel_{i}" for i in range(30)]), {"q": math.inf, "k": 0.5})
+    assert "23 others" in said(fig)
+    assert "NaN" in said(fig)
+    assert_legible(fig)
+
+
+def test_cache_pages_are_where_the_table_says():
+    fig = plots.cache_pages([129, 1], [[3, 0, -1], [2, -1, -1]], [0 * 128 + 0, 2 * 128 + 0], 5, 128)
+    above, below = fig.axes
+    assert {t.get_text() for t in above.texts} == {"3", "0", "2"}
+    assert [t.get_text() for t in below.texts] == ["0.1", "", "1.0", "0.0", ""]
+    assert [float(line.get_xdata()[0]) for line in below.lines] == [0.5 / 128, 2 + 0.5 / 128]
+    assert len([p for p in below.patches if type(p) is Rectangle and not p.get_fill()]) == 5
+    assert_legible(fig)
+
+
+def test_cache_of_16_long_sequences():
+    table = torch.randperm(16 * 32).view(16, 32).tolist()
+    slots = [t[-1] * 128 + 127 for t in table]
+    fig = plots.cache_pages([4096] * 16, table, slots, 512, 128)
+    assert len(fig.axes[0].texts) == 512
+    assert_legible(fig)
+
+
+def test_the_legibility_check_can_fail(hello_runs):
+    fig = plots.ladder(hello_runs)
+    fig.text(0.97, 0.5, "this leaves the canvas").set_in_layout(False)
+    with pytest.raises(AssertionError, match="clipped"):
+        assert_legible(fig)
+    fig = plots.task_graph(hello_runs["two_tasks"])
+    fig.axes[0].text(4.5, 1.0, "one", ha="center")
+    fig.axes[0].text(4.5, 1.0, "two", ha="center")
+    with pytest.raises(AssertionError, match="lies on"):
+        assert_legible(fig)
