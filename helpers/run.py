@@ -55,6 +55,11 @@ def tracing() -> bool:
     return session is not None and session.trace_only
 
 
+def scripted() -> bool:
+    """True while a script that is not this repository's runs, see `helpers.interpret.script`."""
+    return script.current() is not None
+
+
 def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:
     """What calling a decorated kernel does where PyPTO is not installed."""
     if args and kwargs:
