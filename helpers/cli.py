@@ -114,6 +114,30 @@ def list_stages() -> None:
     _console().print(table)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@plainly
+def interpret(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A kernel script, such as a file of pypto-lib, as it stands.")],
+    trace_only: Annotated[
+        bool, typer.Option("--trace-only", help="Control flow only: no arithmetic, no weights, no golden.")
+    ] = False,
+) -> None:
+    """Run a kernel script in interpret mode, with its own arguments, and print the tasks it launched.
+
+    The platform the script asks for (a2a3, a5sim ...) means that chip, interpreted. The exit code is the script's.
+    """
+    from helpers.interpret.script import run_script
+
+    code, traces = run_script(file, context.args, trace_only)
+    for trace in traces:
+        table = Table("task", "count", title=f"{trace.platform}: {trace.tasks:,} tasks", title_justify="left")
+        for name, count in trace.tasks_by_name().items():
+            table.add_row(name, f"{count:,}")
+        Console().print(table)
+    raise typer.Exit(code)
+
+
 @app.command()
 @plainly
 def doctor() -> None:

@@ -121,6 +121,13 @@ def counted(*bounds: object) -> Iterable[object]:
     return (start + k * step for k in range(count))
 
 
+def settled(x: object) -> object:
+    """A scalar; a `Lanes` that is the same for all blocks becomes that number."""
+    if type(x) is Lanes and (x.values == x.values[0]).all():
+        return x.values[0].item()
+    return x
+
+
 def one(x: object) -> object:
     """A scalar that must be the same for all blocks; `Diverged` otherwise."""
     return x.one() if type(x) is Lanes else x

@@ -24,7 +24,7 @@ from helpers.errors import FaultError
 from helpers.interpret import dtypes
 from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, span
 from helpers.interpret.dtypes import DType
-from helpers.interpret.lanes import Diverged, Lanes, counted, one
+from helpers.interpret.lanes import Diverged, Lanes, counted, one, settled
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place, explain
 from helpers.interpret.trace import (
@@ -764,7 +764,7 @@ def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None)
 
     if valid is None and t.valid is None:
         return None
-    out = list(sizes) if valid is None else [v if type(v) is Lanes else int(v) for v in valid]
+    out = list(sizes) if valid is None else [settled(v) if type(v) is Lanes else int(v) for v in valid]
     if t.valid is not None:
         out = [smaller(v, larger(0, limit - o)) for v, limit, o in zip(out, t.valid, offsets)]
     if all(type(v) is not Lanes and v == s for v, s in zip(out, sizes)):

@@ -56,11 +56,13 @@ def regions(trace: Trace, tensors: int = 6) -> Figure:
             high = -(-trace.buffers[buffer].size // wide)
             for d, _, mode, (row, column, rows, columns) in mine:
                 color = shade[d.name]
-                fill = "none" if mode == READ else (*matplotlib.colors.to_rgb(color), 0.22)
+                read = mode == READ
+                fill = "none" if read else (*matplotlib.colors.to_rgb(color), 0.22)
                 axes.add_patch(
                     Rectangle(
-                        (column, row), columns, rows, facecolor=fill, edgecolor=color, linewidth=1.0,
-                        hatch="///" if mode == READ else None, hatch_linewidth=0.5,
+                        (column, row), columns, rows, facecolor=fill, edgecolor=color,
+                        linewidth=1.0 if len(mine) <= _NUMBERED else 0.3, hatch="///" if read else None,
+                        hatch_linewidth=0.5,
                     )
                 )  # fmt: skip
             _numbers(axes, mine, wide)
@@ -77,7 +79,9 @@ def regions(trace: Trace, tensors: int = 6) -> Figure:
             Rectangle((0, 0), 1, 1, facecolor=TEXT + "38", edgecolor=TEXT, label="written"),
         ]
         fig.legend(handles=legend, loc="outside upper center", ncols=min(6, len(legend)), labelcolor=TEXT)
-        sign(fig, trace.platform, "numbers are tasks of a name")
+        most = max((len(mine) for mine in boxes.values()), default=0)
+        note = f"the first {_BOXES} accesses of a tensor" if most == _BOXES else "numbers are tasks of a name"
+        sign(fig, trace.platform, note)
     return fig
 
 

@@ -103,7 +103,8 @@ def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = 
     what = many(steps, "launch", "launches") if by == "launch" else many(steps, "wave")
     alt = f"tasks by {by}: {many(trace.tasks, 'task')} of {many(len(names), 'name')} in {what}"
     with styled():
-        fig = figure(1.0 + 0.34 * max(1, len(names)), alt)
+        few = len(names) <= 16
+        fig = figure(1.0 + (0.34 if few else 0.19) * max(1, len(names)), alt)
         axes = fig.subplots()
         shown = np.zeros((*grid.shape, 4))
         for i, color in enumerate(colors(names).values()):
@@ -121,7 +122,7 @@ def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = 
                 axes.text(x, i, count(grid[i, j]), ha="center", va="center", color=color, fontsize=8)
         totals = trace.tasks_by_name()
         axes.set_yticks(range(len(names)), [f"{n}  ({count(totals[n])})" for n in names])
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, labelsize=9 if few else 7)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0.5, max(1, grid.shape[1] * fold) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
@@ -181,8 +182,7 @@ def _draw(text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], 
         lines = []
         for (a, b), through in routes.items():
             points = [(n.x + shift, y_of[i]) for i, n in through]
-            lines.append((points, arrows[a, b]))
-            _arrow(axes, _curve(points), "-")
+            lines.append((_curve(points), arrows[a, b], "-"))
         for (a, b), n in arrows.items():
             if order[a] < order[b]:
                 continue
@@ -190,10 +190,13 @@ def _draw(text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], 
             ra, rb = xa + wa / 2, xb + wb / 2
             out = max(ra, rb) + 0.5
             ends = (ya - 0.1, yb + 0.1) if a == b else (ya, yb)
-            _arrow(axes, Path([(ra, ends[0]), (out, ends[0]), (out, ends[1]), (rb, ends[1])], [1, 4, 4, 4]), "--")
-            lines.append(([(out - 0.12, ya), (out - 0.12, yb)], n))
-        for points, n in lines:
-            _number(axes, points, count(n), taken)
+            back = Path([(ra, ends[0]), (out, ends[0]), (out, ends[1]), (rb, ends[1])], [1, 4, 4, 4])
+            lines.append((back, n, "--"))
+        for path, _, dashes in lines:
+            _arrow(axes, path, dashes)
+            taken += [(x - 0.02, y - 0.02, x + 0.02, y + 0.02) for x, y in _points(path)]
+        for path, n, _ in lines:
+            _number(axes, path, count(n), taken)
         sign(fig, platform, "numbers on arrows count dependencies between launches" if arrows else "no dependencies")
         if fig._supxlabel is not None:
             fig._supxlabel.set_position((0.995, 0.06 / height))
@@ -278,22 +281,29 @@ def _arrow(axes: Axes, path: Path, style: str) -> None:
     )
 
 
-def _number(axes: Axes, points: list[tuple[float, float]], text: str, taken: list[tuple]) -> None:
-    """Write an arrow's number beside it, at the first place along it where nothing else stands."""
+def _number(axes: Axes, path: Path, text: str, taken: list[tuple]) -> None:
+    """Write an arrow's number beside it, where the least else stands: boxes, numbers, other arrows."""
     wide, high = 0.07 * len(text) + 0.06, 0.15
-    (xa, ya), (xb, yb) = points[0], points[1]
+    others = np.array(taken)
+    along = _points(path)
     best = None
-    for t in (0.5, 0.42, 0.58, 0.36, 0.64):
-        smooth = t * t * (3 - 2 * t)
-        x, y = xa + (xb - xa) * smooth, ya + (yb - ya) * t
-        for side in (1, -1):
-            low = x + 0.05 if side > 0 else x - 0.05 - wide
+    for i in (12, 9, 15, 7, 17, 5, 19, 21):
+        x, y = along[min(i, len(along) - 1)]
+        for low in (x + 0.06, x - 0.06 - wide):
             mine = (low, y - high / 2, low + wide, y + high / 2)
-            over = sum(
-                max(0, min(mine[2], o[2]) - max(mine[0], o[0])) * max(0, min(mine[3], o[3]) - max(mine[1], o[1]))
-                for o in taken
-            )
+            across = np.minimum(mine[2], others[:, 2]) - np.maximum(mine[0], others[:, 0])
+            down = np.minimum(mine[3], others[:, 3]) - np.maximum(mine[1], others[:, 1])
+            over = float((across.clip(0) * down.clip(0)).sum())
             if best is None or over < best[0] - 1e-9:
                 best = (over, mine)
     taken.append(best[1])
     axes.text(best[1][0] + wide / 2, (best[1][1] + best[1][3]) / 2, text, ha="center", va="center", fontsize=8)
+
+
+def _points(path: Path) -> np.ndarray:
+    """Points along the first cubic of a path, 25 of them, then along the others."""
+    t = np.linspace(0, 1, 25)[:, None]
+    corners = [path.vertices[i : i + 4] for i in range(0, len(path.vertices) - 1, 3)]
+    return np.concatenate(
+        [a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3 for a, b, c, d in corners]
+    )

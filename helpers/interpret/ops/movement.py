@@ -15,7 +15,7 @@ import torch
 
 from helpers.interpret import dtypes
 from helpers.interpret.dtypes import DType
-from helpers.interpret.lanes import Lanes, is_scalar, one
+from helpers.interpret.lanes import Lanes, is_scalar, one, settled
 from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
 from helpers.interpret.ops.common import (
     describe,
@@ -522,7 +522,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         values = v.values if type(v) is Lanes else np.asarray(v)
         if (values < 0).any() or (values > n).any():
             raise m.fault(at, f"pl.set_validshape: {name} = {v} of {n}", "clamp it: pl.max(0, pl.min(n, rows))")
-    valid: tuple | None = (valid_rows, valid_cols)
+    valid: tuple | None = (settled(valid_rows), settled(valid_cols))
     if not any(type(v) is Lanes for v in valid) and valid == x.shape:
         valid = None
     if type(x) is Tensor:

@@ -1,0 +1,360 @@
+"""Comparisons, selection by a mask, and arithmetic with conditions: cmp, sel, part_*, prelu, tri, random.
+
+Masks. A comparison on tiles (`pl.tile.cmp`, `pl.cmps`) gives a packed mask: UINT8, one bit an element, the lowest
+bit first, columns rounded up to 32 bytes, of which ceil(columns / 8) are valid (`MakePackedPredicateTileType` in
+PyPTO src/ir/op/tile_ops/elementwise.cpp; bit order from PTO-ISA include/pto/cpu/TCmp.h). A comparison on tensors
+(`pl.cmp`, `pl.tensor.cmp`) gives 1 and 0 in the type of its first operand (`RegisterCmpOps` in PyPTO
+src/ir/transforms/op_conversion_registry.cpp). Interpret mode does not tell the two levels apart once values are on
+chip, so an unqualified `pl.cmp` always gives 1 and 0; `pl.sel` and `pl.sels` take either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.interpret.bits import bits_of
+from helpers.interpret.dtypes import BY_NAME, INT32, wrap
+from helpers.interpret.lanes import Lanes, each, is_scalar
+from helpers.interpret.machine import Machine, filled, fitted, inside
+from helpers.interpret.ops.common import (
+    describe,
+    dtype_of,
+    everywhere,
+    full_shape,
+    op,
+    operand,
+    operands,
+    scalar,
+    static,
+    vector,
+)
+from helpers.interpret.source import Place
+from helpers.interpret.values import Tile, held
+
+UINT8, UINT32 = BY_NAME["UINT8"], BY_NAME["UINT32"]
+
+COMPARISONS: tuple[tuple[str, Callable], ...] = (
+    ("eq", torch.eq), ("ne", torch.ne), ("lt", torch.lt), ("le", torch.le), ("gt", torch.gt), ("ge", torch.ge),
+)  # fmt: skip
+
+
+def comparison(m: Machine, at: Place, code: Any) -> Callable:
+    """The function that a comparison code (0..5, or its name: eq ne lt le gt ge) stands for."""
+    names = [n for n, _ in COMPARISONS]
+    number = names.index(code) if code in names else code
+    if not isinstance(number, int) or not 0 <= number <= 5:
+        raise m.fault(at, f"comparison {code!r}", "use 0..5: eq, ne, lt, le, gt, ge")
+    return COMPARISONS[number][1]
+
+
+def _pair(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> tuple[Tile, Any, tuple, tuple | None]:
+    """Two operands, the second a tile or a scalar; their common shape and the valid shape of the first."""
+    if is_scalar(rhs):
+        x = operand(m, at, lhs)
+        if isinstance(rhs, float) and not x.dtype.is_float and not float(rhs).is_integer():
+            raise m.fault(at, f"pl.{name} of {x} and the fraction {rhs}", "cast the tile to FP32 first")
+        return x, rhs, x.shape, x.valid
+    x, y = operands(m, at, lhs, rhs)
+    if x.dtype is not y.dtype:
+        raise m.fault(at, f"pl.{name} of {x} and {y}: there is no promotion", "pl.cast one of them")
+    shape = full_shape(x.shape, y.shape)
+    if shape is None:
+        raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
+    return x, y, shape, _valid(x, y, shape)
+
+
+def _valid(x: Tile, y: Tile, shape: tuple) -> tuple | None:
+    """The valid shape of the first operand; where that is broadcast, the second's."""
+    if x.shape == shape:
+        return x.valid
+    pairs = zip(x.valid or x.shape, y.valid or y.shape, x.shape, shape)
+    valid = tuple(v if n == s else w for v, w, n, s in pairs)
+    return None if all(type(v) is not Lanes for v in valid) and valid == shape else valid
+
+
+def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
+    extents = held(shape, valid)
+    other = fitted(y, extents) if type(y) is Tile else scalar(y, len(shape))
+    out = fn(fitted(x, extents), other)
+    return out.expand(*out.shape[: out.dim() - len(extents)], *extents)
+
+
+@op("cmp", "tensor.cmp")
+def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
+    """1 where the comparison holds, 0 elsewhere, in the shape and type of `lhs`."""
+    fn = comparison(m, at, cmp_type)
+    x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
+    vector(m, shape)
+    data = None if m.dry else _compare(m, x, y, shape, valid, fn).to(x.dtype.torch)
+    return m.tile(at, data, shape, x.dtype, valid)
+
+
+@op("tile.cmp", "cmps", "tile.cmps")
+def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
+    """A packed mask: [..., C] gives UINT8 [..., ceil(C/8) rounded up to 32], valid [..., ceil(C/8)]."""
+    fn = comparison(m, at, cmp_type)
+    x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
+    vector(m, shape)
+    packed = (*shape[:-1], -(-shape[-1] // 256) * 32)
+    limits = shape if valid is None else valid
+    last = each(lambda v: -(-v // 8), limits[-1])
+    data = None
+    if not m.dry:
+        data = pack(_compare(m, x, y, shape, valid, fn))
+        if type(last) is Lanes:
+            data = torch.nn.functional.pad(data, (0, packed[-1] - data.shape[-1]))
+    return m.tile(at, data, packed, UINT8, (*limits[:-1], last))
+
+
+def pack(truth: torch.Tensor) -> torch.Tensor:
+    """Booleans [..., C] as bytes [..., ceil(C/8)], the lowest bit first."""
+    n = truth.shape[-1]
+    padded = torch.nn.functional.pad(truth, (0, -n % 8)).view(*truth.shape[:-1], -1, 8)
+    return (padded.to(torch.uint8) << torch.arange(8, dtype=torch.uint8)).sum(-1, dtype=torch.uint8)
+
+
+def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """Booleans [..., n * bits] from words of `bits` bits [..., n], the lowest bit first."""
+    return ((words.unsqueeze(-1) >> torch.arange(bits, dtype=words.dtype)) & 1).flatten(-2).to(torch.bool)
+
+
+def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: tuple) -> torch.Tensor | None:
+    """Which elements of `extents` a mask selects."""
+    need = -(-shape[-1] // mask.dtype.bits)
+    packed = not mask.dtype.is_float and len(mask.shape) == len(shape) and mask.shape[-1] >= need
+    plain = mask.shape == shape and not (mask.dtype is UINT8 and (mask.valid or mask.shape)[-1] == need)
+    if not packed and not plain:
+        raise m.fault(
+            at, f"pl.{name} over {list(shape)} with the mask {mask}",
+            f"a mask is what pl.cmp or pl.cmps gives: one bit an element, UINT8 [..., >= {-(-shape[-1] // 8)}]",
+        )  # fmt: skip
+    if m.dry:
+        return None
+    if plain:
+        return fitted(mask, extents) != 0
+    words = filled(mask, 0)
+    return unpack(bits_of(words, mask.dtype), mask.dtype.bits)[(..., *(slice(0, n) for n in extents))]
+
+
+@op("sel", "tile.sel")
+def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
+    """`lhs` where the mask is set, `rhs` elsewhere. Both have one element type; `tmp` is scratch."""
+    mask = operand(m, at, mask)
+    x, y, shape, valid = _pair(m, at, "sel", lhs, rhs)
+    extents = held(shape, valid)
+    chosen = _truth(m, at, "sel", mask, shape, extents)
+    vector(m, shape)
+    m.touch(mask)
+    data = None
+    if not m.dry:
+        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape))).to(x.dtype.torch)
+        data = torch.where(chosen, fitted(x, extents), other)
+    return m.tile(at, data, shape, x.dtype, valid)
+
+
+@op("sels", "tile.sels")
+def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> Tile:
+    """`src` where the mask is set, a scalar elsewhere; `tmp` is scratch."""
+    if not is_scalar(scalar):
+        raise m.fault(at, f"pl.sels with {describe(scalar)}", "the last operand is a scalar; pl.sel takes two tiles")
+    return sel(m, at, mask, src, scalar, tmp)
+
+
+# ---- arithmetic with a condition -------------------------------------------------------------------------
+
+
+@op("prelu", "tile.prelu")
+def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile:
+    """x where x > 0, else x * slope; the slope is a tile. (PTO-ISA docs/isa/TPRELU.md)"""
+    return _leaky(m, at, "prelu", tile, slope)
+
+
+@op("lrelu", "tile.lrelu")
+def lrelu(m: Machine, at: Place, tile: Any, slope: Any) -> Tile:
+    """x where x > 0, else x * slope; the slope is a scalar.
+
+    So PTO-ISA's docs/isa/TLRELU.md; PyPTO's docstring says max(x, slope * x), which differs for a slope above 1.
+    """
+    if not is_scalar(slope):
+        raise m.fault(at, f"pl.lrelu with the slope {describe(slope)}", "give a scalar, or use pl.prelu")
+    return _leaky(m, at, "lrelu", tile, slope)
+
+
+def _leaky(m: Machine, at: Place, name: str, tile: Any, slope: Any) -> Tile:
+    x, s, shape, valid = _pair(m, at, name, tile, slope)
+    if not x.dtype.is_float:
+        raise m.fault(at, f"pl.{name} of {x}", "it is defined for FP16 and FP32: pl.cast it")
+    vector(m, shape)
+    data = None
+    if not m.dry:
+        extents = held(shape, valid)
+        a = fitted(x, extents)
+        b = fitted(s, extents) if type(s) is Tile else _number(s, len(shape))
+        data = torch.where(a > 0, a, (a * b).to(a.dtype))
+    return m.tile(at, data, shape, x.dtype, valid)
+
+
+def _number(s: Any, rank: int) -> Any:
+    s = scalar(s, rank)
+    return s.float() if isinstance(s, torch.Tensor) else s
+
+
+PARTS: dict[str, Callable] = {
+    "part_add": torch.add, "part_mul": torch.mul, "part_max": torch.maximum, "part_min": torch.minimum,
+}  # fmt: skip
+
+
+def part(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> Tile:
+    """Combine two tiles of one shape where both are valid; where one is, its value.
+
+    The result is valid where the first operand is (PyPTO `DeduceTileOpElementwiseBinaryType`); what is done within
+    is PTO-ISA's include/pto/cpu/TPartOp.hpp.
+    """
+    x, y = operands(m, at, lhs, rhs)
+    if x.dtype is not y.dtype:
+        raise m.fault(at, f"pl.{name} of {x} and {y}: there is no promotion", "pl.cast one of them")
+    if x.shape != y.shape:
+        raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
+    vector(m, x.shape)
+    data = None
+    if not m.dry:
+        fn, extents = PARTS[name], held(x.shape, x.valid)
+        a, b = fitted(x, extents), fitted(y, extents)
+        if y.valid is None:
+            data = fn(a, b)
+        else:
+            limits = tuple(v if type(v) is Lanes else min(v, n) for v, n in zip(y.valid, extents))
+            data = torch.where(inside(extents, limits), fn(a, b), a)
+        if x.valid is not None and any(type(v) is Lanes for v in x.valid):
+            data = torch.where(inside(extents, x.valid), data, b)
+        data = wrap(data, x.dtype)
+    return m.tile(at, data, x.shape, x.dtype, x.valid)
+
+
+def three(m: Machine, at: Place, name: str, a: Any, b: Any, c: Any) -> Tile:
+    """a + b + c or a - b - c, rounded after each step; `b` may be a scalar.
+
+    PyPTO defines subc and subsc as a - b - c (language reference and src/ir/op/tile_ops/elementwise.cpp);
+    PTO-ISA's TSUBC page and CPU reference add c instead. The language's definition is what is done here.
+    """
+    from helpers.interpret.ops.elementwise import binary
+
+    step = "add" if name.startswith("add") else "sub"
+    return binary(m, at, step, binary(m, at, step, a, b), c)
+
+
+def _define() -> None:
+    for name in PARTS:
+
+        def both(m: Machine, at: Place, lhs: Any, rhs: Any, _name: str = name) -> Tile:
+            return part(m, at, _name, lhs, rhs)
+
+        op(*everywhere(name))(both)
+    for name in ("addc", "subc", "addsc", "subsc"):
+
+        def carry(m: Machine, at: Place, lhs: Any, rhs: Any, rhs2: Any, _name: str = name) -> Tile:
+            if _name.endswith("sc") and not is_scalar(rhs):
+                raise m.fault(at, f"pl.{_name} with {describe(rhs)}", "the second operand is a scalar")
+            return three(m, at, _name, lhs, rhs, rhs2)
+
+        op(name, f"tile.{name}")(carry)
+
+
+_define()
+
+
+# ---- made from nothing -----------------------------------------------------------------------------------
+
+
+@op("tri", "tile.tri")
+def tri(
+    m: Machine, at: Place, diagonal: Any, shape: Any, valid_shape: Any = None, dtype: Any = INT32, upper: bool = False
+) -> Tile:
+    """1 where column <= row + diagonal (with `upper`: >=), 0 elsewhere; only the valid part is written.
+
+    Source: PyPTO language reference, PTO-ISA docs/isa/TTRI.md.
+    """
+    shape, d = static(m, at, shape), dtype_of(m, at, dtype)
+    if len(shape) != 2 or not is_scalar(diagonal):
+        raise m.fault(at, f"pl.tri of shape {list(shape)} and diagonal {describe(diagonal)}", "it makes a 2-D tile")
+    vector(m, shape)
+    valid = _written(m, at, "tri", shape, valid_shape)
+    data = None
+    if not m.dry:
+        rows, cols = held(shape, valid)
+        distance = torch.arange(cols) - torch.arange(rows).view(-1, 1)
+        limit = scalar(diagonal, 2)
+        data = (distance >= limit if upper else distance <= limit).to(d.torch)
+    return m.tile(at, data, shape, d, valid)
+
+
+def _written(m: Machine, at: Place, name: str, shape: tuple, valid_shape: Any) -> tuple | None:
+    if valid_shape is None:
+        return None
+    valid = static(m, at, valid_shape, "valid_shape")
+    if len(valid) != len(shape) or any(v > n for v, n in zip(valid, shape)):
+        raise m.fault(at, f"pl.{name}: valid_shape {list(valid)} of shape {list(shape)}")
+    return None if valid == shape else valid
+
+
+# Philox4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): multipliers and key increments.
+_MULTIPLIERS, _WEYL, _LOW = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85), 0xFFFFFFFF
+
+
+@op("random", "tensor.random", "tile.random")
+def random(
+    m: Machine, at: Place, key0: Any, key1: Any, counter0: Any, counter1: Any, counter2: Any, counter3: Any,
+    shape: Any, valid_shape: Any = None, dtype: Any = UINT32, rounds: int = 10,
+) -> Tile:  # fmt: skip
+    """Philox4x32 numbers of a key and a counter, as A5's TRANDOM places them.
+
+    One counter gives four elements in a row, the next counter the next four; 256 elements make a step. After the
+    last step of a row of C columns the counter goes on by (C - 1) % 64 + 1, after others by 64 (PTO-ISA
+    include/pto/npu/a5/TRandom.hpp). PTO-ISA's CPU reference has the same numbers at other places.
+    """
+    shape, d = static(m, at, shape), dtype_of(m, at, dtype)
+    if d.name not in ("INT32", "UINT32") or rounds not in (7, 10) or len(shape) != 2:
+        what = f"pl.random of {d} {list(shape)} in {rounds} rounds"
+        raise m.fault(at, what, "it makes 2-D INT32 or UINT32 in 7 or 10 rounds")
+    vector(m, shape)
+    valid = _written(m, at, "random", shape, valid_shape)
+    data = None
+    if not m.dry:
+        seeds = (key0, key1, counter0, counter1, counter2, counter3)
+        data = torch.from_numpy(_random(seeds, held(shape, valid), rounds)).to(torch.int64)
+        data = data.to(torch.int32) if d is INT32 else data
+    return m.tile(at, data, shape, d, valid)
+
+
+def _random(seeds: tuple, extents: tuple, rounds: int) -> np.ndarray:
+    """UINT32 numbers [(blocks,) rows, columns]."""
+    rows, cols = extents
+    lanes = max((len(s.values) for s in seeds if type(s) is Lanes), default=0)
+    words = [np.broadcast_to(s.values if type(s) is Lanes else s, (lanes,) if lanes else ()) for s in seeds]
+    words = [(np.asarray(w, np.int64) & _LOW).astype(np.uint64)[..., None, None] for w in words]
+    a_row = 64 * (-(-cols // 256) - 1) + (cols - 1) % 64 + 1
+    groups = np.arange(-(-cols // 4))
+    steps = (np.arange(rows)[:, None] * a_row + groups).astype(np.uint64)
+    counter, carry = [], steps
+    for w in words[2:]:
+        total = w + carry
+        counter.append(total & np.uint64(_LOW))
+        carry = total >> np.uint64(32)
+    key = [np.broadcast_to(w, np.broadcast_shapes(w.shape, steps.shape)) for w in words[:2]]
+    out = np.stack(philox(counter, key, rounds), -1)
+    return out.reshape(*out.shape[:-2], -1)[..., :cols].astype(np.int64)
+
+
+def philox(counter: list, key: list, rounds: int) -> list:
+    """Philox4x32: four words of counter and two of key, each a UINT64 array below 2^32, to four such words."""
+    low, shift = np.uint64(_LOW), np.uint64(32)
+    for _ in range(rounds):
+        a, b = counter[0] * np.uint64(_MULTIPLIERS[0]), counter[2] * np.uint64(_MULTIPLIERS[1])
+        counter = [(b >> shift) ^ counter[1] ^ key[0], b & low, (a >> shift) ^ counter[3] ^ key[1], a & low]
+        key = [(k + np.uint64(w)) & low for k, w in zip(key, _WEYL)]
+    return counter
+
