@@ -1,6 +1,29 @@
 """The operations of `pl`, by family. `OPS` maps the path below `pl` to the function that does it."""
 
-from helpers.interpret.ops import cube, elementwise, movement, reduce, system
+from helpers.interpret.ops import (
+    cube,
+    elementwise,
+    gather,
+    movement,
+    reduce,
+    scatter,
+    select,
+    sort,
+    system,
+    views,
+)
 from helpers.interpret.ops.common import OPS
 
-__all__ = ["OPS", "cube", "elementwise", "movement", "reduce", "system"]
+__all__ = [
+    "OPS",
+    "cube",
+    "elementwise",
+    "gather",
+    "movement",
+    "reduce",
+    "scatter",
+    "select",
+    "sort",
+    "system",
+    "views",
+]

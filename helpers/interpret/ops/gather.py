@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from helpers.interpret.bits import bits_of, of_bits, reinterpret
-from helpers.interpret.dtypes import BY_NAME, INT32, DType
+from helpers.interpret.dtypes import BY_NAME, INT32
 from helpers.interpret.lanes import Lanes, each, is_scalar, one
 from helpers.interpret.machine import Conflict, Machine, filled, fitted, inside, poison
 from helpers.interpret.ops.common import describe, dtype_of, elements, op, operand, operands, scalar, static, vector
@@ -22,7 +22,7 @@ from helpers.interpret.ops.movement import space_of
 from helpers.interpret.ops.select import comparison
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ
-from helpers.interpret.values import Tensor, Tile, dense_strides, held
+from helpers.interpret.values import Tensor, Tile, held
 
 UINT32 = BY_NAME["UINT32"]
 ELEMENTS = {"FP16", "FP32", "INT16", "INT32"}  # what TGATHER moves
@@ -386,13 +386,3 @@ def _named(m: Machine, at: Place, x: Any, names: tuple[str, ...]) -> str:
     if found not in names:
         raise m.fault(at, f"{x!r} is none of {', '.join(names)}")
     return found
-
-
-def whole(t: Tensor) -> Tensor:
-    """A contiguous tensor as one row of elements."""
-    n = elements(t.shape)
-    return Tensor(t.buffer, t.offset, (n,), dense_strides((n,)), t.dtype, None, t.root or t)
-
-
-def element_type(d: DType) -> str:
-    return d.name

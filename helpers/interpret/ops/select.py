@@ -357,4 +357,3 @@ def philox(counter: list, key: list, rounds: int) -> list:
         counter = [(b >> shift) ^ counter[1] ^ key[0], b & low, (a >> shift) ^ counter[3] ^ key[1], a & low]
         key = [(k + np.uint64(w)) & low for k, w in zip(key, _WEYL)]
     return counter
-
