@@ -2,9 +2,9 @@
 
 import pypto.language as pl
 
-from kernels.hello import TILE_ROWS, WIDTH
-
-TALL = 8 * TILE_ROWS
+WIDTH = 512
+TILE_ROWS = 16
+TALL = 128  # rows: 256 KiB in FP32
 
 
 @pl.jit
