@@ -1,4 +1,4 @@
-"""Matrix products. Operands keep their type, products accumulate in FP32 (INT32 for integers).
+"""Matrix products. Operands keep their type, products accumulate in FP32 (INT32, exactly, for integers).
 
 Source: `DeduceMatmulProductInfo` (PyPTO src/ir/op/tile_ops/matmul.cpp) for types and valid shapes. The order in
 which a product's K terms are added differs between torch and the cube; both accumulate in FP32.
@@ -6,6 +6,7 @@ which a product's K terms are added differs between torch and the cube; both acc
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,17 +22,46 @@ INT32 = BY_NAME["INT32"]
 
 
 def wide(x: Tile) -> torch.Tensor:
-    """The operand's values in the accumulator's type, converted once."""
+    """The operand's values in the type that torch multiplies, converted once."""
     if x.wide is None:
         x.wide = wide_of(x.data, x.dtype)
     return x.wide
 
 
 def wide_of(data: torch.Tensor, dtype: DType) -> torch.Tensor:
-    """Values in the accumulator's type: FP32, or INT32 for integers."""
-    if dtype.is_float:
-        return data if data.dtype == torch.float32 else data.float()
-    return data.to(torch.int32)
+    """Values in the type that torch multiplies: floats in FP32, integers as they are."""
+    return data.float() if dtype.is_float and data.dtype != torch.float32 else data
+
+
+@cache
+def _int8_is_exact() -> bool:
+    """Whether torch's INT8 product is exact here: without VNNI instructions oneDNN may saturate in between."""
+    x = torch.full((64, 64), -128, dtype=torch.int8)
+    x[::3] = 127
+    try:
+        return bool((torch._int_mm(x, x.t()) == x.long() @ x.t().long()).all())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def multiply(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """x @ y for operands as `wide` gives them: FP32, or exact INT32 (wrapping as the accumulator does)."""
+    if x.dtype == torch.float32:
+        return torch.matmul(x, y)
+    if x.dtype == torch.int8 and x.shape[-1] > 1 and _int8_is_exact():
+        if x.shape[-2] == 1:  # torch takes the strides of one row for those of a column, and reads elsewhere
+            return multiply(x.expand(*x.shape[:-2], 2, x.shape[-1]).contiguous(), y)[..., :1, :]
+        if x.dim() == y.dim() == 2:
+            return torch._int_mm(x, y)
+        lead = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        xs, ys = (t.expand(*lead, *t.shape[-2:]).flatten(0, -3) for t in (x, y))
+        return torch.stack([torch._int_mm(a, b) for a, b in zip(xs, ys)]).view(*lead, x.shape[-2], y.shape[-1])
+    if x.dtype not in (torch.int8, torch.uint8):
+        return torch.matmul(x.long(), y.long()).to(torch.int32)
+    out: torch.Tensor | int = 0
+    for k in range(0, max(1, x.shape[-1]), 256):  # 256 products of bytes fit the 24 bits of FP32
+        out = out + torch.matmul(x[..., k : k + 256].float(), y[..., k : k + 256, :].float()).to(torch.int32)
+    return out
 
 
 def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple:
@@ -110,7 +140,7 @@ def matmul(
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
-    data = None if m.dry else _cast(torch.matmul(x, y), out)
+    data = None if m.dry else _cast(multiply(x, y), out)
     return m.tile(at, data, shape, out, valid, "L0C")
 
 
@@ -123,14 +153,14 @@ def matmul_acc(
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     if init_cond is not None and bool(init_cond):
-        return m.tile(at, None if m.dry else torch.matmul(x, y), shape, dtype, valid, "L0C")
+        return m.tile(at, None if m.dry else multiply(x, y), shape, dtype, valid, "L0C")
     c = operand(m, at, acc, "L0C")
     if c.shape != shape:
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
     if c.dtype is not dtype:
         raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
     if c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
-        data = None if m.dry else fitted(Tile(torch.matmul(x, y), shape, dtype, valid, c.memory), shape) + c.data
+        data = None if m.dry else fitted(Tile(multiply(x, y), shape, dtype, valid, c.memory), shape) + c.data
         valid = None
     else:
         data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), x, y)
@@ -144,7 +174,7 @@ def _accumulate(c: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tens
             return torch.addmm(c, x, y)
         if c.dim() == x.dim() == y.dim() == 3:
             return torch.baddbmm(c, x, y)
-    return c + torch.matmul(x, y)
+    return c + multiply(x, y)
 
 
 def _in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
@@ -157,7 +187,7 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
     a, b, c = operands(m, at, lhs, rhs, bias, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
-    data = None if m.dry else torch.matmul(x, y) + wide(c)
+    data = None if m.dry else multiply(x, y) + wide(c)
     return m.tile(at, data, shape, dtype, valid, "L0C")
 
 

@@ -16,7 +16,7 @@ import torch
 from helpers.interpret import dtypes
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
-from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
+from helpers.interpret.machine import Machine, filled, fitted, narrowed, poison
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,
@@ -376,14 +376,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     if not is_scalar(value):
         raise m.fault(at, f"pl.write of {describe(value)}", "write a scalar, or use pl.assemble")
     if type(dst) is Tile:
-        m.touch(dst)
-        if m.dry:
-            return dst
-        if type(value) is Lanes or any(type(i) is Lanes for i in index):
-            raise Conflict
-        data = dst.data.clone()
-        data[(..., *(int(i) for i in index))] = scalar(value, 0)
-        return Tile(data, dst.shape, dst.dtype, dst.valid, dst.memory)
+        return _write_tile(m, at, dst, index, value)
     if type(dst) is not Tensor:
         raise m.fault(at, f"pl.write into {describe(dst)}")
     cell = m.window(at, dst, index, [1] * len(index), what="write")
@@ -398,6 +391,35 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     data = s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.full(cell.shape, s, dtype=dst.dtype.torch)
     m.store(at, cell, m.tile(at, data, cell.shape, dst.dtype))
     return dst
+
+
+def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Tile:
+    """An element of a tile set in place: `pl.write(t, ...)` as a statement changes `t`."""
+    m.touch(dst)
+    extents = held(dst.shape, dst.valid)
+    if len(index) != len(dst.shape):
+        raise m.fault(at, f"pl.write into {dst} with {len(index)} indices")
+    for axis, (i, n) in enumerate(zip(index, extents)):
+        worst = i.values if type(i) is Lanes else np.asarray(i)
+        if (worst < 0).any() or (worst >= n).any():
+            raise m.fault(at, f"pl.write outside {dst}: index {_plain(i)} of axis {axis}, which holds {n}")
+    if m.dry:
+        return dst
+    lanes = [x for x in (value, *index) if type(x) is Lanes]
+    data = dst.data
+    if lanes and not dst.batched:
+        data = data.expand(len(lanes[0].values), *data.shape)
+    data = data.clone()
+    cells = [torch.from_numpy(i.values) if type(i) is Lanes else int(i) for i in index]
+    blocks = (torch.arange(data.shape[0]),) if data.dim() > len(extents) else ()
+    new = torch.as_tensor(value.values if type(value) is Lanes else value).to(data.dtype)
+    data[(*blocks, *cells)] = dtypes.wrap(new, dst.dtype)
+    dst.data, dst.origin, dst.wide = data, None, None
+    return dst
+
+
+def _plain(x: Any) -> Any:
+    return x.values.tolist() if type(x) is Lanes else x
 
 
 @op("dim", "tensor.dim")
