@@ -365,6 +365,12 @@ class Machine:
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
 
+    def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
+        """An operation takes a temporary buffer of the size of `like` while it runs."""
+        memory = Memory(space, _elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, 1)
+        self.task.total += memory.bytes
+        self.task.memory.append(memory)
+
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
         self.touch(tile)

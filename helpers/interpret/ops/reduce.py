@@ -50,6 +50,8 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
     shape[axis] = 1
     dtype = BY_NAME["INT32"] if name.startswith("arg") else x.dtype
     vector(m, x.shape)
+    if axis == -1:  # the device folds a row in steps and needs room for them: the tmp_tile of PyPTO's tile.row_*
+        m.scratch(at, x)
     valid = None
     if x.valid is not None:
         limit = x.valid[axis]
