@@ -690,7 +690,8 @@ class _Lowering:
         if isinstance(s, ast.With):
             return self._with(s)
         if isinstance(s, ast.Return):
-            return [ast.Return(self.expr(s.value) if s.value else None)]
+            called = self.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
+            return [ast.Return(called or (self.expr(s.value) if s.value else None))]
         if isinstance(s, (ast.Pass, ast.Break, ast.Continue)):
             return [s]
         raise self.refuse(s, f"{type(s).__name__} is not in the language")

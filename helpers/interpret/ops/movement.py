@@ -16,7 +16,7 @@ import torch
 from helpers.interpret import dtypes
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
-from helpers.interpret.machine import Machine, filled, fitted, narrowed, poison
+from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,
@@ -207,6 +207,8 @@ def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
 
 
 def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
+    if len(s.shape) < len(target.shape):  # the leading axes are of extent 1
+        s = reshape(m, at, s, [1] * (len(target.shape) - len(s.shape)) + list(s.shape))
     if len(s.shape) != len(target.shape):
         raise m.fault(at, f"assemble of {s} into {target}: ranks differ", "pl.reshape the source")
     if s.dtype is target.dtype:
@@ -301,8 +303,23 @@ def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
             raise m.fault(at, f"assignment of {v} to a window of shape {shape}")
         v = reshape(m, at, v, shape)
     if tuple(shape) != v.shape:
-        raise m.fault(at, f"assignment of {v} to a window of shape {shape}")
+        v = _narrow(m, at, v, tuple(shape))
     return assemble(m, at, x, v, offset)
+
+
+def _narrow(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
+    """A padded tile whose valid part is what the window takes (PyPTO's parser: `_get_source_valid_shape`)."""
+    valid = v.valid or v.shape
+    fits = len(shape) == len(v.shape) and all(
+        n == want or (n > want and (type(have) is Lanes or have <= want) and v.valid is not None)
+        for n, have, want in zip(v.shape, valid, shape)
+    )
+    if not fits:
+        raise m.fault(at, f"assignment of {v} to a window of shape {list(shape)}")
+    if any(type(have) is Lanes and n != want for n, have, want in zip(v.shape, valid, shape)):
+        raise Conflict
+    left = None if valid == shape else valid
+    return Tile(v.data, shape, v.dtype, left, v.memory)
 
 
 def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, list, set]:
