@@ -249,9 +249,9 @@ class _Lowering:
         return self.pl_path(call.func) in ("at", "spmd")
 
     def _is_turns(self, s: ast.stmt) -> bool:
-        """True for a `pl.parallel` of orchestration whose turns may run as a batch."""
+        """True for a loop of orchestration whose body becomes a function of its turn."""
         call = s.iter if isinstance(s, ast.For) else None
-        if not isinstance(call, ast.Call) or self.pl_path(call.func) != "parallel" or call.keywords:
+        if not isinstance(call, ast.Call) or self.pl_path(call.func) not in ("parallel", "range") or call.keywords:
             return False
         if self.plane == INCORE or not isinstance(s.target, ast.Name):
             return False
@@ -910,22 +910,22 @@ class _Lowering:
         iterator = ast.copy_location(iterator, call)
         target, carried = self._loop_target(s, keywords.get("init_values"))
         self.kinds[target.id] = "scalar"
-        if path == "parallel" and not self.incore and hasattr(s, "needed"):
-            return self._turns(s, call, bounds)
+        if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
+            return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
             return [ast.For(target, iterator, self.block(s.body) or [ast.Pass()], [])]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return [*before, ast.For(target, iterator, body, [])]
 
-    def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr]) -> list[ast.stmt]:
-        """A `pl.parallel` of orchestration: its body becomes a function that the machine runs, in batches or not."""
+    def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr], sequential: bool) -> list[ast.stmt]:
+        """A loop of orchestration: its body becomes a function that the machine runs, in batches or not."""
         captured = sorted({*s.needed, *s.live_after})
         function = f"_turns_{call.lineno}_{call.col_offset}"
         body = self.block(s.body) or [ast.Pass()]
         define = self._function(function, s.target.id, captured, s.body, body)
         values = _names(captured, ast.Load())
         args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
-        launch = ast.copy_location(self.machine("parallel", args), call)
+        launch = ast.copy_location(self.machine("turns", [*args, ast.Constant(sequential)]), call)
         result = ast.Assign([_names(captured, ast.Store())], launch) if captured else ast.Expr(launch)
         return [ast.copy_location(define, s), result]
 

@@ -138,6 +138,7 @@ class Machine:
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_peaks: dict[tuple, dict[str, int]] = {}
+        self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
@@ -632,12 +633,13 @@ class Machine:
         finally:
             self.lane = around
 
-    def parallel(self, place: Place, bounds: tuple, body: Callable, captured: tuple) -> tuple:
-        """`for i in pl.parallel(*bounds)` of orchestration: `body(machine, i, *captured)` for every i.
+    def turns(self, place: Place, bounds: tuple, body: Callable, captured: tuple, sequential: bool) -> tuple:
+        """A loop of orchestration: `body(machine, i, *captured)` for every i; returns what `captured` hold at its end.
 
-        Its turns are independent by the language's definition, so they run in batches like the blocks of a
-        `pl.spmd`; a turn that hands a value on to the next, or touches what another writes, shows that it is not, and
-        then the turns run one by one. The trace lists the launches turn by turn either way.
+        The turns of a `pl.parallel` are independent by the language's definition, so they run in batches like the
+        blocks of a `pl.spmd`; a turn that hands a value on to the next, or touches what another writes, shows that it
+        is not, and then the turns run one by one. Those of a `pl.range` run one by one, but for a dry run, where
+        nothing is computed that could be handed on. The trace lists the launches turn by turn either way.
         """
         ids = np.arange(*(int(one(b)) for b in bounds))
         before, after = self._written[-1], set()
@@ -654,7 +656,8 @@ class Machine:
                 out = turn(Lanes(ids))
                 if not all(_same(a, b) for a, b in zip(captured, out)):
                     raise Conflict
-                self._check_conflicts()
+                if not self.dry:
+                    self._check_conflicts()
                 groups = self.batch.groups
             self._commit([group[row] for row in range(len(ids)) for group in groups])
 
@@ -663,32 +666,48 @@ class Machine:
             captured = turn(i)
             return self._largest
 
-        if self.batch is not None:  # the turns of a loop inside a batch
+        self._sequential += sequential
+        if self.batch is not None or (sequential and not self.dry):
             for i in ids:
                 captured = turn(int(i))
         else:
             self._largest = 1
             self._in_batches(place, ids, together, alone)
+        self._sequential -= sequential
         before |= after
         return captured
 
     def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable) -> None:
-        """Run `ids` in batches whose tiles fit the cache; the first one alone where that size is not known yet."""
+        """Run `ids` in batches whose tiles fit the cache.
+
+        Where the size is not known yet the first runs alone. A loop around one that makes larger batches runs turn by
+        turn, so that the inner one can.
+        """
+        count = len(ids)
         todo = [ids] if place in BATCH_SIZES else [ids[:1], ids[1:]]
         while todo:
             ids = todo.pop(0)
             size = BATCH_SIZES.get(place, 1)
+            if self.dry and size > 1:
+                size = count
             if len(ids) > size:
                 todo.insert(0, ids[size:])
                 ids = ids[:size]
             if len(ids) == 1:
-                BATCH_SIZES.setdefault(place, max(1, BATCH_ELEMENTS // alone(int(ids[0]))))
+                around, self._widest = self._widest, 1
+                largest = alone(int(ids[0]))
+                if place not in BATCH_SIZES:
+                    BATCH_SIZES[place] = max(1, BATCH_ELEMENTS // largest) if self._widest <= count else 1
+                self._widest = max(around, self._widest)
             elif len(ids):
                 try:
                     together(ids)
+                    self._widest = max(self._widest, len(ids))
                 except Diverged as e:
                     todo[:0] = split_by(ids, e.values)
                 except (Conflict, FaultError):
+                    if self.dry:
+                        BATCH_SIZES[place] = 1
                     todo[:0] = [ids[i : i + 1] for i in range(len(ids))]
 
     def export(self, place: Place, value: Any) -> Any:
@@ -711,7 +730,7 @@ class Machine:
             self._scopes.pop()
 
     def loop(self, *bounds: Any) -> Iterator[int]:
-        """A sequential loop of orchestration. What its body writes counts as written after it, not in its next turn."""
+        """A sequential loop of orchestration whose body is no function: it carries values, or is left early."""
         before, after = self._written[-1], set()
         self._sequential += 1
         try:

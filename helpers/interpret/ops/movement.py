@@ -207,8 +207,11 @@ def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
 
 
 def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
-    if len(s.shape) < len(target.shape):  # the leading axes are of extent 1
-        s = reshape(m, at, s, [1] * (len(target.shape) - len(s.shape)) + list(s.shape))
+    more = len(target.shape) - len(s.shape)
+    if more > 0:  # axes of extent 1 come or go in front
+        s = reshape(m, at, s, [1] * more + list(s.shape))
+    elif more < 0 and all(n == 1 for n in s.shape[:-more]):
+        s = reshape(m, at, s, s.shape[-more:])
     if len(s.shape) != len(target.shape):
         raise m.fault(at, f"assemble of {s} into {target}: ranks differ", "pl.reshape the source")
     if s.dtype is target.dtype:
