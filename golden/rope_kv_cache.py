@@ -245,9 +245,21 @@ def specs(
 def check(values: dict[str, Any]) -> None:
     """Raise InputError, before anything is run, for values that this stage cannot be run on. Changes nothing.
 
+    Checked: what `check_step` checks, and q_padded.
+    """
+    batch = check_step(values)
+    check_tensor(values, "q_padded", [batch * KV_HEADS * Q_PAD, HEAD_DIM], torch.bfloat16)
+
+
+def check_step(values: dict[str, Any]) -> int:
+    """Raise InputError unless `values` hold one decode step: every value of this stage but q_padded. Changes nothing.
+
     Checked: dtypes, shapes and that they fit together; 1 <= B <= BATCH; layer_idx; 1 <= seq_len <= MAX_CTX
     and the rows of the rotary tables; pages of a sequence inside the cache (past its last page also -1 is
     allowed); slots inside the cache and where the block table says; no slot written twice.
+
+    Returns:
+        B, the number of sequences.
     """
     tensors = {name: _tensor(values, name, rank, dtype) for name, (rank, dtype) in _TENSORS.items()}
     batch = tensors["seq_lens"].numel()
@@ -270,11 +282,9 @@ def check(values: dict[str, Any]) -> None:
         "slot_mapping": [batch],
         "k_cache": [cache_rows, HEAD_DIM],
         "v_cache": [cache_rows, HEAD_DIM],
-        "q_padded": [batch * KV_HEADS * Q_PAD, HEAD_DIM],
     }
     for name, size in sizes.items():
-        if list(tensors[name].shape) != size:
-            raise InputError(f"{name} has shape {list(tensors[name].shape)}: must be {size}")
+        _shape(tensors[name], name, size)
 
     page_rows = KV_HEADS * PAGE
     if cache_rows == 0 or cache_rows % (layers * page_rows):
@@ -289,6 +299,7 @@ def check(values: dict[str, Any]) -> None:
     if not 0 <= layer < layers:
         raise InputError(f"layer_idx is {layer}: must be 0 to {layers - 1}, there are {layers} layers")
     _check_paging(tensors, batch, cache_rows // layers // page_rows, rope_rows)
+    return batch
 
 
 def _check_paging(tensors: dict[str, torch.Tensor], batch: int, pages: int, rope_rows: int) -> None:
@@ -340,8 +351,17 @@ _TENSORS: dict[str, tuple[int, torch.dtype]] = {
     "slot_mapping": (1, torch.int32),
     "k_cache": (2, torch.bfloat16),
     "v_cache": (2, torch.bfloat16),
-    "q_padded": (2, torch.bfloat16),
 }
+
+
+def check_tensor(values: dict[str, Any], name: str, shape: list[int], dtype: torch.dtype) -> None:
+    """Raise InputError unless the value of that name is a contiguous tensor of that shape and dtype."""
+    _shape(_tensor(values, name, len(shape), dtype), name, shape)
+
+
+def _shape(tensor: torch.Tensor, name: str, shape: list[int]) -> None:
+    if list(tensor.shape) != shape:
+        raise InputError(f"{name} has shape {list(tensor.shape)}: must be {shape}")
 
 
 def _tensor(values: dict[str, Any], name: str, rank: int, dtype: torch.dtype) -> torch.Tensor:
