@@ -614,11 +614,7 @@ class _Lowering:
         return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
 
     def unknown(self, node: ast.expr, path: str) -> KernelError:
-        space, _, name = path.rpartition(".")
-        known = (
-            name in names.NAMESPACES.get(space, ()) if space else name in names.OPERATIONS or name in names.DIRECTIVES
-        )
-        if known:
+        if names.exists(path):
             return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
         return self.refuse(node, f"pl.{path} is not a name of pypto.language")
 

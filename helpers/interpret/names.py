@@ -91,6 +91,12 @@ ENUMS = {
 MASK_PATTERNS = ("P0101", "P1010", "P0001", "P0010", "P0100", "P1000", "P1111")
 
 
+def exists(path: str) -> bool:
+    """True when `pl.<path>` is a name of the language."""
+    space, _, name = path.rpartition(".")
+    return name in NAMESPACES.get(space, ()) if space else name in OPERATIONS or name in DIRECTIVES
+
+
 def only_parsed(name: str) -> KernelError:
     """The error for calling a `pl` name outside a kernel."""
     return KernelError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.interpret import names
 from helpers.interpret.dtypes import DType, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
 from helpers.interpret.machine import Crossing, Machine
@@ -29,9 +30,9 @@ def op(*paths: str) -> Callable:
     return register
 
 
-def everywhere(name: str) -> tuple[str, str, str]:
-    """An operation that exists unqualified, on tensors and on tiles."""
-    return name, f"tensor.{name}", f"tile.{name}"
+def everywhere(name: str) -> tuple[str, ...]:
+    """An operation's paths: unqualified, on tensors, on tiles, as far as the language has them."""
+    return tuple(p for p in (name, f"tensor.{name}", f"tile.{name}") if names.exists(p))
 
 
 def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:

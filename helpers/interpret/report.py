@@ -1,0 +1,91 @@
+"""docs/language.md: every name of `pl` and what interpret mode makes of it. Run as a module, it writes the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers.interpret import names, rules
+from helpers.interpret.ops import OPS
+
+PAGE = Path(__file__).parents[2] / "docs" / "language.md"
+
+# Names that are no operations and that interpret mode understands.
+CONSTRUCTS = {
+    "range", "parallel", "unroll", "pipeline", "while_", "yield_", "cond", "static_print", "static_assert", "func_attr",
+    "at", "cluster", "spmd", "split_aiv", "split", "cross_core_slot", "scope", "manual_scope", "submit", "spmd_submit",
+    "const",
+}  # fmt: skip
+
+# Names that only make sense with something interpret mode does not have.
+NEVER = {
+    "MemRef": "placement of buffers is the compiler's; an annotation that uses it is read and not needed",
+    "TensorView": "strides are those of the tensor passed; an annotation that uses it is refused",
+    "TileView": "layouts are the compiler's",
+}
+
+HEAD = """# The language, as interpret mode has it
+
+Written by `python -m helpers.interpret.report`; a test holds it to the code. The names are those of `pypto.language`
+in hw-native-sys/pypto at e2d0f78a. **runs**: interpreted; **no**: refused, at its line in the kernel.
+
+"""
+
+
+def state(path: str) -> str:
+    """What becomes of `pl.<path>` in a kernel."""
+    if path in OPS or path in CONSTRUCTS:
+        return "runs"
+    return NEVER.get(path, "no")
+
+
+def page() -> str:
+    """The whole page."""
+    out = [HEAD, "## Names\n\n"]
+    spaces = {"": [*names.OPERATIONS, *names.DIRECTIVES], **names.NAMESPACES}
+    for space, members in spaces.items():
+        prefix = f"{space}." if space else ""
+        found = {m: state(prefix + m) for m in sorted(set(members))}
+        running = [m for m, s in found.items() if s == "runs"]
+        out.append(f"### `pl.{prefix or '*'}`\n\n" if space else "### `pl.`\n\n")
+        out.append(f"Runs ({len(running)} of {len(found)}): {', '.join(f'`{m}`' for m in running)}.\n\n")
+        missing = [f"`{m}`" + (f" ({s})" if s != "no" else "") for m, s in found.items() if s != "runs"]
+        if missing:
+            out.append(f"No: {', '.join(missing)}.\n\n")
+    out.append(
+        f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}; 4-bit and Hisilicon floats are refused.\n\n"
+    )
+    out.append(
+        "## What is refused\n\nTried on PyPTO's compiler, which refuses the same; the message says what to write.\n\n"
+    )
+    out.append("| construct | instead |\n|---|---|\n")
+    for node, (what, fix) in {**rules.STATEMENTS, **rules.EXPRESSIONS}.items():
+        out.append(f"| `{node.__name__}`: {what} | {fix} |\n")
+    for what, fix in MORE:
+        out.append(f"| {what} | {fix} |\n")
+    return "".join(out)
+
+
+MORE = (
+    ("an operator between tensors or tiles, a number on the left of one", "pl.add(a, b), the tensor first"),
+    ("a tensor operation outside an InCore region", "with pl.at(...), or a @pl.jit.incore function"),
+    ("`**`, `@`, `&`, `\\|`, `^` but on constants", "multiply; pl.matmul; pl.and_ ..."),
+    ("Python's range, min, max, abs, int, float, len, print", "pl.range, pl.min, pl.max, pl.cast"),
+    ("a loop over anything but a pl loop; `else` after a loop", "for i in pl.range(n)"),
+    ("a slice with a step, a negative or missing index, `...`", "slice contiguously, count from the start"),
+    ("a slice whose extent is known only at run time, in a region", "a constant extent and valid_shape="),
+    ("a name read outside the loop or branch that binds it", "bind it before"),
+    ("an integer as a condition; a chained comparison; `in`, `is`", "a comparison; a < b and b < c"),
+    ("names of the module that are not int, float or bool; attributes", "NAME = config.name at module level"),
+    ("a = b = x; a, b = x, y in a region; a list bound to a name", "one name at a time"),
+    (
+        "a kernel called inside an expression, by keyword, or with a computed tensor",
+        "bind arguments and result to names",
+    ),
+    ("pl.at or pl.spmd inside a region; pl.pipeline and pl.full outside one", "launch from orchestration"),
+    ("two element types in one operation; a cast to the same type", "pl.cast where they differ"),
+    ("tiles that exceed an on-chip buffer of the chip", "smaller tiles, fewer stages"),
+)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
