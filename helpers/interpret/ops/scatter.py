@@ -111,7 +111,7 @@ def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Til
     return _updated(m, x, data)
 
 
-@op("tensor.scatter_mask", "tile.scatter_mask")
+@op("tile.scatter_mask")
 def scatter_mask(m: Machine, at: Place, dst: Any, src: Any, mask_pattern: Any) -> Tile:
     """`dst` [R, C * step] with the columns of `src` [R, C] where the pattern marks them."""
     x, s = operands(m, at, dst, src)
