@@ -6,11 +6,12 @@ A box is an offset, an extent and strides, all in elements. Offsets of several b
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
 
-from helpers.interpret.trace import READ
+from helpers.interpret.trace import READ, Access
 from helpers.interpret.values import Buffer, Tensor
 
 
@@ -51,10 +52,7 @@ def disjoint(offsets: np.ndarray, w: Tensor) -> bool:
     ordered = np.sort(offsets)
     if (np.diff(ordered) >= span(w)).all():
         return True
-    a = coordinates(offsets, w.strides)
-    apart = np.zeros((len(offsets),) * 2, bool)
-    for c, e in zip(a, w.shape):
-        apart |= np.abs(c[:, None] - c[None, :]) >= e
+    apart = clear(offsets, w.shape, w.strides, offsets, w.shape, w.strides)
     np.fill_diagonal(apart, True)
     return bool(apart.all())
 
@@ -64,13 +62,21 @@ def span(w: Tensor) -> int:
     return 1 + sum((e - 1) * s for e, s in zip(w.shape, w.strides))
 
 
-def coordinates(offsets: np.ndarray, strides: tuple[int, ...]) -> list[np.ndarray]:
-    """Offsets as one coordinate an axis, for strides in descending order."""
-    out, rest = [], np.asarray(offsets)
-    for s in strides:
-        out.append(rest // s)
-        rest = rest % s
-    return out
+def clear(
+    ao: np.ndarray, ae: tuple[int, ...], strides: tuple[int, ...], bo: np.ndarray, be: tuple[int, ...], other: tuple
+) -> np.ndarray:
+    """[i, j]: box `ae` at `ao[i]` and box `be` at `bo[j]` are apart. Boxes of different strides count as wholes."""
+    if strides != other:
+        a_span = 1 + sum((e - 1) * s for e, s in zip(ae, strides))
+        b_span = 1 + sum((e - 1) * s for e, s in zip(be, other))
+        return (ao[:, None] + a_span <= bo[None, :]) | (bo[None, :] + b_span <= ao[:, None])
+    apart = np.zeros((len(ao), len(bo)), bool)
+    rest_a, rest_b = ao, bo
+    for s, ea, eb in sorted(zip(strides, ae, be), key=lambda axis: -axis[0]):  # one coordinate an axis
+        ca, cb = (rest_a // s)[:, None], (rest_b // s)[None, :]
+        apart |= (ca + ea <= cb) | (cb + eb <= ca)
+        rest_a, rest_b = rest_a % s, rest_b % s
+    return apart
 
 
 def separate(entries: list, lanes: int) -> bool:
@@ -86,13 +92,30 @@ def separate(entries: list, lanes: int) -> bool:
             if a.mode == READ and b.mode == READ:
                 continue
             ao_, bo_ = np.broadcast_to(ao, lanes), np.broadcast_to(bo, lanes)
-            if a.strides != b.strides:
-                apart = (ao_[:, None] + a.span <= bo_[None, :]) | (bo_[None, :] + b.span <= ao_[:, None])
-            else:
-                apart = np.zeros((lanes, lanes), bool)
-                for ca, cb, ea, eb in zip(coordinates(ao_, a.strides), coordinates(bo_, b.strides), a.extent, b.extent):
-                    apart |= (ca[:, None] + ea <= cb[None, :]) | (cb[None, :] + eb <= ca[:, None])
+            apart = clear(ao_, a.extent, a.strides, bo_, b.extent, b.strides)
             np.fill_diagonal(apart, True)
             if not apart.all():
                 return False
+    return True
+
+
+def unrelated(groups: list[list[tuple[int, np.ndarray]]], shapes: list[Access]) -> bool:
+    """True when no box of one group overlaps a box of another, one of them written.
+
+    A group is what blocks that ran together did: for each access, its number in `shapes` and its offsets.
+    """
+    merged = []
+    for group in groups:
+        boxes: dict[int, list[np.ndarray]] = {}
+        for shape, offsets in group:
+            boxes.setdefault(shape, []).append(np.atleast_1d(offsets))
+        merged.append({shape: np.unique(np.concatenate(parts)) for shape, parts in boxes.items()})
+    for i, one in enumerate(merged):
+        for other in merged[i + 1 :]:
+            for (n, ao), (k, bo) in product(one.items(), other.items()):
+                a, b = shapes[n], shapes[k]
+                if a.buffer != b.buffer or a.mode == b.mode == READ:
+                    continue
+                if not clear(ao, a.extent, a.strides, bo, b.extent, b.strides).all():
+                    return False
     return True

@@ -22,7 +22,7 @@ import torch
 from helpers.chips import Chip
 from helpers.errors import FaultError
 from helpers.interpret import dtypes
-from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, span
+from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, unrelated
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, counted, one, settled
 from helpers.interpret.memory import peaks
@@ -41,7 +41,7 @@ from helpers.interpret.trace import (
     Trace,
     Work,
 )  # fmt: skip
-from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides, held
+from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
 
 # A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
 # the last-level cache of the machines this was measured on, and are enough to hide the cost of a torch call.
@@ -111,6 +111,16 @@ class _Batch:
                 where[0].index_copy_(0, where[1], old)
             else:
                 where.copy_(old)
+
+
+class _Split:
+    """A batch whose blocks diverged and run in groups: what the groups did, until all of them are done."""
+
+    __slots__ = ("ids", "left", "done", "mark")
+
+    def __init__(self, ids: np.ndarray, mark: tuple[int, int, int]):
+        self.ids, self.left, self.mark = ids, len(ids), mark
+        self.done: list[_Batch] = []
 
 
 class Machine:
@@ -191,9 +201,8 @@ class Machine:
         for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, t.shape, t.strides):
             if type(off) is Lanes or type(reach) is Lanes:
                 off, reach = _lane(off), _lane(reach)
-                bad = np.atleast_1d((off < 0) | (off + reach > extent))
-                if bad.any():
-                    raise Diverged(bad.astype(np.int64)) if not bad.all() else Conflict
+                if np.any((off < 0) | (off + reach > extent)):
+                    raise Conflict  # one by one, the first block that reaches outside says so
             elif off < 0 or off + reach > extent:
                 raise self._outside(at, t, offsets, sizes, valid, what)
             position = position + off * stride
@@ -238,24 +247,25 @@ class Machine:
             raise self.fault(
                 at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
             )
+        self._agreed(w)
         self.record(at, READ, w)
         n = _elements(w.valid or w.shape)
         task.loads += 1
         task.read_bytes += int(n * w.dtype.bytes)
         data = None
         if not self.dry:
-            data = self.view(w) if w.valid is None else self._partial(w)
+            # what is not valid may lie outside the buffer
+            part = w if w.valid is None else Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
+            data = self.view(part)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
         if data is not None:
             self.share(tile, w.buffer)
         return tile
 
-    def _partial(self, w: Tensor) -> torch.Tensor:
-        """The valid part of a window; what is not valid may lie outside the buffer."""
-        if any(type(v) is Lanes for v in w.valid):
-            if (np.asarray(w.offset) + span(w) > w.buffer.size).any():
-                raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
-        return self.view(Tensor(w.buffer, w.offset, held(w.shape, w.valid), w.strides, w.dtype))
+    def _agreed(self, w: Tensor) -> None:
+        """`Diverged` unless the valid shape of a window is the same for all blocks: the trace notes what is moved."""
+        if w.valid is not None and any(type(v) is Lanes for v in w.valid):
+            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
         """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
@@ -269,6 +279,7 @@ class Machine:
             raise self.fault(
                 at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
             )
+        self._agreed(w)
         self.touch(tile)
         self.record(at, ATOMIC if atomic else WRITE, w)
         n = _elements(w.valid or w.shape)
@@ -281,8 +292,6 @@ class Machine:
             if shared is not None:
                 shared.data, shared.origin = shared.data.clone(), None
         data = tile.data
-        if w.valid is not None and any(type(v) is Lanes for v in w.valid):
-            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
         if w.valid is not None:
             w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
         self._write(w, data, atomic)
@@ -323,9 +332,6 @@ class Machine:
         if self.quiet:
             return
         valid = w.valid
-        if valid is not None and any(type(v) is Lanes for v in valid):
-            # a box a block; noted at its full size, which is an upper bound
-            valid = None
         task = self.task
         root = w.root or w
         key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
@@ -451,7 +457,7 @@ class Machine:
     @contextmanager
     def batched(self, ids: np.ndarray) -> Iterator[None]:
         """Run several blocks or turns as one; whatever goes wrong, what they wrote is taken back."""
-        self.batch = _Batch(ids)
+        self.batch = self._latest = _Batch(ids)
         buffers = len(self.trace.buffers)
         try:
             yield
@@ -552,13 +558,15 @@ class Machine:
 
         def run(block: Any) -> bool:
             nonlocal out
-            again = False
+            again, last = False, int(block.values[-1] if type(block) is Lanes else block) == n - 1
             while True:
                 self.barriers = 0
                 self.quiet = self.phase > 0
                 self.dry = dry or (self.quiet and not again)
                 try:
-                    out = body(self, block, *captured)
+                    found = body(self, block, *captured)
+                    if last:
+                        out = tuple(_of_block(v, -1) for v in found)
                     return False
                 except Barrier:
                     return True
@@ -643,6 +651,7 @@ class Machine:
         """
         ids = np.arange(*(int(one(b)) for b in bounds))
         before, after = self._written[-1], set()
+        start, turns = len(self.trace.dispatches), {}  # id of a launch -> the turn that made it
 
         def turn(i: Any) -> tuple:
             self._written.append(set(before))
@@ -659,11 +668,16 @@ class Machine:
                 if not self.dry:
                     self._check_conflicts()
                 groups = self.batch.groups
-            self._commit([group[row] for row in range(len(ids)) for group in groups])
+            for row, i in enumerate(ids):
+                made = [group[row] for group in groups]
+                self._commit(made)
+                turns.update((id(d), i) for d in made)
 
         def alone(i: int) -> int:
             nonlocal captured
+            first = len(self.trace.dispatches)
             captured = turn(i)
+            turns.update((id(d), i) for d in self.trace.dispatches[first:])
             return self._largest
 
         self._sequential += sequential
@@ -673,42 +687,90 @@ class Machine:
         else:
             self._largest = 1
             self._in_batches(place, ids, together, alone)
+            self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
         self._sequential -= sequential
         before |= after
         return captured
+
+    def _in_order(self, start: int, turns: list[int]) -> None:
+        """List the launches from number `start` on by turn: turns that diverged ran in another order."""
+        if turns == sorted(turns):
+            return
+        launches = self.trace.dispatches[start:]
+        order = sorted(range(len(launches)), key=lambda i: turns[i])
+        number = {launches[i].index: start + n for n, i in enumerate(order)}
+        for n, i in enumerate(order):
+            d = self.trace.dispatches[start + n] = launches[i]
+            d.index = start + n
+            d.deps = tuple(number.get(k, k) for k in d.deps)
 
     def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable) -> None:
         """Run `ids` in batches whose tiles fit the cache.
 
         Where the size is not known yet the first runs alone. A loop around one that makes larger batches runs turn by
-        turn, so that the inner one can.
+        turn, so that the inner one can. Where blocks diverge they run in groups, which is another order: when the
+        groups turn out to touch each other's memory, all of them are taken back and run one by one.
         """
         count = len(ids)
-        todo = [ids] if place in BATCH_SIZES else [ids[:1], ids[1:]]
+        todo: list[tuple[np.ndarray, _Split | None]] = [(ids, None)]
+        if place not in BATCH_SIZES:
+            todo = [(ids[:1], None), (ids[1:], None)]
         while todo:
-            ids = todo.pop(0)
+            ids, split = todo.pop(0)
             size = BATCH_SIZES.get(place, 1)
             if self.dry and size > 1:
                 size = count
             if len(ids) > size:
-                todo.insert(0, ids[size:])
+                todo.insert(0, (ids[size:], split))
                 ids = ids[:size]
-            if len(ids) == 1:
+            if not len(ids):
+                continue
+            if len(ids) == 1 and split is None:
                 around, self._widest = self._widest, 1
                 largest = alone(int(ids[0]))
                 if place not in BATCH_SIZES:
                     BATCH_SIZES[place] = max(1, BATCH_ELEMENTS // largest) if self._widest <= count else 1
                 self._widest = max(around, self._widest)
-            elif len(ids):
-                try:
-                    together(ids)
-                    self._widest = max(self._widest, len(ids))
-                except Diverged as e:
-                    todo[:0] = split_by(ids, e.values)
-                except (Conflict, FaultError):
-                    if self.dry:
-                        BATCH_SIZES[place] = 1
-                    todo[:0] = [ids[i : i + 1] for i in range(len(ids))]
+                continue
+            try:
+                together(ids)
+                self._widest = max(self._widest, len(ids))
+                if split is not None:
+                    split.done.append(self._latest)
+                    split.left -= len(ids)
+                    if not split.left and not self.dry and not self._unrelated(split.done):
+                        raise Conflict
+            except Diverged as e:
+                split = split or _Split(ids, self._mark())
+                todo[:0] = [(group, split) for group in split_by(ids, e.values)]
+            except (Conflict, FaultError):
+                if self.dry:
+                    BATCH_SIZES[place] = 1
+                if split is not None:
+                    self._take_back(split)
+                    ids, todo = split.ids, [t for t in todo if t[1] is not split]
+                todo[:0] = [(ids[i : i + 1], None) for i in range(len(ids))]
+
+    def _unrelated(self, batches: list[_Batch]) -> bool:
+        """True when no batch touches what another one writes."""
+        shapes = self.trace.shapes
+        written = {shapes[s].buffer for b in batches for s in b.shapes if shapes[s].mode != READ}
+        groups = [[(s, o) for s, o in zip(b.shapes, b.offsets) if shapes[s].buffer in written] for b in batches]
+        return unrelated(groups, shapes)
+
+    def _mark(self) -> tuple[int, int, int]:
+        """Where the trace ends now."""
+        launches = self.trace.dispatches
+        return len(self.trace.buffers), len(launches), len(launches[-1].parts) if launches else 0
+
+    def _take_back(self, split: _Split) -> None:
+        """Undo every group of a split: in memory and in the trace."""
+        for batch in reversed(split.done):
+            batch.take_back()
+        buffers, launches, parts = split.mark
+        del self.trace.buffers[buffers:], self.trace.dispatches[launches:]
+        if launches:
+            del self.trace.dispatches[-1].parts[parts:]
 
     def export(self, place: Place, value: Any) -> Any:
         """A value that leaves an InCore region: a tile becomes a new tensor in global memory."""
@@ -791,7 +853,7 @@ def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None)
         return None
     out = list(sizes) if valid is None else [settled(v) if type(v) is Lanes else int(v) for v in valid]
     if t.valid is not None:
-        out = [smaller(v, larger(0, limit - o)) for v, limit, o in zip(out, t.valid, offsets)]
+        out = [settled(smaller(v, larger(0, limit - o))) for v, limit, o in zip(out, t.valid, offsets)]
     if all(type(v) is not Lanes and v == s for v, s in zip(out, sizes)):
         return None
     return tuple(out)
@@ -849,6 +911,16 @@ def _same(a: Any, b: Any) -> bool:
         same = a.buffer is b.buffer and a.shape == b.shape and a.strides == b.strides
         return same and type(b.offset) is not np.ndarray and a.offset == b.offset
     return a is None or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
+
+
+def _of_block(value: Any, row: int) -> Any:
+    """What a name holds in one block of a batch."""
+    if type(value) is Lanes:
+        found = value.values[row]
+        return found if isinstance(found, np.floating) else found.item()
+    if isinstance(value, Tensor) and type(value.offset) is np.ndarray:
+        return Tensor(value.buffer, int(value.offset[row]), value.shape, value.strides, value.dtype, value.valid)
+    return value
 
 
 def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:

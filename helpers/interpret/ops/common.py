@@ -92,11 +92,18 @@ def static(m: Machine, at: Place, shape: Any, what: str = "shape") -> tuple[int,
     return out
 
 
-def scalar(x: Any, rank: int) -> Any:
-    """A scalar operand for torch: a number, or one a block shaped to broadcast against tiles of `rank`."""
+def scalar(x: Any, rank: int, dtype: DType | None = None) -> Any:
+    """A scalar operand for torch: a number, or one a block shaped to broadcast against tiles of `rank`.
+
+    Beside a tile of a floating-point `dtype` it is rounded to that type before it is used, as PTO-ISA's instructions
+    take it (`TADDS(..., typename TileDataSrc::DType scalar)`); torch rounds it for some operations and not for others.
+    """
+    floats = dtype is not None and dtype.is_float
     if type(x) is Lanes:
-        return torch.as_tensor(x.values).view(-1, *[1] * rank)
-    return x.item() if isinstance(x, np.generic) else x
+        values = torch.as_tensor(x.values).view(-1, *[1] * rank)
+        return values.to(dtype.torch) if floats else values
+    x = x.item() if isinstance(x, np.generic) else x
+    return torch.tensor(x, dtype=dtype.torch) if floats and dtype.bits < 32 else x
 
 
 def full_shape(a: tuple, b: tuple) -> tuple | None:

@@ -105,9 +105,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     data = None
     if not m.dry:
         if type(other) is not Tile:
-            s = scalar(other, len(shape))
-            # one a block enters in FP32, as a number does: torch would round it to BF16 first, or compute in double
-            data = fn(x.data, s.float() if isinstance(s, torch.Tensor) and x.dtype.is_float else s)
+            data = fn(x.data, scalar(other, len(shape), x.dtype))
         elif x.valid is None and other.valid is None:
             data = fn(x.data, other.data)
         else:

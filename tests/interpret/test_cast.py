@@ -1,0 +1,128 @@
+"""pl.cast: every mode and pair of types, against rounding written with exact fractions."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import FLOATS, INTEGERS, TORCH, few, incore, out, run, same, seeds, sevens, tensor, values
+
+from helpers.errors import FaultError
+
+MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
+
+
+def rounded(x: float, mode: str) -> int:
+    """x as an integer, computed without a floating-point operation."""
+    f = Fraction(x)
+    low = math.floor(f)
+    rest = f - low
+    if mode == "floor":
+        return low
+    if mode == "ceil":
+        return math.ceil(f)
+    if mode in ("trunc", "none"):
+        return math.trunc(f)
+    if rest != Fraction(1, 2):
+        return low if rest < Fraction(1, 2) else low + 1
+    if mode == "round":  # away from zero
+        return low + 1 if f > 0 else low
+    even = low if low % 2 == 0 else low + 1
+    return even if mode == "rint" else 2 * low + 1 - even
+
+
+def cast(x: torch.Tensor, source: str, target: str, mode: str | None = None) -> torch.Tensor:
+    o = sevens(tuple(x.shape), target)
+    keyword = "" if mode is None else f', mode="{mode}"'
+    body = f"o[:, :] = pl.cast(x, target_type=pl.{target}{keyword})"
+    run(incore({"x": tensor(x.shape, source), "o": out(x.shape, target)}, body), x, o)
+    return o
+
+
+@pytest.mark.parametrize("mode", MODES)
+@few
+@given(st.sampled_from(FLOATS), st.sampled_from([*INTEGERS, "INT64"]), seeds)
+def test_float_to_integer(mode: str, source: str, target: str, seed: int):
+    low = 0 if target == "UINT8" else -100
+    x = torch.cat([values((1, 20), "FP32", seed, low, 100), torch.arange(20).view(1, 20) + (low or 0) / 5 + 0.5], 1)
+    x = x.to(TORCH[source])
+    want = torch.tensor([[rounded(v, mode) for v in x[0].tolist()]]).to(TORCH[target])
+    same(cast(x, source, target, mode), want)
+
+
+def test_the_default_mode_rounds_half_away_from_zero():
+    x = torch.tensor([[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 8388607.5, -0.49999997]])
+    want = torch.tensor([[1, 2, 3, -1, -2, -3, 0, 8388608, 0]], dtype=torch.int32)
+    same(cast(x, "FP32", "INT32"), want)
+    same(cast(x, "FP32", "INT32", "round"), want)
+
+
+@pytest.mark.parametrize("source", FLOATS)
+@pytest.mark.parametrize("target", FLOATS)
+@few
+@given(st.sampled_from([None, *MODES]), seeds)
+def test_float_to_float(source: str, target: str, mode: str | None, seed: int):
+    """To nearest, ties to even, whatever the mode."""
+    if source == target:
+        with pytest.raises(FaultError, match="own type"):
+            cast(values((2, 8), source, seed), source, target, mode)
+        return
+    x = values((4, 16), source, seed, -300, 300)
+    if target == "BF16" and source == "FP32":
+        bits = x.view(torch.int32).to(torch.int64)
+        low, rest = (bits >> 16) << 16, bits & 0xFFFF
+        up = (rest > 0x8000) | ((rest == 0x8000) & ((bits >> 16) & 1 == 1))
+        want = (low + torch.where(up, 0x10000, 0)).to(torch.int32).view(torch.float32).to(torch.bfloat16)
+    else:
+        want = torch.from_numpy(x.double().numpy()).to(TORCH[target])
+    same(cast(x, source, target, mode), want)
+
+
+def test_bf16_tie_goes_to_even():
+    x = torch.tensor([[1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20]])
+    want = torch.tensor([[1, 1 + 2**-6, 1 + 2**-7]]).bfloat16()
+    same(cast(x, "FP32", "BF16", "rint"), want)
+    same(cast(x, "FP32", "BF16"), want)
+
+
+@few
+@given(st.sampled_from(INTEGERS), st.sampled_from(FLOATS), seeds)
+def test_integer_to_float(source: str, target: str, seed: int):
+    x = values((4, 16), source, seed, -2000, 2000)
+    same(cast(x, source, target), x.double().to(TORCH[target]))
+
+
+@few
+@given(st.sampled_from(INTEGERS), st.sampled_from(INTEGERS), seeds)
+def test_integer_to_integer(source: str, target: str, seed: int):
+    if source == target:
+        return
+    x = values((4, 16), source, seed, 0 if "UINT8" in (source, target) else -128, 127)
+    same(cast(x, source, target), x.to(TORCH[target]))
+
+
+def test_unknown_mode():
+    with pytest.raises(FaultError, match=r"(?s)cast mode 'up'.*none, rint, round"):
+        cast(values((1, 4), "FP32", 0), "FP32", "INT32", "up")
+
+
+@few
+@given(st.integers(-100, 100), st.integers(1, 9))
+def test_scalar(a: int, b: int):
+    x, i = torch.ones(1, 8), torch.tensor([a, b], dtype=torch.int32)
+    o = sevens((1, 8), "FP32")
+    parameters = {"x": tensor((1, 8), "FP32"), "i": tensor([2], "INT32"), "o": out((1, 8), "FP32")}
+    run(
+        incore(
+            parameters,
+            "s = pl.cast(pl.read(i, [0]), pl.FP32) / pl.cast(pl.read(i, [1]), pl.FP32)\no[:, :] = pl.mul(x, s)",
+        ),
+        x,
+        i,
+        o,
+    )
+    same(o, torch.full((1, 8), a, dtype=torch.float32) / b)

@@ -1,0 +1,141 @@
+"""Matrix products: transposed operands, element types, accumulation, batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import TORCH, few, incore, out, run, same, seeds, sevens, tensor, values
+
+from helpers.errors import FaultError
+
+sizes = st.integers(1, 12)
+OPERANDS = {"FP32": "FP32", "BF16": "FP32", "FP16": "FP32", "INT8": "INT32"}
+
+
+def product(a: torch.Tensor, b: torch.Tensor, dtype: str) -> torch.Tensor:
+    """Row by column, in double or INT64."""
+    wide = torch.int64 if dtype == "INT8" else torch.float64
+    a, b = a.to(wide), b.to(wide)
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2).to(TORCH[OPERANDS[dtype]])
+
+
+def close(got: torch.Tensor, want: torch.Tensor) -> None:
+    if want.is_floating_point():
+        torch.testing.assert_close(got, want, rtol=2e-6 if got.dtype == torch.float32 else 1e-2, atol=1e-3)
+    else:
+        same(got, want)
+
+
+def at(a: torch.Tensor, transposed: bool) -> torch.Tensor:
+    return a.transpose(-1, -2).contiguous() if transposed else a
+
+
+@pytest.mark.parametrize("dtype", OPERANDS)
+@few
+@given(sizes, sizes, sizes, st.booleans(), st.booleans(), seeds)
+def test_matmul(dtype: str, m: int, k: int, n: int, a_trans: bool, b_trans: bool, seed: int):
+    a, b = values((m, k), dtype, seed), values((k, n), dtype, seed + 1)
+    x, y, o = at(a, a_trans), at(b, b_trans), sevens((m, n), OPERANDS[dtype])
+    parameters = {"x": tensor(x.shape, dtype), "y": tensor(y.shape, dtype), "o": out((m, n), OPERANDS[dtype])}
+    trace = run(incore(parameters, f"o[:, :] = pl.matmul(x, y, a_trans={a_trans}, b_trans={b_trans})"), x, y, o)
+    close(o, product(a, b, dtype))
+    assert trace.total("cube_flops") == 2 * m * k * n
+    assert trace.peaks()["L0C"] == 4 * m * n
+    assert trace.peaks()["L1"] == (m * k + k * n) * a.element_size()
+    assert trace.peaks()["UB"] == 0
+
+
+@pytest.mark.parametrize("dtype", OPERANDS)
+@few
+@given(sizes, sizes, sizes, st.integers(1, 4), st.booleans(), st.booleans(), seeds)
+def test_matmul_acc(dtype: str, m: int, k: int, n: int, steps: int, a_trans: bool, b_trans: bool, seed: int):
+    """A K loop: the first product starts the accumulator, the others add to it."""
+    a, b = values((m, steps * k), dtype, seed), values((steps * k, n), dtype, seed + 1)
+    x, y, o = at(a, a_trans), at(b, b_trans), sevens((m, n), OPERANDS[dtype])
+    trans = f"a_trans={a_trans}, b_trans={b_trans}"
+
+    def part(first: str) -> str:
+        lhs = f"x[{first} : {first} + {k}, :]" if a_trans else f"x[:, {first} : {first} + {k}]"
+        rhs = f"y[:, {first} : {first} + {k}]" if b_trans else f"y[{first} : {first} + {k}, :]"
+        return f"{lhs}, {rhs}, {trans}"
+
+    body = f"""
+    acc = pl.matmul({part("0")}, out_dtype=pl.{OPERANDS[dtype]})
+    for i in pl.range(1, {steps}):
+        acc = pl.matmul_acc(acc, {part(f"i * {k}")})
+    o[:, :] = acc
+    """
+    parameters = {"x": tensor(x.shape, dtype), "y": tensor(y.shape, dtype), "o": out((m, n), OPERANDS[dtype])}
+    trace = run(incore(parameters, body), x, y, o)
+    close(o, product(a, b, dtype))
+    assert trace.peaks()["L0C"] == 4 * m * n
+    assert trace.total("cube_ops") == steps
+
+
+@few
+@given(sizes, sizes, sizes, st.sampled_from(["BF16", "FP16"]), seeds)
+def test_out_dtype(m: int, k: int, n: int, dtype: str, seed: int):
+    """The accumulator is FP32 and rounds once on its way out."""
+    a, b, o = values((m, k), dtype, seed, -4, 4), values((k, n), dtype, seed + 1, -4, 4), sevens((m, n), dtype)
+    parameters = {"a": tensor((m, k), dtype), "b": tensor((k, n), dtype), "o": out((m, n), dtype)}
+    for keyword in (f", out_dtype=pl.{dtype}", ""):
+        run(incore(parameters, f"o[:, :] = pl.matmul(a, b{keyword})"), a, b, o)
+        want = product(a, b, dtype)
+        torch.testing.assert_close(o, want.to(TORCH[dtype]), rtol=torch.finfo(TORCH[dtype]).eps, atol=1e-5)
+
+
+def test_bf16_operands_accumulate_in_fp32():
+    a, b = torch.ones(1, 1024, dtype=torch.bfloat16), torch.ones(1024, 1, dtype=torch.bfloat16)
+    a[0, 0] = 4096
+    o = sevens((1, 1), "FP32")
+    parameters = {"a": tensor((1, 1024), "BF16"), "b": tensor((1024, 1), "BF16"), "o": out((1, 1), "FP32")}
+    run(incore(parameters, "o[:, :] = pl.matmul(a, b)"), a, b, o)
+    assert o.item() == 4096 + 1023
+
+
+@few
+@given(st.integers(1, 3), sizes, sizes, sizes, seeds)
+def test_batches(h: int, m: int, k: int, n: int, seed: int):
+    a, b, o = values((h, m, k), "BF16", seed), values((h, k, n), "BF16", seed + 1), sevens((h, m, n), "FP32")
+    parameters = {"a": tensor(a.shape, "BF16"), "b": tensor(b.shape, "BF16"), "o": out(o.shape, "FP32")}
+    run(incore(parameters, "o[:, :, :] = pl.matmul(a, b)"), a, b, o)
+    close(o, product(a, b, "BF16"))
+
+
+@few
+@given(st.integers(2, 12), sizes, st.integers(2, 12), st.data(), seeds)
+def test_valid_shape(m: int, k: int, n: int, data, seed: int):
+    """Rows of the left and columns of the right operand that are valid are what is stored."""
+    vm, vn = data.draw(st.integers(1, m)), data.draw(st.integers(1, n))
+    a, b, o = values((m, k), "BF16", seed), values((k, n), "BF16", seed + 1), sevens((m, n), "FP32")
+    body = f"""
+    x = pl.slice(a, [{m}, {k}], [0, 0], valid_shape=[{vm}, {k}])
+    y = pl.slice(b, [{k}, {n}], [0, 0], valid_shape=[{k}, {vn}])
+    o[:, :] = pl.matmul(x, y)
+    """
+    parameters = {"a": tensor((m, k), "BF16"), "b": tensor((k, n), "BF16"), "o": out((m, n), "FP32")}
+    run(incore(parameters, body), a, b, o)
+    want = sevens((m, n), "FP32")
+    want[:vm, :vn] = product(a, b, "BF16")[:vm, :vn]
+    close(o, want)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pl.matmul(a, c)", "one element type"),
+        ("pl.matmul(a, a)", "K is 8 and 4"),
+        ("pl.matmul(a, b, a_trans=True)", "K is 4 and 8"),
+        ("pl.matmul_acc(pl.matmul(a, b), a, d)", "of a product of shape"),
+        ("pl.matmul_acc(pl.matmul(a, b, out_dtype=pl.BF16), a, b)", "accumulator is FP32"),
+    ],
+)
+def test_operands_that_do_not_fit(body: str, words: str):
+    shapes = {"a": ((4, 8), "BF16"), "b": ((8, 4), "BF16"), "c": ((8, 4), "FP32"), "d": ((8, 5), "BF16")}
+    parameters = {n: tensor(s, d) for n, (s, d) in shapes.items()} | {"o": out((4, 4), "FP32")}
+    o = sevens((4, 4), "FP32")
+    with pytest.raises(FaultError, match=words):
+        run(incore(parameters, f"o[:, :] = {body}"), *[values(s, d, 0) for s, d in shapes.values()], o)
+    same(o, sevens((4, 4), "FP32"))

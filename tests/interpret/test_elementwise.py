@@ -1,0 +1,215 @@
+"""Element by element: two operands, scalars, one operand; against arithmetic written down another way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import (
+    FLOATS,
+    INTEGERS,
+    TORCH,
+    columns,
+    few,
+    incore,
+    out,
+    rows,
+    run,
+    same,
+    seeds,
+    sevens,
+    tensor,
+    values,
+    wrapped,
+)
+
+from helpers.errors import FaultError
+
+
+def exact(dtype: str, fn, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """fn in double (floats) or INT64 (integers), rounded once to the dtype."""
+    if dtype in FLOATS:
+        return fn(a.double(), b.double()).float().to(TORCH[dtype])
+    return wrapped(fn(a.long(), b.long()), dtype)
+
+
+ARITHMETIC = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if a.is_floating_point() else torch.trunc(a.double() / b.double()).long(),
+    "fmod": lambda a, b: a - torch.trunc(a.double() / b.double()).to(a.dtype) * b,
+    "maximum": lambda a, b: torch.where(a > b, a, b),
+    "minimum": lambda a, b: torch.where(a < b, a, b),
+}
+BITS = {
+    "and_": lambda a, b: a & b,
+    "or_": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+}
+SHIFTS = {"shl": lambda a, b: a << b, "shr": lambda a, b: a >> b}
+
+# Shapes of the two operands in terms of (r, c), and of the result.
+SHAPES = [
+    (lambda r, c: ((r, c), (r, c))),
+    (lambda r, c: ((r, c), (1, c))),
+    (lambda r, c: ((r, c), (r, 1))),
+    (lambda r, c: ((1, c), (r, c))),
+    (lambda r, c: ((r, 1), (1, c))),
+]
+
+
+def two(name: str, dtype: str, a: torch.Tensor, b: torch.Tensor, scalar: str | None = None) -> torch.Tensor:
+    shape = tuple(torch.broadcast_shapes(a.shape, b.shape)) if scalar is None else tuple(a.shape)
+    o = sevens(shape, dtype)
+    if scalar is None:
+        source = incore(
+            {"a": tensor(a.shape, dtype), "b": tensor(b.shape, dtype), "o": out(shape, dtype)},
+            f"o[:, :] = pl.{name}(a, b)",
+        )
+        run(source, a, b, o)
+    else:
+        source = incore({"a": tensor(a.shape, dtype), "o": out(shape, dtype)}, f"o[:, :] = pl.{name}(a, {scalar})")
+        run(source, a, o)
+    return o
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+@few
+@given(rows, columns, st.sampled_from(FLOATS + INTEGERS), st.sampled_from(SHAPES), seeds)
+def test_two_operands(name: str, r: int, c: int, dtype: str, shapes, seed: int):
+    (sa, sb) = shapes(r, c)
+    a, b = values(sa, dtype, seed), values(sb, dtype, seed + 1)
+    if name in ("div", "fmod"):
+        b = torch.where(b == 0, torch.ones_like(b), b)
+    if name == "fmod" and dtype in FLOATS:
+        want = torch.fmod(a.double(), b.double()).to(TORCH[dtype])
+    else:
+        want = exact(dtype, ARITHMETIC[name], a, b)
+    same(two(name, dtype, a, b), want)
+
+
+@pytest.mark.parametrize("name", BITS | SHIFTS)
+@few
+@given(rows, columns, st.sampled_from(INTEGERS), seeds)
+def test_bits(name: str, r: int, c: int, dtype: str, seed: int):
+    a = values((r, c), dtype, seed, -(2**31), 2**31)
+    b = values((r, c), dtype, seed + 1, *((0, 6) if name in SHIFTS else (-(2**31), 2**31)))
+    same(two(name, dtype, a, b), exact(dtype, (BITS | SHIFTS)[name], a, b))
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+@few
+@given(rows, columns, st.sampled_from(FLOATS + INTEGERS), st.integers(-9, 9).filter(bool), seeds)
+def test_number(name: str, r: int, c: int, dtype: str, number: int, seed: int):
+    if dtype == "UINT8":
+        number = abs(number)
+    a = values((r, c), dtype, seed)
+    b = torch.full_like(a, number)
+    want = exact(dtype, ARITHMETIC[name], a, b)
+    if name == "fmod" and dtype in FLOATS:
+        want = torch.fmod(a.double(), float(number)).to(TORCH[dtype])
+    literal = f"{number}.0" if dtype in FLOATS else str(number)
+    same(two(name, dtype, a, b, literal), want)
+    same(two(f"{name}s", dtype, a, b, literal), want)
+
+
+@few
+@given(rows, columns, st.sampled_from(FLOATS), st.floats(-4, 4, width=32), seeds)
+def test_scalar_parameter(r: int, c: int, dtype: str, number: float, seed: int):
+    """A scalar is rounded to the tile's type, then used, then the result is rounded."""
+    a, o = values((r, c), dtype, seed), sevens((r, c), dtype)
+    parameters = {"a": tensor((r, c), dtype), "s": "pl.Scalar[pl.FP32]", "o": out((r, c), dtype)}
+    s = torch.tensor(number, dtype=TORCH[dtype]).double()
+    for name, want in (("mul", a.double() * s), ("add", a.double() + s), ("minimum", torch.minimum(a.double(), s))):
+        run(incore(parameters, f"o[:, :] = pl.{name}(a, s)"), a, number, o)
+        same(o, want.float().to(TORCH[dtype]))
+
+
+@few
+@given(rows, columns, st.integers(-5, 5), seeds)
+def test_scalar_read(r: int, c: int, number: int, seed: int):
+    a, i, o = values((r, c), "FP32", seed), torch.tensor([3, number], dtype=torch.int32), sevens((r, c), "FP32")
+    parameters = {"a": tensor((r, c), "FP32"), "i": tensor([2], "INT32"), "o": out((r, c), "FP32")}
+    run(incore(parameters, "s = pl.read(i, [1])\no[:, :] = pl.add(pl.mul(a, s), pl.read(a, [0, 0]))"), a, i, o)
+    same(o, a * number + a[0, 0])
+
+
+UNARY = {
+    "exp": (torch.exp, -4, 4),
+    "log": (torch.log, 0.1, 50),
+    "sin": (torch.sin, -3, 3),
+    "cos": (torch.cos, -3, 3),
+    "sqrt": (torch.sqrt, 0, 50),
+    "rsqrt": (lambda x: 1 / torch.sqrt(x), 0.1, 50),
+    "recip": (lambda x: 1 / x, 0.1, 50),
+    "neg": (lambda x: -x, -50, 50),
+    "abs": (lambda x: torch.where(x < 0, -x, x), -50, 50),
+    "relu": (lambda x: torch.where(x < 0, torch.zeros_like(x), x), -50, 50),
+}
+
+
+@pytest.mark.parametrize("name", UNARY)
+@few
+@given(rows, columns, st.sampled_from(FLOATS), seeds)
+def test_one_operand(name: str, r: int, c: int, dtype: str, seed: int):
+    fn, low, high = UNARY[name]
+    x, o = values((r, c), dtype, seed, low, high), sevens((r, c), dtype)
+    run(incore({"x": tensor((r, c), dtype), "o": out((r, c), dtype)}, f"o[:, :] = pl.{name}(x)"), x, o)
+    want = fn(x.double()).to(TORCH[dtype])
+    if name in ("neg", "abs", "relu"):
+        same(o, want)
+    else:
+        torch.testing.assert_close(o, want, rtol=2 * torch.finfo(TORCH[dtype]).eps, atol=2e-7)
+
+
+@few
+@given(rows, columns, st.sampled_from(INTEGERS), seeds)
+def test_not(r: int, c: int, dtype: str, seed: int):
+    x, o = values((r, c), dtype, seed, -(2**31), 2**31), sevens((r, c), dtype)
+    run(incore({"x": tensor((r, c), dtype), "o": out((r, c), dtype)}, "o[:, :] = pl.not_(x)"), x, o)
+    same(o, wrapped(-1 - x.long(), dtype))
+
+
+def test_each_operation_rounds():
+    """BF16 sums of three lose what FP32 keeps: 256 + 1 is 256 in BF16, twice."""
+    a, o = torch.full((1, 1), 256, dtype=torch.bfloat16), sevens((1, 1), "BF16")
+    run(incore({"a": tensor((1, 1), "BF16"), "o": out((1, 1), "BF16")}, "o[:, :] = pl.add(pl.add(a, 1.0), 1.0)"), a, o)
+    assert o.item() == 256
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pl.add(a, b)", "no promotion"),
+        ("pl.add(b, c)", "shapes do not match"),
+        ("pl.and_(a, a)", "FP32"),
+        ("pl.shl(a, 1)", "FP32"),
+        ("pl.not_(a)", "FP32"),
+        ("pl.exp(i)", "INT32"),
+        ("pl.rsqrt(i)", "INT32"),
+        ("pl.mul(i, 1.5)", "1.5"),
+        ("pl.maximum(i, 1.5)", "1.5"),
+    ],
+)
+def test_operands_that_do_not_fit(body: str, words: str):
+    shapes = {"a": ((4, 8), "FP32"), "b": ((4, 8), "BF16"), "c": ((3, 8), "BF16"), "i": ((4, 8), "INT32")}
+    parameters = {n: tensor(s, d) for n, (s, d) in shapes.items()} | {"o": out((4, 8), "FP32")}
+    args = [values(s, d, 0) for s, d in shapes.values()]
+    o = sevens((4, 8), "FP32")
+    with pytest.raises(FaultError, match=words):
+        run(incore(parameters, f"t = {body}\no[:, :] = pl.mul(a, 2.0)"), *args, o)
+    same(o, sevens((4, 8), "FP32"))
+
+
+@few
+@given(st.integers(1, 8), columns, st.data(), seeds)
+def test_valid_shape_of_the_first_operand_goes_on(r: int, c: int, data, seed: int):
+    valid = data.draw(st.integers(1, r))
+    a, b, o = values((r, c), "FP32", seed), values((r, c), "FP32", seed + 1), sevens((r, c), "FP32")
+    parameters = {"a": tensor((r, c), "FP32"), "b": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}
+    run(incore(parameters, f"t = pl.set_validshape(a, {valid}, {c})\no[:, :] = pl.exp(pl.add(t, b))"), a, b, o)
+    want = sevens((r, c), "FP32")
+    want[:valid] = torch.exp(a + b)[:valid]
+    torch.testing.assert_close(o, want, rtol=2e-7, atol=0)

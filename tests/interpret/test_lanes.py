@@ -1,0 +1,599 @@
+"""Many blocks at once give what one after the other gives: the same bits, the same trace, the same errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import kernelgen
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import few, kernel, same, seeds, values
+
+from helpers.errors import FaultError
+from helpers.interpret import machine
+from helpers.interpret.trace import Trace
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """No batches: a block at a time, in order."""
+    before, machine.BATCH_ELEMENTS = machine.BATCH_ELEMENTS, 1
+    machine.BATCH_SIZES.clear()
+    try:
+        yield
+    finally:
+        machine.BATCH_ELEMENTS = before
+        machine.BATCH_SIZES.clear()
+
+
+def record(trace: Trace) -> tuple:
+    """What must not depend on how blocks were grouped."""
+    launches = [(d.name, d.kind, d.blocks, d.deps, d.rewritten, d.sequential, d.arguments) for d in trace.dispatches]
+    buffers = [(b.name, b.size, b.dtype) for b in trace.buffers]
+    touched = [
+        sorted(
+            (b, trace.buffers[a.buffer].name, a.mode, a.extent, a.strides, a.place.line, o)
+            for b, a, o in trace.accesses(d)
+        )
+        for d in trace.dispatches
+    ]
+    work = {w: trace.total(w) for w in ("cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores")}
+    return (
+        launches,
+        buffers,
+        touched,
+        work,
+        trace.tasks_by_name(),
+        trace.gm_read_bytes,
+        trace.gm_write_bytes,
+        trace.peaks(),
+    )
+
+
+def both(k, *args) -> Trace:
+    """Run both ways, hold all tensors and the traces equal; the tensors passed have the results."""
+    other = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
+    with one_by_one():
+        want = kernelgen.run(k, *other)
+    assert set(groups(want)) <= {1}
+    got = kernelgen.run(k, *args)
+    for a, b in zip(args, other):
+        if isinstance(a, torch.Tensor):
+            same(a, b)
+    assert record(got) == record(want)
+    return got
+
+
+def groups(trace: Trace) -> list[int]:
+    """How many blocks each chunk had."""
+    chunks = {id(p.chunk): p.chunk for d in trace.dispatches for p in d.parts}
+    return [len(c.blocks) for c in chunks.values()]
+
+
+ROWS = "DYN = pl.dynamic('DYN')\nN = pl.dynamic('N')\n"
+X = "x: pl.Tensor[[DYN, 8], pl.FP32]"
+O = "o: pl.InOut[pl.Tensor[[DYN, 8], pl.FP32]]"  # noqa: E741
+I = "i: pl.Tensor[[N], pl.INT32]"  # noqa: E741
+
+
+def source(parameters: list[str], body: str) -> str:
+    lines = "\n".join("    " + line for line in body.strip("\n").split("\n"))
+    return f"{ROWS}\n\n@pl.jit\ndef k({', '.join(parameters)}):\n{lines}\n"
+
+
+PLAIN = source(
+    [X, O],
+    """
+for b in pl.spmd(pl.tensor.dim(x, 0) // 4):
+    t = pl.row_expand_mul(x[b * 4 : b * 4 + 4, :], pl.row_sum(x[b * 4 : b * 4 + 4, :]))
+    o[b * 4 : b * 4 + 4, :] = pl.add(pl.mul(t, b * 0.1), b)
+""",
+)
+
+
+@few
+@given(st.integers(1, 20), seeds)
+def test_regular_blocks(n: int, seed: int):
+    trace = both(kernel(PLAIN), values((4 * n, 8), "FP32", seed), values((4 * n, 8), "FP32", seed + 1))
+    assert groups(trace) == ([1, n - 1] if n > 1 else [1])
+
+
+SCALARS = {
+    "times an index": "pl.mul(t, b * 257)",
+    "times a fraction": "pl.mul(t, b * 0.1)",
+    "times a read": "pl.mul(t, pl.read(x, [b, 0]))",
+    "times a read integer": "pl.mul(t, i[b] * 3)",
+    "plus a quotient": "pl.add(t, b / 3)",
+    "larger": "pl.maximum(t, b * 0.3 - 1.0)",
+    "smaller": "pl.minimum(t, pl.min(b, 3) * pl.max(b, 2) - 7)",
+    "of a cast": "pl.mul(t, pl.cast(b, pl.FP32) / 3.0)",
+    "a row sum": "pl.row_expand_add(t, pl.row_max(t))",
+    "bits": "pl.add(t, (b << 2) + (b >> 1) + b % 3 + b // 2 - -b)",
+    "a fill": "pl.add(t, pl.expands(t, b * 0.1))",
+}
+
+
+@pytest.mark.parametrize("dtype", ["FP32", "BF16", "FP16", "INT32"])
+@pytest.mark.parametrize("how", SCALARS)
+def test_scalars_of_a_block(how: str, dtype: str):
+    if dtype == "INT32" and how not in ("times an index", "times a read integer", "smaller", "bits"):
+        how = "times an index"
+    k = kernel(
+        source(
+            [X, I, f"u: pl.Tensor[[32, 8], pl.{dtype}]", f"v: pl.Out[pl.Tensor[[32, 8], pl.{dtype}]]"],
+            f"""
+for b in pl.spmd(8):
+    t = u[b * 4 : b * 4 + 4, :]
+    v[b * 4 : b * 4 + 4, :] = {SCALARS[how]}
+""",
+        )
+    )
+    u = values((32, 8), dtype, 1)
+    trace = both(k, values((32, 8), "FP32", 2), torch.arange(5, 13, dtype=torch.int32), u, torch.zeros_like(u))
+    assert groups(trace) == [1, 7]
+
+
+RAGGED = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    n = i[b]
+    t = pl.mul(x[b : b + 1, :], 1.0)
+    for j in pl.range(n):
+        t = pl.add(t, x[j : j + 1, :])
+    if n % 2 == 1:
+        t = pl.mul(t, 3.0)
+    elif n > 4:
+        t = pl.exp(pl.minimum(t, 1.0))
+    o[b : b + 1, :] = t
+""",
+)
+
+
+@few
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=16), seeds)
+def test_ragged_control_flow(counts: list[int], seed: int):
+    n = len(counts)
+    x, o = values((n + 8, 8), "FP32", seed), values((n + 8, 8), "FP32", seed + 1)
+    trace = both(kernel(RAGGED), x, torch.tensor(counts, dtype=torch.int32), o)
+    # block 0 alone, the others in one group for each trip count
+    assert sorted(groups(trace)) == sorted([1, *[counts[1:].count(v) for v in set(counts[1:])]])
+
+
+GATHER = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    o[b * 2 : b * 2 + 2, :] = pl.mul(x[r : r + 2, :], 2.0)
+""",
+)
+SCATTER = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    o[r : r + 2, :] = pl.mul(x[b * 2 : b * 2 + 2, :], 2.0)
+""",
+)
+HALVES = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    o[r : r + 1, 0:4] = pl.mul(x[r : r + 1, 4:8], 2.0)
+    o[r : r + 1, 4:8] = pl.add(x[r : r + 1, 0:4], 2.0)
+""",
+)
+TILES = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    t = pl.create_tile([4, 8], dtype=pl.FP32, target_memory=pl.Mem.Vec)
+    u = pl.fillpad(pl.set_validshape(pl.load(x, [r, 0], [4, 8]), r % 4 + 1, 8), pad_value=pl.PadValue.zero)
+    t = pl.assemble(pl.add(u, 0.0), pl.load(x, [b, 0], [1, 8]), [1, 0])
+    pl.store(pl.concat(t[:, 4:8], t[:, 0:4]), [b * 4, 0], o)
+""",
+)
+
+
+@pytest.mark.parametrize("body", [GATHER, SCATTER, HALVES, TILES], ids=["gather", "scatter", "halves", "tiles"])
+@few
+@given(st.lists(st.integers(0, 28), min_size=1, max_size=12), seeds)
+def test_index_table(body: str, table: list[int], seed: int):
+    """Any places: disjoint, touching, overlapping, the same twice. Later blocks win, as in program order."""
+    x, o = values((64, 8), "FP32", seed), values((64, 8), "FP32", seed + 1)
+    both(kernel(body), x, torch.tensor(table, dtype=torch.int32), o)
+
+
+def test_overlapping_writes_are_undone_and_done_in_order():
+    table = torch.tensor([0, 20, 5, 6, 6, 9], dtype=torch.int32)
+    x, o = values((64, 8), "FP32", 0), values((64, 8), "FP32", 1)
+    want = o.clone()
+    for b, r in enumerate(table.tolist()):
+        want[r : r + 2] = x[2 * b : 2 * b + 2] * 2
+    trace = both(kernel(SCATTER), x, table, o)
+    same(o, want)
+    assert groups(trace) == [1] * 6
+    assert trace.tasks == 6
+    assert trace.gm_write_bytes == 6 * 2 * 8 * 4
+    assert trace.gm_read_bytes == 6 * (2 * 8 * 4 + 4)
+
+
+SHARED = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o[0:1, :] = pl.mul(x[b : b + 1, :], 2.0)
+""",
+)
+CHAIN = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o[b + 1 : b + 2, :] = pl.add(o[b : b + 1, :], x[b : b + 1, :])
+""",
+)
+ANTI = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o[b : b + 1, :] = pl.add(o[b + 1 : b + 2, :], x[b : b + 1, :])
+""",
+)
+ATOMIC = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o = pl.assemble(o, pl.mul(x[b : b + 1, :], 0.1), [b % 2, 0], atomic=pl.AtomicType.Add)
+""",
+)
+OWN = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o[b * 2 : b * 2 + 1, :] = pl.mul(x[b : b + 1, :], 2.0)
+    o[b * 2 + 1 : b * 2 + 2, :] = pl.add(o[b * 2 : b * 2 + 1, :], 1.0)
+    o[b * 2 : b * 2 + 2, :] = pl.mul(o[b * 2 : b * 2 + 2, :], 3.0)
+""",
+)
+IN_PLACE = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    t = o[b * 2 : b * 2 + 2, :]
+    u = t[0:1, :]
+    o[b * 2 : b * 2 + 2, :] = pl.mul(x[b : b + 2, :], 2.0)
+    o[b * 2 : b * 2 + 2, :] = pl.add(o[b * 2 : b * 2 + 2, :], t)
+    o[b * 2 : b * 2 + 1, :] = pl.add(o[b * 2 : b * 2 + 1, :], u)
+""",
+)
+WRITES = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    pl.write(o, [b, b], pl.read(x, [b, 1]) * 2.0)
+    pl.write(o, [b, 7], pl.read(o, [b, b]))
+""",
+)
+
+
+def in_order(name: str, x: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
+    """The same written with torch, block after block."""
+    o = o.clone()
+    for b in range(6):
+        r = slice(2 * b, 2 * b + 2)
+        if name == "shared":
+            o[0] = x[b] * 2
+        elif name == "chain":
+            o[b + 1] = o[b] + x[b]
+        elif name == "anti":
+            o[b] = o[b + 1] + x[b]
+        elif name == "atomic":
+            o[b % 2] += x[b] * 0.1
+        elif name == "own":
+            o[2 * b] = x[b] * 2
+            o[2 * b + 1] = o[2 * b] + 1
+            o[r] = o[r] * 3
+        elif name == "in place":
+            t = o[r].clone()
+            o[r] = x[b : b + 2] * 2
+            o[r] = o[r] + t
+            o[2 * b] = o[2 * b] + t[0]
+        else:
+            o[b, b] = x[b, 1] * 2
+            o[b, 7] = o[b, b]
+    return o
+
+
+MEMORY = {
+    "shared": (SHARED, [1] * 6), "chain": (CHAIN, [1] * 6), "anti": (ANTI, [1] * 6), "atomic": (ATOMIC, [1] * 6),
+    "own": (OWN, [1, 5]), "in place": (IN_PLACE, [1, 5]), "elements": (WRITES, [1, 5]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEMORY)
+@few
+@given(seeds)
+def test_memory_of_blocks(name: str, seed: int):
+    """Blocks that share what they write run in order; those that touch only their own run together."""
+    x, o = values((16, 8), "FP32", seed), values((16, 8), "FP32", seed + 1)
+    want = in_order(name, x, o)
+    trace = both(kernel(MEMORY[name][0]), x, o)
+    same(o, want)
+    assert groups(trace) == MEMORY[name][1]
+
+
+CUBE = source(
+    [
+        "x: pl.Tensor[[DYN, 16], pl.BF16]",
+        "w: pl.Tensor[[16, 32], pl.BF16]",
+        I,
+        "o: pl.Out[pl.Tensor[[DYN, 32], pl.FP32]]",
+    ],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    acc = pl.matmul(x[b * 4 : b * 4 + 4, 0:8], w[0:8, :], out_dtype=pl.FP32)
+    acc = pl.matmul_acc(acc, x[b * 4 : b * 4 + 4, 8:16], w[8:16, :])
+    o[r * 4 : r * 4 + 4, :] = acc
+""",
+)
+
+
+@few
+@given(st.permutations(range(8)), seeds)
+def test_cube_blocks(order: list[int], seed: int):
+    x, w, o = (
+        values((32, 16), "BF16", seed, -9, 9).round(),
+        values((16, 32), "BF16", seed, -9, 9).round(),
+        torch.zeros(32, 32),
+    )
+    trace = both(kernel(CUBE), x, w, torch.tensor(order, dtype=torch.int32), o)
+    for b, r in enumerate(order):
+        same(o[4 * r : 4 * r + 4], x[4 * b : 4 * b + 4].float() @ w.float())
+    assert groups(trace) == [1, 7]
+
+
+VALID = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    n = pl.cast(i[b], pl.INDEX)
+    t = pl.slice(x, [8, 8], [b * 4, 0], valid_shape=[n, 8])
+    u = pl.mul(t, 2.0)
+    s = pl.col_sum(u)
+    o[b * 2 : b * 2 + 1, :] = s
+    o[b * 2 + 1 : b * 2 + 2, :] = pl.col_max(pl.fillpad(u, pad_value=pl.PadValue.min))
+""",
+)
+STORED = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    t = pl.slice(x, [4, 8], [b * 4, 0], valid_shape=[pl.min(i[b], 4), 8])
+    o[b * 4 : b * 4 + 4, :] = pl.exp(t)
+""",
+)
+
+
+@pytest.mark.parametrize("body", [VALID, STORED], ids=["folded", "stored"])
+@few
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), seeds)
+def test_valid_shapes_of_a_block(body: str, extents: list[int], seed: int):
+    """The last block's window reaches past the end of x; what is valid of it does not."""
+    n = len(extents) + 1
+    extents = [*extents, 2]
+    x, o = values((4 * n, 8), "FP32", seed), values((4 * n, 8), "FP32", seed + 1)
+    both(kernel(body), x, torch.tensor(extents, dtype=torch.int32), o)
+
+
+FAULT = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    o[b : b + 1, :] = pl.mul(x[b : b + 1, :], 2.0)
+    r = i[b]
+    o[b : b + 1, :] = pl.add(o[b : b + 1, :], x[r : r + 1, :])
+""",
+)
+
+
+@few
+@given(st.integers(0, 7), st.sampled_from([-1, 16, 1000]))
+def test_fault_in_one_block(block: int, row: int):
+    """The message names the block and what it did; earlier blocks are done, later ones are not."""
+    table = torch.zeros(8, dtype=torch.int32)
+    table[block] = row
+    messages, results = [], []
+    for how in (nullcontext(), one_by_one()):
+        x, o = values((16, 8), "FP32", 0), torch.zeros(16, 8)
+        with how, pytest.raises(FaultError) as e:
+            kernelgen.run(kernel(FAULT), x, table, o)
+        messages.append(str(e.value))
+        results.append(o)
+    assert f"[block {block} of 8]" in messages[0]
+    assert f"axis 0 from {row} to {row + 1} of extent 16" in messages[0]
+    assert re.search(r":11:\d+\n", messages[0])
+    assert messages[0] == messages[1]
+    same(results[0][:block], (x[:block] * 2 + x[0]))
+    assert (results[0][block + 1 :] == 0).all()
+
+
+LAST = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    v = b * 2
+    t = pl.mul(x[b : b + 1, :], v)
+    o[b : b + 1, :] = t
+with pl.at(level=pl.Level.CORE_GROUP):
+    o[7:8, :] = pl.mul(x[0:1, :], v)
+""",
+)
+
+
+def test_what_a_spmd_leaves_is_its_last_block():
+    x, o = values((8, 8), "FP32", 0), torch.zeros(8, 8)
+    both(kernel(LAST), x, o)
+    same(o[7], x[0] * 10)
+
+
+def test_the_batch_is_bounded():
+    """Tiles of 2^16 elements go 16 at a time."""
+    k = kernel("""
+    @pl.jit
+    def k(x: pl.Tensor[[8704, 256], pl.FP32], o: pl.Out[pl.Tensor[[8704, 256], pl.FP32]]):
+        for b in pl.spmd(34):
+            o[b * 256 : b * 256 + 64, :] = pl.exp(x[b * 256 : b * 256 + 64, :])
+    """)
+    x = torch.rand(8704, 256)
+    trace = kernelgen.run(k, x, torch.zeros_like(x))
+    size = machine.BATCH_ELEMENTS // (64 * 256)
+    assert groups(trace) == [1, min(size, 33)] + ([33 - size] if size < 33 else [])
+    assert np.concatenate([p.chunk.blocks for p in trace.dispatches[0].parts]).tolist() == list(range(34))
+
+
+# Turns of a pl.parallel in orchestration, each launching tasks of its own
+
+
+def turns(parameters: list[str], count: str, *regions: str, before: str = "") -> str:
+    lines = [before] if before else []
+    lines.append(f"for b in pl.parallel({count}):")
+    for body in regions:
+        lines.append("    with pl.at(level=pl.Level.CORE_GROUP):")
+        lines += ["        " + line for line in body.strip("\n").split("\n")]
+    return source(parameters, "\n".join(lines))
+
+
+SCRATCH = source(
+    [X, O],
+    """
+for b in pl.parallel(pl.tensor.dim(x, 0)):
+    s = pl.create_tensor([1, 8], dtype=pl.FP32)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
+        s[:, :] = pl.mul(x[b : b + 1, :], b)
+        t = pl.row_max(x[b : b + 1, :])
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
+        o[b : b + 1, :] = pl.row_expand_add(s[:, :], t[:, :])
+""",
+)
+TABLE = source(
+    [X, I, O],
+    """
+for b in pl.parallel(pl.tensor.dim(i, 0)):
+    r = pl.read(i, [b])
+    with pl.at(level=pl.Level.CORE_GROUP):
+        o[r : r + 2, :] = pl.add(o[r : r + 2, :], x[b : b + 2, :])
+""",
+)
+COUNTED = source(
+    [X, I, "o: pl.InOut[pl.Tensor[[N, 8], pl.FP32]]"],
+    """
+for b in pl.parallel(pl.tensor.dim(i, 0)):
+    n = pl.read(i, [b])
+    for j in pl.range(n):
+        with pl.at(level=pl.Level.CORE_GROUP):
+            o[b : b + 1, :] = pl.add(o[b : b + 1, :], x[j : j + 1, :])
+""",
+)
+HANDED = source(
+    [X, O],
+    """
+p = 1
+for b in pl.parallel(6):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        o[b : b + 1, :] = pl.mul(x[b : b + 1, :], p)
+    p = p * 2
+""",
+)
+
+
+@few
+@given(st.integers(1, 12), seeds)
+def test_turns_with_scratch(n: int, seed: int):
+    x, o = values((n, 8), "FP32", seed), torch.zeros(n, 8)
+    trace = both(kernel(SCRATCH), x, o)
+    same(o, x * torch.arange(n).view(n, 1) + x.amax(1, keepdim=True))
+    assert trace.tasks_by_name() == {"first": n, "second": n}
+
+
+@few
+@given(st.lists(st.integers(0, 28), min_size=1, max_size=10), seeds)
+def test_turns_that_may_share_memory(table: list[int], seed: int):
+    x, o = values((64, 8), "FP32", seed), values((64, 8), "FP32", seed + 1)
+    want = o.clone()
+    for b, r in enumerate(table):
+        want[r : r + 2] += x[b : b + 2]
+    both(kernel(TABLE), x, torch.tensor(table, dtype=torch.int32), o)
+    same(o, want)
+
+
+@few
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=10), seeds)
+def test_turns_of_different_length(counts: list[int], seed: int):
+    n = len(counts)
+    x, o = values((8, 8), "FP32", seed), values((n, 8), "FP32", seed + 1)
+    want = o.clone()
+    for b, c in enumerate(counts):
+        for j in range(c):
+            want[b] += x[j]
+    trace = both(kernel(COUNTED), x, torch.tensor(counts, dtype=torch.int32), o)
+    same(o, want)
+    assert trace.tasks == sum(counts)
+
+
+TRANSPOSED = source(
+    [X, I, O],
+    """
+t = pl.transpose(o, 0, 1)
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    t[0:4, r : r + 3] = pl.add(t[4:8, r + 1 : r + 4], b)
+""",
+)
+
+
+@few
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), seeds)
+def test_blocks_of_a_transposed_tensor(table: list[int], seed: int):
+    x, o = values((16, 8), "FP32", seed), values((16, 8), "FP32", seed + 1)
+    want = o.clone().T
+    for b, r in enumerate(table):
+        want[0:4, r : r + 3] = want[4:8, r + 1 : r + 4] + b
+    both(kernel(TRANSPOSED), x, torch.tensor(table, dtype=torch.int32), o)
+    same(o, want.T)
+
+
+@few
+@given(seeds)
+def test_turns_that_hand_a_value_on(seed: int):
+    x, o = values((6, 8), "FP32", seed), torch.zeros(6, 8)
+    both(kernel(HANDED), x, o)
+    same(o, x * torch.tensor([1, 2, 4, 8, 16, 32]).view(6, 1))
+
+
+RAGGED_SHARED = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    n = i[b]
+    t = pl.mul(x[b : b + 1, :], 2.0)
+    for j in pl.range(n):
+        t = pl.add(t, x[j : j + 1, :])
+    o = pl.assemble(o, t, [b // 2, 0])
+""",
+)
+
+
+@few
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=10), seeds)
+def test_ragged_blocks_that_share_what_they_write(counts: list[int], seed: int):
+    x, o = values((16, 8), "FP32", seed), torch.zeros(16, 8)
+    both(kernel(RAGGED_SHARED), x, torch.tensor(counts, dtype=torch.int32), o)

@@ -1,0 +1,321 @@
+"""What moves without being computed: slices, assembles, loads, stores, elements, views, fills."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import FLOATS, INTEGERS, TORCH, columns, few, incore, out, rows, run, same, seeds, sevens, tensor, values
+
+from helpers.errors import FaultError
+
+dtypes = st.sampled_from(FLOATS + INTEGERS)
+
+
+@st.composite
+def windows(draw):
+    """(R, C), (r, c), (i, j): a window of extent (r, c) at (i, j) of a tensor of extent (R, C)."""
+    big = draw(st.integers(1, 12)), draw(st.integers(1, 20))
+    small = draw(st.integers(1, big[0])), draw(st.integers(1, big[1]))
+    return big, small, (draw(st.integers(0, big[0] - small[0])), draw(st.integers(0, big[1] - small[1])))
+
+
+READS = {
+    "subscript": "t = x[{i} : {i} + {r}, {j} : {j} + {c}]",
+    "slice": "t = pl.slice(x, [{r}, {c}], [{i}, {j}])",
+    "load": "t = pl.load(x, [{i}, {j}], [{r}, {c}])",
+    "of a tile": "u = pl.load(x, [0, 0], [{R}, {C}])\nt = u[{i} : {i} + {r}, {j} : {j} + {c}]",
+    "slice of a tile": "u = pl.load(x, [0, 0], [{R}, {C}])\nt = pl.slice(u, [{r}, {c}], [{i}, {j}])",
+}
+WRITES = {
+    "subscript": "o[{i} : {i} + {r}, {j} : {j} + {c}] = t",
+    "assemble": "o = pl.assemble(o, t, [{i}, {j}])",
+    "store": "pl.store(t, [{i}, {j}], o)",
+    "into a tile": "u = o[:, :]\nu[{i} : {i} + {r}, {j} : {j} + {c}] = t\no[:, :] = u",
+    "assemble into a tile": "u = o[:, :]\nu = pl.assemble(u, t, [{i}, {j}])\no[:, :] = u",
+}
+OFFSETS = {"constant": ("", "{i}", "{j}"), "read": ("m = pl.read(at, [0])\nn = at[1]\n", "m", "n")}
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+@pytest.mark.parametrize("how", READS)
+@few
+@given(windows(), dtypes, seeds)
+def test_read(how: str, offsets: str, window, dtype: str, seed: int):
+    (big, (r, c), (i, j)) = window
+    before, row, column = OFFSETS[offsets]
+    x, at, o = values(big, dtype, seed), torch.tensor([i, j], dtype=torch.int32), sevens((r, c), dtype)
+    where = {"i": row.format(i=i), "j": column.format(j=j), "r": r, "c": c, "R": big[0], "C": big[1]}
+    body = before + READS[how].format(**where) + "\no[:, :] = t"
+    run(incore({"x": tensor(big, dtype), "at": tensor([2], "INT32"), "o": out((r, c), dtype)}, body), x, at, o)
+    same(o, x[i : i + r, j : j + c])
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+@pytest.mark.parametrize("how", WRITES)
+@few
+@given(windows(), dtypes, seeds)
+def test_write(how: str, offsets: str, window, dtype: str, seed: int):
+    (big, (r, c), (i, j)) = window
+    before, row, column = OFFSETS[offsets]
+    x, at, o = values((r, c), dtype, seed), torch.tensor([i, j], dtype=torch.int32), sevens(big, dtype)
+    where = {"i": row.format(i=i), "j": column.format(j=j), "r": r, "c": c}
+    body = before + "t = pl.load(x, [0, 0], [{r}, {c}])\n".format(**where) + WRITES[how].format(**where)
+    run(incore({"x": tensor((r, c), dtype), "at": tensor([2], "INT32"), "o": out(big, dtype)}, body), x, at, o)
+    want = sevens(big, dtype)
+    want[i : i + r, j : j + c] = x
+    same(o, want)
+
+
+@pytest.mark.parametrize(
+    "how", ["x[{i} : {i} + 4, 0:8]", "pl.slice(x, [4, 8], [{i}, 0])", "pl.load(x, [{i}, 0], [4, 8])"]
+)
+@pytest.mark.parametrize("i", [-1, 3, 60])
+def test_read_outside(how: str, i: int):
+    x, at, o = values((6, 8), "FP32", 0), torch.tensor([i], dtype=torch.int32), sevens((4, 8), "FP32")
+    body = f"m = pl.read(at, [0])\nt = {how.format(i='m')}\no[:, :] = pl.exp(t)"
+    with pytest.raises(FaultError, match=rf"outside 'x': axis 0 from {i} to {i + 4} of extent 6"):
+        run(incore({"x": tensor((6, 8), "FP32"), "at": tensor([1], "INT32"), "o": out((4, 8), "FP32")}, body), x, at, o)
+    same(o, sevens((4, 8), "FP32"))
+
+
+@pytest.mark.parametrize("i", [-1, 3, 60])
+def test_write_outside(i: int):
+    x, at, o = values((4, 8), "FP32", 0), torch.tensor([i], dtype=torch.int32), sevens((6, 8), "FP32")
+    body = "m = pl.read(at, [0])\no = pl.assemble(o, pl.exp(x), [m, 0])"
+    with pytest.raises(FaultError, match=rf"outside 'o': axis 0 from {i} to {i + 4} of extent 6"):
+        run(incore({"x": tensor((4, 8), "FP32"), "at": tensor([1], "INT32"), "o": out((6, 8), "FP32")}, body), x, at, o)
+    same(o, sevens((6, 8), "FP32"))
+
+
+@few
+@given(windows(), st.data(), seeds)
+def test_partly_valid_slice(window, data, seed: int):
+    """Only the valid part must lie inside; only it is moved; fillpad decides about the rest."""
+    (big, (r, c), (i, j)) = window
+    over = (r + data.draw(st.integers(0, 5)), c + data.draw(st.integers(0, 5)))
+    x, n = values(big, "FP32", seed), torch.tensor([r, c], dtype=torch.int32)
+    o, p = sevens(over, "FP32"), sevens(over, "FP32")
+    for way in ("{r}, {c}", "pl.read(n, [0]), pl.read(n, [1])"):
+        body = f"""
+        t = pl.slice(x, {list(over)}, [{i}, {j}], valid_shape=[{way.format(r=r, c=c)}])
+        o[:, :] = t
+        p[:, :] = pl.fillpad(pl.mul(t, 2.0), pad_value=pl.PadValue.zero)
+        """
+        parameters = {
+            "x": tensor(big, "FP32"),
+            "n": tensor([2], "INT32"),
+            "o": out(over, "FP32"),
+            "p": out(over, "FP32"),
+        }
+        run(incore(parameters, body), x, n, o, p)
+        want, filled = sevens(over, "FP32"), torch.zeros(over)
+        want[:r, :c] = x[i : i + r, j : j + c]
+        filled[:r, :c] = x[i : i + r, j : j + c] * 2
+        same(o, want)
+        same(p, filled)
+
+
+@few
+@given(windows(), st.data(), seeds)
+def test_clamped_slice(window, data, seed: int):
+    (big, (r, c), _) = window
+    i, j = data.draw(st.integers(0, big[0] - 1)), data.draw(st.integers(0, big[1] - 1))
+    x, o = values(big, "FP32", seed), sevens((r, c), "FP32")
+    body = f"t = pl.slice(x, [{r}, {c}], [{i}, {j}], clamp=True)\no[:, :] = t"
+    run(incore({"x": tensor(big, "FP32"), "o": out((r, c), "FP32")}, body), x, o)
+    want, part = sevens((r, c), "FP32"), x[i : i + r, j : j + c]
+    want[: part.shape[0], : part.shape[1]] = part
+    same(o, want)
+
+
+PADS = {
+    ("zero", "FP32"): 0.0, ("min", "FP32"): -torch.inf, ("max", "FP32"): torch.inf, ("min", "BF16"): -torch.inf,
+    ("zero", "INT32"): 0, ("min", "INT32"): -(2**31), ("max", "INT32"): 2**31 - 1, ("max", "INT16"): 2**15 - 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("pad", "dtype"), PADS)
+@few
+@given(st.integers(1, 9), st.integers(1, 9), st.data(), seeds)
+def test_fillpad(pad: str, dtype: str, r: int, c: int, data, seed: int):
+    v = data.draw(st.integers(0, r)), data.draw(st.integers(0, c))
+    x, o = values((r, c), dtype, seed), sevens((r, c), dtype)
+    body = f"t = pl.set_validshape(x, {v[0]}, {v[1]})\no[:, :] = pl.fillpad(t, pad_value=pl.PadValue.{pad})"
+    run(incore({"x": tensor((r, c), dtype), "o": out((r, c), dtype)}, body), x, o)
+    want = torch.full((r, c), PADS[pad, dtype], dtype=TORCH[dtype])
+    want[: v[0], : v[1]] = x[: v[0], : v[1]]
+    same(o, want)
+
+
+@pytest.mark.parametrize("extents", [(5, 8), (-1, 8), (4, 9)])
+def test_valid_shape_that_does_not_fit(extents: tuple[int, int]):
+    x, o = values((4, 8), "FP32", 0), sevens((4, 8), "FP32")
+    body = f"n = {extents[0]}\nt = pl.set_validshape(x, n, {extents[1]})\no[:, :] = pl.fillpad(t)"
+    with pytest.raises(FaultError, match="set_validshape"):
+        run(incore({"x": tensor((4, 8), "FP32"), "o": out((4, 8), "FP32")}, body), x, o)
+
+
+@few
+@given(
+    st.sampled_from([((6, 4), (4, 6)), ((6, 4), (24, 1)), ((2, 3, 4), (6, 4)), ((12,), (3, 4)), ((4, 6), (2, 12))]),
+    dtypes,
+    seeds,
+)
+def test_reshape(shapes, dtype: str, seed: int):
+    a, b = shapes
+    x, o = values(a, dtype, seed), sevens(b, dtype)
+    whole = ", ".join([":"] * len(b))
+    body = f"t = pl.reshape(x, {list(b)})\no[{whole}] = pl.add(t, pl.reshape(x, {list(b)}))"
+    run(incore({"x": tensor(a, dtype), "o": out(b, dtype)}, body), x, o)
+    same(o, (x + x).reshape(b))
+
+
+def test_reshape_to_another_count():
+    x, o = values((6, 4), "FP32", 0), sevens((6, 4), "FP32")
+    with pytest.raises(FaultError, match="24 elements to 20"):
+        run(
+            incore(
+                {"x": tensor((6, 4), "FP32"), "o": out((6, 4), "FP32")},
+                "t = pl.reshape(x, [5, 4])\no[:, :] = pl.exp(x)",
+            ),
+            x,
+            o,
+        )
+
+
+@few
+@given(rows, columns, dtypes, st.booleans(), seeds)
+def test_transpose(r: int, c: int, dtype: str, tile: bool, seed: int):
+    x, o = values((r, c), dtype, seed), sevens((c, r), dtype)
+    body = (
+        "u = pl.add(x, 0)" if tile else "u = x"
+    ) + "\no[:, :] = pl.maximum(pl.transpose(u, 0, 1), pl.transpose(x, 1, 0))"
+    if not tile:
+        body = "o[:, :] = pl.maximum(pl.transpose(x, axis1=0, axis2=1), pl.transpose(x, -1, -2))"
+    run(incore({"x": tensor((r, c), dtype), "o": out((c, r), dtype)}, body), x, o)
+    same(o, x.T.contiguous())
+
+
+@few
+@given(rows, columns, columns, dtypes, seeds)
+def test_concat(r: int, c: int, d: int, dtype: str, seed: int):
+    x, y, o = values((r, c), dtype, seed), values((r, d), dtype, seed + 1), sevens((r, c + d), dtype)
+    parameters = {"x": tensor((r, c), dtype), "y": tensor((r, d), dtype), "o": out((r, c + d), dtype)}
+    run(incore(parameters, "o[:, :] = pl.concat(x, y)"), x, y, o)
+    same(o[:, :c], x)
+    same(o[:, c:], y)
+
+
+@few
+@given(rows, columns, dtypes, st.integers(0, 9))
+def test_full(r: int, c: int, dtype: str, number: int):
+    o = sevens((r, c), dtype)
+    run(incore({"o": out((r, c), dtype)}, f"o[:, :] = pl.full([{r}, {c}], dtype=pl.{dtype}, value={number})"), o)
+    same(o, torch.tensor([[number] * c] * r).to(TORCH[dtype]))
+
+
+@few
+@given(rows, columns, st.integers(-9, 9), st.booleans(), st.sampled_from(["INT32", "INT16"]))
+def test_arange(r: int, c: int, start: int, down: bool, dtype: str):
+    o = sevens((r, c), dtype)
+    run(
+        incore(
+            {"o": out((r, c), dtype)}, f"o[:, :] = pl.arange({start}, [{r}, {c}], dtype=pl.{dtype}, descending={down})"
+        ),
+        o,
+    )
+    numbers = [start - k if down else start + k for k in range(r * c)]
+    same(o, torch.tensor(numbers).view(r, c).to(TORCH[dtype]))
+
+
+@few
+@given(windows(), dtypes, seeds)
+def test_elements(window, dtype: str, seed: int):
+    (big, _, (i, j)) = window
+    x, o = values(big, dtype, seed), sevens((2, 2), dtype)
+    body = f"""
+    t = pl.load(x, [0, 0], {list(big)})
+    o = pl.write(o, [0, 0], x[{i}, {j}])
+    pl.write(o, [0, 1], pl.read(x, [{i}, {j}]))
+    pl.tensor.write(o, [1, 0], t[{i}, {j}])
+    u = pl.tile.write(t, [0, 0], 3)
+    pl.write(o, [1, 1], pl.read(u, [0, 0]))
+    """
+    run(incore({"x": tensor(big, dtype), "o": out((2, 2), dtype)}, body), x, o)
+    v = x[i, j].item()
+    same(o, torch.tensor([[v, v], [v, 3]]).to(TORCH[dtype]))
+    same(x, values(big, dtype, seed))
+
+
+@few
+@given(st.integers(1, 3), rows, columns, st.data(), seeds)
+def test_rank_three(n: int, r: int, c: int, data, seed: int):
+    k = data.draw(st.integers(0, n - 1))
+    x, o = values((n, r, c), "FP32", seed), sevens((n, r, c), "FP32")
+    body = f"t = x[{k}, :, :]\no[{k}, :, :] = pl.exp(t)"
+    run(incore({"x": tensor((n, r, c), "FP32"), "o": out((n, r, c), "FP32")}, body), x, o)
+    want = sevens((n, r, c), "FP32")
+    want[k] = torch.exp(x[k])
+    torch.testing.assert_close(o, want)
+
+
+@few
+@given(rows, columns, dtypes, seeds)
+def test_spaces(r: int, c: int, dtype: str, seed: int):
+    """Through L1 and back: the values stay, the buffers are accounted."""
+    x, o = values((r, c), dtype, seed), sevens((r, c), dtype)
+    body = f"""
+    t = pl.load(x, [0, 0], [{r}, {c}], target_memory=pl.Mem.Mat)
+    u = pl.move(t, target_memory=pl.Mem.Vec)
+    v = pl.create_tile([{r}, {c}], dtype=pl.{dtype}, target_memory=pl.Mem.Vec)
+    v = pl.assemble(v, u, [0, 0])
+    pl.store(v, [0, 0], o)
+    """
+    trace = run(incore({"x": tensor((r, c), dtype), "o": out((r, c), dtype)}, body), x, o)
+    same(o, x)
+    assert trace.peaks()["L1"] == r * c * x.element_size()
+    assert trace.peaks()["UB"] == 2 * r * c * x.element_size()
+
+
+def test_never_written_memory_is_poison():
+    o, p = sevens((2, 2), "FP32"), sevens((2, 2), "INT32")
+    body = """
+    t = pl.create_tensor([2, 2], dtype=pl.FP32)
+    u = pl.create_tensor([2, 2], dtype=pl.INT32)
+    o[:, :] = t
+    p[:, :] = u
+    """
+    run(incore({"o": out((2, 2), "FP32"), "p": out((2, 2), "INT32")}, body), o, p)
+    assert o.isnan().all()
+    assert (p == -(2**31)).all()
+
+
+@few
+@given(st.integers(2, 8), columns, seeds)
+def test_a_loaded_tile_keeps_its_values(r: int, c: int, seed: int):
+    """Loads and aliases share memory with the tensor until it is overwritten; that must not show."""
+    x = values((r, c), "FP32", seed)
+    given_ = x.clone()
+    o = sevens((5 * r, c), "FP32")
+    body = f"""
+    a = x[:, :]
+    b = pl.reshape(a, [{r * c}, 1])
+    c = a[0:1, :]
+    d = pl.fillpad(a)
+    e = pl.set_validshape(a, {r - 1}, {c})
+    x[:, :] = pl.full([{r}, {c}], dtype=pl.FP32, value=9.0)
+    o[0:{r}, :] = a
+    o[{r} : {2 * r}, :] = pl.reshape(b, [{r}, {c}])
+    o[{2 * r} : {2 * r + 1}, :] = c
+    o[{3 * r} : {4 * r}, :] = d
+    o = pl.assemble(o, e, [{4 * r}, 0])
+    """
+    run(incore({"x": f"pl.InOut[{tensor((r, c), 'FP32')}]", "o": out((5 * r, c), "FP32")}, body), x, o)
+    assert (x == 9).all()
+    want = sevens((5 * r, c), "FP32")
+    want[:r] = want[r : 2 * r] = want[3 * r : 4 * r] = given_
+    want[2 * r] = given_[0]
+    want[4 * r : 5 * r - 1] = given_[:-1]
+    same(o, want)

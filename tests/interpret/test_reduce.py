@@ -1,0 +1,143 @@
+"""Reductions along rows and columns, whole and partly valid, and the broadcasts that undo them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import FLOATS, TORCH, columns, few, incore, out, rows, run, same, seeds, sevens, tensor, values, wrapped
+
+from helpers.errors import FaultError
+
+FOLDS = ("sum", "max", "min", "prod", "argmax", "argmin")
+
+
+def folded(name: str, x: torch.Tensor, axis: int, dtype: str) -> torch.Tensor:
+    """The fold computed one element after the other, in double or INT64."""
+    parts = [p.double() if dtype in FLOATS else p.long() for p in x.unbind(axis)]
+    best, index = parts[0], torch.zeros_like(parts[0], dtype=torch.int32)
+    for i, p in enumerate(parts[1:], 1):
+        if name == "sum":
+            best = best + p
+        elif name == "prod":
+            best = best * p
+        else:
+            take = p > best if name in ("max", "argmax") else p < best
+            best, index = torch.where(take, p, best), torch.where(take, torch.tensor(i, dtype=torch.int32), index)
+    if name.startswith("arg"):
+        return index.unsqueeze(axis)
+    return (best.to(TORCH[dtype]) if dtype in FLOATS else wrapped(best, dtype)).unsqueeze(axis)
+
+
+@pytest.mark.parametrize("kind", ["row", "col"])
+@pytest.mark.parametrize("name", FOLDS)
+@few
+@given(rows, columns, st.sampled_from([*FLOATS, "INT32", "INT16"]), st.data(), seeds)
+def test_fold(name: str, kind: str, r: int, c: int, dtype: str, data, seed: int):
+    axis = 1 if kind == "row" else 0
+    valid = (data.draw(st.integers(1, r)), data.draw(st.integers(1, c)))
+    low, high = (-50, 50) if name != "prod" else (0.5, 1.5) if dtype in FLOATS else (-3, 3)
+    x = values((r, c), dtype, seed, low, high)
+    result = "INT32" if name.startswith("arg") else dtype
+    shape = (r, 1) if kind == "row" else (1, c)
+    o = sevens(shape, result)
+    source = incore(
+        {"x": tensor((r, c), dtype), "o": out(shape, result)},
+        f"t = pl.set_validshape(x, {valid[0]}, {valid[1]})\no[:, :] = pl.{kind}_{name}(t)",
+    )
+    run(source, x, o)
+    want = sevens(shape, result)
+    part = folded(name, x[: valid[0], : valid[1]], axis, dtype)
+    want[: part.shape[0], : part.shape[1]] = part
+    if name in ("sum", "prod") and dtype in FLOATS:
+        torch.testing.assert_close(o, want, rtol=(2 if dtype != "FP32" else 16) * torch.finfo(o.dtype).eps, atol=1e-4)
+    else:
+        same(o, want)
+
+
+def test_bf16_sum_rounds_once():
+    """1024 ones and 256: each step in BF16 would stay at 256."""
+    x = torch.ones(1, 1024, dtype=torch.bfloat16)
+    x[0, 0] = 256
+    o = sevens((1, 1), "BF16")
+    run(incore({"x": tensor((1, 1024), "BF16"), "o": out((1, 1), "BF16")}, "o[:, :] = pl.row_sum(x)"), x, o)
+    assert o.item() == torch.tensor(1279.0).bfloat16().item()
+
+
+def test_fold_of_nothing():
+    x, o = values((4, 4), "FP32", 0), sevens((4, 1), "FP32")
+    source = incore(
+        {"x": tensor((4, 4), "FP32"), "o": out((4, 1), "FP32")},
+        "t = pl.set_validshape(x, 4, 0)\no[:, :] = pl.row_max(t)",
+    )
+    with pytest.raises(FaultError, match="empty valid shape"):
+        run(source, x, o)
+    same(o, sevens((4, 1), "FP32"))
+
+
+EXPAND = {
+    "add": lambda a, v: a + v,
+    "sub": lambda a, v: a - v,
+    "mul": lambda a, v: a * v,
+    "div": lambda a, v: a / v,
+    "max": lambda a, v: torch.where(a > v, a, v),
+    "min": lambda a, v: torch.where(a < v, a, v),
+    "expdif": lambda a, v: torch.exp(a - v),
+}
+
+
+@pytest.mark.parametrize("kind", ["row", "col"])
+@pytest.mark.parametrize("name", EXPAND)
+@few
+@given(rows, columns, st.sampled_from(FLOATS), seeds)
+def test_expand_with(name: str, kind: str, r: int, c: int, dtype: str, seed: int):
+    shape = (r, 1) if kind == "row" else (1, c)
+    a, v, o = values((r, c), dtype, seed, 1, 4), values(shape, dtype, seed + 1, 1, 4), sevens((r, c), dtype)
+    source = incore(
+        {"a": tensor((r, c), dtype), "v": tensor(shape, dtype), "o": out((r, c), dtype)},
+        f"o[:, :] = pl.{kind}_expand_{name}(a, v)",
+    )
+    run(source, a, v, o)
+    want = EXPAND[name](a.double(), v.double()).to(TORCH[dtype])
+    if name == "expdif":  # the difference is rounded before the exponential
+        torch.testing.assert_close(o, want, rtol=8 * torch.finfo(o.dtype).eps, atol=1e-6)
+    else:
+        same(o, want)
+
+
+@pytest.mark.parametrize("kind", ["row", "col"])
+@few
+@given(rows, columns, st.sampled_from(FLOATS), seeds)
+def test_expand(kind: str, r: int, c: int, dtype: str, seed: int):
+    shape = (r, 1) if kind == "row" else (1, c)
+    a, v, o = values((r, c), dtype, seed), values(shape, dtype, seed + 1), sevens((r, c), dtype)
+    source = incore(
+        {"a": tensor((r, c), dtype), "v": tensor(shape, dtype), "o": out((r, c), dtype)},
+        f"o[:, :] = pl.{kind}_expand(a, v)",
+    )
+    run(source, a, v, o)
+    same(o, torch.stack([v[:, 0]] * c, 1) if kind == "row" else torch.stack([v[0]] * r))
+
+
+@few
+@given(rows, columns, st.integers(-5, 5), seeds)
+def test_expands(r: int, c: int, number: int, seed: int):
+    a, o = values((r, c), "FP32", seed), sevens((r, c), "FP32")
+    run(incore({"a": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}, f"o[:, :] = pl.expands(a, {number}.0)"), a, o)
+    same(o, torch.full((r, c), float(number)))
+
+
+@pytest.mark.parametrize(
+    "body", ["pl.row_expand_mul(a, b)", "pl.col_expand_add(a, a)", "pl.row_expand_sub(a, w)", "pl.col_expand_max(a, u)"]
+)
+def test_vectors_that_do_not_fit(body: str):
+    parameters = {
+        "a": tensor((4, 8), "FP32"), "b": tensor((3, 1), "FP32"), "w": tensor((4, 1), "BF16"),
+        "u": tensor((1, 7), "FP32"), "o": out((4, 8), "FP32"),
+    }  # fmt: skip
+    args = [values((4, 8), "FP32", 0), values((3, 1), "FP32", 0), values((4, 1), "BF16", 0), values((1, 7), "FP32", 0)]
+    o = sevens((4, 8), "FP32")
+    with pytest.raises(FaultError, match="expand"):
+        run(incore(parameters, f"o[:, :] = {body}"), *args, o)
+    same(o, sevens((4, 8), "FP32"))
