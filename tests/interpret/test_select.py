@@ -1,0 +1,200 @@
+"""Comparisons, masks, selection, partial arithmetic, triangles and random numbers, written down another way."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kernelgen import FLOATS, TORCH, columns, few, incore, out, rows, run, same, seeds, sevens, tensor, values
+
+from helpers.errors import FaultError
+from helpers.interpret.ops.select import philox
+
+CODES = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
+COMPARED = ("FP32", "BF16", "INT32", "INT16")
+
+
+def few_values(shape: tuple[int, ...], dtype: str, seed: int) -> torch.Tensor:
+    """Values with many equal ones."""
+    return values(shape, dtype, seed, -2, 3).float().round().to(TORCH[dtype])
+
+
+@few
+@given(rows, columns, st.sampled_from(COMPARED), st.integers(0, 5), st.booleans(), seeds)
+def test_cmp(r: int, c: int, dtype: str, code: int, number: bool, seed: int):
+    a, b, o = few_values((r, c), dtype, seed), few_values((r, c), dtype, seed + 1), sevens((r, c), dtype)
+    shapes = {"a": tensor((r, c), dtype), "b": tensor((r, c), dtype), "o": out((r, c), dtype)}
+    run(incore(shapes, f"o[:, :] = pl.cmp(a, {'1' if number else 'b'}, cmp_type={code})"), a, b, o)
+    same(o, CODES[code](a, 1 if number else b).to(TORCH[dtype]))
+
+
+@few
+@given(rows, st.integers(1, 300), st.integers(0, 5), seeds)
+def test_packed_masks(r: int, c: int, code: int, seed: int):
+    """One bit an element, the lowest first: as numpy packs them."""
+    a, b = few_values((r, c), "FP32", seed), few_values((r, c), "FP32", seed + 1)
+    n = -(-c // 8)
+    o = sevens((r, -(-n // 32) * 32), "UINT8")
+    shapes = {"a": tensor((r, c), "FP32"), "b": tensor((r, c), "FP32"), "o": out(o.shape, "UINT8")}
+    run(incore(shapes, f"o[:, :] = pl.tile.cmp(a, b, cmp_type={code})"), a, b, o)
+    want = np.packbits(CODES[code](a, b).numpy(), axis=1, bitorder="little")
+    assert (o[:, :n].numpy() == want).all()
+    assert (o[:, n:] == 7).all()
+
+
+MASKS = ["pl.tile.cmp(m, z, cmp_type=4)", "pl.cmps(m, 0, cmp_type=4)", "pl.cmp(m, z, cmp_type=4)"]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@few
+@given(rows, st.integers(1, 70), st.sampled_from((*FLOATS, "INT32", "UINT8")), st.booleans(), seeds)
+def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
+    named = {
+        "m": few_values((3 * r, c), "FP32", seed), "z": torch.zeros(3 * r, c), "a": values((3 * r, c), dtype, seed),
+        "b": values((3 * r, c), dtype, seed + 1), "o": sevens((3 * r, c), dtype),
+    }  # fmt: skip
+    types = {n: (out if n == "o" else tensor)((3 * r, c), "FP32" if n in "mz" else dtype) for n in named}
+    window = f"q * {r} : q * {r} + {r}, :"
+    of_blocks = mask.replace("m,", f"m[{window}],").replace("z,", f"z[{window}],")
+    chosen = f"pl.sels(p, a[{window}], t, 5)" if number else f"pl.sel(p, a[{window}], b[{window}], t)"
+    run(
+        f"@pl.jit\ndef k({', '.join(f'{n}: {t}' for n, t in types.items())}):\n    for q in pl.spmd(3):\n"
+        f"        t = pl.create_tile([1, 32], pl.UINT8)\n        p = {of_blocks}\n        o[{window}] = {chosen}\n",
+        *named.values(),
+    )  # fmt: skip
+    m, _, a, b, o = named.values()
+    same(o, torch.where(m > 0, a, torch.full_like(b, 5) if number else b))
+
+
+def test_masks_as_words():
+    """A mask may come from memory, in INT32 words."""
+    words = torch.tensor([[-1, 1], [0, -(2**31)]], dtype=torch.int32)
+    a, o = values((2, 64), "FP32", 0), sevens((2, 64), "FP32")
+    shapes = {"w": tensor((2, 2), "INT32"), "a": tensor((2, 64), "FP32"), "o": out((2, 64), "FP32")}
+    body = """
+t = pl.create_tile([1, 32], pl.UINT8)
+o[:, :] = pl.sels(pl.slice(w, [2, 2], [0, 0]), pl.slice(a, [2, 64], [0, 0]), t, 0.0)
+"""
+    run(incore(shapes, body), words, a, o)
+    bits = torch.from_numpy(np.unpackbits(words.numpy().view(np.uint8), axis=1, bitorder="little").astype(bool))
+    same(o, torch.where(bits, a, 0))
+
+
+@few
+@given(rows, columns, st.sampled_from(FLOATS), st.booleans(), seeds)
+def test_leaky(r: int, c: int, dtype: str, number: bool, seed: int):
+    x, s, o = values((r, c), dtype, seed), values((r, c), dtype, seed + 1), sevens((r, c), dtype)
+    shapes = {"x": tensor((r, c), dtype), "s": tensor((r, c), dtype), "o": out((r, c), dtype)}
+    call = "pl.lrelu(x, 0.5)" if number else "pl.prelu(x, s, pl.create_tile([16, 32], pl.UINT8))"
+    run(incore(shapes, f"o[:, :] = {call}"), x, s, o)
+    slope = 0.5 if number else s.double()
+    same(o, torch.where(x > 0, x.double(), x.double() * slope).to(TORCH[dtype]))
+
+
+PARTS = {"part_add": torch.add, "part_mul": torch.mul, "part_max": torch.maximum, "part_min": torch.minimum}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@few
+@given(rows, columns, st.data(), seeds)
+def test_parts(name: str, r: int, c: int, data, seed: int):
+    """Where the second operand is not valid, the first alone; nothing where the first is not."""
+    valid = [data.draw(st.tuples(st.integers(1, r), st.integers(1, c))) for _ in "ab"]
+    a, b, o = values((r, c), "FP32", seed), values((r, c), "FP32", seed + 1), sevens((r, c), "FP32")
+    shapes = {"a": tensor((r, c), "FP32"), "b": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}
+    slices = [f"pl.slice({n}, [{r}, {c}], [0, 0], valid_shape=[{v}, {w}])" for n, (v, w) in zip("ab", valid)]
+    run(incore(shapes, f"o[:, :] = pl.{name}({', '.join(slices)})"), a, b, o)
+    want = sevens((r, c), "FP32")
+    for i in range(valid[0][0]):
+        for j in range(valid[0][1]):
+            inside = i < valid[1][0] and j < valid[1][1]
+            want[i, j] = PARTS[name](a[i, j], b[i, j]) if inside else a[i, j]
+    same(o, want)
+
+
+THREE = {
+    "pl.addc(a, b, c)": lambda a, b, c: a + b + c, "pl.subc(a, b, c)": lambda a, b, c: a - b - c,
+    "pl.addsc(a, 3, c)": lambda a, b, c: a + 3 + c, "pl.subsc(a, 3, c)": lambda a, b, c: a - 3 - c,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", THREE)
+@few
+@given(rows, columns, seeds)
+def test_three_operands(call: str, r: int, c: int, seed: int):
+    a, b, d = (values((r, c), "INT32", seed + n) for n in range(3))
+    o = sevens((r, c), "INT32")
+    shapes = {n: tensor((r, c), "INT32") for n in "abc"} | {"o": out((r, c), "INT32")}
+    run(incore(shapes, f"o[:, :] = {call}"), a, b, d, o)
+    same(o, THREE[call](a, b, d))
+
+
+@few
+@given(rows, columns, st.integers(-12, 12), st.booleans(), st.sampled_from(("INT32", "FP32")))
+def test_tri(r: int, c: int, diagonal: int, upper: bool, dtype: str):
+    o = sevens((r, c), dtype)
+    body = f"o[:, :] = pl.tri({diagonal}, [{r}, {c}], dtype=pl.{dtype}, upper={upper})"
+    run(incore({"o": out((r, c), dtype)}, body), o)
+    ones = np.ones((r, c))
+    same(o, torch.from_numpy(np.triu(ones, diagonal) if upper else np.tril(ones, diagonal)).to(TORCH[dtype]))
+
+
+def test_tri_writes_what_is_valid():
+    o = sevens((4, 8), "INT32")
+    run(incore({"o": out((4, 8), "INT32")}, "o[:, :] = pl.tri(0, [4, 8], valid_shape=[2, 3])"), o)
+    want = sevens((4, 8), "INT32")
+    want[:2, :3] = torch.tensor([[1, 0, 0], [1, 1, 0]])
+    same(o, want)
+
+
+# Known answers of Philox4x32-10 (Random123, tests/kat_vectors): counter, key, result.
+PHILOX = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0),
+     (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+]  # fmt: skip
+
+
+def word(x: int) -> np.ndarray:
+    return np.array(x, np.uint64)
+
+
+@pytest.mark.parametrize(("counter", "key", "want"), PHILOX)
+def test_philox(counter: tuple, key: tuple, want: tuple):
+    assert tuple(int(w) for w in philox([word(c) for c in counter], [word(k) for k in key], 10)) == want
+
+
+def test_random_places():
+    """Four numbers of one counter side by side, the next counter's behind them; rows go on counting."""
+    o = sevens((2, 8), "INT32")
+    run(incore({"o": out((2, 8), "INT32")}, "o[:, :] = pl.random(3, 4, 5, 0, 0, 0, [2, 8], dtype=pl.INT32)"), o)
+    for row, first in ((0, 5), (1, 13)):  # a row of 8 columns moves the counter on by (8 - 1) % 64 + 1
+        for k in range(2):
+            want = philox([word(w) for w in (first + k, 0, 0, 0)], [word(3), word(4)], 10)
+            assert [int(v) & 0xFFFFFFFF for v in o[row, 4 * k : 4 * k + 4]] == [int(w) for w in want]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pl.cmp(x, i)", "no promotion"),
+        ("pl.cmp(x, x, cmp_type=6)", "comparison 6"),
+        ("pl.sel(pl.cmps(y, 0.0), x, x, x)", "mask"),
+        ("pl.sel(pl.cmps(x, 0.0), x, i, x)", "no promotion"),
+        ("pl.sels(pl.cmps(x, 0.0), x, x, x)", "pl.sel takes two tiles"),
+        ("pl.lrelu(i, 2)", "INT32"),
+        ("pl.part_add(x, y)", "shapes do not match"),
+        ("pl.random(1, 2, 3, 4, 5, 6, [4, 300], rounds=8)", "8 rounds"),
+    ],
+)
+def test_faults(body: str, words: str):
+    kinds = {"x": ((4, 300), "FP32"), "y": ((4, 8), "FP32"), "i": ((4, 300), "INT32")}
+    shapes = {n: tensor(*k) for n, k in kinds.items()} | {"o": out((4, 300), "FP32")}
+    args = [values(*k, 0) for k in kinds.values()]
+    with pytest.raises(FaultError, match=words):
+        run(incore(shapes, f"t = {body}\no[:, :] = pl.mul(x, 2.0)"), *args, sevens((4, 300), "FP32"))
