@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import golden.flash_attention
 import golden.rope_kv_cache
+import kernels.flash_attention
 import kernels.rope_kv_cache
 from golden import RunResult, run_jit
 from helpers.errors import InputError
@@ -57,6 +59,22 @@ STAGES: dict[str, Stage] = {
             check=golden.rope_kv_cache.check,
             tolerance=golden.rope_kv_cache.TOLERANCE,
             compare_fn=golden.rope_kv_cache.COMPARE_FN,
+        ),
+        Stage(
+            name="flash_attention",
+            title="Attention over the paged KV cache, online softmax over its pages (decode)",
+            notebook="02_flash_attention",
+            versions={
+                "separate": kernels.flash_attention.separate,
+                "flat": kernels.flash_attention.flat,
+                "mixed": kernels.flash_attention.mixed,
+                "fused": kernels.flash_attention.fused,
+            },
+            specs=golden.flash_attention.specs,
+            reference=golden.flash_attention.reference,
+            check=golden.flash_attention.check,
+            tolerance=golden.flash_attention.TOLERANCE,
+            compare_fn=golden.flash_attention.COMPARE_FN,
         ),
     )
 }

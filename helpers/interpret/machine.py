@@ -85,6 +85,12 @@ class _Task:
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0
 
+    def forget_work(self) -> None:
+        """Start counting: what was done so far was counted in the phase that did it."""
+        self.shapes, self.offsets = [], []
+        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
+        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+
     def work(self) -> Work:
         return Work(
             self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops,
@@ -609,6 +615,7 @@ class Machine:
         if self.barriers == self.phase:
             self.quiet = False
             self.dry = self._dry
+            self.task.forget_work()
 
     def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: Any = (), early: bool = False,
                core_num: int | None = None, predicate: bool = True) -> tuple:  # fmt: skip
