@@ -79,13 +79,24 @@ def clear(
     return apart
 
 
+def intervals_apart(starts: np.ndarray, ends: np.ndarray, owners: np.ndarray) -> bool:
+    """True when no interval [start, end) overlaps one of another owner (owners are counted from 0)."""
+    shift = owners * (ends.max() + 1)  # owners one after the other, so that sorting keeps them together
+    order = np.argsort(starts + shift, kind="stable")
+    start, reach = (starts + shift)[order], np.maximum.accumulate((ends + shift)[order])
+    first = np.flatnonzero(np.r_[True, start[1:] > reach[:-1]])  # of intervals of one owner that touch
+    last = np.r_[first[1:], len(start)] - 1
+    shift = shift[order][first]
+    start, reach = start[first] - shift, reach[last] - shift
+    order = np.argsort(start, kind="stable")
+    return bool((start[order][1:] >= reach[order][:-1]).all())
+
+
 def separate(entries: list, lanes: int) -> bool:
     """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write."""
-    low, high = np.full(lanes, np.iinfo(np.int64).max), np.zeros(lanes, np.int64)
-    for access, offset in entries:
-        low, high = np.minimum(low, offset), np.maximum(high, offset + access.span)
-    order = np.argsort(low, kind="stable")
-    if (low[order][1:] >= high[order][:-1]).all():
+    starts = np.concatenate([np.broadcast_to(offset, lanes) for _, offset in entries])
+    spans = np.repeat([access.span for access, _ in entries], lanes)
+    if intervals_apart(starts, starts + spans, np.tile(np.arange(lanes), len(entries))):
         return True
     for i, (a, ao) in enumerate(entries):
         for b, bo in entries[i:]:

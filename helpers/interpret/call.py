@@ -41,7 +41,8 @@ def interpret(
     Raises:
         KernelError: the kernel's source is not in the language.
         InputError: an argument does not fit its parameter; nothing has run.
-        FaultError: the kernel did something wrong while it ran; outputs may be half written.
+        FaultError: the kernel did something wrong while it ran. The arguments hold what they held before, unless it
+            had overwritten more than `machine.LOG_BYTES` of them, which the message then says.
     """
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
@@ -59,9 +60,18 @@ def interpret(
             bound.append(v)
     if compiled.kind == "incore":  # one task of its own
         place = compiled.source.place(compiled.source.tree)
-        _guarded(lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound), {}), compiled)
+        body = lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound))  # noqa: E731
     else:
-        _guarded(lambda: compiled.run(machine, *bound), compiled)
+        body = lambda: compiled.run(machine, *bound)  # noqa: E731
+    try:
+        _guarded(body, compiled)
+    except BaseException as e:
+        restored = machine.take_back()
+        if isinstance(e, FaultError) and not restored:
+            raise FaultError(
+                f"{e}\n  note: the kernel had written too much to put back; its outputs are half written"
+            ) from e
+        raise
     return machine.trace
 
 

@@ -52,6 +52,10 @@ BATCH_ELEMENTS = 1 << 20
 BATCH_SIZES: dict[Place, int] = {}
 
 
+# How much of what a run overwrites in its arguments is remembered, to be put back when the run fails.
+LOG_BYTES = 1 << 29
+
+
 class Barrier(Exception):
     """The running blocks have come to the barrier at which this phase ends."""
 
@@ -112,11 +116,7 @@ class _Batch:
 
     def take_back(self) -> None:
         """Restore everything that was overwritten."""
-        for where, old in reversed(self.undo):
-            if isinstance(where, tuple):
-                where[0].index_copy_(0, where[1], old)
-            else:
-                where.copy_(old)
+        restore([(where, old) for where, old, _ in self.undo])
 
 
 class _Split:
@@ -154,6 +154,8 @@ class Machine:
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_peaks: dict[tuple, dict[str, int]] = {}
+        self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten
+        self._log_bytes = 0
         self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
@@ -309,7 +311,9 @@ class Machine:
                 raise Conflict  # every block of the batch writes here
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
             if undo is not None:
-                undo.append((dst, dst.clone()))
+                undo.append((dst, dst.clone(), buffer.argument))
+            elif buffer.argument:
+                self._log(dst, dst.clone())
             dst.add_(data) if atomic else dst.copy_(data)
             return
         if atomic or not disjoint(w.offset, w):
@@ -318,20 +322,42 @@ class Machine:
         if step is not None:
             shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
             dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
-            undo.append((dst, dst.clone()))
+            undo.append((dst, dst.clone(), buffer.argument))
             dst.copy_(data)
             return
         rows = row_index(w)
         if rows is not None:
             table, index = rows[0](buffer), rows[1]
-            undo.append(((table, index), table.index_select(0, index)))
+            undo.append(((table, index), table.index_select(0, index), buffer.argument))
             wanted = (len(w.offset), *w.shape)
             table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
             return
         for i, o in enumerate(w.offset):
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
-            undo.append((dst, dst.clone()))
+            undo.append((dst, dst.clone(), buffer.argument))
             dst.copy_(data[i] if data.dim() > len(w.shape) else data)
+
+    def overwrite(self, w: Tensor, value: Any) -> None:
+        """Orchestration writes a window itself, without a task."""
+        if self.batch is not None:
+            raise Conflict
+        view = self.view(w)
+        if w.buffer.argument:
+            self._log(view, view.clone())
+        view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)
+
+    def _log(self, where: Any, old: torch.Tensor) -> None:
+        """Remember what an argument held, so that a run that fails can leave it as it was."""
+        if self._log_bytes <= LOG_BYTES:
+            self._log_entries.append((where, old))
+            self._log_bytes += old.numel() * old.element_size()
+
+    def take_back(self) -> bool:
+        """After a fault: put the arguments back to what they were. False when too much was written to remember."""
+        if self._log_bytes > LOG_BYTES:
+            return False
+        restore(self._log_entries)
+        return True
 
     def record(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access to global memory in the trace."""
@@ -467,6 +493,9 @@ class Machine:
         buffers = len(self.trace.buffers)
         try:
             yield
+            for where, old, argument in self.batch.undo:
+                if argument:
+                    self._log(where, old)
         except BaseException:
             self.batch.take_back()
             del self.trace.buffers[buffers:]
@@ -828,6 +857,15 @@ class Machine:
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------
+
+
+def restore(entries: list[tuple]) -> None:
+    """Put back what was overwritten, the latest first."""
+    for where, old in reversed(entries):
+        if isinstance(where, tuple):
+            where[0].index_copy_(0, where[1], old)
+        else:
+            where.copy_(old)
 
 
 def poison(dtype: DType) -> float:

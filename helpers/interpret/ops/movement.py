@@ -203,7 +203,7 @@ def _source(m: Machine, at: Place, source: Any) -> Any:
 def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
     """Orchestration moves a window of global memory into another."""
     if not m.dry:
-        m.view(w).copy_(m.view(source))
+        m.overwrite(w, m.view(source))
 
 
 def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
@@ -402,7 +402,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     cell = m.window(at, dst, index, [1] * len(index), what="write")
     if m.task is None:
         if not m.dry:
-            m.view(cell).fill_(scalar(value, 0))
+            m.overwrite(cell, scalar(value, 0))
         return dst
     if m.dry:
         m.record(at, WRITE, cell)
