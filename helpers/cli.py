@@ -94,7 +94,9 @@ def run(
     if html is not None:
         from helpers import notebooks
 
-        paths = notebooks.find() if every else notebooks.find(chosen[0].notebook)
+        paths = (
+            notebooks.find() if every else [p for one in chosen if one.notebook for p in notebooks.find(one.notebook)]
+        )
         failures += notebooks.write_html(paths, html, console)
     for failure in failures:
         print(f"FAIL {failure}", file=sys.stderr)
@@ -110,7 +112,8 @@ def list_stages() -> None:
 
     table = Table("stage", "versions", "notebook", "what it is", box=None, padding=(0, 3, 0, 0))
     for one in stages.STAGES.values():
-        table.add_row(one.name, " -> ".join(one.versions), f"notebooks/{one.notebook}.ipynb", one.title)
+        notebook = f"notebooks/{one.notebook}.ipynb" if one.notebook else "-"
+        table.add_row(one.name, " -> ".join(one.versions), notebook, one.title)
     _console().print(table)
 
 

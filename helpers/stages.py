@@ -33,7 +33,7 @@ class Stage:
 
     name: str
     title: str
-    notebook: str
+    notebook: str | None
     versions: dict[str, Any]
     specs: Callable[..., list]
     reference: Callable[[dict[str, Any]], None]
@@ -63,7 +63,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="flash_attention",
             title="Attention over the paged KV cache, online softmax over its pages (decode)",
-            notebook="02_flash_attention",
+            notebook=None,
             versions={
                 "separate": kernels.flash_attention.separate,
                 "flat": kernels.flash_attention.flat,

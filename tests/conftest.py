@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from helpers import platforms
 from helpers.platforms import installed_pypto
+
+
+@pytest.fixture(autouse=True)
+def platforms_looked_up_anew():
+    """What is installed does not change while a process runs, so the best platform is remembered; tests change it."""
+    platforms._best.cache_clear()
+    yield
+    platforms._best.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

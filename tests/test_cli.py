@@ -150,9 +150,11 @@ def test_list_names_stages_versions_and_notebooks():
     assert "notebooks/01_rope_kv_cache.ipynb" in result.stdout
 
 
-def test_every_stage_has_its_notebook():
-    for one in stages.STAGES.values():
-        assert notebooks.find(one.notebook)
+def test_the_notebooks_that_stages_name_are_there():
+    named = [one.notebook for one in stages.STAGES.values() if one.notebook]
+    assert named
+    for name in named:
+        assert notebooks.find(name)
 
 
 def test_doctor_says_what_works_and_what_is_missing(monkeypatch: pytest.MonkeyPatch):

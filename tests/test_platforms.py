@@ -138,13 +138,6 @@ def test_default_is_interpret_mode_where_nothing_else_works(site: Path):
     assert platforms.resolve() == platforms.resolve("default") == "a2a3interp"
 
 
-@pytest.fixture(autouse=True)
-def looked_up_anew():
-    platforms._best.cache_clear()
-    yield
-    platforms._best.cache_clear()
-
-
 def test_default_prefers_the_npu_then_the_simulator(monkeypatch: pytest.MonkeyPatch):
     works = {"a5interp", "a2a3interp", "a5sim"}
     monkeypatch.setattr(platforms, "missing", lambda name: None if name in works else "all of it")
