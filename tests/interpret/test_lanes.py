@@ -408,7 +408,7 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
 @few
 @given(st.integers(0, 7), st.sampled_from([-1, 16, 1000]))
 def test_fault_in_one_block(block: int, row: int):
-    """The message names the block and what it did; earlier blocks are done, later ones are not."""
+    """The message names the block and what it did; what earlier blocks wrote is put back."""
     table = torch.zeros(8, dtype=torch.int32)
     table[block] = row
     messages, results = [], []
@@ -422,8 +422,7 @@ def test_fault_in_one_block(block: int, row: int):
     assert f"axis 0 from {row} to {row + 1} of extent 16" in messages[0]
     assert re.search(r":11:\d+\n", messages[0])
     assert messages[0] == messages[1]
-    same(results[0][:block], (x[:block] * 2 + x[0]))
-    assert (results[0][block + 1 :] == 0).all()
+    assert all((o == 0).all() for o in results)
 
 
 LAST = source(
