@@ -717,14 +717,16 @@ class Machine:
             return self._largest
 
         self._sequential += sequential
-        if self.batch is not None or (sequential and not self.dry):
-            for i in ids:
-                captured = turn(int(i))
-        else:
-            self._largest = 1
-            self._in_batches(place, ids, together, alone)
-            self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
-        self._sequential -= sequential
+        try:
+            if self.batch is not None or (sequential and not self.dry):
+                for i in ids:
+                    captured = turn(int(i))
+            else:
+                self._largest = 1
+                self._in_batches(place, ids, together, alone)
+                self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
+        finally:  # also when a batch around this loop is given up
+            self._sequential -= sequential
         before |= after
         return captured
 
