@@ -43,9 +43,11 @@ from helpers.interpret.trace import (
 )  # fmt: skip
 from helpers.interpret.values import Buffer, Memory, TaskId, Tensor, Tile, dense_strides
 
-# A batch of blocks may hold this many elements in its largest tile: 2^20 FP32 values are 4 MB, which stay in
-# the last-level cache of the machines this was measured on, and are enough to hide the cost of a torch call.
-BATCH_ELEMENTS = 1 << 20
+# A batch of blocks may hold this many elements in its largest tile: 2^18 FP32 values are 1 MB, which stay in a core's
+# cache, and are enough to hide the cost of a torch call. Tiles so large that only a few fit gain nothing from a batch
+# and lose the cache to it: they run one by one. Measured with bench.interpreters and bench.rope_kv_cache.
+BATCH_ELEMENTS = 1 << 18
+FEW = 4
 
 
 # How many blocks of the pl.spmd at a place fit in a batch, learned from its first block; kept from run to run.
@@ -767,7 +769,8 @@ class Machine:
                 around, self._widest = self._widest, 1
                 largest = alone(int(ids[0]))
                 if place not in BATCH_SIZES:
-                    BATCH_SIZES[place] = max(1, BATCH_ELEMENTS // largest) if self._widest <= count else 1
+                    size = BATCH_ELEMENTS // largest
+                    BATCH_SIZES[place] = size if size >= FEW and self._widest <= count else 1
                 self._widest = max(around, self._widest)
                 continue
             try:
