@@ -31,6 +31,7 @@ that of whichever element cancelled nearest to zero, and says nothing about the 
 """
 
 _CHUNK = 1 << 22  # elements looked at together: a multi-layer KV cache is never converted as a whole
+_WORDS = 4096  # columns of a seal's matrix
 _SHOWN = 10  # mismatches listed in a message
 _INTEGER_DTYPES = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
@@ -235,6 +236,42 @@ def first_difference(actual: torch.Tensor, expected: torch.Tensor) -> tuple[int,
             first = first if count else start + int(at[0])
             count += at.numel()
     return (count, _index(first, actual.shape)) if count else None
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Sums of a tensor's bits, along the rows and the columns of a matrix of 64-bit words, wrapping around.
+
+    One pass over the memory instead of a copy of it. A change has to leave every sum as it was to go unseen.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+
+def seal(tensor: torch.Tensor) -> Seal:
+    """The seal of a contiguous tensor as it is now."""
+    raw = tensor.reshape(-1).view(torch.uint8)
+    whole = raw.numel() // (8 * _WORDS) * (8 * _WORDS)
+    words = raw[:whole].view(torch.int64).view(-1, _WORDS)
+    rest = torch.zeros(8 * _WORDS, dtype=torch.uint8)
+    rest[: raw.numel() - whole] = raw[whole:]
+    last = rest.view(torch.int64)[None]
+    return Seal(torch.cat([words.sum(1), last.sum(1)]), torch.cat([words.sum(0), last[0]]))
+
+
+def broken(tensor: torch.Tensor, before: Seal) -> str:
+    """Where a tensor is not as it was when sealed, to within 32 KiB, in words; empty if it is."""
+    now = seal(tensor)
+    if torch.equal(now.rows, before.rows) and torch.equal(now.columns, before.columns):
+        return ""
+    rows = (now.rows != before.rows).nonzero()
+    if rows.numel() == 0:
+        return "elements changed places"
+    size = 8 * _WORDS // tensor.element_size()
+    first = int(rows[0]) * size
+    last = min(first + size, tensor.numel()) - 1
+    return f"the first change is between elements {first} and {last}, counted flat"
 
 
 # Comparators.

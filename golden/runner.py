@@ -13,7 +13,16 @@ from typing import Any
 
 import torch
 
-from golden.compare import Comparator, OutputError, compare_outputs, failure_text, first_difference
+from golden.compare import (
+    Comparator,
+    OutputError,
+    Seal,
+    broken,
+    compare_outputs,
+    failure_text,
+    first_difference,
+    seal,
+)
 from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
 
@@ -39,6 +48,8 @@ _COMPILE_OPTIONS = frozenset(
 """
     ).split()
 )
+
+_LARGE = 1 << 27  # bytes: the weights of a few projections are copied, those of an LM head are not
 
 
 @dataclass
@@ -101,7 +112,8 @@ def run_jit(
         fn: The kernel.
         specs: One spec for each parameter of the kernel, in their order.
         golden_fn: Gets a dict with every value by name (tensors of its own, Python scalars) and writes the
-            outputs into it, in place. Its inputs are what the kernel's were before the run.
+            outputs into it, in place. Its inputs are what the kernel's were before the run. Inputs of more than
+            128 MiB are the kernel's own memory, which golden_fn must not write either.
         golden_data: Directory with in/NAME.pt for inputs and scalars and out/NAME.pt for outputs; nothing is
             generated then and `golden_fn` is not called. With neither, nothing is compared.
         compile_cfg: Options of PyPTO's compiler. Used here: `output_dir`, and `platform` if runtime_cfg has
@@ -177,7 +189,8 @@ def run_jit(
         return finish(None, ", compile only: nothing computed or compared")
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
-    before = _copies(specs, values, outputs=save_data or (golden_data is None and golden_fn is not None))
+    sealed = {} if save_data or scripted() else _seals(tensor_specs, values)
+    before = _copies(specs, values, sealed, outputs=save_data or (golden_data is None and golden_fn is not None))
 
     ran = run_kernel(fn, args, platform=platform)
     result.platform, result.seconds, result.trace = ran.platform, ran.seconds, ran.trace
@@ -186,7 +199,7 @@ def run_jit(
     if os.environ.get("PYPTO_BENCH", "") not in ("", "0", "false", "False"):
         log("[RUN] PYPTO_BENCH is set, but there are no device timings to take on this platform")
 
-    problems = _modified_inputs(tensor_specs, before, values)
+    problems = _modified_inputs(tensor_specs, before, sealed, values)
     if scripted():  # upstream's harness does not look at inputs, and its scripts mark few of the caches they write
         for problem in problems:
             log(f"[RUN] note: {problem}")
@@ -283,13 +296,22 @@ def _make_values(specs: Iterable[Spec]) -> Values:
     return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
 
 
-def _copies(specs: Iterable[Spec], values: Values, *, outputs: bool) -> Values:
-    """The values, tensors copied; without the output tensors unless `outputs`."""
-    return {
-        spec.name: values[spec.name].clone() if isinstance(spec, TensorSpec) else values[spec.name]
-        for spec in specs
-        if outputs or isinstance(spec, ScalarSpec) or not spec.is_output
-    }
+def _seals(specs: Iterable[TensorSpec], values: Values) -> dict[str, Seal]:
+    """A seal for each input that is too large to copy: golden and kernel get the same memory."""
+    large = [spec.name for spec in specs if not spec.is_output and values[spec.name].nbytes > _LARGE]
+    return {name: seal(values[name]) for name in large}
+
+
+def _copies(specs: Iterable[Spec], values: Values, sealed: dict[str, Seal], *, outputs: bool) -> Values:
+    """The values, tensors copied but for the sealed ones; without the output tensors unless `outputs`."""
+    copied = {}
+    for spec in specs:
+        value = values[spec.name]
+        if isinstance(spec, ScalarSpec) or spec.name in sealed:
+            copied[spec.name] = value
+        elif outputs or not spec.is_output:
+            copied[spec.name] = value.clone()
+    return copied
 
 
 def _scalar(spec: ScalarSpec, values: Values) -> torch.Tensor:
@@ -297,17 +319,22 @@ def _scalar(spec: ScalarSpec, values: Values) -> torch.Tensor:
     return torch.tensor(values[spec.name], dtype=spec.dtype)
 
 
-def _modified_inputs(specs: Iterable[TensorSpec], before: Values, after: Values) -> list[str]:
+def _modified_inputs(specs: Iterable[TensorSpec], before: Values, sealed: dict[str, Seal], after: Values) -> list[str]:
     problems = []
     for spec in specs:
         if spec.is_output:
             continue
-        found = first_difference(after[spec.name], before[spec.name])
-        if found is not None:
-            count, at = found
+        if spec.name in sealed:
+            found = broken(after[spec.name], sealed[spec.name])
+        else:
+            difference = first_difference(after[spec.name], before[spec.name])
+            found = (
+                difference and f"{difference[0]} of {after[spec.name].numel()} elements, the first at {difference[1]}"
+            )
+        if found:
             problems.append(
-                f"the kernel modified its input '{spec.name}': {count} of {before[spec.name].numel()} "
-                f"elements, the first at {at} (a tensor it is meant to write needs is_output=True)"
+                f"the kernel modified its input '{spec.name}': {found} "
+                "(a tensor it is meant to write needs is_output=True)"
             )
     return problems
 

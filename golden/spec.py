@@ -39,6 +39,8 @@ class TensorSpec:
             A tensor: a copy of it. One of `torch.randn`, `torch.rand`, `torch.zeros`, `torch.ones`: called
             with the shape and dtype. Any other callable: called with nothing; what it returns is copied.
             A tensor or returned value of another dtype is converted; one of another shape is an error.
+        fill: Instead of `init_value`: called with the new tensor, all zeros, to write values into it. For a
+            tensor too large to be made twice.
         is_output: The kernel writes this tensor: it is compared with the golden. With an `init_value` it is
             both read and written. A tensor without `is_output` must come out of a run as it went in.
         resident: Where the tensor lives in a run on several chips: on one worker (its number) or cut along
@@ -46,8 +48,8 @@ class TensorSpec:
             about values, so interpret mode has no use for it.
 
     Raises:
-        InputError: name is not an identifier, a negative size, an `init_value` or `resident` that is none of
-            the above.
+        InputError: name is not an identifier, a negative size, an `init_value`, `fill` or `resident` that is none
+            of the above.
     """
 
     name: str
@@ -56,6 +58,7 @@ class TensorSpec:
     init_value: int | float | torch.Tensor | Callable[..., Any] | None = None
     is_output: bool = False
     resident: int | str | bool | None = None
+    fill: Callable[[torch.Tensor], Any] | None = None
 
     def __post_init__(self) -> None:
         _check_name("TensorSpec", self.name)
@@ -73,8 +76,8 @@ class TensorSpec:
 
     @property
     def is_input(self) -> bool:
-        """Whether the kernel reads it: every tensor but a pure output (`is_output` with no `init_value`)."""
-        return not self.is_output or self.init_value is not None
+        """Whether the kernel reads it: every tensor but a pure output (`is_output`, no `init_value`, no `fill`)."""
+        return not self.is_output or self.init_value is not None or self.fill is not None
 
     def create_tensor(self) -> torch.Tensor:
         """Make the tensor: `shape`, `dtype`, values by `init_value`. Each call returns memory of its own.
@@ -85,7 +88,10 @@ class TensorSpec:
         _check_init_value(self)
         init = self.init_value
         if init is None:
-            return torch.zeros(self.shape, dtype=self.dtype)
+            made = torch.zeros(self.shape, dtype=self.dtype)
+            if self.fill is not None:
+                self.fill(made)
+            return made
         if isinstance(init, (int, float)):
             return torch.full(self.shape, init, dtype=self.dtype)
         if isinstance(init, torch.Tensor):
@@ -163,6 +169,8 @@ def _check_init_value(spec: TensorSpec) -> None:
             f"TensorSpec {spec.name!r}: init_value must be None, a number, a tensor or a callable, "
             f"not {type(init).__name__}"
         )
+    if spec.fill is not None and (init is not None or not callable(spec.fill)):
+        raise InputError(f"TensorSpec {spec.name!r}: fill must be a callable, in place of init_value")
 
 
 def _check_resident(spec: TensorSpec) -> None:
