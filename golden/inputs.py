@@ -1,0 +1,138 @@
+"""What the goldens of the stages share: seeded random inputs, checks of input values, long matrix products."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from golden.spec import TensorSpec
+from helpers.errors import InputError
+from kernels.qwen3 import BATCH, MAX_CTX
+
+_ROWS = 1024  # rows of a weight that `product` widens at once
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """A stream of random numbers for each seed and tensor, so that no tensor depends on another being made."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:6], "big"))
+
+
+def normal(
+    seed: int,
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    mean: float = 0.0,
+    std: float = 1.0,
+    batch: int | None = None,
+) -> TensorSpec:
+    """An input of normally distributed values, made in its own dtype.
+
+    With `batch`, rows from there on are padding, and NaN: nothing may come of them.
+    """
+
+    def fill(made: torch.Tensor) -> None:
+        made.normal_(mean, std, generator=generator(seed, name))
+        if batch is not None:
+            made[batch:] = torch.nan
+
+    return TensorSpec(name, list(shape), dtype, fill=fill)
+
+
+def lengths(batch: int, ctx: int | Sequence[int] | None) -> torch.Tensor:
+    """`seq_lens` [batch] INT32 for a stage that uses only how many sequences there are.
+
+    Raises:
+        InputError: batch or ctx out of range.
+    """
+    if not 1 <= batch <= BATCH:
+        raise InputError(f"batch is {batch}: must be 1 to {BATCH}, the rows of a batch tile")
+    values = [MAX_CTX if ctx is None else ctx] * batch if ctx is None or isinstance(ctx, int) else list(ctx)
+    if len(values) != batch:
+        raise InputError(f"ctx has {len(values)} lengths for {batch} sequences")
+    for b, length in enumerate(values):
+        if not 1 <= length <= MAX_CTX:
+            raise InputError(f"ctx of sequence {b} is {length}: must be 1 to {MAX_CTX}")
+    return torch.tensor(values, dtype=torch.int32)
+
+
+def tensor(values: dict[str, Any], name: str, rank: int, dtype: torch.dtype) -> torch.Tensor:
+    """The tensor of that name.
+
+    Raises:
+        InputError: it is no tensor, has another rank or dtype, or is not contiguous.
+    """
+    value = values.get(name)
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if value.dtype != dtype:
+        raise InputError(f"{name} has dtype {value.dtype}: must be {dtype}")
+    if value.ndim != rank:
+        raise InputError(f"{name} has shape {list(value.shape)}: must have {rank} dimensions")
+    if not value.is_contiguous():
+        raise InputError(f"{name} is not contiguous: its strides are {list(value.stride())}")
+    return value
+
+
+def shapes(tensors: dict[str, torch.Tensor], wanted: dict[str, list[int]]) -> None:
+    """Raises InputError for the first tensor whose shape is not the wanted one."""
+    for name, shape in wanted.items():
+        if list(tensors[name].shape) != shape:
+            raise InputError(f"{name} has shape {list(tensors[name].shape)}: must be {shape}")
+
+
+def batch_of(seq_lens: torch.Tensor) -> int:
+    """How many sequences there are.
+
+    Raises:
+        InputError: none, or more than a batch tile has rows.
+    """
+    batch = seq_lens.numel()
+    if not 1 <= batch <= BATCH:
+        raise InputError(f"seq_lens has {batch} sequences: must be 1 to {BATCH}, the rows of a batch tile")
+    return batch
+
+
+def integer(values: dict[str, Any], name: str, limit: int, of: str) -> int:
+    """The scalar of that name, a Python integer or a tensor with one.
+
+    Raises:
+        InputError: it is no integer, or not in 0 to limit - 1; `of` says what there is only so much of.
+    """
+    value = values.get(name)
+    value = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} must be an integer, not {value!r}")
+    if not 0 <= value < limit:
+        raise InputError(f"{name} is {value}: must be 0 to {limit - 1}, {of}")
+    return value
+
+
+def layer_of(values: dict[str, Any], tensors: dict[str, torch.Tensor], norm_weight: str) -> tuple[int, int]:
+    """(layer_idx, layers), the layers being the rows of the norm's weight.
+
+    Raises:
+        InputError: no layers, or none with this index.
+    """
+    layers = tensors[norm_weight].shape[0]
+    if layers < 1:
+        raise InputError(f"{norm_weight} has 0 rows: must have one for each layer, 1 or more")
+    return integer(values, "layer_idx", layers, f"there are {layers} layers"), layers
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension, in the dtype of x."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight.to(x.dtype)
+
+
+def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """x [M, K] @ weight [K, N] in the dtype of x (FP32 or FP64), the weight widened some rows at a time."""
+    total = x.new_zeros(x.shape[0], weight.shape[1])
+    for first in range(0, weight.shape[0], _ROWS):
+        rows = slice(first, first + _ROWS)
+        total.addmm_(x[:, rows], weight[rows].to(x.dtype))
+    return total
