@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import golden.flash_attention
+import golden.lm_head
+import golden.mlp
+import golden.qkv_proj
 import golden.rope_kv_cache
 import kernels.flash_attention
+import kernels.lm_head
+import kernels.mlp
+import kernels.qkv_proj
+import kernels.qwen3_32b
 import kernels.rope_kv_cache
 from golden import RunResult, run_jit
 from helpers.errors import InputError
@@ -20,7 +28,7 @@ class Stage:
     """One stage of the decoder.
 
     Attributes:
-        name: As typed on the command line; also the name of its modules in kernels and golden.
+        name: As typed on the command line; also the name of its modules in kernels and golden (mlp_32b: mlp).
         title: One line for people.
         notebook: Stem of its file in notebooks/.
         versions: Its kernels, by name, naive to fused; all have the same parameters.
@@ -46,6 +54,21 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
+            name="qkv_proj",
+            title="Input RMSNorm and the Q, K and V projections (decode)",
+            notebook="03_swiglu_mlp",
+            versions={
+                "tile": kernels.qkv_proj.tile,
+                "grouped": kernels.qkv_proj.grouped,
+                "spmd": kernels.qkv_proj.spmd,
+                "split_k": kernels.qkv_proj.split_k,
+            },
+            specs=golden.qkv_proj.specs,
+            reference=golden.qkv_proj.reference,
+            check=golden.qkv_proj.check,
+            tolerance=golden.qkv_proj.TOLERANCE,
+        ),
+        Stage(
             name="rope_kv_cache",
             title="Q/K RMSNorm, RoPE, and K/V into the paged cache (decode)",
             notebook="01_rope_kv_cache",
@@ -63,7 +86,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="flash_attention",
             title="Attention over the paged KV cache, online softmax over its pages (decode)",
-            notebook=None,
+            notebook="02_flash_attention",
             versions={
                 "separate": kernels.flash_attention.separate,
                 "flat": kernels.flash_attention.flat,
@@ -75,6 +98,48 @@ STAGES: dict[str, Stage] = {
             check=golden.flash_attention.check,
             tolerance=golden.flash_attention.TOLERANCE,
             compare_fn=golden.flash_attention.COMPARE_FN,
+        ),
+        Stage(
+            name="mlp",
+            title="Output projection, RMSNorm, SwiGLU MLP, down projection, residuals (decode)",
+            notebook="03_swiglu_mlp",
+            versions={
+                "partial_products": kernels.mlp.partial_products,
+                "accumulate": kernels.mlp.accumulate,
+                "mixed": kernels.mlp.mixed,
+            },
+            specs=golden.mlp.specs,
+            reference=golden.mlp.reference,
+            check=golden.mlp.check,
+            tolerance=golden.mlp.TOLERANCE,
+        ),
+        Stage(
+            name="mlp_32b",
+            title="The same at the width of pull request 90: hidden 8192, intermediate 25600",
+            notebook="03_swiglu_mlp",
+            versions={
+                "partial_products": kernels.mlp.partial_products,
+                "accumulate": kernels.mlp.accumulate,
+                "mixed": kernels.mlp.mixed,
+            },
+            specs=partial(golden.mlp.specs, hidden=kernels.qwen3_32b.HIDDEN, inter=kernels.qwen3_32b.INTERMEDIATE),
+            reference=golden.mlp.reference,
+            check=golden.mlp.check,
+            tolerance=golden.mlp.TOLERANCE_32B,
+        ),
+        Stage(
+            name="lm_head",
+            title="Final RMSNorm, LM head and the greedy token (decode)",
+            notebook="04_lm_head",
+            versions={
+                "narrow": kernels.lm_head.narrow,
+                "wide": kernels.lm_head.wide,
+            },
+            specs=golden.lm_head.specs,
+            reference=golden.lm_head.reference,
+            check=golden.lm_head.check,
+            tolerance=golden.lm_head.TOLERANCE,
+            compare_fn=golden.lm_head.COMPARE_FN,
         ),
     )
 }
