@@ -12,7 +12,7 @@ versions compute the same numbers; what changes is where they live and who waits
 
 `separate`  QK, softmax, SV and merge of each page are tasks; what they hand on crosses global memory
 `flat`      each step is one dispatch over all (sequence, KV head); pages leave partial results, merged at the end
-`mixed`     QK, softmax and SV share a region: scores and weights stay on chip
+`mixed`     QK, softmax and SV share a region: scores and weights pass between its cores, without scratch
 `fused`     everything is one kernel as wide as the chip; its phases meet at barriers, a table balances the pages
 
 The five query heads of a KV head are padded to the Q_PAD = 16 rows of the smallest cube tile, so all of them go
@@ -318,12 +318,12 @@ def flat(
     attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
 ):
-    """Four dispatches over all (sequence, KV head), pages in a loop inside: 640 tasks at batch 16, at any length.
+    """A dispatch for each step, pages in a loop inside its blocks: 640 tasks at batch 16, at any length.
 
     The idea: flatten sequences and KV heads into the block index of a `pl.spmd`, one for each step. A block walks
     over its pages with two loads in flight (`pl.pipeline`). Pages do not wait for each other any more: each leaves
     its partial result, max and sum in scratch of its own, and the last dispatch merges them. Scores and weights
-    still cross global memory, now for the whole batch at a time.
+    still cross global memory, now those of the whole batch before the next step begins.
     """
     q_heads = pl.reshape(q_proj, [BATCH * HEADS, HEAD_DIM])
     k_heads = pl.reshape(k_proj, [BATCH * KV_HEADS, HEAD_DIM])
@@ -401,9 +401,10 @@ def mixed(
 ):
     """QK, softmax and SV of a page in one mixed cube and vector region: 384 tasks at batch 16.
 
-    The idea: let the cube hand the scores to the vector cores, and take the weights back, on chip. Two dispatches
-    and the scratch of scores and weights are gone. `pl.split(UP_DOWN)` gives each of the two vector cores beside a
-    cube half of the rows: 8, which still makes a column of 32 bytes. The load of a block is its sequence's length,
+    The idea: let the cube hand the scores to the vector cores, and take the weights back, within one block: through a
+    ring of two 8 KiB slots, which A5 keeps on chip and A2/A3 in global memory. Two dispatches and the scratch of
+    scores and weights are gone. `pl.split(UP_DOWN)` gives each of the two vector cores beside a cube half of the 16
+    rows, and 8 rows still make a column of 32 bytes. What is left: a block has as much to do as its sequence is long,
     so the longest sequence decides when the dispatch ends.
     """
     q_heads = pl.reshape(q_proj, [BATCH * HEADS, HEAD_DIM])
