@@ -21,9 +21,10 @@ from helpers.errors import InputError
 from helpers.interpret.depend import Edge
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place
-from helpers.interpret.trace import Dispatch, Trace
+from helpers.interpret.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.interpret.values import Memory
 from helpers.plots import memory, style, tasks
+from helpers.plots.balance import shares
 from helpers.run import run
 from kernels import hello
 
@@ -155,6 +156,7 @@ def test_every_figure_of_a_run_names_its_platform(platform: str):
         plots.memory_map(trace),
         plots.regions(trace),
         plots.ladder({"a": trace}),
+        plots.balance({"a": trace}, "rms_norm"),
         plots.summary(trace, {"out": 0.5}),
         plots.error_histogram(pair, platform),
         plots.error_map(pair, platform),
@@ -218,6 +220,7 @@ def test_worst_ratio_is_one_at_the_tolerance():
     assert plots.worst_ratio(expected, expected, 0.0, 0.0) == 0.0
     assert plots.worst_ratio(expected + 1e-9, expected, 0.0, 0.0) == math.inf
     assert plots.worst_ratio(torch.full((3,), math.nan), expected, 1.0, 1.0) == math.inf
+    assert plots.worst_ratio(expected + 1, expected, 0.0, torch.tensor([1.0, 0.5, 2.0])) == 2.0
     assert plots.worst_ratio(torch.zeros(0), torch.zeros(0), 1.0, 1.0) == 0.0
 
 
@@ -394,6 +397,26 @@ def test_regions_of_many_tasks_have_no_numbers():
     fig = plots.regions(run(hello.one_task, [x, torch.ones(1, hello.WIDTH), out], platform="a5interp").trace)
     assert all(len(axes.patches) <= 400 for axes in fig.axes)
     assert not fig.axes[0].texts
+    assert_legible(fig)
+
+
+def test_balance_gives_blocks_to_the_group_with_the_least():
+    groups = chip("a2a3").clusters
+    trace = Trace("a2a3interp")
+    work = [3, *[1] * (2 * groups - 2)]  # block 0 has three times the work of any other
+
+    def chunk(blocks: list[int], flops: int) -> Chunk:
+        none = np.zeros(0, np.int32)
+        return Chunk(np.array(blocks), none, [], [], Work(cube_flops=flops), {})
+
+    chunks = [Part(chunk([0], 3), None), Part(chunk(list(range(1, 2 * groups - 2)), 1), None)]
+    last = Part(chunk([7, 2 * groups - 2], 1), 1)  # one row of a chunk of several launches
+    trace.dispatches.append(Dispatch(0, "a", Place("", 0, 0), "spmd", len(work), False, 0, parts=[*chunks, last]))
+    even = sum(work) / groups
+    assert shares(trace, "a") == pytest.approx([3 / even, *[2 / even] * (groups - 1)])
+    assert not shares(trace, "b").any()
+    fig = plots.balance({"x": trace, "y": trace}, "a")
+    assert [len(axes.patches) for axes in fig.axes] == [groups, groups]
     assert_legible(fig)
 
 

@@ -4,6 +4,7 @@ They read outputs, goldens and the recorded trace; they run nothing. On a trace 
 they stay legible: what is many is counted, binned or collapsed, and the figure says so.
 """
 
+from helpers.plots.balance import balance
 from helpers.plots.cache import cache_pages
 from helpers.plots.errors import error_histogram, error_ladder, error_map, worst_ratio
 from helpers.plots.ladder import figures_of, ladder
@@ -15,6 +16,7 @@ from helpers.plots.tasks import longest_chain, task_graph, task_order
 
 __all__ = [
     "Figure",
+    "balance",
     "cache_pages",
     "error_histogram",
     "error_ladder",

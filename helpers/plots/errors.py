@@ -149,9 +149,14 @@ def error_ladder(
     return fig
 
 
-def worst_ratio(actual: torch.Tensor, expected: torch.Tensor, rtol: float, atol: float) -> float:
-    """The largest |actual - expected| / (atol + rtol * |expected|); where that allows nothing, 0 or infinite."""
-    errors, allowed = _errors(actual, expected), atol + rtol * np.abs(_array(expected))
+def worst_ratio(actual: torch.Tensor, expected: torch.Tensor, rtol: float, atol: float | torch.Tensor) -> float:
+    """The largest |actual - expected| / (atol + rtol * |expected|); where that allows nothing, 0 or infinite.
+
+    Args:
+        atol: One for all elements, or a tensor that broadcasts to them.
+    """
+    errors = _errors(actual, expected)
+    allowed = _array(torch.as_tensor(atol)) + rtol * np.abs(_array(expected))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(errors == 0, 0.0, errors / allowed)
     return float(np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max(initial=0.0))
