@@ -108,6 +108,13 @@ def written(values: dict[str, Any], outputs: dict[str, torch.Tensor]) -> dict[st
     }
 
 
+def limits(values: dict[str, Any]) -> dict[str, tuple[float, float | torch.Tensor]]:
+    """What the comparison allows each of `written`: (rtol, atol), one atol or one a row, [B * HEADS, 1] FP64."""
+    by_head = values["seq_lens"].double().repeat_interleave(HEADS)[:, None]
+    rows = (rope_kv_cache.TOLERANCE.rtol, rope_kv_cache.TOLERANCE.atol)
+    return {"attn_out": (TOLERANCE.rtol, TOLERANCE.atol / by_head.sqrt()), "k_cache": rows, "v_cache": rows}
+
+
 def _cached(values: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """For each sequence the rows of K and V that the cache holds for it, in order: BF16 [KV_HEADS, n, HEAD_DIM]."""
     layers = values["q_norm_weight"].shape[0]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from helpers.errors import InputError
-from kernels.qwen3 import EPS, KV_HEADS, PAGE
+from kernels.qwen3 import EPS, KV_HEADS, MAX_PAGES, PAGE, Q_PAD
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,49 @@ def _slot(answer: Any) -> str | None:
     return None
 
 
+def _join(answer: Any) -> str | None:
+    random = torch.Generator().manual_seed(0)
+    for shift in (0.0, 300.0, -300.0):
+        scores = torch.randn(5, 24, generator=random)
+        scores[:, 16:] += shift
+        v = torch.randn(24, 128, generator=random)
+        parts = []
+        for page in (slice(0, 16), slice(16, 24)):
+            top = scores[:, page].amax(1, keepdim=True)
+            weights = torch.exp(scores[:, page] - top)
+            parts += [weights @ v[page], top, weights.sum(1, keepdim=True)]
+        got = _called(answer, *parts)
+        if not isinstance(got, (tuple, list)) or len(got) != 3 or not all(isinstance(x, torch.Tensor) for x in got):
+            return "it must return three tensors: o, maximum, sum"
+        if [x.shape for x in got] != [x.shape for x in parts[:3]]:
+            return f"shapes are {[list(x.shape) for x in got]}, not {[list(x.shape) for x in parts[:3]]}"
+        if not torch.equal(got[1], torch.maximum(parts[1], parts[4])):
+            return "the maximum is not the larger of the two"
+        off = (got[0] / got[2] - torch.softmax(scores, 1) @ v).abs().max().item()
+        if not off < 1e-5:
+            return f"with maxima about {abs(shift):.0f} apart, o / sum is off by {off:.2g}"
+    return None
+
+
+def _work_table(answer: Any) -> str | None:
+    for lengths in ([1], [128, 129], [300, 1, 4096]):
+        right = _pages_of(lengths)
+        got = _called(answer, lengths)
+        if got != right:
+            return f"lengths {lengths}: {got}, not {right}"
+    return None
+
+
+def _pages_of(lengths: list[int]) -> list[int]:
+    return [b * MAX_PAGES + p for b, n in enumerate(lengths) for p in range(-(-n // PAGE))]
+
+
+def _joined(o_a: Any, max_a: Any, sum_a: Any, o_b: Any, max_b: Any, sum_b: Any) -> tuple:
+    top = torch.maximum(max_a, max_b)
+    a, b = torch.exp(max_a - top), torch.exp(max_b - top)
+    return o_a * a + o_b * b, top, sum_a * a + sum_b * b
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         number(16, "One task is one tile of 16 rows."),
@@ -135,5 +178,30 @@ EXERCISES: dict[str, Exercise] = {
         number(6, "A sequence gives 8 blocks; how many sequences give 48?"),
         "6 x 8 = 48 blocks, one for each vector core.",
         6,
+    ),
+    "2.1": Exercise(
+        number(KV_HEADS * (3 + 4 * 3), "300 tokens are three pages. What does each KV head have, what each page?"),
+        "rope_kv_cache, start and finish for each of 8 KV heads, and four tasks for each of its 3 pages.",
+        KV_HEADS * (3 + 4 * 3),
+    ),
+    "2.2": Exercise(
+        _join,
+        "Both are brought to one maximum first; then they are plain sums.",
+        _joined,
+    ),
+    "2.3": Exercise(
+        number(37, "A block for each core group, and the work table. A5 has 36 core groups."),
+        "The block count comes from the device: 36 blocks, and the table.",
+        37,
+    ),
+    "2.4": Exercise(
+        number(Q_PAD * PAGE * (4 + 2), "Scores are 16 x 128 in FP32, weights are 16 x 128 in BF16."),
+        "8 KiB of scores and 4 KiB of weights.",
+        Q_PAD * PAGE * (4 + 2),
+    ),
+    "2.5": Exercise(
+        _work_table,
+        "Only pages that exist, so equal shares of the table are equal shares of the work.",
+        _pages_of,
     ),
 }

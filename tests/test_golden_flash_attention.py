@@ -13,7 +13,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention, Qwen3Rotary
 
 from golden import ScalarSpec, TensorSpec, measure, rope_kv_cache
 from golden.compare import compare_outputs
-from golden.flash_attention import COMPARE_FN, check, exact, reference, specs, written
+from golden.flash_attention import COMPARE_FN, check, exact, limits, reference, specs, written
 from helpers.errors import InputError
 from kernels.qwen3 import (
     BATCH,
@@ -173,6 +173,21 @@ def test_written_are_the_rows_of_exact() -> None:
         assert unrounded[name].dtype == torch.float64
         error = measure(actual, unrounded[name], 2.0**-7, 2.0**-6)
         assert error.mismatched == 0, (name, error)
+
+
+@pytest.mark.parametrize(("by", "passes"), [(0.99, True), (1.01, False)])
+def test_limits_are_what_the_comparison_allows(by: float, passes: bool) -> None:
+    values = make(2, [1, 300])
+    reference(values)
+    expected = values["attn_out"].double()
+    rtol, atol = limits(values)["attn_out"]
+    assert atol.shape == (2 * HEADS, 1)
+    allowed = (atol + rtol * expected[:2].view(2 * HEADS, HEAD_DIM).abs()).view(2, -1)
+    actual = expected.clone()
+    actual[1, 77] += by * allowed[1, 77]
+    run = {"inputs": values, "actual_outputs": {}, "expected_outputs": {}}
+    assert COMPARE_FN["attn_out"](actual, expected, **run)[0] is passes
+    assert set(limits(values)) == set(written(values, values))
 
 
 def test_one_token_attends_to_itself() -> None:

@@ -128,6 +128,20 @@ def test_solutions_agree_with_the_stage():
     assert blocks[0] < cores <= blocks[1]
 
 
+def test_solutions_agree_with_flash_attention():
+    from helpers.chips import chip
+    from helpers.stages import find, run_stage
+    from kernels.qwen3 import MAX_PAGES
+
+    stage = find("flash_attention")
+    one = {v: run_stage(stage, v, platform="a2a3interp", batch=1, ctx=300).trace for v in ("separate", "flat", "mixed")}
+    assert one["separate"].tasks == EXERCISES["2.1"].solution
+    assert chip("a5").clusters + 1 == EXERCISES["2.3"].solution
+    saved = one["flat"].gm_write_bytes - one["mixed"].gm_write_bytes
+    assert saved == 8 * 3 * EXERCISES["2.4"].solution
+    assert EXERCISES["2.5"].solution([300, 1]) == [0, 1, 2, MAX_PAGES]
+
+
 def test_an_exercise_that_there_is_not():
     with pytest.raises(InputError, match=r"there are: 0\.1"):
         exercise("9.9", 1)

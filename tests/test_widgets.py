@@ -46,6 +46,12 @@ def test_static_output_is_text_and_picture():
     assert bundle["text/plain"] == repr(explore(STAGE, **SMALL))
 
 
+def test_where_the_golden_has_limits_of_its_own_errors_are_against_it():
+    text = repr(explore("flash_attention", batch=1, ctx=1))
+    assert text.startswith("flash_attention fused, batch 1, context 1 on a2a3interp: PASS")
+    assert "largest error / tolerance, against golden: attn_out 0" in text
+
+
 def test_controls_start_where_they_are_told_and_offer_what_is_legal():
     controls, text, image = parts(explore(STAGE, "naive", "a5", 3, 300, live=True).controls())
     assert {n: c.value for n, c in controls.items()} == {
