@@ -176,7 +176,7 @@ class _Lowering:
         self.kinds: dict[str, str] = {}  # local name -> "scalar", "tensor", "task" or "any"
         self.incore = plane == INCORE
         self.origin: dict[str, str] = {}  # local name -> the pl operation that bound it last
-        self.constants: dict[str, float] = {}  # local name bound once, to a constant
+        self.forms: dict[str, dict[str, float]] = {}  # local name bound once, to a linear form of such names
 
     # ---- the function ----------------------------------------------------------------------------------
 
@@ -464,12 +464,18 @@ class _Lowering:
 
     def fixed(self, upper: ast.expr, lower: ast.expr | None) -> bool:
         """True when upper - lower does not depend on anything known only at run time."""
-        difference = linear(self.expr(upper))
-        for atom, n in (linear(self.expr(lower)) if lower is not None else {}).items():
+        difference = self._expanded(linear(self.expr(upper)))
+        for atom, n in self._expanded(linear(self.expr(lower)) if lower is not None else {}).items():
             difference[atom] = difference.get(atom, 0) - n
-        return all(n == 0 for atom, n in difference.items() if atom != "") or all(
-            n == 0 or self.constants.get(atom) is not None for atom, n in difference.items() if atom != ""
-        )
+        return all(n == 0 for atom, n in difference.items() if atom != "")
+
+    def _expanded(self, form: dict[str, float]) -> dict[str, float]:
+        """A linear form with names replaced by what they were bound to."""
+        out: dict[str, float] = {}
+        for atom, n in form.items():
+            for inner, k in self.forms.get(atom, {atom: 1}).items():
+                out[inner] = out.get(inner, 0) + n * k
+        return out
 
     # ---- calls -----------------------------------------------------------------------------------------
 
@@ -745,8 +751,9 @@ class _Lowering:
         self.origin.pop(name, None)
         if isinstance(source, ast.Call) and self.pl_path(source.func) is not None:
             self.origin[name] = self.pl_path(source.func)
-        if self.bindings[name] == 1 and linear(value).keys() <= {""}:
-            self.constants[name] = linear(value).get("", 0)
+        form = linear(value)
+        if self.bindings[name] == 1 and all(a == "" or (a.isidentifier() and self.bindings[a] <= 1) for a in form):
+            self.forms[name] = self._expanded(form)
 
     def _check_target(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
