@@ -41,7 +41,9 @@ def _folder() -> Path:
 @cache
 def module(source: str) -> ModuleType:
     """The module whose text is HEADER and `source` (dedented)."""
-    text = HEADER + textwrap.dedent(source)
+    source = textwrap.dedent(source)
+    future = "from __future__ import annotations\n"
+    text = (future if source.startswith(future) else "") + HEADER + source.removeprefix(future)
     name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
     path = _folder() / f"{name}.py"
     path.write_text(text)

@@ -83,11 +83,13 @@ def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list
     """
     wanted = [p.name for p in compiled.parameters]
     if isinstance(args, Mapping):
+        args = {**{p.name: p.default for p in compiled.parameters if p.default is not None}, **args}
         missing, extra = [n for n in wanted if n not in args], [n for n in args if n not in wanted]
         if missing or extra:
             parts = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(extra)
             raise InputError(f"kernel '{compiled.name}' takes ({', '.join(wanted)}): {'; '.join(parts)}")
         return [args[n] for n in wanted]
+    args = [*args, *(p.default for p in compiled.parameters[len(args) :] if p.default is not None)]
     if len(args) != len(wanted):
         raise InputError(
             f"kernel '{compiled.name}' takes {len(wanted)} arguments ({', '.join(wanted)}), got {len(args)}"

@@ -12,6 +12,8 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import keyword
+import re
 import types
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret import annotations, live, names, rules
+from helpers.interpret.infer import Facts, category
 from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
 from helpers.interpret.ops import OPS, elementwise, movement
@@ -38,7 +41,7 @@ SCALAR_OPS = {
 CONTROL_OPS = SCALAR_OPS | {
     "create_tensor", "tensor.create", "tensor.create_tensor", "slice", "tensor.slice", "reshape", "tensor.reshape",
     "transpose", "tensor.transpose", "tensor.view", "reinterpret_view", "tensor.reinterpret_view", "write",
-    "tensor.write", "set_validshape", "tensor.set_validshape", "no_dep", "tensor.no_dep", "array.create",
+    "tensor.write", "no_dep", "tensor.no_dep", "array.create",
     "array.update_element", "system.task_dummy", "system.task_invalid", "assemble", "tensor.assemble",
 }  # fmt: skip
 
@@ -68,6 +71,7 @@ class Parameter:
 
     name: str
     type: annotations.Type
+    default: Any = None  # of a scalar that the caller may leave out
 
 
 @dataclass
@@ -105,7 +109,8 @@ def unwrap(kernel: Any) -> tuple[Callable, str, dict] | None:
         return kernel.fn, kernel.kind, {"program": kernel.program, **kernel.options}
     if type(kernel).__name__ == "JITFunction" and hasattr(kernel, "_func"):
         kind = str(getattr(kernel, "_func_type", "orchestration"))
-        return kernel._func, {"orchestration": "entry"}.get(kind, kind), {}
+        options = {"auto_scope": getattr(kernel, "_auto_scope", True)}
+        return kernel._func, {"orchestration": "entry"}.get(kind, kind), options
     return None
 
 
@@ -126,7 +131,7 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     key = (fn, plane)
     cached = _CACHE.get(key)
     if cached is None or cached.stale():
-        cached = _CACHE[key] = _Lowering(fn, kind, plane, options.get("program")).compile()
+        cached = _CACHE[key] = _Lowering(fn, kind, plane, options).compile()
     return cached
 
 
@@ -159,17 +164,17 @@ _IN_PROGRESS: list[Callable] = []
 class _Lowering:
     """Lowers one function for one plane."""
 
-    def __init__(self, fn: Callable, kind: str, plane: str, program: Any = None):
-        self.program = program
+    def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
+        self.program, self.auto_scope = options.get("program"), options.get("auto_scope", True)
         self.dispatching = False  # in a `with pl.spmd` whose body calls a kernel
         self.fn, self.function_kind, self.plane = fn, kind, plane
         self.source = of(fn)
-        self.env = environment(fn, closure=program is not None)
+        self.env = environment(fn, closure=self.program is not None)
         self.captured: dict[str, Any] = {}
         self.callees: list[Compiled] = []
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
-            "_not": _logical_not,
+            "_not": _logical_not, "_typed": movement.typed, "_rebound": movement.rebound,
             "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
@@ -177,12 +182,15 @@ class _Lowering:
         self.incore = plane == INCORE
         self.origin: dict[str, str] = {}  # local name -> the pl operation that bound it last
         self.forms: dict[str, dict[str, float]] = {}  # local name bound once, to a linear form of such names
+        self.unrolled: set[str] = set()  # variables of pl.unroll loops
+        self.nested = 0  # loops and branches around, in the region
+        self.frame: list[set[str]] = []  # names bound so far, block by block, in the function being generated
+        self.checked: set[str] = set()  # names that are bound to None at its start, for `_rebound`
+        self.passed_on: dict[str, str] = {}  # name handed to an incore function as output -> that function
 
     # ---- the function ----------------------------------------------------------------------------------
 
     def compile(self) -> Compiled:
-        if self.fn in _IN_PROGRESS:
-            raise KernelError(f"kernel '{self.fn.__name__}' calls itself; the device has no recursion")
         _IN_PROGRESS.append(self.fn)
         try:
             return self._compile()
@@ -198,11 +206,18 @@ class _Lowering:
         self.bindings = Counter(
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         )
+        entry = self.function_kind == "entry" and self.program is None
+        literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
+        self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside)
+        self.dynamic = {p.name: _dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
+        self.frame = [{p.name for p in parameters}]
+        if self.function_kind == "inline":
+            self._check_returns(tree)
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
-        blanks = sorted(_handed_on(tree.body) - {p.name for p in parameters})
-        body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks]
-        body += self.block(tree.body) or [ast.Pass()]
+        lowered = self.block(tree.body) or [ast.Pass()]
+        blanks = sorted((_handed_on(tree.body) | self.checked) - {p.name for p in parameters})
+        body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks] + lowered
         arguments = ast.arguments(
             posonlyargs=[], args=[ast.arg("_m"), *(ast.arg(p.name) for p in parameters)], kwonlyargs=[], kw_defaults=[],
             defaults=[],
@@ -226,8 +241,16 @@ class _Lowering:
                 raise refuse(
                     self.source.place(a), f"parameter '{a.arg}' has no type", f"write {a.arg}: pl.Tensor[[64], pl.FP32]"
                 )
-            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg)))
+            default = inspect.signature(self.fn).parameters[a.arg].default
+            known = default if isinstance(default, (bool, int, float)) else None
+            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known))
         return out
+
+    def _check_returns(self, tree: ast.FunctionDef) -> None:
+        """An inline function is put in the caller's place: it can return at its end only."""
+        for n in ast.walk(tree):
+            if isinstance(n, ast.Return) and n is not tree.body[-1]:
+                raise self.refuse(n, "a return before the end of an inline function", "return once, at its end")
 
     def _annotation(self, node: ast.expr, name: str) -> annotations.Type:
         def value(e: ast.expr) -> Any:
@@ -333,6 +356,7 @@ class _Lowering:
         if isinstance(node, ast.Compare):
             if self.kind(node.left) == "tensor" or self.kind(node.comparators[0]) == "tensor":
                 raise self.refuse(node, "a comparison of tensors with an operator", "use pl.cmp / pl.cmps")
+            self._check_categories(node, node.left, node.comparators[0])
             return ast.Compare(self.expr(node.left), node.ops, [self.expr(c) for c in node.comparators])
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
@@ -344,8 +368,6 @@ class _Lowering:
             return self._deps(node)
         if isinstance(node, ast.Tuple):
             return type(node)([self.expr(e) for e in node.elts], ast.Load())
-        if isinstance(node, ast.Dict):
-            return ast.Dict([k and self.expr(k) for k in node.keys], [self.expr(v) for v in node.values])
         if isinstance(node, ast.JoinedStr):
             raise self.refuse(node, "an f-string in a kernel", "f-strings are for pl.static_print")
         raise self.refuse(node, f"{type(node).__name__} is not in the language")
@@ -367,12 +389,20 @@ class _Lowering:
 
     def _name(self, node: ast.Name | ast.Attribute) -> ast.expr:
         if isinstance(node, ast.Name) and node.id in self.locals:
+            if node.id in self.passed_on:
+                called = self.passed_on[node.id]
+                raise self.refuse(
+                    node, f"'{node.id}' is read after '{called}' wrote it, by its old name",
+                    f"bind what the call returns: {node.id} = {called}(...)",
+                )  # fmt: skip
             return ast.Name(node.id, ast.Load())
         path = self.pl_path(node)
         if path is not None:
             value = self.outside(node)
             if value is _MISSING:
                 raise self.unknown(node, path)
+            if path in OPS:
+                raise self.refuse(node, f"pl.{path} without a call", "only its result can be used")
             return self.constant(value, path.replace(".", "_"))
         if isinstance(node, ast.Attribute):
             if node.attr in ("shape", "dtype") and self.outside(node.value) is _MISSING:
@@ -411,10 +441,24 @@ class _Lowering:
                 f"write pl.{name}(a, b), the tensor first" if name else None,
             )  # fmt: skip
         out = ast.BinOp(self.expr(node.left), node.op, self.expr(node.right))
-        if type(node.op) in CONSTANTS_ONLY and not self._is_constant(out):
+        self._check_categories(node, node.left, node.right)
+        if type(node.op) in CONSTANTS_ONLY and not self.facts.folds(node):
             sign, instead = CONSTANTS_ONLY[type(node.op)]
             raise self.refuse(node, f"`{sign}` is not in the language, but for constants", instead)
         return out
+
+    def _check_categories(self, node: ast.expr, left: ast.expr, right: ast.expr) -> None:
+        """Scalars of different categories do not meet, but in what is folded when the kernel is parsed."""
+        a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
+        if isinstance(node, ast.BinOp) and "bool" in (a, b):
+            raise self.refuse(
+                left if a == "bool" else right, "the result of a comparison used as a number", "use if / else"
+            )
+        if a and b and a != b and not (self.facts.folds(left) and self.facts.folds(right)):
+            raise self.refuse(
+                node, f"an operator between {self.facts.dtype(left)} and {self.facts.dtype(right)} scalars",
+                "pl.cast one of them",
+            )  # fmt: skip
 
     def _unaryop(self, node: ast.UnaryOp) -> ast.expr:
         if self.kind(node.operand) == "tensor":
@@ -431,27 +475,35 @@ class _Lowering:
             return ast.Subscript(self.expr(node.value), self.expr(node.slice), ast.Load())
         return ast.Call(
             ast.Name("_getitem", ast.Load()),
-            [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value), self._index(node.slice)], [],
+            [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value),
+             self._index(node.slice, node.value)], [],
         )  # fmt: skip
 
-    def _index(self, node: ast.expr) -> ast.expr:
+    def _index(self, node: ast.expr, of: ast.expr) -> ast.expr:
         items = node.elts if isinstance(node, ast.Tuple) else [node]
         out = []
-        for i in items:
+        for axis, i in enumerate(items):
             if isinstance(i, ast.Slice):
-                self._check_extent(i)
+                self._check_extent(i, of, axis)
                 parts = [self.expr(p) if p else ast.Constant(None) for p in (i.lower, i.upper)]
                 out.append(ast.Call(ast.Name("_slice", ast.Load()), parts, []))
             elif isinstance(i, ast.Constant) and i.value is None:
                 raise self.refuse(i, "None as a subscript", "use pl.reshape")
+            elif isinstance(i, (ast.List, ast.Tuple)):
+                raise self.refuse(i, "a list as a subscript", "slice contiguously; pl.gather picks rows")
             elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
                 raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
             else:
                 out.append(self.expr(i))
         return ast.Tuple(out, ast.Load())
 
-    def _check_extent(self, s: ast.Slice) -> None:
+    def _check_extent(self, s: ast.Slice, of: ast.expr, axis: int) -> None:
         """In an InCore region the extent of a slice must be known when the kernel is compiled."""
+        if self.incore and s.upper is None and isinstance(of, ast.Name) and axis in self.dynamic.get(of.id, ()):
+            raise self.refuse(
+                of, f"axis {axis} of '{of.id}' is known only at run time: a tile has a static shape",
+                "slice a constant extent of it, and loop",
+            )  # fmt: skip
         if not self.incore or (s.lower is None and s.upper is None):
             return
         if s.upper is None or not self.fixed(s.upper, s.lower):
@@ -467,7 +519,12 @@ class _Lowering:
         difference = self._expanded(linear(self.expr(upper)))
         for atom, n in self._expanded(linear(self.expr(lower)) if lower is not None else {}).items():
             difference[atom] = difference.get(atom, 0) - n
-        return all(n == 0 for atom, n in difference.items() if atom != "")
+        return all(n == 0 or self.settled(atom) for atom, n in difference.items() if atom != "")
+
+    def settled(self, atom: str) -> bool:
+        """True for what is known when the kernel is parsed: literals, variables of pl.unroll, `x.shape[0]`."""
+        names_ = {n.id for n in ast.walk(ast.parse(atom)) if isinstance(n, ast.Name)}
+        return names_ <= self.unrolled | self.facts.literal or re.fullmatch(r"\w+\.shape\[\d+\]", atom) is not None
 
     def _expanded(self, form: dict[str, float]) -> dict[str, float]:
         """A linear form with names replaced by what they were bound to."""
@@ -518,6 +575,7 @@ class _Lowering:
         keywords = [ast.keyword(k.arg, self.expr(k.value)) for k in node.keywords]
         self._check_signature(node, path, fn, len(args), [k.arg for k in node.keywords])
         self._check_left_number(node, path)
+        self._check_operands(node, path)
         return ast.Call(ast.Name(key, ast.Load()), [ast.Name("_m", ast.Load()), self.place(node), *args], keywords)
 
     def _check_signature(self, node: ast.Call, path: str, fn: Callable, count: int, keywords: list) -> None:
@@ -531,6 +589,50 @@ class _Lowering:
         if name in elementwise.BINARY and len(node.args) == 2:
             if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
                 raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
+
+    def _check_operands(self, node: ast.Call, path: str) -> None:
+        """What PyPTO refuses from the types of an operation's arguments."""
+        space, _, name = path.rpartition(".")
+        given = [*node.args, *(k.value for k in node.keywords)]
+        if name in elementwise.BINARY and len(node.args) == 2 and self.facts.level(node.args[0]):
+            if self.facts.dtype(node.args[1]) == "INDEX" and not self.facts.folds(node.args[1]):
+                raise self.refuse(
+                    node.args[1], f"`{ast.unparse(node.args[1])}` is an INDEX scalar: tile instructions take none",
+                    f"pl.cast({ast.unparse(node.args[1])}, pl.INT32)",
+                )  # fmt: skip
+        if name == "set_validshape":
+            for a in given[1:]:
+                if self.facts.dtype(a) == "INT32":
+                    raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
+        if not self.incore:
+            return
+        shape = SHAPED.get(name)
+        if shape is not None:
+            where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)
+            where = where or (node.args[shape] if len(node.args) > shape else None)
+            for e in where.elts if isinstance(where, (ast.List, ast.Tuple)) else ():
+                if self.facts.at_run_time(e) and not self.fixed(e, None):
+                    raise self.refuse(
+                        node, f"the extent `{ast.unparse(e)}` is known only at run time: a tile has a static shape",
+                        "a constant extent, and valid_shape= or pl.set_validshape for a partial one",
+                    )  # fmt: skip
+        if name not in TAKES_TENSORS:
+            for a in given:
+                if isinstance(a, ast.Name) and self.dynamic.get(a.id):
+                    raise self.refuse(
+                        node, f"'{a.id}' has an extent known only at run time: a tile has a static shape",
+                        "slice a constant extent of it, and loop",
+                    )  # fmt: skip
+            levels = [self.facts.level(a) for a in given]
+            if (not space and {"tile", "tensor"} <= set(levels)) or (space == "tile" and levels[:1] == ["tensor"]):
+                raise self.refuse(
+                    node, f"pl.{path} of a tile and a tensor" if not space else f"pl.{path} of a tensor",
+                    "load the tensor first, or slice it instead of loading the tile",
+                )  # fmt: skip
+        if name == "store" and node.args and self.facts.level(node.args[0]) == "tensor":
+            raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
+        if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
+            raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""
@@ -551,22 +653,33 @@ class _Lowering:
             raise self.refuse(
                 node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
             )
+        if fn in _IN_PROGRESS:
+            raise self.refuse(node, f"'{fn.__name__}' calls itself", "loop: the device has no recursion")
         callee = compile_kernel(value, INCORE if self.incore or kind == "incore" else ORCHESTRATION)
         self.callees.append(callee)
         wanted = [p.name for p in callee.parameters]
-        if node.keywords:
-            raise self.refuse(node, f"'{fn.__name__}' is called with keyword arguments", "pass them by position")
-        if len(node.args) != len(wanted):
+        named = {k.arg: k.value for k in node.keywords}
+        if list(named) != wanted[len(node.args) :] and sorted(map(str, named)) != sorted(wanted[len(node.args) :]):
             raise self.refuse(node, f"'{fn.__name__}' takes ({', '.join(wanted)})")
-        for a, p in zip(node.args, callee.parameters):
+        given = [*node.args, *(named[n] for n in wanted[len(node.args) :])]
+        for a, p in zip(given, callee.parameters):
             self._check_kernel_argument(a, p)
-        args = [self.expr(a) for a in node.args]
+        args = [self.expr(a) for a in given]
+        if kind == "inline":
+            self._one_shape(node, fn, callee.parameters, args)
         target = self.bind(callee.run, fn.__name__)
         if kind == "incore" and not self.incore:
             return self.machine(
                 "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
             )
         return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
+
+    def _one_shape(self, node: ast.Call, fn: Callable, parameters: list[Parameter], args: list[ast.expr]) -> None:
+        """Have the machine check that an inline function sees tensors of one shape wherever it is called."""
+        static = [i for i, p in enumerate(parameters) if p.type.kind == "tensor" and not _dynamic_axes(p.type)]
+        if static:
+            seen = [self.place(node), self.bind(fn, fn.__name__), *(args[i] for i in static)]
+            args[static[0]] = self.machine("called", seen)
 
     def _member(self, node: ast.expr) -> Any:
         """The function of the program that `self.name` means, or None."""
@@ -612,8 +725,8 @@ class _Lowering:
             raise self.refuse(a, f"the tensor argument '{p.name}' is an expression", "bind it to a name first")
         if self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
             raise self.refuse(
-                a, f"the tensor argument '{a.id}' was computed by pl.{self.origin[a.id]}: its shape is not inferred",
-                "pass a parameter, a pl.create_tensor, a slice, a reshape or another kernel's result",
+                a, f"the tensor argument '{a.id}' was made by a {self.origin[a.id]}: its shape is not inferred",
+                "pass a parameter, a pl.create_tensor, a pl.slice, a reshape of a name or another kernel's result",
             )  # fmt: skip
 
     def machine(self, method: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.Call:
@@ -631,9 +744,9 @@ class _Lowering:
         )  # fmt: skip
 
     def kind(self, node: ast.expr) -> str:
-        """ "scalar", "tensor" (or tile), or "any" when it cannot be told."""
+        """ "scalar", "tensor" (or tile), "bool", or "any" when it cannot be told."""
         if isinstance(node, ast.Constant):
-            return "scalar"
+            return "bool" if isinstance(node.value, bool) else "scalar"
         if isinstance(node, (ast.Compare, ast.BoolOp)) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         ):
@@ -663,6 +776,8 @@ class _Lowering:
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             if self.kind(node.value) == "tensor" and any(isinstance(i, ast.Slice) for i in items):
                 return "tensor"
+            if self.facts.is_element(node):
+                return "scalar"
         return "any"
 
     # ---- statements ------------------------------------------------------------------------------------
@@ -680,13 +795,14 @@ class _Lowering:
         if isinstance(s, ast.AnnAssign):
             if s.value is None:
                 raise self.refuse(s, "a declaration without a value", "assign when the value is known")
-            return self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
+            return self._annotated(s)
         if isinstance(s, ast.Expr):
             return self._expression(s)
         if isinstance(s, ast.For):
             return self._for(s)
         if isinstance(s, ast.While):
-            return [ast.While(self._condition(s.test), self.block(s.body) or [ast.Pass()], [])]
+            self.facts.forget(live.stores(s.body))
+            return [ast.While(self._condition(s.test), self._nested(s.body), [])]
         if isinstance(s, ast.If):
             return self._if(s)
         if isinstance(s, ast.With):
@@ -697,6 +813,28 @@ class _Lowering:
         if isinstance(s, (ast.Pass, ast.Break, ast.Continue)):
             return [s]
         raise self.refuse(s, f"{type(s).__name__} is not in the language")
+
+    def _nested(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """The body of a loop or of an arm of an if."""
+        self.nested += 1
+        self.frame.append(set())
+        try:
+            return self.block(body) or [ast.Pass()]
+        finally:
+            self.nested -= 1
+            self.frame.pop()
+
+    def _annotated(self, s: ast.AnnAssign) -> list[ast.stmt]:
+        """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
+        want = self._annotation(s.annotation, ast.unparse(s.target))
+        out = self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
+        if want.kind in ("tensor", "tile") and isinstance(s.target, ast.Name):
+            name = ast.Name(s.target.id, ast.Load())
+            args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, self.bind(want, "type")]
+            out.append(ast.Expr(ast.Call(ast.Name("_typed", ast.Load()), args, [])))
+        elif want.dtype is not None and isinstance(s.target, ast.Name):
+            self.facts.scalars[s.target.id] = want.dtype.name
+        return out
 
     def _assign_name(self, node: ast.AST, name: str, value: ast.expr) -> ast.stmt:
         return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node)
@@ -723,13 +861,30 @@ class _Lowering:
             self._note(target, "any")
             for name in rules.names_in(target):
                 self.origin.pop(name, None)
+                self.passed_on.pop(name, None)
+            self.facts.forget(rules.names_in(target))
             return [ast.Assign([target], called)]
         self._check_value(target, s.value)
         value = self.expr(s.value)
         self._note(target, self.kind(s.value))
         if isinstance(target, ast.Name):
             self._remember(target.id, s.value, value)
+            value = self._same_type(s, target.id, value)
+        else:
+            self.facts.forget(rules.names_in(target))
+            if isinstance(s.value, ast.Attribute) and s.value.attr == "shape":
+                self.unrolled |= {n for n in rules.names_in(target) if self.bindings[n] == 1}
+        self.frame[-1] |= rules.names_in(target)
         return [ast.Assign([target], value)]
+
+    def _same_type(self, s: ast.stmt, name: str, value: ast.expr) -> ast.expr:
+        """In a loop or branch of a region, a name bound before keeps its shape and element type."""
+        before = set().union(*self.frame[:-1])
+        if not (self.incore and self.nested and name in before) or self.kind(s.value) == "scalar":
+            return value
+        self.checked.add(name)
+        args = [ast.Name("_m", ast.Load()), self.place(s), ast.Constant(name), ast.Name(name, ast.Load()), value]
+        return ast.Call(ast.Name("_rebound", ast.Load()), args, [])
 
     def _launch(self, call: ast.Call) -> ast.expr | None:
         """A call that is the whole value of a statement: of a kernel, or of pl.submit; None for any other."""
@@ -741,6 +896,8 @@ class _Lowering:
     def _check_value(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(value, ast.Constant) and not isinstance(value.value, (bool, int, float)):
             raise self.refuse(value, f"{value.value!r} bound to a name", "only numbers, tensors and tiles have names")
+        if isinstance(value, ast.Attribute) and self.pl_path(value) is not None:
+            raise self.refuse(value, f"`{ast.unparse(value)}` bound to a name", "write it where it is used")
         if isinstance(value, (ast.List, ast.Tuple)) and isinstance(target, ast.Name):
             raise self.refuse(value, "a list or tuple bound to a name", "write it where it is used")
         if isinstance(value, (ast.List, ast.Tuple)) and self.incore:
@@ -749,8 +906,14 @@ class _Lowering:
     def _remember(self, name: str, source: ast.expr, value: ast.expr) -> None:
         """How a name was bound, and its value when that is a constant."""
         self.origin.pop(name, None)
+        self.passed_on.pop(name, None)
+        self.facts.bind(name, source)
         if isinstance(source, ast.Call) and self.pl_path(source.func) is not None:
-            self.origin[name] = self.pl_path(source.func)
+            path = self.origin[name] = self.pl_path(source.func)
+            if path in ("reshape", "tensor.reshape") and source.args and not isinstance(source.args[0], ast.Name):
+                self.origin[name] = "reshape of an expression"
+        if isinstance(source, ast.Subscript) and self.incore and self.facts.at_run_time(source.slice):
+            self.origin[name] = "subscript at an offset of run time"
         form = linear(value)
         if self.bindings[name] == 1 and all(a == "" or (a.isidentifier() and self.bindings[a] <= 1) for a in form):
             self.forms[name] = self._expanded(form)
@@ -768,12 +931,13 @@ class _Lowering:
         if not isinstance(target.value, ast.Name):
             raise self.refuse(target, "an assignment to a subscript of an expression", "name the tensor first")
         name = target.value.id
-        if not self.incore and self.kinds.get(name) == "tensor":
-            raise self.misplaced(target, f"the assignment to `{ast.unparse(target)}`")
+        if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
+            raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
+        self.frame[-1].add(name)
         call = ast.Call(
             ast.Name("_setitem", ast.Load()),
-            [ast.Name("_m", ast.Load()), self.place(target), self.expr(target.value), self._index(target.slice),
-             self.expr(value)], [],
+            [ast.Name("_m", ast.Load()), self.place(target), self.expr(target.value),
+             self._index(target.slice, target.value), self.expr(value)], [],
         )  # fmt: skip
         return [ast.Assign([ast.Name(name, ast.Store())], ast.copy_location(call, target))]
 
@@ -806,8 +970,18 @@ class _Lowering:
                 return self._bind_dynamic(s.value, s.value.func)
             called = self._launch(s.value)
             if called is not None:
+                self._discarded(s.value)
                 return [ast.Expr(called)]
         return [ast.Expr(self.expr(s.value))]
+
+    def _discarded(self, call: ast.Call) -> None:
+        """The result of an incore function is not bound: its outputs cannot be read by their old names."""
+        found = unwrap(self.outside(call.func)) if self.pl_path(call.func) is None else None
+        if found is None or found[1] != "incore":
+            return
+        for a, p in zip(call.args, compile_kernel(self.outside(call.func)).parameters):
+            if p.type.direction != "In" and isinstance(a, ast.Name):
+                self.passed_on[a.id] = found[0].__name__
 
     def _bind_dynamic(self, call: ast.Call, func: ast.Attribute) -> list[ast.stmt]:
         """`x.bind_dynamic(axis, M)`: the extent of that axis is M, a pl.dynamic of the module."""
@@ -838,10 +1012,13 @@ class _Lowering:
 
     def _if(self, s: ast.If) -> list[ast.stmt]:
         test = self._condition(s.test)
-        before = dict(self.kinds)
-        body = self.block(s.body) or [ast.Pass()]
-        self.kinds = {**before, **self.kinds}
-        orelse = self.block(s.orelse)
+        kinds, facts = dict(self.kinds), self.facts.copy()
+        body = self._nested(s.body)
+        self.kinds = {**kinds, **self.kinds}
+        after = self.facts.copy()
+        self.facts.restore(facts)
+        orelse = self._nested(s.orelse) if s.orelse else []
+        self.facts.merge(after)
         return [ast.If(test, body, orelse)]
 
     # ---- loops -----------------------------------------------------------------------------------------
@@ -896,7 +1073,10 @@ class _Lowering:
                 call, "pl.pipeline outside an InCore region", "use pl.range or pl.parallel in orchestration"
             )
         bounds = [self.expr(a) for a in call.args]
-        if path == "unroll" and not all(self._is_constant(b) for b in bounds):
+        for a in call.args:
+            if category(self.facts.dtype(a)) == "float":
+                raise self.refuse(a, "a bound of a loop that is no integer", "use //, or pl.cast(n, pl.INDEX)")
+        if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
         if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
             raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
@@ -912,20 +1092,34 @@ class _Lowering:
             iterator = self._range(path, bounds)
         iterator = ast.copy_location(iterator, call)
         target, carried = self._loop_target(s, keywords.get("init_values"))
+        if path in ("parallel", "unroll"):
+            self._check_no_break(s.body, f"pl.{path}")
         self.kinds[target.id] = "scalar"
+        self.facts.forget(live.stores(s.body) | set(carried))
+        self.facts.counter(target.id)
+        if path == "unroll" and self.bindings[target.id] == 1:
+            self.unrolled.add(target.id)
         if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
-            return [ast.For(target, iterator, self.block(s.body) or [ast.Pass()], [])]
+            return [ast.For(target, iterator, self._nested(s.body), [])]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return [*before, ast.For(target, iterator, body, [])]
+
+    def _check_no_break(self, body: list[ast.stmt], loop: str) -> None:
+        """No break or continue of this loop itself."""
+        for s in body:
+            if isinstance(s, (ast.Break, ast.Continue)):
+                word = "break" if isinstance(s, ast.Break) else "continue"
+                raise self.refuse(s, f"{word} in {loop}", "use pl.range, or put the rest into an if")
+            if isinstance(s, (ast.If, ast.With)):
+                self._check_no_break([*s.body, *getattr(s, "orelse", [])], loop)
 
     def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr], sequential: bool) -> list[ast.stmt]:
         """A loop of orchestration: its body becomes a function that the machine runs, in batches or not."""
         captured = sorted({*s.needed, *s.live_after})
         function = f"_turns_{call.lineno}_{call.col_offset}"
-        body = self.block(s.body) or [ast.Pass()]
-        define = self._function(function, s.target.id, captured, s.body, body)
+        define = self._function(function, s.target.id, captured, s.body, self._nested)
         values = _names(captured, ast.Load())
         args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
         launch = ast.copy_location(self.machine("turns", [*args, ast.Constant(sequential)]), call)
@@ -933,16 +1127,20 @@ class _Lowering:
         return [ast.copy_location(define, s), result]
 
     def _function(
-        self, name: str, index: str, captured: list[str], source: list[ast.stmt], body: list[ast.stmt]
-    ) -> ast.FunctionDef:
-        """`def name(_m, index, *captured)` that returns what `captured` hold at its end."""
+        self, name: str, index: str, captured: list[str], source: list[ast.stmt],
+        lower: Callable[[list[ast.stmt]], list[ast.stmt]],
+    ) -> ast.FunctionDef:  # fmt: skip
+        """`def name(_m, index, *captured)` that returns what `captured` hold at its end; `lower` makes its body."""
+        around = self.frame, self.checked
+        self.frame, self.checked = [{index, *captured}], set()
+        body = lower(source)
         arguments = ast.arguments(
             posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
             kw_defaults=[], defaults=[],
         )  # fmt: skip
-        blanks = [
-            self._assign_name(source[0], n, ast.Constant(None)) for n in sorted(_handed_on(source) - {index, *captured})
-        ]
+        unbound = sorted((_handed_on(source) | self.checked) - {index, *captured})
+        blanks = [self._assign_name(source[0], n, ast.Constant(None)) for n in unbound]
+        self.frame, self.checked = around
         end = ast.Return(_names(captured, ast.Load()))
         return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
 
@@ -1036,6 +1234,12 @@ class _Lowering:
             if self.incore:
                 raise self.refuse(s, f"pl.{path} inside an InCore region", "scopes belong to orchestration")
             manual = path == "manual_scope" or any("MANUAL" in ast.unparse(k.value) for k in call.keywords)
+            if not manual and self.auto_scope and self.function_kind == "entry" and self.program is None:
+                raise self.refuse(
+                    call,
+                    "pl.scope in a function that has automatic scopes",
+                    "decorate it with @pl.jit(auto_scope=False)",
+                )
             return [self._with_machine("scope", [ast.Constant(manual)], [], None, self.block(s.body))]
         if path == "cluster":
             return self.block(s.body)
@@ -1076,18 +1280,19 @@ class _Lowering:
         return [ast.keyword(mine, self.expr(keywords[theirs])) for mine, theirs in names_.items() if theirs in keywords]
 
     def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        self.incore = True
+        self.incore, around, self.nested = True, self.nested, 0
         try:
             return self.block(body) or [ast.Pass()]
         finally:
-            self.incore = self.plane == INCORE
+            self.incore, self.nested = self.plane == INCORE, around
 
     def _task_name(self, keywords: dict, call: ast.Call, fallback: str) -> str:
         hint = keywords.get("name_hint")
         if hint is None:
             return f"{self.fn.__name__}_{fallback}_{call.lineno}"
-        if not isinstance(hint, ast.Constant) or not isinstance(hint.value, str) or not hint.value.isidentifier():
-            raise self.refuse(hint, "name_hint must be a string literal that is an identifier")
+        name = hint.value if isinstance(hint, ast.Constant) and isinstance(hint.value, str) else ""
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise self.refuse(hint, "name_hint must be a string literal that is an identifier and no keyword")
         return hint.value
 
     def _check_optimizations(self, node: ast.expr | None) -> None:
@@ -1130,11 +1335,13 @@ class _Lowering:
             raise self.refuse(target, "the block index must be one name")
         name = self._task_name(keywords, call, "spmd")
         index = target.id if target is not None else "_block"
+        self._check_no_break(body, "pl.spmd")
         self.kinds[index] = "scalar"
+        self.facts.counter(index)
         function = f"_blocks_{call.lineno}_{call.col_offset}"
         captured = sorted({*s.needed, *s.live_after})
         self.dispatching = dispatches
-        define = self._function(function, index, captured, body, self._incore_block(body))
+        define = self._function(function, index, captured, body, self._incore_block)
         self.dispatching = False
         extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
         extra += self._predicate(keywords)
@@ -1152,6 +1359,14 @@ class _Lowering:
         ]
 
 
+# Operations that take tensors as they are, and where operations that make a tile have its shape.
+TAKES_TENSORS = {
+    "slice", "load", "store", "assemble", "read", "write", "dim", "view", "no_dep", "gather_row", "paged_gather",
+    "mgather", "mscatter", "scatter_update", "create_tensor", "reshape", "transpose", "reinterpret_view", "matmul",
+    "matmul_acc", "gather", "scatter",
+}  # fmt: skip
+SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
+
 DIRECTIVE_PLACE = {
     "cond": "it is the first statement of a pl.while_ loop",
     "yield_": "assign it: x = pl.yield_(value)",
@@ -1165,6 +1380,10 @@ def _raiser(error: KernelError) -> Callable:
         raise error
 
     return fail
+
+
+def _dynamic_axes(t: annotations.Type) -> set[int]:
+    return {i for i, n in enumerate(t.shape or ()) if isinstance(n, annotations.Dim)}
 
 
 def _dim(m: Any, name: str) -> int:

@@ -149,6 +149,7 @@ class Machine:
         self.clock = 0
         self.stages = 1  # product of the stage= of the pl.pipeline loops around
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
+        self._called: dict[Callable, list] = {}  # inline function -> shapes of its tensors
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
@@ -821,6 +822,19 @@ class Machine:
         self.store(place, Tensor(t.buffer, 0, t.shape, t.strides, t.dtype, value.valid), value)
         t.valid = value.valid
         return t
+
+    def called(self, at: Place, fn: Callable, *tensors: Any) -> Any:
+        """An inline function is called with these tensors; returns the first.
+
+        Raises:
+            FaultError: it was called with other shapes before: PyPTO compiles it for one.
+        """
+        shapes = [(t.shape, t.dtype) for t in tensors if isinstance(t, (Tensor, Tile))]
+        known = self._called.setdefault(fn, shapes)
+        if known != shapes:
+            was, now = (", ".join(f"{list(s)} {d}" for s, d in x) for x in (known, shapes))
+            raise self.fault(at, f"'{fn.__name__}' is called with ({now}) and was with ({was})", "write one for each")
+        return tensors[0]
 
     @contextmanager
     def scope(self, manual: bool) -> Iterator[None]:

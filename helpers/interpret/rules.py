@@ -53,6 +53,8 @@ def check(source: Source) -> None:
         KernelError: at the first construct that the language does not have.
     """
     args = source.tree.args
+    for a in args.posonlyargs:
+        raise refuse(source.place(a), f"a positional-only parameter '{a.arg}'", "remove the / after it")
     for a in args.kwonlyargs:
         raise refuse(source.place(a), f"a keyword-only parameter '{a.arg}'", "remove the * before it")
     for name, extra in (("*", args.vararg), ("**", args.kwarg)):

@@ -57,15 +57,17 @@ def of(fn: Callable) -> Source:
     text = "".join(lines)
     indent = len(lines[0]) - len(lines[0].lstrip())
     tree = ast.parse(textwrap.dedent(text)).body[0]
+    file = inspect.getsourcefile(fn) or fn.__code__.co_filename
     if not isinstance(tree, ast.FunctionDef):
-        raise KernelError(f"kernel '{fn.__name__}' is not a plain `def` function")
+        place = Place(file, tree.lineno + first - 1, tree.col_offset + indent + 1)
+        raise refuse(place, f"kernel '{fn.__name__}' is not a plain `def` function", f"def {fn.__name__}(...):")
     for node in ast.walk(tree):
         if hasattr(node, "lineno"):
             node.lineno += first - 1
             node.end_lineno += first - 1
             node.col_offset += indent
             node.end_col_offset += indent
-    return Source(fn.__name__, inspect.getsourcefile(fn) or fn.__code__.co_filename, tree)
+    return Source(fn.__name__, file, tree)
 
 
 def explain(place: Place, what: str, fix: str | None = None) -> str:

@@ -91,7 +91,7 @@ PLAIN = source(
     """
 for b in pl.spmd(pl.tensor.dim(x, 0) // 4):
     t = pl.row_expand_mul(x[b * 4 : b * 4 + 4, :], pl.row_sum(x[b * 4 : b * 4 + 4, :]))
-    o[b * 4 : b * 4 + 4, :] = pl.add(pl.mul(t, b * 0.1), b)
+    o[b * 4 : b * 4 + 4, :] = pl.add(pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1), pl.cast(b, pl.INT32))
 """,
 )
 
@@ -104,17 +104,17 @@ def test_regular_blocks(n: int, seed: int):
 
 
 SCALARS = {
-    "times an index": "pl.mul(t, b * 257)",
-    "times a fraction": "pl.mul(t, b * 0.1)",
+    "times an index": "pl.mul(t, pl.cast(b * 257, pl.INT32))",
+    "times a fraction": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1)",
     "times a read": "pl.mul(t, pl.read(x, [b, 0]))",
-    "times a read integer": "pl.mul(t, i[b] * 3)",
+    "times a read integer": "pl.mul(t, pl.cast(i[b] * 3, pl.INT32))",
     "plus a quotient": "pl.add(t, b / 3)",
-    "larger": "pl.maximum(t, b * 0.3 - 1.0)",
-    "smaller": "pl.minimum(t, pl.min(b, 3) * pl.max(b, 2) - 7)",
-    "of a cast": "pl.mul(t, pl.cast(b, pl.FP32) / 3.0)",
+    "larger": "pl.maximum(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.3 - 1.0)",
+    "smaller": "pl.minimum(t, pl.cast(pl.min(b, 3) * pl.max(b, 2) - 7, pl.INT32))",
+    "of a cast": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) / 3.0)",
     "a row sum": "pl.row_expand_add(t, pl.row_max(t))",
-    "bits": "pl.add(t, (b << 2) + (b >> 1) + b % 3 + b // 2 - -b)",
-    "a fill": "pl.add(t, pl.expands(t, b * 0.1))",
+    "bits": "pl.add(t, pl.cast((b << 2) + (b >> 1) + b % 3 + b // 2 - -b, pl.INT32))",
+    "a fill": "pl.add(t, pl.expands(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1))",
 }
 
 
@@ -429,7 +429,7 @@ LAST = source(
     [X, O],
     """
 for b in pl.spmd(6):
-    v = b * 2
+    v = pl.cast(b * 2, pl.INT32)
     t = pl.mul(x[b : b + 1, :], v)
     o[b : b + 1, :] = t
 with pl.at(level=pl.Level.CORE_GROUP):
@@ -478,7 +478,7 @@ SCRATCH = source(
 for b in pl.parallel(pl.tensor.dim(x, 0)):
     s = pl.create_tensor([1, 8], dtype=pl.FP32)
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
-        s[:, :] = pl.mul(x[b : b + 1, :], b)
+        s[:, :] = pl.mul(x[b : b + 1, :], pl.cast(b, pl.INT32))
         t = pl.row_max(x[b : b + 1, :])
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
         o[b : b + 1, :] = pl.row_expand_add(s[:, :], t[:, :])
@@ -509,7 +509,7 @@ HANDED = source(
 p = 1
 for b in pl.parallel(6):
     with pl.at(level=pl.Level.CORE_GROUP):
-        o[b : b + 1, :] = pl.mul(x[b : b + 1, :], p)
+        o[b : b + 1, :] = pl.mul(x[b : b + 1, :], pl.cast(p, pl.INT32))
     p = p * 2
 """,
 )
@@ -555,7 +555,7 @@ TRANSPOSED = source(
 t = pl.transpose(o, 0, 1)
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    t[0:4, r : r + 3] = pl.add(t[4:8, r + 1 : r + 4], b)
+    t[0:4, r : r + 3] = pl.add(t[4:8, r + 1 : r + 4], pl.cast(b, pl.INT32))
 """,
 )
 

@@ -47,7 +47,9 @@ def test_read(how: str, offsets: str, window, dtype: str, seed: int):
     before, row, column = OFFSETS[offsets]
     x, at, o = values(big, dtype, seed), torch.tensor([i, j], dtype=torch.int32), sevens((r, c), dtype)
     where = {"i": row.format(i=i), "j": column.format(j=j), "r": r, "c": c, "R": big[0], "C": big[1]}
-    body = before + READS[how].format(**where) + "\no[:, :] = t"
+    body = (
+        before + READS[how].format(**where) + ("\npl.store(t, [0, 0], o)" if "load" in READS[how] else "\no[:, :] = t")
+    )
     run(incore({"x": tensor(big, dtype), "at": tensor([2], "INT32"), "o": out((r, c), dtype)}, body), x, at, o)
     same(o, x[i : i + r, j : j + c])
 
@@ -61,7 +63,8 @@ def test_write(how: str, offsets: str, window, dtype: str, seed: int):
     before, row, column = OFFSETS[offsets]
     x, at, o = values((r, c), dtype, seed), torch.tensor([i, j], dtype=torch.int32), sevens(big, dtype)
     where = {"i": row.format(i=i), "j": column.format(j=j), "r": r, "c": c}
-    body = before + "t = pl.load(x, [0, 0], [{r}, {c}])\n".format(**where) + WRITES[how].format(**where)
+    first = "t = pl.load(x, [0, 0], [{r}, {c}])\n" if how == "store" else "t = x[0:{r}, 0:{c}]\n"
+    body = before + first.format(**where) + WRITES[how].format(**where)
     run(incore({"x": tensor((r, c), dtype), "at": tensor([2], "INT32"), "o": out(big, dtype)}, body), x, at, o)
     want = sevens(big, dtype)
     want[i : i + r, j : j + c] = x
@@ -74,7 +77,8 @@ def test_write(how: str, offsets: str, window, dtype: str, seed: int):
 @pytest.mark.parametrize("i", [-1, 3, 60])
 def test_read_outside(how: str, i: int):
     x, at, o = values((6, 8), "FP32", 0), torch.tensor([i], dtype=torch.int32), sevens((4, 8), "FP32")
-    body = f"m = pl.read(at, [0])\nt = {how.format(i='m')}\no[:, :] = pl.exp(t)"
+    store = "pl.store(pl.exp(t), [0, 0], o)" if "load" in how else "o[:, :] = pl.exp(t)"
+    body = f"m = pl.read(at, [0])\nt = {how.format(i='m')}\n{store}"
     with pytest.raises(FaultError, match=rf"outside 'x': axis 0 from {i} to {i + 4} of extent 6"):
         run(incore({"x": tensor((6, 8), "FP32"), "at": tensor([1], "INT32"), "o": out((4, 8), "FP32")}, body), x, at, o)
     same(o, sevens((4, 8), "FP32"))

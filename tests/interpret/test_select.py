@@ -40,10 +40,19 @@ def test_packed_masks(r: int, c: int, code: int, seed: int):
     n = -(-c // 8)
     o = sevens((r, -(-n // 32) * 32), "UINT8")
     shapes = {"a": tensor((r, c), "FP32"), "b": tensor((r, c), "FP32"), "o": out(o.shape, "UINT8")}
-    run(incore(shapes, f"o[:, :] = pl.tile.cmp(a, b, cmp_type={code})"), a, b, o)
+    run(
+        incore(shapes, f"pl.store(pl.tile.cmp({whole('a', r, c)}, {whole('b', r, c)}, cmp_type={code}), [0, 0], o)"),
+        a,
+        b,
+        o,
+    )
     want = np.packbits(CODES[code](a, b).numpy(), axis=1, bitorder="little")
     assert (o[:, :n].numpy() == want).all()
     assert (o[:, n:] == 7).all()
+
+
+def whole(name: str, r: int, c: int) -> str:
+    return f"pl.load({name}, [0, 0], [{r}, {c}])"
 
 
 MASKS = ["pl.tile.cmp(m, z, cmp_type=4)", "pl.cmps(m, 0, cmp_type=4)", "pl.cmp(m, z, cmp_type=4)"]
@@ -58,12 +67,13 @@ def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
         "b": values((3 * r, c), dtype, seed + 1), "o": sevens((3 * r, c), dtype),
     }  # fmt: skip
     types = {n: (out if n == "o" else tensor)((3 * r, c), "FP32" if n in "mz" else dtype) for n in named}
-    window = f"q * {r} : q * {r} + {r}, :"
-    of_blocks = mask.replace("m,", f"m[{window}],").replace("z,", f"z[{window}],")
-    chosen = f"pl.sels(p, a[{window}], t, 5)" if number else f"pl.sel(p, a[{window}], b[{window}], t)"
+    m, z, a, b = (f"pl.load({n}, [q * {r}, 0], [{r}, {c}])" for n in "mzab")
+    of_blocks = mask.replace("m,", f"{m},").replace("z,", f"{z},")
+    chosen = f"pl.sels(p, {a}, t, 5)" if number else f"pl.sel(p, {a}, {b}, t)"
     run(
         f"@pl.jit\ndef k({', '.join(f'{n}: {t}' for n, t in types.items())}):\n    for q in pl.spmd(3):\n"
-        f"        t = pl.create_tile([1, 32], pl.UINT8)\n        p = {of_blocks}\n        o[{window}] = {chosen}\n",
+        f"        t = pl.create_tile([1, 32], pl.UINT8)\n        p = {of_blocks}\n"
+        f"        pl.store({chosen}, [q * {r}, 0], o)\n",
         *named.values(),
     )  # fmt: skip
     m, _, a, b, o = named.values()
@@ -77,7 +87,7 @@ def test_masks_as_words():
     shapes = {"w": tensor((2, 2), "INT32"), "a": tensor((2, 64), "FP32"), "o": out((2, 64), "FP32")}
     body = """
 t = pl.create_tile([1, 32], pl.UINT8)
-o[:, :] = pl.sels(pl.slice(w, [2, 2], [0, 0]), pl.slice(a, [2, 64], [0, 0]), t, 0.0)
+pl.store(pl.sels(pl.load(w, [0, 0], [2, 2]), pl.load(a, [0, 0], [2, 64]), t, 0.0), [0, 0], o)
 """
     run(incore(shapes, body), words, a, o)
     bits = torch.from_numpy(np.unpackbits(words.numpy().view(np.uint8), axis=1, bitorder="little").astype(bool))
@@ -89,8 +99,10 @@ o[:, :] = pl.sels(pl.slice(w, [2, 2], [0, 0]), pl.slice(a, [2, 64], [0, 0]), t, 
 def test_leaky(r: int, c: int, dtype: str, number: bool, seed: int):
     x, s, o = values((r, c), dtype, seed), values((r, c), dtype, seed + 1), sevens((r, c), dtype)
     shapes = {"x": tensor((r, c), dtype), "s": tensor((r, c), dtype), "o": out((r, c), dtype)}
-    call = "pl.lrelu(x, 0.5)" if number else "pl.prelu(x, s, pl.create_tile([16, 32], pl.UINT8))"
-    run(incore(shapes, f"o[:, :] = {call}"), x, s, o)
+    call = f"pl.lrelu({whole('x', r, c)}, 0.5)"
+    if not number:
+        call = f"pl.prelu({whole('x', r, c)}, {whole('s', r, c)}, pl.create_tile([16, 32], pl.UINT8))"
+    run(incore(shapes, f"pl.store({call}, [0, 0], o)"), x, s, o)
     slope = 0.5 if number else s.double()
     same(o, torch.where(x > 0, x.double(), x.double() * slope).to(TORCH[dtype]))
 

@@ -100,7 +100,8 @@ def test_an_element_written_in_place():
     x, o = values((6, 8), "FP32", 0), sevens((6, 8), "FP32")
     types = f"x: {tensor((6, 8), 'FP32')}, o: {out((6, 8), 'FP32')}"
     run(f"@pl.jit\ndef k({types}):\n    for b in pl.spmd(6):\n        t = pl.slice(x, [1, 8], [b, 0])\n"
-        "        pl.write(t, [0, b], b * 10.0)\n        o[b : b + 1, :] = t\n", x, o)  # fmt: skip
+        "        pl.write(t, [0, b], pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 10.0)\n"
+        "        o[b : b + 1, :] = t\n", x, o)  # fmt: skip
     want = x.clone()
     want[range(6), range(6)] = torch.arange(6) * 10.0
     same(o, want)

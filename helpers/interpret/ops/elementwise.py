@@ -135,18 +135,32 @@ def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
 
+def _binary(name: str) -> Callable:
+    """The operation `name`: with a scratch tile for those that the vector unit computes in steps."""
+
+    def plain(m: Machine, at: Place, lhs: Any, rhs: Any) -> Any:
+        return binary(m, at, name, lhs, rhs)
+
+    def divide(m: Machine, at: Place, lhs: Any, rhs: Any, high_precision: bool = False) -> Any:
+        return binary(m, at, name, lhs, rhs)
+
+    def stepped(m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None) -> Any:
+        return binary(m, at, name, lhs, rhs)
+
+    return divide if name == "div" else stepped if name in ("rem", "xor") else plain
+
+
 def _define() -> None:
     for name in BINARY:
-
-        def two(m: Machine, at: Place, lhs: Any, rhs: Any, *_: Any, _name: str = name, high_precision: bool = False, tmp: Any = None) -> Any:  # fmt: skip  # noqa: E501
-            return binary(m, at, _name, lhs, rhs)
-
-        op(*everywhere(name))(two)
+        fn = _binary(name)
         scalar_form = {"and_": "ands", "or_": "ors", "maximum": "maximums", "minimum": "minimums"}.get(name, f"{name}s")
-        op(*everywhere(scalar_form))(two)
+        op(*everywhere(name))(fn)
+        op(*everywhere(scalar_form))(fn)
     for name in UNARY:
 
-        def one(m: Machine, at: Place, input: Any, *_: Any, _name: str = name, high_precision: bool = False, tmp: Any = None) -> Tile:  # fmt: skip  # noqa: E501
+        def one(
+            m: Machine, at: Place, input: Any, tmp: Any = None, high_precision: bool = False, _name: str = name
+        ) -> Tile:
             return unary(m, at, _name, input)
 
         op(*everywhere(name))(one)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from helpers.interpret import dtypes
+from helpers.interpret.annotations import Type
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
 from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
@@ -283,8 +284,26 @@ def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     out = slice_(m, at, x, shape, offset)
     if drop:
         kept = [n for i, n in enumerate(shape) if i not in drop]
-        out = reshape(m, at, out, [1] * (2 - len(kept)) + kept if type(out) is Tile and len(kept) < 2 else kept)
+        out = reshape(m, at, out, kept)
     return out
+
+
+def typed(m: Machine, at: Place, value: Any, want: Type) -> None:
+    """Hold a value to the annotation of the name it is bound to."""
+    if not isinstance(value, (Tensor, Tile)):
+        raise m.fault(at, f"{describe(value)} is bound to a name annotated {want}")
+    dims = zip(value.shape, want.shape or value.shape)
+    fits = len(value.shape) == len(want.shape or value.shape) and all(n == w for n, w in dims if isinstance(w, int))
+    if not fits or want.dtype not in (None, value.dtype):
+        raise m.fault(at, f"{value} is bound to a name annotated {want}", "correct the annotation, or leave it out")
+
+
+def rebound(m: Machine, at: Place, name: str, old: Any, new: Any) -> Any:
+    """A name that gets another value in a loop or branch: it keeps its shape and element type. Returns the value."""
+    was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))
+    if was and now and (old.shape, old.dtype) != (new.shape, new.dtype):
+        raise m.fault(at, f"'{name}' was {old} and becomes {new} in a loop or branch", "use another name")
+    return new
 
 
 def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
@@ -300,14 +319,13 @@ def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
     if len(index) == len(x.shape) and all(is_scalar(i) for i in index):
         raise m.fault(at, f"an element of {x} is assigned by subscript", "use pl.write(x, [i, j], value)")
     offset, shape, drop = _box(m, at, x.shape, index)
-    v = operand(m, at, value)
-    if drop or len(v.shape) != len(shape):
-        if elements(v.shape) != elements(tuple(shape)):
-            raise m.fault(at, f"assignment of {v} to a window of shape {shape}")
-        v = reshape(m, at, v, shape)
-    if tuple(shape) != v.shape:
-        v = _narrow(m, at, v, tuple(shape))
-    return assemble(m, at, x, v, offset)
+    v = _source(m, at, value)
+    kept = tuple(n for i, n in enumerate(shape) if i not in drop)  # a number as index drops its axis
+    if kept != v.shape:
+        if type(v) is not Tile:
+            raise m.fault(at, f"assignment of {v} to a window of shape {list(kept)}")
+        v = _narrow(m, at, v, kept)
+    return assemble(m, at, x, reshape(m, at, v, shape) if drop else v, offset)
 
 
 def _narrow(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:

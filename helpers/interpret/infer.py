@@ -1,0 +1,209 @@
+"""What is certain about a kernel's names when it is compiled; everything here answers None where it is not.
+
+PyPTO knows the type of every name while it parses, and refuses from it: a float added to an integer, a tile beside a
+tensor, a shape that only the run decides. Interpret mode sees values, so it keeps the little it needs for the same
+refusals: the element type of a scalar, tile or tensor, and whether a number is known when the kernel is parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from helpers.interpret import dtypes
+from helpers.interpret.annotations import Type
+
+CREATES_TILES = {"load", "create_tile", "create_l1"}
+CREATES_TENSORS = {"create_tensor", "full", "arange", "store", "read", "write"}
+OPS_OF_UNKNOWN_LEVEL = {
+    "gather_row", "paged_gather", "mgather", "gatherb", "gather", "mscatter", "scatter", "scatter_update", "sort32",
+    "mrgsort", "aiv_shard", "aic_gather", "random", "tri", "view",
+}  # fmt: skip
+INTEGER_OPS = {
+    "dim", "tensor.dim", "get_block_idx", "tensor.get_block_idx", "tile.get_block_idx", "get_block_num",
+    "tensor.get_block_num", "tile.get_block_num", "get_subblock_idx", "tensor.get_subblock_idx",
+    "tile.get_subblock_idx", "system.available_cluster_count", "system.available_aiv_count",
+}  # fmt: skip
+
+
+class Facts:
+    """Facts about the names of one function. `path` gives what a node is below `pl`, `outside` a value of the module.
+
+    A scalar parameter of an entry that is not assigned to is a literal: PyPTO compiles the entry for its value.
+    """
+
+    def __init__(
+        self, parameters: dict[str, Type], literal: set[str], path: Callable[[ast.expr], str | None],
+        outside: Callable[[ast.expr], Any],
+    ):  # fmt: skip
+        self.parameters, self.literal, self.path, self.outside = parameters, literal, path, outside
+        self.scalars: dict[str, str] = {}  # name -> element type of the scalar it holds
+        self.levels: dict[str, str] = {}  # name -> "tile" or "tensor"
+        self.ranks: dict[str, int] = {}  # name of a tensor -> how many axes it has
+        self.elements: dict[str, str] = {}  # name of a tensor -> its element type
+        self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
+        for name, t in parameters.items():
+            if t.kind == "scalar" and t.dtype is not None and name not in literal:
+                self.scalars[name] = t.dtype.name
+            if t.kind == "tensor":
+                self.levels[name] = "tensor"
+                if t.shape is not None:
+                    self.ranks[name] = len(t.shape)
+                if t.dtype is not None:
+                    self.elements[name] = t.dtype.name
+
+    # ---- what is assigned ------------------------------------------------------------------------------
+
+    def bind(self, name: str, value: ast.expr) -> None:
+        """`name = value`, in the order of the source."""
+        dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
+        self.forget({name})
+        if dtype is not None:
+            self.scalars[name] = dtype
+        if level is not None:
+            self.levels[name] = level
+        if run_time:
+            self.run_time.add(name)
+
+    def counter(self, name: str) -> None:
+        """`name` is the variable of a loop that is not unrolled, or the number of a block."""
+        self.forget({name})
+        self.scalars[name] = "INDEX"
+        self.run_time.add(name)
+
+    def forget(self, names: set[str]) -> None:
+        """Nothing is certain any more about these names."""
+        for facts in (self.scalars, self.levels, self.ranks, self.elements):
+            for n in names:
+                facts.pop(n, None)
+        self.run_time -= names
+        self.literal -= names
+
+    def copy(self) -> tuple:
+        """The state, for `merge`."""
+        return tuple(dict(f) for f in (self.scalars, self.levels, self.ranks, self.elements)) + (set(self.run_time),)
+
+    def restore(self, state: tuple) -> None:
+        """Back to what was known."""
+        self.scalars, self.levels, self.ranks, self.elements = (dict(f) for f in state[:4])
+        self.run_time = set(state[4])
+
+    def merge(self, other: tuple) -> None:
+        """Keep what also holds in `other`, the state at the end of another branch."""
+        mine = (self.scalars, self.levels, self.ranks, self.elements)
+        for facts, others in zip(mine, other[:4]):
+            for n in [n for n, v in facts.items() if others.get(n) != v]:
+                del facts[n]
+        self.run_time &= other[4]
+
+    # ---- what is asked ---------------------------------------------------------------------------------
+
+    def folds(self, node: ast.expr) -> bool:
+        """True for an expression of literals, numbers of the module and literal parameters: Python evaluates it."""
+        if isinstance(node, ast.BinOp):
+            return self.folds(node.left) and self.folds(node.right)
+        if isinstance(node, ast.UnaryOp):
+            return self.folds(node.operand)
+        if isinstance(node, ast.Name):
+            return node.id in self.literal or self._number(node) is not None
+        return isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float))
+
+    def _number(self, node: ast.Name) -> Any:
+        if node.id in self.parameters or node.id in self.scalars or node.id in self.levels:
+            return None
+        value = self.outside(node)
+        return value if isinstance(value, (bool, int, float)) else None
+
+    def dtype(self, node: ast.expr) -> str | None:
+        """The element type of a scalar: "INDEX" for a literal integer, "FP32" for a literal float."""
+        if isinstance(node, (ast.Compare, ast.BoolOp)) or isinstance(getattr(node, "op", None), ast.Not):
+            return "BOOL"
+        if isinstance(node, ast.Constant):
+            return {bool: "BOOL", int: "INDEX", float: "FP32"}.get(type(node.value))
+        if isinstance(node, ast.Name):
+            if node.id in self.literal:
+                t = self.parameters[node.id].dtype
+                return None if t is None else "FP32" if t.is_float else "INDEX"
+            value = self._number(node)
+            found = {bool: "BOOL", int: "INDEX", float: "FP32"}.get(type(value))
+            return found or self.scalars.get(node.id)
+        if isinstance(node, ast.UnaryOp):
+            return self.dtype(node.operand)
+        if isinstance(node, ast.BinOp):
+            a, b = self.dtype(node.left), self.dtype(node.right)
+            if isinstance(node.op, ast.Div) or a is None or b is None:
+                return None
+            if a != b and category(a) == category(b) == "integer":
+                return "INDEX"
+            return a if a == b else None
+        if isinstance(node, ast.Subscript):
+            return self.elements.get(node.value.id) if self.is_element(node) else None
+        if isinstance(node, ast.Call):
+            return self._of_call(node)
+        return None
+
+    def _of_call(self, node: ast.Call) -> str | None:
+        path = self.path(node.func)
+        if path in INTEGER_OPS:
+            return "INDEX"
+        if path in ("read", "tensor.read") and node.args and isinstance(node.args[0], ast.Name):
+            return self.elements.get(node.args[0].id)
+        if path in ("cast", "tensor.cast") and len(node.args) == 2 and self.dtype(node.args[0]) is not None:
+            to = dtypes.of(self.path(node.args[1]))
+            return to.name if to is not None else None
+        if path in ("min", "max") and len(node.args) == 2:
+            a, b = (self.dtype(x) for x in node.args)
+            return a if a == b else None
+        return None
+
+    def is_element(self, node: ast.Subscript) -> bool:
+        """True for `x[i, j]` with as many scalars as the tensor `x` has axes."""
+        if not isinstance(node.value, ast.Name):
+            return False
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return self.ranks.get(node.value.id) == len(items) and not any(isinstance(i, ast.Slice) for i in items)
+
+    def level(self, node: ast.expr) -> str | None:
+        """ "tile" for what pl.load, pl.create_tile and the operations of pl.tile make of it, "tensor" for the rest."""
+        if isinstance(node, ast.Name):
+            return self.levels.get(node.id)
+        if isinstance(node, ast.Subscript):
+            items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            return self.level(node.value) if any(isinstance(i, ast.Slice) for i in items) else None
+        path = self.path(node.func) if isinstance(node, ast.Call) else None
+        if path is None or path.startswith(("system.", "array.")):
+            return None
+        space, _, name = path.rpartition(".")
+        if name in ("read", "min", "max", "dim", "cast", "const"):
+            return self.level(node.args[0]) if name == "cast" and node.args else None
+        if name == "store":
+            return "tensor"
+        if space in ("tile", "tensor"):
+            return space
+        if name in CREATES_TILES:
+            return "tile"
+        if name in CREATES_TENSORS:
+            return "tensor"
+        if name in OPS_OF_UNKNOWN_LEVEL:
+            return None
+        return self.level(node.args[0]) if node.args else None
+
+    def at_run_time(self, node: ast.expr) -> bool:
+        """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""
+        for n in ast.walk(node):
+            if isinstance(n, ast.Name) and n.id in self.run_time:
+                return True
+            if isinstance(n, ast.Subscript) and self.is_element(n):
+                return True
+            if isinstance(n, ast.Call) and self.path(n.func) in ("read", "tensor.read", "tile.read"):
+                return True
+        return False
+
+
+def category(dtype: str | None) -> str | None:
+    """ "float", "integer" or "bool": scalars of one category can be computed with each other."""
+    if dtype is None or dtype == "BOOL":
+        return None if dtype is None else "bool"
+    found = dtypes.BY_NAME.get(dtype)
+    return None if found is None else "float" if found.is_float else "integer"

@@ -1,0 +1,1346 @@
+"""What the language refuses and accepts, as small kernels: the rows of test_refusals.py.
+
+Every row of REFUSED and ACCEPTED was tried on PyPTO's compiler (sample arguments, a2a3sim). A row's body stands in the
+`pl.at` of an entry (REGION), in the entry itself (ENTRY), or is a module of its own with an entry `k` (MODULE). In a
+refused row the mark `#!` ends the line that must be reported and `at` is the text that the column must point to.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+REGION, ENTRY, MODULE = "region", "entry", "module"
+
+PARAMETERS = (
+    "x: pl.Tensor[[64, 64], pl.FP32], y: pl.Tensor[[64, 64], pl.FP32], b: pl.Tensor[[64, 64], pl.BF16], "
+    "idx: pl.Tensor[[16], pl.INT32], dy: pl.Tensor[[DYN, 64], pl.FP32], n: pl.Scalar[pl.INT32], "
+    "f: pl.Scalar[pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]"
+)
+
+BEFORE = """
+import math
+
+import numpy as np
+
+DYN = pl.dynamic("DYN")
+K = 64
+K1 = 7
+F = 0.25
+B = True
+NONE = None
+WORD = "abc"
+LIST = [16, 64]
+TABLE = {"a": 1}
+SIZE = np.int32(4)
+DTYPE = pl.FP32
+
+
+class M:
+    h = 16
+
+
+def plain(v):
+    return v
+
+
+@pl.jit.inline
+def scale(t: pl.Tensor[[16, 64], pl.FP32], s: pl.Scalar[pl.FP32]):
+    v = pl.mul(t, s)
+    return v
+
+
+@pl.jit.inline
+def first_row(t: pl.Tensor[[16, 64], pl.FP32]):
+    v = pl.row_max(t)
+    w = pl.row_min(t)
+    return v, w
+
+
+@pl.jit.incore
+def double(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+    o[:, :] = pl.mul(t, 2.0)
+    return o
+
+
+@pl.jit
+def other(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        o[:, :] = pl.mul(t, 2.0)
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One construct. `want` gives the output of an accepted one from the arguments; `at` is for a refused one."""
+
+    title: str
+    body: str
+    at: str = ""
+    where: str = REGION
+    want: Callable[[Arguments], torch.Tensor] | None = None
+
+    def source(self) -> str:
+        body = textwrap.dedent(self.body).strip("\n")
+        if self.where == MODULE:
+            future = "from __future__ import annotations\n"
+            return (future if body.startswith(future) else "") + BEFORE + "\n\n" + body.removeprefix(future) + "\n"
+        if self.where == REGION:
+            body = "with pl.at(level=pl.Level.CORE_GROUP):\n" + textwrap.indent(body, "    ")
+        if "return" not in body:
+            body += "\nreturn out"
+        return f"{BEFORE}\n\n@pl.jit\ndef k({PARAMETERS}):\n{textwrap.indent(body, '    ')}\n"
+
+
+@dataclass
+class Arguments:
+    """The arguments of every row; `out` holds sevens before the call."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    b: torch.Tensor
+    idx: torch.Tensor
+    dy: torch.Tensor
+    n: int
+    f: float
+    out: torch.Tensor
+
+    @staticmethod
+    def new() -> Arguments:
+        g = torch.Generator().manual_seed(0)
+        x, y, b = (torch.randn(64, 64, generator=g) for _ in range(3))
+        idx = (torch.arange(16, dtype=torch.int32) * 5 + 3) % 16  # idx[0] is 3
+        dy = torch.randn(128, 64, generator=g)
+        return Arguments(x, y, b.bfloat16(), idx, dy, 2, 1.5, torch.full((64, 64), 7.0))
+
+
+def refused(title: str, body: str, at: str, where: str = REGION) -> Case:
+    return Case(title, body, at, where)
+
+
+def rows(start: int, value: Callable[[Arguments], torch.Tensor]) -> Callable[[Arguments], torch.Tensor]:
+    """Sevens, but for `value` from row `start` on."""
+
+    def want(a: Arguments) -> torch.Tensor:
+        out, v = torch.full((64, 64), 7.0), value(a)
+        out[start : start + v.shape[0], : v.shape[1]] = v
+        return out
+
+    return want
+
+
+def accepted(title: str, body: str, want: Callable[[Arguments], torch.Tensor], where: str = REGION) -> Case:
+    return Case(title, body, where=where, want=want)
+
+
+def untouched(a: Arguments) -> torch.Tensor:
+    return torch.full((64, 64), 7.0)
+
+
+def module(body: str, parameters: str | None = None, decorator: str = "@pl.jit") -> str:
+    p = PARAMETERS if parameters is None else parameters
+    return f"{decorator}\ndef k({p}):\n{textwrap.indent(textwrap.dedent(body).strip(chr(10)), '    ')}\n"
+
+
+XO = "x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]"
+COPY = "with pl.at(level=pl.Level.CORE_GROUP):\n    out[:, :] = pl.mul(x, 2.0)"
+
+
+def in_region(*lines: str) -> str:
+    """An entry on x and out whose body is a region of these lines."""
+    return module("with pl.at(level=pl.Level.CORE_GROUP):\n" + "\n".join("    " + line for line in lines), XO)
+
+
+def inner(*lines: str) -> str:
+    """`in_region` inside an f-string that is indented by eight."""
+    return in_region(*lines).replace("\n", "\n" + " " * 8)
+
+
+def twice(a: Arguments) -> torch.Tensor:
+    return a.x * 2
+
+
+REFUSED = [
+    # augmented assignment
+    refused("x += tensor", "x += y  #!", "x += y"),
+    refused("tile *= number", "t = pl.add(x, y)\nt *= 2.0  #!\nout[:, :] = t", "t *= 2.0"),
+    refused("scalar += in a region", "k2 = 0\nk2 += 1  #!", "k2 += 1"),
+    refused("scalar += in orchestration", "k2 = 0\nk2 += 1  #!", "k2 += 1", ENTRY),
+    refused("out[:] += x", "out[:] += x  #!", "out[:] += x"),
+    refused("out[0:16, :] -= window", "out[0:16, :] -= x[0:16, :]  #!", "out[0:16, :] -="),
+    # expressions
+    refused("conditional expression", "v = 1 if n > 0 else 2  #!", "1 if n > 0"),
+    refused("conditional expression, orchestration", "v = 1 if n > 0 else 2  #!", "1 if n > 0", ENTRY),
+    refused("conditional expression on constants", "v = 1 if K == 64 else 2  #!", "1 if K"),
+    refused("conditional expression as argument", "t = pl.add(x, 1.0 if K == 64 else 2.0)  #!", "1.0 if K"),
+    refused("conditional expression choosing tensors", "t = pl.add(x if n > 0 else y, 1.0)  #!", "x if n > 0"),
+    refused("tensor ** 2", "t = x ** 2  #!", "x ** 2"),
+    refused("tensor @ tensor", "t = x @ y  #!", "x @ y"),
+    refused("-tensor", "t = -x  #!", "-x"),
+    refused("+tensor", "t = +x  #!", "+x"),
+    refused("~tensor", "t = ~x  #!", "~x"),
+    refused("+scalar", "m = +idx[0]  #!", "+idx[0]"),
+    refused("chained comparison", "if 0 < n < 4:  #!\n    out[:, :] = pl.add(x, 1.0)", "0 < n < 4"),
+    refused("integer parameter as condition", "if n:  #!\n    out[:, :] = pl.add(x, 1.0)", "n:"),
+    refused("in", "if n in (1, 2):  #!\n    out[:, :] = pl.add(x, 1.0)", "n in"),
+    refused("is None", "if n is None:  #!\n    out[:, :] = pl.add(x, 1.0)", "n is"),
+    refused("walrus", "if (v := n) > 0:  #!\n    out[:, :] = pl.add(x, 1.0)", "v := n"),
+    refused("lambda", "g = lambda v: v  #!", "lambda"),
+    refused("f-string", 'g = f"{n}"  #!', 'f"'),
+    refused("string bound to a name", 'g = "abc"  #!', '"abc"'),
+    refused(
+        "list bound to a name, used as shape", "s = [16, 64]  #!\nt = pl.full(s, dtype=pl.FP32, value=0.0)", "[16, 64]"
+    ),
+    refused("tuple bound to a name, used as offsets", "o = (0, 0)  #!\nt = pl.slice(x, [16, 64], o)", "(0, 0)"),
+    refused("dict", 'd = {"a": 1}  #!', "{"),
+    refused("set", "d = {1, 2}  #!", "{1"),
+    refused("list comprehension", "d = [i for i in (1, 2)]  #!", "[i for"),
+    refused(
+        "list comprehension as shape", "t = pl.full([16 for _ in (1, 2)], dtype=pl.FP32, value=0.0)  #!", "[16 for"
+    ),
+    refused("generator expression", "d = (i for i in (1, 2))  #!", "(i for"),
+    refused("None bound to a name", "d = None  #!", "None"),
+    refused("starred arguments", "t = pl.add(*[x, y])  #!", "*[x"),
+    refused("double-starred keywords", 't = pl.add(x, **{"rhs": y})  #!', ""),
+    refused("complex literal", "d = 1j  #!", "1j"),
+    refused("ellipsis statement", "...  #!", "..."),
+    refused("yield", "d = yield n  #!", "yield n"),
+    refused("await in no async function", "out[:, :] = x[..., 0:64]  #!", "..."),
+    # operators on tensors
+    *(
+        refused(f"{left} {sign} {right}", f"t = {left} {sign} {right}  #!", f"{left} {sign}")
+        for sign in ("+", "-", "*", "/", "//", "%", "&", "<")
+        for left, right in (("2.0", "x"), ("x", "2.0"), ("x", "y"))
+        if sign in "+-*/" or left == "x"
+    ),
+    refused("number on the left of a computed value", "t = pl.add(x, y)\nu = 2.0 * t  #!", "2.0 * t"),
+    refused("scalar parameter on the left of a tensor", "t = f * x  #!", "f * x"),
+    refused("tensor times scalar parameter", "t = x * f  #!", "x * f"),
+    refused("tensor plus int", "t = x + 1  #!", "x + 1"),
+    refused("pl.mul with a number first", "t = pl.mul(2.0, x)  #!", "pl.mul"),
+    refused("pl.sub with a number first", "t = pl.sub(2.0, x)  #!", "pl.sub"),
+    refused("tensor == tensor", "if x == y:  #!\n    out[:, :] = pl.add(x, 1.0)", "x == y"),
+    refused("x.T", "t = x.T  #!", "x.T"),
+    refused("method call", "t = x.add(y)  #!", "x.add"),
+    refused("nested operators", "t = (x + y) * 2.0 - x / y  #!", "("),
+    refused("operator on a slice", "t = x[0:16, :] * 2.0  #!", "x[0:16, :]"),
+    refused("operators on tiles", "t = pl.load(x, [0, 0], [16, 64])\nu = t + t  #!", "t + t"),
+    refused("number times tile", "t = pl.load(x, [0, 0], [16, 64])\nu = 2.0 * t  #!", "2.0 * t"),
+    refused("minus tile", "t = pl.load(x, [0, 0], [16, 64])\nu = -t  #!", "-t"),
+    refused("comparison of tiles", "t = pl.load(x, [0, 0], [16, 64])\nu = t < t  #!", "t < t"),
+    refused(
+        "operator in an incore function",
+        """
+        @pl.jit.incore
+        def h(a: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            o[:, :] = a + a  #!
+            return o
+
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            out = h(x, out)
+        """,
+        "a + a",
+        MODULE,
+    ),
+    # tensor operations outside an InCore region
+    refused("pl.add in orchestration", "t = pl.add(x, y)  #!", "pl.add", ENTRY),
+    refused(
+        "pl.add in orchestration for a region",
+        "t = pl.add(x, y)  #!\nwith pl.at(level=pl.Level.CORE_GROUP):\n    out[:, :] = pl.mul(t, 2.0)",
+        "pl.add",
+        ENTRY,
+    ),
+    refused("operator in orchestration", "t = x + y  #!", "x + y", ENTRY),
+    *(
+        refused(f"{call} in orchestration", f"t = {call}  #!", call.split("(")[0], ENTRY)
+        for call in (
+            "pl.cast(x, pl.BF16)",
+            "pl.full([16, 64], dtype=pl.FP32, value=0.0)",
+            "pl.row_sum(x)",
+            "pl.row_max(x)",
+            "pl.matmul(b, b)",
+            "pl.load(x, [0, 0], [16, 64])",
+            "pl.set_validshape(x, 16, 64)",
+            "pl.fillpad(x)",
+            "pl.exp(x)",
+            "pl.arange(0, [1, 16], dtype=pl.INT32)",
+        )
+    ),
+    # loops
+    refused("Python's range", "for i in range(4):  #!\n    out[0:16, :] = pl.add(x[0:16, :], 1.0)", "range(4)"),
+    refused(
+        "Python's range in orchestration",
+        "for i in range(4):  #!\n    with pl.at(level=pl.Level.CORE_GROUP):\n        out[:, :] = pl.add(x, 1.0)",
+        "range(4)",
+        ENTRY,
+    ),
+    refused("for over a tuple", "for i in (0, 1):  #!\n    out[0:16, :] = pl.add(x[0:16, :], 1.0)", "(0, 1)"),
+    refused("for over a list of the module", "for i in LIST:  #!\n    out[0:16, :] = pl.add(x[0:16, :], 1.0)", "LIST"),
+    refused("enumerate", "for i, j in enumerate(pl.range(4)):  #!\n    out[0:16, :] = pl.exp(x[0:16, :])", "enumerate"),
+    refused("keyword of pl.range", "for i in pl.range(0, 64, step=16):  #!\n    t = pl.exp(x)", "16"),
+    refused("negative step", "for i in pl.range(4, 0, -1):  #!\n    t = pl.exp(x)", "-1"),
+    refused("loop variable after the loop", "for i in pl.range(4):\n    t = pl.exp(x)\nk2 = i + 1  #!", "i + 1"),
+    refused("loop name after the loop", "for i in pl.range(4):\n    t = pl.exp(x)\nout[:, :] = t  #!", "t  #!"),
+    refused("float bound", "for i in pl.range(4.0):  #!\n    t = pl.exp(x)", "4.0"),
+    refused("unroll of a runtime bound", "m = idx[0]\nfor i in pl.unroll(m):  #!\n    t = pl.exp(x)", "pl.unroll"),
+    refused("pipeline without stage", "for i in pl.pipeline(4):  #!\n    t = pl.exp(x)", "pl.pipeline"),
+    refused(
+        "pipeline in orchestration",
+        """
+        for i in pl.pipeline(4, stage=2):  #!
+            with pl.at(level=pl.Level.CORE_GROUP):
+                out[i * 16 : i * 16 + 16, :] = pl.exp(x[i * 16 : i * 16 + 16, :])
+        """,
+        "pl.pipeline",
+        ENTRY,
+    ),
+    refused("spmd in a region", "for i in pl.spmd(4):  #!\n    t = pl.exp(x)", "pl.spmd"),
+    refused("continue in pl.parallel", "for i in pl.parallel(4):\n    if i > 1:\n        continue  #!", "continue"),
+    refused("break in pl.parallel", "for i in pl.parallel(4):\n    if i > 1:\n        break  #!", "break"),
+    refused("two positionals of spmd", "for i in pl.spmd(0, 4):  #!\n    t = pl.exp(x)", "pl.spmd", ENTRY),
+    refused(
+        "spmd in spmd",
+        "for i in pl.spmd(2):\n    for j in pl.spmd(2):  #!\n        t = pl.exp(x)",
+        "pl.spmd(2):  #!",
+        ENTRY,
+    ),
+    refused(
+        "at in spmd",
+        "for i in pl.spmd(2):\n    with pl.at(level=pl.Level.CORE_GROUP):  #!\n        t = pl.exp(x)",
+        "pl.at",
+        ENTRY,
+    ),
+    refused("with spmd that reads no block index", "with pl.spmd(4):  #!\n    t = pl.exp(x)", "pl.spmd", ENTRY),
+    refused("nested at", "with pl.at(level=pl.Level.CORE_GROUP):  #!\n    t = pl.exp(x)", "pl.at"),
+    refused("at without level", "with pl.at():  #!\n    t = pl.exp(x)", "pl.at", ENTRY),
+    refused(
+        "name_hint from a name",
+        "with pl.at(level=pl.Level.CORE_GROUP, name_hint=WORD):  #!\n    t = pl.exp(x)",
+        "WORD",
+        ENTRY,
+    ),
+    refused(
+        "name_hint that is no identifier",
+        'with pl.at(level=pl.Level.CORE_GROUP, name_hint="b c"):  #!\n    t = pl.exp(x)',
+        '"b c"',
+        ENTRY,
+    ),
+    refused(
+        "name_hint that is a keyword",
+        'with pl.at(level=pl.Level.CORE_GROUP, name_hint="for"):  #!\n    t = pl.exp(x)',
+        '"for"',
+        ENTRY,
+    ),
+    refused(
+        "unknown keyword of at",
+        "with pl.at(level=pl.Level.CORE_GROUP, color=1):  #!\n    t = pl.exp(x)",
+        "1):",
+        ENTRY,
+    ),
+    refused(
+        "two contexts in one with",
+        "with pl.at(level=pl.Level.CORE_GROUP), pl.manual_scope():  #!\n    t = pl.exp(x)",
+        "with pl.at",
+        ENTRY,
+    ),
+    refused("another context", 'with open("g") as g:  #!\n    t = pl.exp(x)', "open", ENTRY),
+    refused("pl.scope", f"with pl.scope():  #!\n{textwrap.indent(COPY, '    ')}", "pl.scope", ENTRY),
+    # statements
+    refused("try", "try:  #!\n    t = pl.exp(x)\nexcept ValueError:\n    pass", "try"),
+    refused("nested function", "def g(v):  #!\n    return v", "def g"),
+    refused("nested class", "class C:  #!\n    pass", "class C"),
+    refused("global", "global K  #!", "global"),
+    refused("del", "t = pl.exp(x)\ndel t  #!", "del t"),
+    refused("assert", "assert n > 0  #!", "assert"),
+    refused("assert on a constant", "assert K == 64  #!", "assert"),
+    refused("raise", "raise ValueError  #!", "raise"),
+    refused("import", "import math  #!", "import"),
+    refused("from import", "from math import pi  #!", "from"),
+    refused("match", "match n:  #!\n    case 1:\n        pass", "match"),
+    refused("tuple swap", "t = pl.exp(x)\nu = pl.exp(y)\nt, u = u, t  #!\nout[:, :] = pl.sub(t, u)", "u, t"),
+    refused("two tensors at once", "t, u = pl.exp(x), pl.exp(y)  #!", "pl.exp(x), pl.exp(y)"),
+    refused("two scalars at once in a region", "p, q = 1, 2  #!\nt = pl.mul(x, p)", "1, 2"),
+    refused("starred target", "p, *q = 1, 2  #!", "*q"),
+    refused("two targets", "t = u = pl.add(x, 1.0)  #!", "t = u"),
+    refused("two scalar targets", "t = u = 1  #!", "t = u"),
+    refused("attribute target", "x.a = 1  #!", "x.a"),
+    refused("annotation with another shape", "t: pl.Tensor[[32, 64], pl.FP32] = pl.exp(x)  #!", ""),
+    refused("annotation with another dtype", "t: pl.Tensor[[64, 64], pl.BF16] = pl.exp(x)  #!", ""),
+    refused("annotation int", "t: int = 3  #!", "int"),
+    refused("annotation without value", "t: pl.Tensor[[64, 64], pl.FP32]  #!", "t:"),
+    # builtins and calls
+    *(
+        refused(call, f"t = {call}  #!", at or call.split("(")[0])
+        for call, at in (
+            ("len(x)", ""),
+            ("int(n)", ""),
+            ("float(n)", ""),
+            ("float(K)", ""),
+            ("min(n, 4)", ""),
+            ("max(n, 4)", ""),
+            ("min(K, 4)", ""),
+            ("abs(n)", ""),
+            ("abs(x)", ""),
+            ("bool(n)", ""),
+            ("round(f)", ""),
+            ("sum(x)", ""),
+            ("isinstance(n, int)", ""),
+            ("math.sqrt(2.0)", ""),
+            ("plain(2.0)", ""),
+            ("plain(x)", ""),
+            ("pl.nosuchop(x)", ""),
+            ("pl.tensor.nosuchop(x)", ""),
+            ("pl.add(x, y, foo=1)", ""),
+            ("pl.add(x, y, y)", ""),
+            ("pl.add(x)", ""),
+            ("zzz(x)", ""),
+            ("pl.add(x, zzz)", "zzz"),
+            ("pl.mul(x, math.pi)", "math.pi"),
+            ("pl.exp", "pl.exp"),
+            ("pl.sort32(x)", "pl.sort32"),
+        )
+    ),
+    refused("print", "print(n)  #!", "print"),
+    refused("int() in a slice", "t = x[0 : int(K / 2), :]  #!", "int("),
+    refused("false static_assert", 'pl.static_assert(K == 3, "no")  #!', "pl.static_assert"),
+    refused("pl.max on tensors", "t = pl.max(x, y)  #!", "pl.max"),
+    # binding and branches
+    refused("name of one arm", "if n > 1:\n    t = pl.exp(x)\nout[:, :] = t  #!", "t  #!"),
+    refused("scalar of one arm", "if n > 1:\n    k2 = 3\nt = pl.mul(x, k2)  #!", "k2)"),
+    refused(
+        "carried tile changes shape",
+        "t = pl.exp(x)\nfor i in pl.range(2):\n    t = x[0:32, :]  #!\nu = pl.exp(t)",
+        "t = x",
+    ),
+    refused(
+        "carried tile changes dtype",
+        "t = pl.exp(x)\nfor i in pl.range(2):\n    t = pl.cast(x, pl.BF16)  #!\nu = pl.exp(t)",
+        "t = pl",
+    ),
+    # subscripts
+    refused("step", "out[0:32, :] = pl.exp(x[0:64:2, :])  #!", "2, :"),
+    refused("step of one", "out[:, :] = pl.exp(x[0:64:1, :])  #!", "1, :"),
+    refused("negative start", "out[0:16, :] = pl.exp(x[-16:, :])  #!", "x[-16"),
+    refused("negative stop", "out[0:48, :] = pl.exp(x[:-16, :])  #!", "x[:-16"),
+    refused("None subscript", "t = x[None, :, :]  #!", "None"),
+    refused("row assigned to a window of two axes", "out[0:1, :] = x[0, :]  #!", "out[0:1, :]"),
+    refused("x[0] assigned to a window of two axes", "out[0:1, :] = x[0]  #!", "out[0:1, :]"),
+    refused("too many indices", "t = x[0:1, 0:1, 0:1]  #!", "x[0:1"),
+    refused("boolean mask", "t = x[y > 0]  #!", "y > 0"),
+    refused("fancy index", "t = x[[0, 1], :]  #!", "[0, 1]"),
+    refused("static slice past the end", "t = x[0:65, :]  #!", "x[0:65"),
+    refused("static window past the end", "t = x[60:76, :]  #!", "x[60:76"),
+    refused("pl.slice past the end", "t = pl.slice(x, [16, 64], [60, 0])  #!", "pl.slice"),
+    refused("pl.slice larger than the tensor", "t = pl.slice(x, [128, 64], [0, 0])  #!", "pl.slice"),
+    refused("pl.slice with a negative offset", "t = pl.slice(x, [16, 64], [-1, 0])  #!", "pl.slice"),
+    refused("empty slice", "t = x[4:4, :]  #!", "x[4:4"),
+    refused("wrong number of offsets", "t = pl.slice(x, [16, 64], [0])  #!", "pl.slice"),
+    refused("write past the end", "out[60:76, :] = pl.exp(x[0:16, :])  #!", "out[60:76"),
+    refused("write with other extents", "out[0:8, :] = pl.exp(x[0:16, :])  #!", "out[0:8"),
+    refused("element written by subscript", "out[0, 0] = 1.0  #!", "out[0, 0]"),
+    refused("element written by subscript, scalar", "out[0, 0] = f  #!", "out[0, 0]"),
+    refused("tile element written by subscript", "t = pl.exp(x)\nt[0, 0] = f  #!", "t[0, 0]"),
+    refused("number written to a window", "out[:] = 1.0  #!", "out[:]"),
+    refused("two axes written to a row", "out[0, :] = pl.exp(x[0:1, :])  #!", "out[0, :]"),
+    refused("write with a step", "out[0:64:2, :] = pl.exp(x[0:32, :])  #!", "2, :"),
+    refused("copy without an operation", "out[:] = x  #!", "out[:]"),
+    # shapes and dtypes
+    refused("mixed operators", "t = b + x  #!", "b + x"),
+    refused("shapes that do not match", "t = pl.add(x, y[0:32, :])  #!", "pl.add"),
+    refused("col_expand_mul with two rows", "t = pl.col_expand_mul(x, y[0:2, :])  #!", "pl.col_expand_mul"),
+    refused("row_expand_mul of other rows", "t = pl.row_expand_mul(x, pl.row_sum(y[0:32, :]))  #!", "pl.row_expand"),
+    refused("matmul of other K", "t = pl.matmul(b, b[0:32, :])  #!", "pl.matmul"),
+    refused("matmul of two types", "t = pl.matmul(x, b)  #!", "pl.matmul"),
+    refused("reshape to another count", "t = pl.reshape(x, [32, 64])  #!", "pl.reshape"),
+    refused("cast to the same type", "t = pl.cast(x, pl.FP32)  #!", "pl.cast"),
+    refused("full of runtime shape", "m = idx[0]\nt = pl.full([m, 64], dtype=pl.FP32, value=0.0)  #!", "pl.full"),
+    refused(
+        "too large for UB",
+        "with pl.at(level=pl.Level.CORE_GROUP):  #!\n"
+        "    t = pl.full([256, 512], dtype=pl.FP32, value=0.0)\n"
+        "    u = pl.exp(t)",
+        "pl.at",
+        ENTRY,
+    ),
+    refused("an index times a tensor", "for i in pl.range(4):\n    t = pl.mul(x, i * 2)  #!", "i * 2"),
+    refused("a named literal times a tensor", "s = 2\nout[:, :] = pl.mul(x, s)  #!", "s)"),
+    refused("pl.store of a tensor", "t = pl.mul(x, 2.0)\nout = pl.store(t, [0, 0], out)  #!", "pl.store"),
+    refused(
+        "a tile assembled into a tensor",
+        "t = pl.load(x, [0, 0], [16, 64])\nout = pl.assemble(out, t, [0, 0])  #!",
+        "pl.assemble",
+    ),
+    refused("pl.tile.add of tensors", "t = pl.tile.add(x, y)  #!", "pl.tile"),
+    refused("row assigned a column vector", "out[:, 0] = pl.row_sum(x)  #!", "out[:, 0]"),
+    refused("axis of run time by a slice", "t = dy[:, 0:64]  #!\nu = pl.exp(t)", "dy"),
+    refused(
+        "reshape with -1",
+        "t = pl.reshape(x[0:2, :], [-1, 32])  #!\nout = pl.assemble(out, pl.mul(t, 2.0), [0, 0])",
+        "pl.reshape",
+    ),
+    refused("break in pl.unroll", "for i in pl.unroll(4):\n    if i > 1:\n        break  #!", "break"),
+    refused("break in pl.spmd", "for i in pl.spmd(4):\n    if i > 1:\n        break  #!", "break", ENTRY),
+    refused(
+        "a branch changes a shape", "t = pl.exp(x)\nif idx[0] > 1:\n    t = x[0:32, :]  #!\nu = pl.exp(t)", "t = x"
+    ),
+    refused(
+        "subscript write of a create_tile",
+        "t = pl.create_tile([16, 64], dtype=pl.FP32, target_memory=pl.Mem.Vec)\nout[0:16, :] = t  #!",
+        "out[0:16",
+    ),
+    refused("tile and tensor mixed", "t = pl.load(x, [0, 0], [64, 64])\nu = pl.add(t, y)  #!", "pl.add"),
+    # signatures
+    refused(
+        "parameter without annotation",
+        "@pl.jit\ndef k(x, out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):  #!\n    pass",
+        "x, out",
+        MODULE,
+    ),
+    refused("annotation int of a parameter", module("pass", "n: int").replace("):", "):  #!"), "int", MODULE),
+    refused("bare pl.Scalar", module("pass", "n: pl.Scalar").replace("):", "):  #!"), "pl.Scalar", MODULE),
+    refused("string annotation", module("pass", 'n: "pl.INT32"').replace("):", "):  #!"), '"pl', MODULE),
+    refused("keyword-only parameter", module("pass", "*, n: pl.INT32").replace("):", "):  #!"), "n: pl", MODULE),
+    refused(
+        "positional-only parameter",
+        module("t = x", "x: pl.Tensor[[64, 64], pl.FP32], /").replace("):", "):  #!"),
+        "x: pl",
+        MODULE,
+    ),
+    refused("async def", "@pl.jit\nasync def k(n: pl.INT32):  #!\n    pass", "", MODULE),
+    refused(
+        "another alias",
+        f"import pypto.language as P\n\n\n@pl.jit\ndef k({XO}):\n    with P.at(level=pl.Level.CORE_GROUP):  #!\n"
+        "        out[:, :] = pl.mul(x, 2.0)",
+        "P.at",
+        MODULE,
+    ),
+    refused(
+        "operation imported by name",
+        f"from pypto.language import add\n\n\n@pl.jit\ndef k({XO}):\n    with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "        out[:, :] = add(x, 2.0)  #!",
+        "add",
+        MODULE,
+    ),
+    refused("whole dynamic tensor in compute", "t = pl.exp(dy)  #!", "pl.exp"),
+    # names from outside
+    *(
+        refused(f"{value} of the module", f"t = pl.mul(x, {value})  #!", value.split("[")[0])
+        for value in ("NONE", "WORD", "LIST[0]", "TABLE['a']", "SIZE", "M.h")
+    ),
+    refused("dtype alias of the module", "t = pl.cast(x, DTYPE)  #!", "DTYPE"),
+    refused("list of the module as shape", "t = pl.full(LIST, dtype=pl.FP32, value=0.0)  #!", "LIST"),
+    refused("dtype bound to a local", "t = pl.BF16  #!", "pl.BF16"),
+    refused("list element as bound", "t = x[0 : LIST[0], :]  #!", "LIST"),
+    refused("attribute as bound", "t = x[0 : M.h, :]  #!", "M.h"),
+    refused("attribute in pl.range", "for i in pl.range(M.h):  #!\n    t = pl.exp(x)", "M.h"),
+    refused("attribute bound to a local", "v = M.h  #!", "M.h"),
+    refused(
+        "local of an enclosing function",
+        f"""
+        def outer():
+            KK = 3
+            @pl.jit
+            def k({XO}):
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    out[:, :] = pl.mul(x, KK)  #!
+            return k
+
+
+        k = outer()
+        """,
+        "KK)",
+        MODULE,
+    ),
+    # functions calling functions
+    refused("entry calls an entry", "out = other(x, out)  #!", "other", ENTRY),
+    refused("incore function in a region", "o = double(x, out)  #!", "double"),
+    refused("inline in an expression", "t = x[0:16, :]\nv = pl.add(scale(t, 2.0), 1.0)  #!", "scale"),
+    refused("inline written to a subscript", "t = x[0:16, :]\nout[0:16, :] = scale(t, 2.0)  #!", "scale"),
+    refused("inline of a subscript", "v = scale(x[0:16, :], 2.0)  #!", "x[0:16"),
+    refused("inline of a computed tile", "t = pl.exp(x[0:16, :])\nv = scale(t, 2.0)  #!", "t, 2.0"),
+    refused("inline of pl.full", "t = pl.full([16, 64], dtype=pl.FP32, value=0.0)\nv = scale(t, 2.0)  #!", "t, 2.0"),
+    refused("inline of a cast", "t = pl.cast(b, pl.FP32)\nv = scale(t, 2.0)  #!", "t, 2.0"),
+    refused(
+        "inline of a reshape of a slice",
+        "t = pl.reshape(pl.slice(x, [32, 32], [0, 0]), [16, 64])\nv = scale(t, 2.0)  #!",
+        "t, 2.0",
+    ),
+    refused("too few arguments of an inline", "t = x[0:16, :]\nv = scale(t)  #!", "scale"),
+    refused(
+        "inline recursion",
+        f"""
+        @pl.jit.inline
+        def h(t: pl.Tensor[[64, 64], pl.FP32]):
+            v = h(t)  #!
+            return v
+
+
+        {inner("v = h(x)")}
+        """,
+        "h(t)",
+        MODULE,
+    ),
+    refused(
+        "inline parameter without annotation",
+        f"""
+        @pl.jit.inline
+        def h(t):  #!
+            return t
+
+
+        {inner("v = h(x)")}
+        """,
+        "t)",
+        MODULE,
+    ),
+    refused(
+        "inline called with two shapes",
+        "t = x[0:16, :]\nu = x[0:8, :]\nv = scale(t, 2.0)\nw = scale(u, 2.0)  #!\nout[0:16, :] = v\nout[0:8, :] = w",
+        "scale",
+    ),
+    refused(
+        "inline with two returns",
+        f"""
+        @pl.jit.inline
+        def h(t: pl.Tensor[[64, 64], pl.FP32], n: pl.Scalar[pl.INT32]):
+            if n > 1:
+                return t  #!
+            else:
+                return t
+
+
+        {inner("v = h(x, 2)")}
+        """,
+        "return",
+        MODULE,
+    ),
+    refused("incore result not re-bound", "double(x, out)\nreturn out  #!", "out  #!", ENTRY),
+    # scalars known only at run time
+    refused("m ** 2", "m = idx[0]\nv = m ** 2  #!", "m ** 2"),
+    refused("m & 3", "m = idx[0]\nv = m & 3  #!", "m & 3"),
+    refused("integer read as condition", "m = idx[0]\nif m:  #!\n    t = pl.exp(x)", "m:"),
+    refused("chained comparison at run time", "m = idx[0]\nif 0 < m < 4:  #!\n    t = pl.exp(x)", "0 < m"),
+    refused("integer read + float", "m = idx[0]\nv = m + 1.5  #!\nt = pl.mul(x, v)", "m + 1.5"),
+    refused("integer read compared with float", "m = idx[0]\nif m > 0.5:  #!\n    t = pl.exp(x)", "m > 0.5"),
+    refused("and as value", "m = idx[0]\nv = (m and 3) + 1  #!", "m and 3"),
+    refused("runtime extent", "m = idx[0]\nt = x[0:m, :]  #!\nu = pl.exp(t)", "m, :"),
+    refused("runtime extent by a product", "m = idx[0]\nt = x[m : 2 * m, :]  #!", "2 * m"),
+    refused("runtime extent to the end", "m = idx[0]\nt = x[m:, :]  #!", "m:"),
+    refused("runtime extent by pl.min", "m = idx[0]\nt = x[0 : pl.min(m, 4), :]  #!", "pl.min"),
+    refused("pl.slice of runtime shape", "m = idx[0]\nt = pl.slice(x, [m, 64], [0, 0])  #!", "pl.slice"),
+    refused("set_validshape by an INT32", "m = idx[0]\nt = pl.set_validshape(x, m, 64)  #!", "pl.set_validshape"),
+]
+
+
+def _loop(a: Arguments) -> torch.Tensor:
+    t = a.x
+    for _ in range(4):
+        t = t + a.y
+    return t
+
+
+def _shift(by: int) -> Callable[[Arguments], torch.Tensor]:
+    return rows(0, lambda a: a.x[by : by + 16] * 2)
+
+
+def _carry(body: str, k: int) -> tuple:
+    return body, rows(0, lambda a: a.x[:16] * k)
+
+
+AT = "with pl.at(level=pl.Level.CORE_GROUP):"
+
+ACCEPTED = [
+    # scalars
+    accepted("power of literals", "out[:, :] = pl.mul(x, 2 ** 3)", lambda a: a.x * 8),
+    accepted("power of a constant", "out[:, :] = pl.mul(x, K ** 2)", lambda a: a.x * 4096),
+    accepted("inverse root of a constant", "s = K ** -0.5\nout[:, :] = pl.mul(x, s)", lambda a: a.x * 0.125),
+    accepted(
+        "power of a specialised parameter",
+        "v = n ** 2\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(4),
+    ),
+    accepted(
+        "bits of a specialised parameter",
+        "v = (n << 1) + (n >> 1) + (n & 3) + (n | 1) + (n ^ 1)\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(13),
+    ),
+    accepted(
+        "-scalar, ~scalar",
+        "v = 9 + -n + ~n\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(4),
+    ),
+    accepted("comparison", "if n > 1:\n    out[:, :] = pl.mul(x, 2.0)\nelse:\n    out[:, :] = pl.exp(y)", twice),
+    accepted("else arm", "if n > 2:\n    out[:, :] = pl.mul(y, 2.0)\nelse:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("if without else", "if n > 2:\n    out[:, :] = pl.mul(x, 2.0)", untouched),
+    accepted("and", "if n > 0 and n < 4:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("or", "if n > 9 or n < 4:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("not", "if not (n > 9):\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("not of a condition that holds", "if not (n > 0):\n    out[:, :] = pl.mul(x, 2.0)", untouched),
+    accepted(
+        "and, or, not in orchestration",
+        f"if n > 0 and not (n > 4 or n < 1):\n    {AT}\n        out[:, :] = pl.mul(x, 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted("if True", "if True:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("constant condition", "if K == 64:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("bool of the module as condition", "if B:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted(
+        "elif",
+        "if n == 1:\n    out[:, :] = pl.exp(x)\nelif n == 2:\n"
+        "    out[:, :] = pl.mul(x, 2.0)\nelse:\n    out[:, :] = pl.exp(y)",
+        twice,
+    ),
+    accepted(
+        "integer arithmetic",
+        "v = n * 7 // 4 + n % 2 - 1\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted("true division", "v = n / 4\nout[:, :] = pl.mul(x, v)", lambda a: a.x * 0.5),
+    accepted("float arithmetic", "v = f * 2.0 + 1.0\nout[:, :] = pl.mul(x, v)", lambda a: a.x * 4),
+    accepted("integer and float parameters", "v = n * f + 1.5\nout[:, :] = pl.mul(x, v)", lambda a: a.x * 4.5),
+    accepted(
+        "x.shape[0]",
+        "v = x.shape[0] // 4\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(16),
+    ),
+    accepted(
+        "M, N = x.shape",
+        "M2, N2 = x.shape\nv = M2 - N2 + 2\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted("x.dtype", "out[:, :] = pl.cast(b, x.dtype)", lambda a: a.b.float()),
+    accepted(
+        "pl.min and pl.max",
+        "v = pl.min(n, 4) + pl.max(n, 3)\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(5),
+    ),
+    accepted(
+        "cast to INDEX",
+        "v = pl.cast(n, pl.INDEX)\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted("keywords of an operation", "out[:, :] = pl.add(lhs=x, rhs=y)", lambda a: a.x + a.y),
+    accepted(
+        "static_print, static_assert",
+        'pl.static_print(n)\npl.static_assert(K == 64, "k")\nout[:, :] = pl.mul(x, 2.0)',
+        twice,
+    ),
+    # orchestration
+    accepted(
+        "reshape in orchestration",
+        f"t = pl.reshape(x, [32, 128])\nu = pl.reshape(out, [32, 128])\n{AT}\n    u[:, :] = pl.mul(t, 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "slice in orchestration",
+        f"t = pl.slice(x, [16, 64], [8, 0])\n{AT}\n    out[0:16, :] = pl.mul(t, 2.0)",
+        _shift(8),
+        ENTRY,
+    ),
+    accepted(
+        "slice of a slice in orchestration",
+        f"t = x[8:40, :]\nu = t[4:20, :]\n{AT}\n    out[0:16, :] = pl.mul(u, 2.0)",
+        _shift(12),
+        ENTRY,
+    ),
+    accepted(
+        "transpose in orchestration",
+        f"t = pl.transpose(x, 0, 1)\n{AT}\n    out[:, :] = pl.mul(t, 2.0)",
+        lambda a: a.x.T * 2,
+        ENTRY,
+    ),
+    accepted("windows copied in orchestration", "out[0:16, :] = x[16:32, :]", rows(0, lambda a: a.x[16:32]), ENTRY),
+    accepted(
+        "assemble in orchestration", "out = pl.assemble(out, x[16:32, :], [8, 0])", rows(8, lambda a: a.x[16:32]), ENTRY
+    ),
+    accepted(
+        "write and read in orchestration",
+        "t = pl.create_tensor([16], dtype=pl.INT32)\n"
+        "m = pl.tensor.read(idx, [0])\npl.tensor.write(t, [3], m)\n"
+        "v = pl.read(t, [3]) + pl.tensor.read(idx, [0]) + idx[1]\n"
+        "with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(14),
+        ENTRY,
+    ),
+    accepted(
+        "dim",
+        "v = pl.tensor.dim(dy, 0) // 64 + pl.dim(x, 0) // 64\n"
+        "with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(3),
+        ENTRY,
+    ),
+    accepted(
+        "create_tensor of runtime shape",
+        f"m = idx[0]\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)\n{AT}\n"
+        f"    t[m * 8 : m * 8 + 16, :] = pl.mul(x[0:16, :], 2.0)\n{AT}\n"
+        "    out[0:16, :] = pl.exp(t[24:40, :])",
+        rows(0, lambda a: torch.exp(a.x[:16] * 2)),
+        ENTRY,
+    ),
+    accepted(
+        "create_tensor naming a dynamic dimension",
+        "t = pl.create_tensor([DYN * 8, 64], dtype=pl.FP32)\n"
+        "v = pl.tensor.dim(t, 0) // 512\n"
+        "with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+        ENTRY,
+    ),
+    accepted(
+        "p, q = 1, 2 in orchestration",
+        "p, q = 1, 2\nv = p + q\nwith pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(3),
+        ENTRY,
+    ),
+    accepted(
+        "p, q = idx[0], idx[1] in orchestration",
+        "p, q = idx[0], idx[1]\nv = p + q\n"
+        "with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(11),
+        ENTRY,
+    ),
+    accepted(
+        "if on a read around a region",
+        f"m = idx[0]\nif m > 2:\n    {AT}\n        out[:, :] = pl.mul(x, 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "regions in both arms",
+        f"if n > 2:\n    {AT}\n        out[:, :] = pl.exp(x)\nelse:\n    {AT}\n        out[:, :] = pl.mul(x, 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "division in orchestration",
+        "m = idx[0]\nv = pl.min(m, 4) + pl.cast(m, pl.INDEX) // 2\n"
+        "with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(4),
+        ENTRY,
+    ),
+    accepted("manual_scope", f"with pl.manual_scope():\n    {AT}\n        out[:, :] = pl.mul(x, 2.0)", twice, ENTRY),
+    # loops
+    accepted(
+        "range with a carried tile",
+        "t = pl.add(x, 0.0)\nfor i in pl.range(4):\n    t = pl.add(t, y)\nout[:, :] = t",
+        _loop,
+    ),
+    accepted(
+        "unroll with a carried tile",
+        "t = pl.add(x, 0.0)\nfor i in pl.unroll(4):\n    t = pl.add(t, y)\nout[:, :] = t",
+        _loop,
+    ),
+    accepted(
+        "init_values and yield_",
+        "t = pl.add(x, 0.0)\nfor i, (c,) in pl.range(4, init_values=(t,)):\n"
+        "    u = pl.add(c, y)\n    r = pl.yield_(u)\nout[:, :] = r",
+        _loop,
+    ),
+    accepted(
+        "start, stop, step",
+        "for i in pl.range(16, 64, 32):\n    out[i : i + 16, :] = pl.mul(x[i : i + 16, :], 2.0)",
+        lambda a: torch.cat([torch.full((16, 64), 7.0), a.x[16:32] * 2, torch.full((16, 64), 7.0), a.x[48:] * 2]),
+    ),
+    accepted(
+        "runtime bounds",
+        "m = idx[0]\nfor i in pl.range(m, m + 48, 16):\n    out[i : i + 16, :] = pl.mul(x[i : i + 16, :], 2.0)",
+        rows(3, lambda a: a.x[3:51] * 2),
+    ),
+    accepted(
+        "underscore loop variable",
+        "t = pl.add(x, 0.0)\nfor _ in pl.range(4):\n    t = pl.add(t, y)\nout[:, :] = t",
+        _loop,
+    ),
+    accepted(
+        "loop variable assigned",
+        "for i in pl.range(2):\n    i = i + 1\n    out[0:16, :] = pl.mul(x[i : i + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted(
+        "unroll of a constant",
+        "for i in pl.unroll(K // 16):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+    ),
+    accepted(
+        "unroll of a specialised parameter",
+        "for i in pl.unroll(n):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        rows(0, lambda a: a.x[:32] * 2),
+    ),
+    accepted(
+        "pipeline",
+        "for i in pl.pipeline(4, stage=2):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+    ),
+    accepted(
+        "parallel in a region",
+        "for i in pl.parallel(4):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+    ),
+    *(
+        accepted(
+            f"{loop} in orchestration",
+            f"for i in {loop}:\n    {AT}\n"
+            "        out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+            twice,
+            ENTRY,
+        )
+        for loop in ("pl.range(4)", "pl.parallel(4)", "pl.unroll(4)", "pl.parallel(idx[0] + 1)")
+    ),
+    accepted(
+        "while_ with carried values",
+        "for (c, d) in pl.while_(init_values=(0, 1)):\n    pl.cond(c < 5)\n"
+        "    c2 = c + 2\n    d2 = d * 2\n    c3, d3 = pl.yield_(c2, d2)\n"
+        "v = c3 + d3\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(14),
+    ),
+    accepted(
+        "break",
+        "k2 = 0\nfor i in pl.range(9):\n    if i > 3:\n        break\n"
+        "    k2 = k2 + i\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(6),
+    ),
+    accepted(
+        "continue",
+        "k2 = 0\nfor i in pl.range(5):\n    if i == 3:\n        continue\n"
+        "    k2 = k2 + i\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(7),
+    ),
+    accepted(
+        "break in orchestration",
+        f"for i in pl.range(4):\n    if i > 1:\n        break\n    {AT}\n"
+        "        out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        rows(0, lambda a: a.x[:32] * 2),
+        ENTRY,
+    ),
+    # spmd
+    *(
+        accepted(
+            f"spmd over {count}",
+            f"c = {count}\nfor i in pl.spmd(c, name_hint='s'):\n"
+            "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+            twice,
+            ENTRY,
+        )
+        for count in ("4", "K // 16", "pl.tensor.dim(x, 0) // 16", "pl.tensor.dim(dy, 0) // 32", "n * 2", "idx[0] + 1")
+    ),
+    accepted(
+        "spmd over an expression",
+        "for i in pl.spmd(pl.tensor.dim(dy, 0) // 32):\n"
+        "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "count read in the body",
+        "c = idx[0] + 1\nfor i in pl.spmd(c):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[c : c + 16, :], 2.0)",
+        lambda a: torch.cat([a.x[4:20] * 2] * 4),
+        ENTRY,
+    ),
+    accepted(
+        "with spmd",
+        "with pl.spmd(4):\n    i = pl.tile.get_block_idx()\n"
+        "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "with spmd as tid, deps",
+        "with pl.spmd(4) as t1:\n    i = pl.tile.get_block_idx()\n"
+        "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 3.0)\n"
+        "with pl.spmd(4, deps=[t1]) as t2:\n    i = pl.tile.get_block_idx()\n"
+        "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "spmd in parallel",
+        "for j in pl.parallel(2):\n    for i in pl.spmd(2):\n"
+        "        r = j * 32 + i * 16\n        out[r : r + 16, :] = pl.mul(x[r : r + 16, :], 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "parallel in spmd",
+        "for i in pl.spmd(2):\n    for j in pl.parallel(2):\n"
+        "        r = j * 32 + i * 16\n        out[r : r + 16, :] = pl.mul(x[r : r + 16, :], 2.0)",
+        twice,
+        ENTRY,
+    ),
+    # regions
+    accepted("positional level", "with pl.at(pl.Level.CORE_GROUP):\n    out[:, :] = pl.mul(x, 2.0)", twice, ENTRY),
+    accepted(
+        "at as t",
+        "with pl.at(level=pl.Level.CORE_GROUP) as t:\n"
+        "    out[:, :] = pl.exp(x)\n"
+        "with pl.at(level=pl.Level.CORE_GROUP, deps=[t]):\n"
+        "    out[:, :] = pl.mul(x, 2.0)",
+        twice,
+        ENTRY,
+    ),
+    accepted("empty region", f"{AT}\n    pass\n{COPY}", twice, ENTRY),
+    accepted("region with scalars only", f"{AT}\n    k2 = idx[0] + 1\n{COPY}", twice, ENTRY),
+    accepted(
+        "scalar of one region in the next",
+        "with pl.at(level=pl.Level.CORE_GROUP):\n    k2 = idx[0] + 1\n"
+        "    t = pl.exp(x)\nwith pl.at(level=pl.Level.CORE_GROUP):\n"
+        "    out[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(4),
+        ENTRY,
+    ),
+    accepted(
+        "tile of one region in the next",
+        f"{AT}\n    t = pl.mul(x, 3.0)\n{AT}\n    out[:, :] = pl.add(t, y)",
+        lambda a: a.x * 3 + a.y,
+        ENTRY,
+    ),
+    accepted("out re-bound instead of written", "out = pl.mul(x, 2.0)", untouched),
+    accepted("parameter re-bound", "x = pl.add(x, 1.0)\nout[:, :] = pl.mul(x, 2.0)", lambda a: (a.x + 1) * 2),
+    accepted("return in a region", "out[:, :] = pl.mul(x, 2.0)\nreturn out", twice),
+    accepted("bare return", f"{COPY}\nreturn", twice, ENTRY),
+    accepted("return of several", f"{COPY}\nreturn out, x", twice, ENTRY),
+    accepted("an Out that is not written", "t = pl.exp(x)", untouched),
+    accepted(
+        "an Out that is read",
+        "out[0:16, :] = pl.mul(out[16:32, :], 2.0)",
+        rows(0, lambda a: torch.full((16, 64), 14.0)),
+    ),
+    accepted(
+        "docstrings and comments",
+        '"""What it does."""\n# nothing\nout[:, :] = pl.mul(x, 2.0)  # twice\n"a string"',
+        twice,
+    ),
+    accepted("bare expressions", "1 + 1\nn\npl.exp(x)\nout[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("pass and semicolons", "pass; t = pl.mul(x, 2.0); out[:, :] = t", twice),
+    accepted("annotated local", "t: pl.Tensor[[64, 64], pl.FP32] = pl.mul(x, 2.0)\nout[:, :] = t", twice),
+    accepted("annotated scalar", "v: pl.Scalar[pl.INT32] = n\nout[:, :] = pl.mul(x, v)", twice),
+    accepted(
+        "pl shadowed by nobody, a global shadowed",
+        "K = n\nout[0:16, :] = pl.mul(x[K : K + 16, :], 2.0)",
+        _shift(2),
+    ),
+    # binding
+    accepted(
+        "name bound in both arms", "if n > 2:\n    t = pl.exp(x)\nelse:\n    t = pl.mul(x, 2.0)\nout[:, :] = t", twice
+    ),
+    accepted("name re-bound in one arm", "t = pl.exp(x)\nif n > 1:\n    t = pl.mul(x, 2.0)\nout[:, :] = t", twice),
+    accepted(
+        "scalar bound in both arms",
+        "if n > 2:\n    v = 3\nelse:\n    v = 2\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted(
+        "scalar re-bound in one arm",
+        "v = 2\nif n > 2:\n    v = 3\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted(
+        "yield_ in both arms",
+        "if n > 2:\n    t = pl.exp(x)\n    r = pl.yield_(t)\nelse:\n"
+        "    u = pl.mul(x, 2.0)\n    r = pl.yield_(u)\nout[:, :] = r",
+        twice,
+    ),
+    accepted(
+        "another shape in straight line of a loop",
+        "for i in pl.range(4):\n    t = pl.exp(x[i * 16 : i * 16 + 16, :])\n    t = pl.row_max(t)\n"
+        "    out[i * 16 : i * 16 + 16, 0:1] = t",
+        rows(0, lambda a: torch.exp(a.x).amax(1, keepdim=True)),
+    ),
+    accepted(
+        "another shape in straight line", "t = x[0:32, :]\nt = x[8:24, :]\nout[0:16, :] = pl.mul(t, 2.0)", _shift(8)
+    ),
+    accepted(
+        "another dtype in straight line",
+        "t = pl.cast(x, pl.BF16)\nt = pl.cast(t, pl.FP32)\nout[:, :] = t",
+        lambda a: a.x.bfloat16().float(),
+    ),
+    accepted(
+        "tensor name re-bound to a scalar",
+        "t = pl.exp(x)\nt = 2\nout[0:16, :] = pl.mul(x[t : t + 16, :], 2.0)",
+        _shift(2),
+    ),
+    accepted("scalar 0 re-bound to a read", "k2 = 0\nk2 = idx[0]\nout[:, :] = pl.mul(x, k2)", lambda a: a.x * 3),
+    accepted(
+        "carried scalar",
+        "k2 = 0\nfor i in pl.range(3):\n    k2 = k2 + idx[0]\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(9),
+    ),
+    # subscripts
+    accepted("fewer axes than the rank", "out[0:16] = pl.mul(x[8:24], 2.0)", _shift(8)),
+    accepted("chained subscripts", "v = x[0:16, :][3, 4]\nout[:, :] = pl.mul(y, v)", lambda a: a.y * a.x[3, 4]),
+    accepted("element read", "v = x[3, 4]\nout[:, :] = pl.mul(y, v)", lambda a: a.y * a.x[3, 4]),
+    accepted("element read at a runtime index", "v = idx[n]\nout[:, :] = pl.mul(x, v)", lambda a: a.x * 13),
+    accepted("runtime offset", "k2 = idx[0]\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)", _shift(3)),
+    accepted("specialised extent", "out[0:16, :] = pl.mul(x[0 : n * 8, :], 2.0)", _shift(0)),
+    accepted("specialised bounds", "out[0:16, :] = pl.mul(x[n : n * 9, :], 2.0)", _shift(2)),
+    accepted("write of columns", "out[:, 0:16] = pl.mul(x[:, 16:32], 2.0)", rows(0, lambda a: a.x[:, 16:32] * 2)),
+    accepted(
+        "write into a tile",
+        "t = pl.mul(x, 2.0)\nt[0:16, :] = y[0:16, :]\nout[:, :] = t",
+        lambda a: torch.cat([a.y[:16], a.x[16:] * 2]),
+    ),
+    accepted("columns of a tile", "t = pl.mul(x, 2.0)\nout[:, 0:8] = t[:, 1:9]", rows(0, lambda a: a.x[:, 1:9] * 2)),
+    accepted("five rows", "out[0:5, :] = pl.mul(x[3:8, :], 2.0)", rows(0, lambda a: a.x[3:8] * 2)),
+    accepted(
+        "row through one axis",
+        "t = x[5, :]\nu = pl.reshape(t, [1, 64])\nout[0:1, :] = pl.mul(u, 2.0)",
+        rows(0, lambda a: a.x[5:6] * 2),
+    ),
+    accepted("local constant as extent", "c = 16\nout[0:c, :] = pl.mul(x[0:c, :], 2.0)", _shift(0)),
+    accepted("local constant arithmetic as extent", "c = K // 4\nout[0:c, :] = pl.mul(x[0:c, :], 2.0)", _shift(0)),
+    accepted(
+        "local constant as shape",
+        "c = 16\nout[0:16, :] = pl.full([c, 64], dtype=pl.FP32, value=2)",
+        rows(0, lambda a: torch.full((16, 64), 2.0)),
+    ),
+    accepted(
+        "copies without compute",
+        "out[0:16, :] = x[3:19, :]\nt = x[3:19, :]\nout[16:32, :] = t",
+        rows(0, lambda a: torch.cat([a.x[3:19]] * 2)),
+    ),
+    accepted(
+        "assemble of a slice",
+        "out = pl.assemble(out, pl.slice(x, [16, 64], [8, 0]), [0, 0])",
+        rows(0, lambda a: a.x[8:24]),
+    ),
+    accepted(
+        "load and store",
+        "t = pl.load(x, [8, 0], [16, 64])\nout = pl.store(t, [0, 0], out)",
+        rows(0, lambda a: a.x[8:24]),
+    ),
+    accepted(
+        "full written",
+        "out[0:16, :] = pl.full([16, 64], dtype=pl.FP32, value=3.0)",
+        rows(0, lambda a: torch.full((16, 64), 3.0)),
+    ),
+    accepted(
+        "out read after it was written",
+        "out[0:16, :] = pl.mul(x[0:16, :], 3.0)\nout[16:32, :] = pl.exp(out[0:16, :])",
+        rows(0, lambda a: torch.cat([a.x[:16] * 3, torch.exp(a.x[:16] * 3)])),
+    ),
+    accepted(
+        "pl.write",
+        "pl.write(out, [3, 4], f)",
+        lambda a: torch.full((64, 64), 7.0).index_put((torch.tensor(3), torch.tensor(4)), torch.tensor(1.5)),
+    ),
+    accepted(
+        "slice with valid_shape past the edge",
+        "t = pl.slice(x, [16, 64], [60, 0], valid_shape=[4, 64])\n"
+        "u = pl.fillpad(t, pad_value=pl.PadValue.zero)\nout[0:16, :] = u",
+        rows(0, lambda a: torch.cat([a.x[60:], torch.zeros(12, 64)])),
+    ),
+    accepted(
+        "clamped slice", "t = pl.slice(x, [16, 64], [60, 0], clamp=True)\nout[0:16, :] = t", rows(0, lambda a: a.x[60:])
+    ),
+    accepted(
+        "valid rows stored where only they fit",
+        "t = pl.slice(x, [16, 64], [8, 0], valid_shape=[4, 64])\nout[60:76, :] = t",
+        rows(60, lambda a: a.x[8:12]),
+    ),
+    # shapes
+    accepted("broadcast of a row", "out[:, :] = pl.add(x, y[0:1, :])", lambda a: a.x + a.y[:1]),
+    accepted("broadcast of a column", "out[:, :] = pl.add(x, y[:, 0:1])", lambda a: a.x + a.y[:, :1]),
+    accepted("broadcast of the first operand", "out[:, :] = pl.add(y[0:1, :], x)", lambda a: a.x + a.y[:1]),
+    accepted(
+        "reshape of a window",
+        "t = pl.reshape(x[0:2, 0:32], [1, 64])\nout[0:1, :] = pl.mul(t, 2.0)",
+        rows(0, lambda a: a.x[:2, :32].reshape(1, 64) * 2),
+    ),
+    accepted(
+        "mode by name",
+        "t = pl.cast(x, pl.BF16, mode='rint')\nu = pl.cast(t, pl.FP32, mode='round')\nout[:, :] = u",
+        lambda a: a.x.bfloat16().float(),
+    ),
+    accepted(
+        "create_tensor in a region",
+        "t = pl.create_tensor([64, 64], dtype=pl.FP32)\n"
+        "t = pl.assemble(t, x[32:64, :], [0, 0])\n"
+        "t = pl.assemble(t, x[0:32, :], [32, 0])\nout[:, :] = t",
+        lambda a: torch.cat([a.x[32:], a.x[:32]]),
+    ),
+    accepted(
+        "high_precision",
+        "t = pl.exp(x)\nout[:, :] = pl.rsqrt(t, high_precision=True)",
+        lambda a: torch.rsqrt(torch.exp(a.x)),
+    ),
+    accepted(
+        "concat",
+        "out[0:16, :] = pl.concat(x[0:16, 0:32], y[0:16, 0:32])",
+        rows(0, lambda a: torch.cat([a.x[:16, :32], a.y[:16, :32]], 1)),
+    ),
+    accepted(
+        "runtime scalar arithmetic as offset",
+        "m = idx[0]\nk2 = m // 2 + m % 2 - m + m * 3 - 1 + (m << 1)\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(13),
+    ),
+    accepted("not of an integer", "m = idx[0]\nif not m:\n    out[:, :] = pl.mul(x, 2.0)", untouched),
+    accepted("condition with a name", "m = idx[0]\nc = m > 0\nif c:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("read INT32 times an FP32 tensor", "m = idx[0]\nout[:, :] = pl.mul(x, m)", lambda a: a.x * 3),
+    accepted(
+        "set_validshape by INDEX",
+        "m = idx[0]\nt = pl.set_validshape(x, pl.cast(m, pl.INDEX), 64)\nu = pl.fillpad(t)\nout[:, :] = u",
+        lambda a: torch.cat([a.x[:3], torch.zeros(61, 64)]),
+    ),
+    # signatures
+    accepted(
+        "default of a scalar",
+        "@pl.jit\n"
+        f"def k({XO}, n: pl.Scalar[pl.INT32] = 3):\n"
+        ""
+        ""
+        "    with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "        out[:, :] = pl.mul(x, n)",
+        lambda a: a.x * 3,
+        MODULE,
+    ),
+    accepted("decorator with parentheses", module(COPY, XO, "@pl.jit()"), twice, MODULE),
+    accepted("bare pl.Tensor", module(COPY, "x: pl.Tensor, out: pl.Out[pl.Tensor]"), twice, MODULE),
+    accepted(
+        "bare dtype",
+        module("with pl.at(level=pl.Level.CORE_GROUP):\n    out[:, :] = pl.mul(x, n)", XO + ", n: pl.INT32"),
+        twice,
+        MODULE,
+    ),
+    accepted("expression in an annotation", module(COPY, XO.replace("[64, 64]", "[8 * K // 8, K]")), twice, MODULE),
+    accepted(
+        "return annotation",
+        module(COPY + "\nreturn out", XO).replace("):\n", ") -> pl.Tensor[[64, 64], pl.FP32]:\n", 1),
+        twice,
+        MODULE,
+    ),
+    accepted("postponed annotations", "from __future__ import annotations\n" + module(COPY, XO), twice, MODULE),
+    accepted(
+        "global defined after the kernel",
+        module("with pl.at(level=pl.Level.CORE_GROUP):\n    out[:, :] = pl.mul(x, LATER)", XO) + "\n\nLATER = 2\n",
+        twice,
+        MODULE,
+    ),
+    accepted(
+        "kernel in a function",
+        f"def outer():\n    @pl.jit\n    def k({XO}):\n"
+        "        with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "            out[:, :] = pl.mul(x, 2.0)\n\n    return k\n\n\n"
+        "k = outer()",
+        twice,
+        MODULE,
+    ),
+    # names from outside
+    accepted("float of the module", "out[:, :] = pl.mul(x, F)", lambda a: a.x * 0.25),
+    accepted("arithmetic of constants", "out[:, :] = pl.mul(x, (K + 1) * 2 // 3 + K1 % 3 + -K1)", lambda a: a.x * 37),
+    accepted("comparison of constants", "if K > 3:\n    out[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("reciprocal of a constant", "out[:, :] = pl.mul(x, 1.0 / K)", lambda a: a.x / 64),
+    # functions calling functions
+    accepted("inline", "t = x[8:24, :]\nv = scale(t, 2.0)\nout[0:16, :] = v", _shift(8)),
+    accepted(
+        "inline given a scalar expression",
+        "t = x[8:24, :]\nv = scale(t, n + 1)\nout[0:16, :] = v",
+        rows(0, lambda a: a.x[8:24] * 3),
+    ),
+    accepted("inline with keywords", "t = x[8:24, :]\nv = scale(s=2.0, t=t)\nout[0:16, :] = v", _shift(8)),
+    accepted(
+        "inline of an inline's result",
+        "t = x[8:24, :]\nv = scale(t, 2.0)\nw = scale(v, 2.0)\nout[0:16, :] = w",
+        rows(0, lambda a: a.x[8:24] * 4),
+    ),
+    accepted(
+        "inline of pl.slice at a runtime offset",
+        "m = idx[0]\nt = pl.slice(x, [16, 64], [m, 0])\nv = scale(t, 2.0)\nout[0:16, :] = v",
+        _shift(3),
+    ),
+    accepted(
+        "inline of a reshape in two steps",
+        "t = pl.slice(x, [32, 32], [0, 0])\nu = pl.reshape(t, [16, 64])\nv = scale(u, 2.0)\nout[0:16, :] = v",
+        rows(0, lambda a: a.x[:32, :32].reshape(16, 64) * 2),
+    ),
+    accepted(
+        "inline returning a tuple",
+        "t = x[8:24, :]\nv, w = first_row(t)\nout[0:16, 0:1] = v\nout[0:16, 1:2] = w",
+        rows(0, lambda a: torch.stack([a.x[8:24].amax(1), a.x[8:24].amin(1)], 1)),
+    ),
+    accepted(
+        "inline in a loop",
+        "for i in pl.range(4):\n    t = pl.slice(x, [16, 64], [i * 16, 0])\n"
+        "    v = scale(t, 2.0)\n    out[i * 16 : i * 16 + 16, :] = v",
+        twice,
+    ),
+    accepted(
+        "inline in spmd",
+        "for i in pl.spmd(4):\n    t = pl.slice(x, [16, 64], [i * 16, 0])\n"
+        "    v = scale(t, 2.0)\n    out[i * 16 : i * 16 + 16, :] = v",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "inline with a region, result returned",
+        "@pl.jit.inline\n"
+        "def h(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Tensor[[64, 64], pl.FP32]):\n"
+        "    with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "        o[:, :] = pl.mul(t, 2.0)\n    return o\n\n\n"
+        f"{module('out = h(x, out)' + chr(10) + 'return out', XO)}",
+        twice,
+        MODULE,
+    ),
+    accepted(
+        "inline with a region, bare call",
+        "@pl.jit.inline\n"
+        "def h(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Tensor[[64, 64], pl.FP32]):\n"
+        "    with pl.at(level=pl.Level.CORE_GROUP):\n"
+        f"        o[:, :] = pl.mul(t, 2.0)\n\n\n{module('h(x, out)', XO)}",
+        twice,
+        MODULE,
+    ),
+    accepted(
+        "inline calling an inline",
+        "@pl.jit.inline\ndef h(t: pl.Tensor[[16, 64], pl.FP32]):\n"
+        "    v = scale(t, 3.0)\n    return v\n\n\n"
+        f"{in_region('t = x[0:16, :]', 'v = h(t)', 'out[0:16, :] = v')}",
+        rows(0, lambda a: a.x[:16] * 3),
+        MODULE,
+    ),
+    accepted("incore function called by the entry", "out = double(x, out)\nreturn out", twice, ENTRY),
+]
+
+# Where interpret mode differs from the compiler, on purpose.
+
+# The compiler passes these and makes something else of them than they say: it stores one type as another, drops the
+# block, ignores the arguments, reads outside the tensor.
+STRICTER = [
+    refused("BF16 tile stored in an FP32 tensor", "out[0:16, :] = pl.add(b[0:16, :], b[0:16, :])  #!", "out[0:16"),
+    refused("BF16 tile assembled in an FP32 tensor", "t = pl.assemble(out, pl.exp(b), [0, 0])  #!", "pl.assemble"),
+    refused("BF16 and FP32", "t = pl.add(b, x)  #!", "pl.add"),
+    refused(
+        "else of a loop",
+        "for i in pl.range(4):\n    t = pl.exp(x)\nelse:\n    out[:, :] = pl.exp(x)  #!",
+        "out[:, :]",
+    ),
+    refused("*args", module("pass", "n: pl.INT32, *args").replace("):", "):  #!"), "args", MODULE),
+    refused("**kwargs", module("pass", "n: pl.INT32, **kwargs").replace("):", "):  #!"), "kwargs", MODULE),
+    refused("element past the end", "v = x[64, 0]  #!\nout[:, :] = pl.mul(x, v)", "x[64"),
+    refused("negative element", "v = x[-1, 0]  #!\nout[:, :] = pl.mul(x, v)", ""),
+]
+
+# The compiler loses what a plain `while` carries; here it counts.
+WIDER = [
+    accepted(
+        "while True and break",
+        "k2 = 0\nwhile True:\n    k2 = k2 + 1\n    if k2 > 4:\n        break\n"
+        "out[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(5),
+    ),
+    accepted(
+        "while with a condition",
+        "k2 = n\nwhile k2 < 7:\n    k2 = k2 + 2\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        _shift(8),
+    ),
+]
