@@ -511,7 +511,7 @@ class Machine:
         key = (id(place), len(task.memory), task.total, self.clock - task.start)
         known = self._known_peaks.get(key)
         if known is None:
-            known = self._known_peaks[key] = peaks(task.memory)
+            known = self._known_peaks[key] = peaks(task.memory, self.chip.buffers if self.fit else None)
         return known
 
     def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:

@@ -15,6 +15,7 @@ from helpers.interpret.dtypes import BY_NAME, FP32, DType
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, filled, fitted
 from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, operands
+from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Memory, Tile, held
 
@@ -70,6 +71,8 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
         raise m.fault(at, f"matmul of {a} and {b}: operands must have one element type", "pl.cast one of them")
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise m.fault(at, f"matmul of {a} and {b}: operands must have two dimensions")
+    if len(a.shape) != len(b.shape):
+        a, b = same_rank(m, at, a, b)
     rows, ka = (a.shape[-1], a.shape[-2]) if a_trans else a.shape[-2:]
     kb, cols = (b.shape[-1], b.shape[-2]) if b_trans else b.shape[-2:]
     if ka != kb:

@@ -17,6 +17,7 @@ from helpers.interpret.dtypes import wrap
 from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
 from helpers.interpret.machine import Machine, fitted
 from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, operands, scalar, vector
+from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
 
@@ -94,6 +95,8 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         shape = full_shape(x.shape, y.shape)
         if shape is None:
             raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
+        if len(x.shape) != len(y.shape):
+            x, y = same_rank(m, at, x, y)
         other = y
     vector(m, shape)
     valid = x.valid

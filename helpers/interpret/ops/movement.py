@@ -493,6 +493,16 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
     return m.alias(x, data, shape, x.dtype, valid)
 
 
+def same_rank(m: Machine, at: Place, a: Tile, b: Tile) -> tuple[Tile, Tile]:
+    """Two tiles of one rank: the smaller one gets axes of extent 1 in front, as broadcasting has it."""
+    more = len(a.shape) - len(b.shape)
+    if more > 0:
+        b = reshape(m, at, b, [1] * more + list(b.shape))
+    elif more < 0:
+        a = reshape(m, at, a, [1] * -more + list(a.shape))
+    return a, b
+
+
 def _reshaped_valid(m: Machine, at: Place, x: Any, shape: tuple) -> tuple | None:
     if x.valid is None:
         return None

@@ -32,6 +32,7 @@ from helpers.interpret.ops.common import (
     static,
     vector,
 )
+from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 
@@ -64,6 +65,7 @@ def _pair(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> tuple[Tile, A
     shape = full_shape(x.shape, y.shape)
     if shape is None:
         raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
+    x, y = same_rank(m, at, x, y)
     return x, y, shape, _valid(x, y, shape)
 
 
