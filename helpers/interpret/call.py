@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import linecache
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -64,7 +65,8 @@ def interpret(
     else:
         body = lambda: compiled.run(machine, *bound)  # noqa: E731
     try:
-        _guarded(body, compiled)
+        with _one_thread():
+            _guarded(body, compiled)
     except BaseException as e:
         restored = machine.take_back()
         if isinstance(e, FaultError) and not restored:
@@ -73,6 +75,17 @@ def interpret(
             ) from e
         raise
     return machine.trace
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: a tile is little work to share, and on a busy machine waiting for the other one is more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
