@@ -70,9 +70,9 @@ def narrow_head(
     chunks: pl.Scalar[pl.INDEX],
 ):
     """logits of the first `chunks` chunks, two tasks for each: products into scratch, and its real rows out."""
+    staged = pl.create_tensor([BATCH, VOCAB_PADDED], dtype=pl.FP32)
     for chunk in pl.parallel(chunks):
         c0 = chunk * VOCAB_CHUNK
-        staged = pl.create_tensor([BATCH, VOCAB_CHUNK], dtype=pl.FP32)
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="head_products"):
             for t in pl.range(NARROW_TILES):
                 v0 = c0 + t * NARROW_N
@@ -83,9 +83,9 @@ def narrow_head(
                     x_k = pl.slice(normed, [BATCH, NARROW_K], [0, kb * NARROW_K])
                     w_k = pl.slice(lm_head_weight, [NARROW_N, NARROW_K], [v0, kb * NARROW_K])
                     acc = pl.matmul_acc(acc, x_k, w_k, b_trans=True)
-                staged = pl.assemble(staged, acc, [0, t * NARROW_N])
+                staged = pl.assemble(staged, acc, [0, v0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="head_store"):
-            rows = pl.slice(staged, [BATCH, VOCAB_CHUNK], [0, 0], valid_shape=[batch, VOCAB_CHUNK])
+            rows = pl.slice(staged, [BATCH, VOCAB_CHUNK], [0, c0], valid_shape=[batch, VOCAB_CHUNK])
             logits = pl.assemble(logits, rows, [0, c0])
     return logits
 
