@@ -102,11 +102,10 @@ def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list
             parts = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(extra)}"] * bool(extra)
             raise InputError(f"kernel '{compiled.name}' takes ({', '.join(wanted)}): {'; '.join(parts)}")
         return [args[n] for n in wanted]
-    args = [*args, *(p.default for p in compiled.parameters[len(args) :] if p.default is not None)]
+    given = len(args)
+    args = [*args, *(p.default for p in compiled.parameters[given:] if p.default is not None)]
     if len(args) != len(wanted):
-        raise InputError(
-            f"kernel '{compiled.name}' takes {len(wanted)} arguments ({', '.join(wanted)}), got {len(args)}"
-        )
+        raise InputError(f"kernel '{compiled.name}' takes {len(wanted)} arguments ({', '.join(wanted)}), got {given}")
     return list(args)
 
 
@@ -175,7 +174,7 @@ def _check_scalar(compiled: Compiled, p: Parameter, v: Any) -> None:
 
 
 def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
-    """A tensor that the kernel writes must not share memory with another argument."""
+    """Two tensors that the kernel writes must not share memory."""
     spans = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor) and v.numel() and v.device.type == "cpu":

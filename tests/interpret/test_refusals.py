@@ -12,6 +12,7 @@ import torch
 from language_cases import ACCEPTED, REFUSED, STRICTER, WIDER, Arguments, Case
 
 from helpers.errors import FaultError, KernelError
+from helpers.interpret.lower import unwrap
 
 PLACE = re.compile(r"^  at (?P<file>.+):(?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
 
@@ -27,7 +28,7 @@ def test_refused(case: Case):
     found = kernelgen.module(case.source())
     given = {f.name: getattr(a, f.name) for f in fields(a)}
     with pytest.raises((KernelError, FaultError)) as e:
-        kernelgen.run(found.k, **{n: given[n] for n in found.k.fn.__annotations__ if n in given})
+        kernelgen.run(found.k, **{n: given[n] for n in unwrap(found.k)[0].__annotations__ if n in given})
     message = str(e.value)
     place = PLACE.search(message)
     assert place is not None, message
@@ -47,6 +48,8 @@ def test_accepted(case: Case):
     a, before = Arguments.new(), Arguments.new()
     k = kernelgen.kernel(case.source())
     given = {f.name: getattr(a, f.name) for f in fields(a)}
-    names = [n for n in k.fn.__annotations__ if n in given and not (case.title == "default of a scalar" and n == "n")]
+    names = [
+        n for n in unwrap(k)[0].__annotations__ if n in given and not (case.title == "default of a scalar" and n == "n")
+    ]
     kernelgen.run(k, **{n: given[n] for n in names})
     torch.testing.assert_close(a.out, case.want(before), rtol=0, atol=0)

@@ -1,0 +1,183 @@
+"""What a run leaves behind, against numbers worked out by hand; what does not fit on chip."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from kernelgen import kernel, run
+
+from helpers.errors import FaultError
+from helpers.interpret.trace import READ, WRITE
+
+HAND = kernel("""
+@pl.jit
+def k(
+    x: pl.Tensor[[64, 32], pl.FP32],
+    w: pl.Tensor[[32, 16], pl.BF16],
+    o: pl.Out[pl.Tensor[[64, 32], pl.FP32]],
+    p: pl.Out[pl.Tensor[[64, 16], pl.FP32]],
+):
+    c = pl.create_tensor([64, 32], dtype=pl.BF16)
+    for b in pl.spmd(4, name_hint="scale"):
+        t = x[b * 16 : b * 16 + 16, :]
+        u = pl.mul(t, 2.0)
+        v = pl.add(u, t)
+        o[b * 16 : b * 16 + 16, :] = v
+        c[b * 16 : b * 16 + 16, :] = pl.cast(v, pl.BF16)
+    for i in pl.range(2):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="product"):
+            p[i * 32 : i * 32 + 32, :] = pl.matmul(c[i * 32 : i * 32 + 32, :], w[:, :])
+    with pl.at(level=pl.Level.CORE_GROUP):
+        e = pl.read(x, [3, 4])
+        pl.write(o, [0, 0], e)
+    return o, p
+""")
+
+
+def hand():
+    x, w = torch.randn(64, 32), torch.randn(32, 16).bfloat16()
+    o, p = torch.zeros(64, 32), torch.zeros(64, 16)
+    return run(HAND, x, w, o, p), x, w, o, p
+
+
+def test_by_hand():
+    trace, x, w, o, p = hand()
+    want = x * 3
+    product = want.bfloat16().float() @ w.float()
+    want[0, 0] = x[3, 4]
+    torch.testing.assert_close(o, want)
+    torch.testing.assert_close(p, product)
+
+    assert trace.platform == "a2a3interp"
+    assert trace.tasks == 4 + 2 + 1
+    names = trace.tasks_by_name()
+    assert list(names.values()) == [4, 2, 1]
+    assert list(names)[:2] == ["scale", "product"]
+    assert [d.blocks for d in trace.dispatches] == [4, 1, 1, 1]
+    assert [d.kind for d in trace.dispatches] == ["spmd", "at", "at", "at"]
+    assert [d.core for d in trace.dispatches][:3] == ["vector", "cube", "cube"]
+    assert [d.place.line for d in trace.dispatches] == [11, 18, 18, 20]
+
+    # x once by the blocks; c and, twice, w by the products; one element
+    assert trace.gm_read_bytes == 64 * 32 * 4 + 64 * 32 * 2 + 2 * 32 * 16 * 2 + 4
+    # o and c by the blocks; p by the products; one element
+    assert trace.gm_write_bytes == 64 * 32 * 4 + 64 * 32 * 2 + 64 * 16 * 4 + 4
+    assert trace.total("cube_flops") == 2 * 64 * 32 * 16
+    assert trace.total("cube_ops") == 2
+    assert trace.total("loads") == 4 + 2 * 2
+    assert trace.total("vector_ops") == 4 * 3
+    assert trace.total("vector_elements") == 3 * 64 * 32
+    # UB: t and u, then u in v's place; t again until the sum is made. L1: a half of c beside w. L0C: a half of p.
+    assert trace.peaks() == {
+        "UB": 2 * 16 * 32 * 4,
+        "L1": 32 * 32 * 2 + 32 * 16 * 2,
+        "L0A": 32 * 32 * 2,
+        "L0B": 32 * 16 * 2,
+        "L0C": 32 * 16 * 4,
+    }
+
+
+def test_regions_by_hand():
+    trace, *_ = hand()
+    names = [b.name for b in trace.buffers]
+    touched = [
+        (block, names[a.buffer], a.mode, a.extent, offset)
+        for block, a, offset in trace.accesses(trace.dispatches[0])
+        if block == 2
+    ]
+    assert touched == [
+        (2, "x", READ, (16, 32), 2 * 16 * 32),
+        (2, "o", WRITE, (16, 32), 2 * 16 * 32),
+        (2, names[4], WRITE, (16, 32), 2 * 16 * 32),
+    ]
+    last = [(names[a.buffer], a.mode, a.elements, offset) for _, a, offset in trace.accesses(trace.dispatches[3])]
+    assert last == [("x", READ, 1, 3 * 32 + 4), ("o", WRITE, 1, 0)]
+
+
+def test_two_operands_are_on_chip_together():
+    """The first operand lives until the operation runs, also when it is loaded before the second."""
+    k = kernel("""
+    @pl.jit
+    def k(x: pl.Tensor[[8, 8], pl.FP32], y: pl.Tensor[[8, 8], pl.FP32], o: pl.Out[pl.Tensor[[8, 8], pl.FP32]]):
+        with pl.at(level=pl.Level.CORE_GROUP):
+            o[:, :] = pl.add(x, y)
+    """)
+    assert run(k, torch.zeros(8, 8), torch.zeros(8, 8), torch.zeros(8, 8)).peaks()["UB"] == 2 * 256
+
+
+@pytest.mark.parametrize("stage", [1, 2, 4])
+def test_a_pipelined_load_has_a_buffer_a_stage(stage: int):
+    k = kernel(f"""
+    @pl.jit
+    def k(x: pl.Tensor[[64, 8], pl.FP32], o: pl.Out[pl.Tensor[[64, 8], pl.FP32]]):
+        with pl.at(level=pl.Level.CORE_GROUP):
+            for i in pl.pipeline(8, stage={stage}):
+                o[i * 8 : i * 8 + 8, :] = pl.mul(x[i * 8 : i * 8 + 8, :], 2.0)
+    """)
+    x, o = torch.randn(64, 8), torch.zeros(64, 8)
+    trace = run(k, x, o)
+    assert torch.equal(o, x * 2)
+    assert trace.peaks()["UB"] == stage * 256
+    assert trace.tasks == 1
+
+
+WIDE = """
+@pl.jit
+def k(x: pl.Tensor[[{rows}, 1024], pl.FP32], o: pl.Out[pl.Tensor[[{rows}, 1024], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="wide"):
+        t = pl.load(x, [0, 0], [{rows}, 1024])
+        u = pl.mul(t, 2.0)
+        v = pl.add(u, t)
+        out = pl.store(v, [0, 0], o)
+"""
+
+
+@pytest.mark.parametrize(("chip", "limit"), [("a2a3", 184), ("a5", 240)])
+def test_unified_buffer(chip: str, limit: int):
+    """t and u live together: 8 KiB a row."""
+    most = limit // 8
+    x, o = torch.randn(most, 1024), torch.zeros(most, 1024)
+    trace = run(kernel(WIDE.format(rows=most)), x, o, on=chip)
+    assert trace.peaks()["UB"] == most * 8192 <= limit * 1024
+    torch.testing.assert_close(o, x * 3)
+
+    x, o = torch.randn(most + 1, 1024), torch.zeros(most + 1, 1024)
+    with pytest.raises(FaultError) as e:
+        run(kernel(WIDE.format(rows=most + 1)), x, o, on=chip)
+    assert f"task 'wide' needs {(most + 1) * 8192:,} bytes of UB at once" in str(e.value)
+    assert f"has {limit * 1024:,}" in str(e.value)
+    assert f"{(most + 1) * 4096:,} B of line 6" in str(e.value)
+    assert ":5:10" in str(e.value)
+    assert (o == 0).all()
+
+
+MATRIX = """
+@pl.jit
+def k(a: pl.Tensor[[{m}, 64], pl.BF16], b: pl.Tensor[[64, {n}], pl.BF16], o: pl.Out[pl.Tensor[[{m}, {n}], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        o[:, :] = pl.matmul(a[:, :], b[:, :])
+"""
+
+
+@pytest.mark.parametrize(
+    ("chip", "m", "n", "buffer", "need", "limit"),
+    [
+        ("a2a3", 256, 129, "L0C", 256 * 129 * 4, 128),
+        ("a5", 256, 257, "L0C", 256 * 257 * 4, 256),
+        ("a2a3", 16, 4096, "L1", (16 + 4096) * 128, 512),
+    ],
+)
+def test_cube_buffers(chip: str, m: int, n: int, buffer: str, need: int, limit: int):
+    a, b, o = torch.zeros(m, 64).bfloat16(), torch.zeros(64, n).bfloat16(), torch.zeros(m, n)
+    with pytest.raises(FaultError) as e:
+        run(kernel(MATRIX.format(m=m, n=n)), a, b, o, on=chip)
+    assert f"needs {need:,} bytes of {buffer} at once" in str(e.value)
+    assert f"has {limit * 1024:,}" in str(e.value)
+
+
+def test_what_one_chip_holds_and_the_other_does_not():
+    a, b, o = torch.randn(256, 64).bfloat16(), torch.randn(64, 256).bfloat16(), torch.zeros(256, 256)
+    k = kernel(MATRIX.format(m=256, n=256))
+    assert run(k, a, b, o, on="a5").peaks()["L0C"] == 256 * 1024
+    with pytest.raises(FaultError, match=r"262,144 bytes of L0C at once.*has 131,072"):
+        run(k, a, b, o, on="a2a3")
