@@ -104,13 +104,12 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     mode, lane = m.lane
     if mode == "NONE":
         return x
+    first = x if lane == 0 else m.halves.pop(at)
+    shape = list(x.shape)
+    axis = -2 if mode == "UP_DOWN" else -1
+    shape[axis] += first.shape[axis]
     if lane == 0:
         m.halves[at] = x
-        return x
-    first = m.halves.pop(at)
-    axis = -2 if mode == "UP_DOWN" else -1
-    shape = list(x.shape)
-    shape[axis] += first.shape[axis]
     data = None if m.dry else torch.cat([filled(first, 0), filled(x, 0)], axis)
     return m.tile(at, data, tuple(shape), x.dtype, None, "L1")
 
