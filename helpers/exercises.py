@@ -143,6 +143,20 @@ def _joined(o_a: Any, max_a: Any, sum_a: Any, o_b: Any, max_b: Any, sum_b: Any) 
     return o_a * a + o_b * b, top, sum_a * a + sum_b * b
 
 
+def _silu_mul(answer: Any) -> str | None:
+    gate = torch.tensor([[-300.0, -2.0, -0.5, 0.0, 0.5, 2.0, 300.0]])
+    up = torch.tensor([[1.0, -1.0, 3.0, 4.0, -5.0, 6.0, 0.25]])
+    got = _called(answer, gate, up)
+    if not isinstance(got, torch.Tensor) or got.shape != gate.shape:
+        return f"it must return a tensor of shape {list(gate.shape)}"
+    right = torch.nn.functional.silu(gate) * up
+    wrong = (~((got - right).abs() <= 1e-5)).nonzero().tolist()
+    if not wrong:
+        return None
+    i, j = wrong[0]
+    return f"gate {gate[i, j].item():g}, up {up[i, j].item():g}: {got[i, j].item():g}, not {right[i, j].item():g}"
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         number(16, "One task is one tile of 16 rows."),
@@ -203,5 +217,25 @@ EXERCISES: dict[str, Exercise] = {
         _work_table,
         "Only pages that exist, so equal shares of the table are equal shares of the work.",
         _pages_of,
+    ),
+    "3.1": Exercise(
+        number(2 + 1 + 2 * 40, "Gate, up, SiLU, then two tasks for each tile of 128 of the 5,120 output columns."),
+        "Three to make the tile, and a product and an addition for each of 40 tiles of the output.",
+        2 + 1 + 2 * 40,
+    ),
+    "3.2": Exercise(
+        _silu_mul,
+        "exp(300) is infinite in FP32, its reciprocal 0: the formula needs no special case.",
+        lambda gate, up: gate / (1 + torch.exp(-gate)) * up,
+    ),
+    "3.3": Exercise(
+        number(4, "How many blocks are there, how many core groups?"),
+        "20 blocks on 24 core groups; on A5, 16 of 36 have nothing to do. Smaller tiles or splitting K would help.",
+        4,
+    ),
+    "3.4": Exercise(
+        number(2944, "UB has 188,416 bytes, as an error in notebook 00 said; a column of the tile has 16 x 4 of them."),
+        "188,416 / 64. A whole row of 8,192 would be 512 KiB for 16 sequences; kernels walk over it in pieces.",
+        2944,
     ),
 }

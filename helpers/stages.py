@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+import torch
 
 import golden.flash_attention
 import golden.lm_head
@@ -18,8 +21,10 @@ import kernels.mlp
 import kernels.qkv_proj
 import kernels.qwen3_32b
 import kernels.rope_kv_cache
-from golden import RunResult, run_jit
+from golden import RunResult, TensorSpec, run_jit
 from helpers.errors import InputError
+from helpers.interpret.trace import Trace
+from helpers.run import run
 from kernels.qwen3 import BATCH
 
 
@@ -196,3 +201,20 @@ def run_stage(
         check=stage.check,
         quiet=True,
     )
+
+
+def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int = BATCH) -> Trace:
+    """What a version of a stage would do at full shapes, without its arithmetic: no numbers, and no time to speak of.
+
+    Tensors of 1 MiB and more have no memory.
+    """
+
+    def value(spec: Any) -> Any:
+        if not isinstance(spec, TensorSpec):
+            return spec.to_python()
+        if math.prod(spec.shape) * spec.dtype.itemsize < 2**20:
+            return spec.create_tensor()
+        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
+
+    values = {spec.name: value(spec) for spec in stage.specs(batch=batch)}
+    return run(stage.versions[version], values, platform=f"{chip}interp", dry=True).trace

@@ -142,6 +142,30 @@ def test_solutions_agree_with_flash_attention():
     assert EXERCISES["2.5"].solution([300, 1]) == [0, 1, 2, MAX_PAGES]
 
 
+def test_solutions_agree_with_the_mlp():
+    from helpers.chips import chip
+    from helpers.stages import find, trace_stage
+
+    products = trace_stage(find("mlp"), "partial_products").tasks_by_name()
+    a_tile = ("gate_or_up", "silu", "down_product", "down_add")
+    assert sum(products[n] for n in a_tile) == 272 * EXERCISES["3.1"].solution
+    mixed = trace_stage(find("mlp"), "mixed").tasks_by_name()
+    assert chip("a2a3").clusters - mixed["down_proj_residual"] == EXERCISES["3.3"].solution
+    assert chip("a2a3").buffers["UB"] == EXERCISES["3.4"].solution * 16 * 4
+
+
+def test_a_trace_without_arithmetic_has_the_figures_of_a_run():
+    from helpers import plots
+    from helpers.stages import find, run_stage, trace_stage
+
+    stage = find("qkv_proj")
+    for version in stage.versions:
+        run = run_stage(stage, version, platform="a5interp", batch=3).trace
+        dry = trace_stage(stage, version, chip="a5", batch=3)
+        assert plots.figures_of(dry) == plots.figures_of(run)
+        assert dry.tasks_by_name() == run.tasks_by_name()
+
+
 def test_an_exercise_that_there_is_not():
     with pytest.raises(InputError, match=r"there are: 0\.1"):
         exercise("9.9", 1)

@@ -47,6 +47,6 @@ def balance(traces: Mapping[str, Trace], name: str) -> Figure:
             axes.set_xticks([1, *range(6, len(mine) + 1, 6)])
             axes.set_xlabel("core group, most work first")
             axes.grid(axis="y")
-        panels[0].set_ylabel("cube work (1: even share)")
+        panels[0].set_ylabel("cube work / even share")
         sign(fig, platform_of(traces.values()), "blocks go to the group with the least so far")
     return fig

@@ -56,7 +56,7 @@ def _bars(axes, values: Mapping[str, float], labels: list[str], limit: float | N
     right = max([limit or 1, *values.values()])
     axes.set_xlim(0, right * (1.1 if limit else 1.3))
     for y, (n, text) in enumerate(zip(values.values(), labels)):
-        inside = limit is not None and n > 0.55 * right
+        inside = limit is not None and n > 0.5 * right
         axes.annotate(
             text, (n, y), (-4 if inside else 4, 0), textcoords="offset points", va="center", fontsize=8,
             ha="right" if inside else "left", color="white" if inside else None,
