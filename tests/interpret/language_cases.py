@@ -468,6 +468,7 @@ REFUSED = [
         ENTRY,
     ),
     refused("an index times a tensor", "for i in pl.range(4):\n    t = pl.mul(x, i * 2)  #!", "i * 2"),
+    refused("a read integer times three", "m = idx[0]\nout[:, :] = pl.mul(x, m * 3)  #!", "m * 3"),
     refused("a named literal times a tensor", "s = 2\nout[:, :] = pl.mul(x, s)  #!", "s)"),
     refused("pl.store of a tensor", "t = pl.mul(x, 2.0)\nout = pl.store(t, [0, 0], out)  #!", "pl.store"),
     refused(

@@ -10,7 +10,7 @@ import kernelgen
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kernelgen import few, kernel, same, seeds, values
 
@@ -537,6 +537,7 @@ def test_turns_that_may_share_memory(table: list[int], seed: int):
 
 @few
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=10), seeds)
+@example([1, 1, 2, 1, 3, 2], 0)
 def test_turns_of_different_length(counts: list[int], seed: int):
     n = len(counts)
     x, o = values((8, 8), "FP32", seed), values((n, 8), "FP32", seed + 1)
@@ -555,18 +556,19 @@ TRANSPOSED = source(
 t = pl.transpose(o, 0, 1)
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    t[0:4, r : r + 3] = pl.add(t[4:8, r + 1 : r + 4], pl.cast(b, pl.INT32))
+    t[0:4, r : r + 3] = pl.add(t[0:4, r + 1 : r + 4], pl.cast(b, pl.INT32))
 """,
 )
 
 
 @few
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=8), seeds)
+@example([9, 2, 0], 0)
 def test_blocks_of_a_transposed_tensor(table: list[int], seed: int):
     x, o = values((16, 8), "FP32", seed), values((16, 8), "FP32", seed + 1)
     want = o.clone().T
     for b, r in enumerate(table):
-        want[0:4, r : r + 3] = want[4:8, r + 1 : r + 4] + b
+        want[0:4, r : r + 3] = want[0:4, r + 1 : r + 4] + b
     both(kernel(TRANSPOSED), x, torch.tensor(table, dtype=torch.int32), o)
     same(o, want.T)
 
@@ -587,13 +589,14 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
     t = pl.mul(x[b : b + 1, :], 2.0)
     for j in pl.range(n):
         t = pl.add(t, x[j : j + 1, :])
-    o = pl.assemble(o, t, [b // 2, 0])
+    o = pl.assemble(o, pl.add(t, o[b // 2 : b // 2 + 1, :]), [b // 2, 0])
 """,
 )
 
 
 @few
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=10), seeds)
+@example([0, 1, 2, 1, 2, 2], 0)
 def test_ragged_blocks_that_share_what_they_write(counts: list[int], seed: int):
     x, o = values((16, 8), "FP32", seed), torch.zeros(16, 8)
     both(kernel(RAGGED_SHARED), x, torch.tensor(counts, dtype=torch.int32), o)
