@@ -157,6 +157,25 @@ def _silu_mul(answer: Any) -> str | None:
     return f"gate {gate[i, j].item():g}, up {up[i, j].item():g}: {got[i, j].item():g}, not {right[i, j].item():g}"
 
 
+def _valid_rows(answer: Any) -> str | None:
+    for batch, first, rows in ((16, 0, 16), (5, 0, 16), (20, 16, 16), (5, 16, 16), (16, 16, 16)):
+        right = max(0, min(rows, batch - first))
+        got = _called(answer, batch, first, rows)
+        if got != right:
+            return f"{batch} sequences, a tile of {rows} rows from row {first} on: {got}, not {right}"
+    return None
+
+
+def _greedy(answer: Any) -> str | None:
+    best = torch.tensor([[1.0, 5.0, -2.0], [3.0, 5.0, -1.0], [2.0, 4.0, -3.0]])
+    place = torch.tensor([[7, 0, 9], [200, 255, 0], [3, 8, 31]])
+    right = torch.tensor([256 + 200, 0, 256])
+    got = _called(answer, best, place)
+    if not isinstance(got, torch.Tensor) or got.shape != right.shape:
+        return "it must return a tensor with a token for each sequence, a column of best and place"
+    return None if torch.equal(got.long(), right) else f"{got.tolist()}, not {right.tolist()}, for {best.tolist()}"
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         number(16, "One task is one tile of 16 rows."),
@@ -237,5 +256,25 @@ EXERCISES: dict[str, Exercise] = {
         number(2944, "UB has 188,416 bytes, as an error in notebook 00 said; a column of the tile has 16 x 4 of them."),
         "188,416 / 64. A whole row of 8,192 would be 512 KiB for 16 sequences; kernels walk over it in pieces.",
         2944,
+    ),
+    "4.1": Exercise(
+        number(1367, "Bytes of 152,064 x 5,120 weights in BF16, over 1.139e12 bytes a second."),
+        "1.557 GB at 1.139 TB/s: the floor of pull request 391.",
+        1367,
+    ),
+    "4.2": Exercise(
+        number(149, "594 chunks of 256 columns; the last task may have fewer."),
+        "594 / 4, rounded up. On 24 core groups these are seven rounds, the last with 5 tasks.",
+        149,
+    ),
+    "4.3": Exercise(
+        _valid_rows,
+        "Never below zero: a tile may begin after the last sequence.",
+        lambda batch, first, rows: max(0, min(rows, batch - first)),
+    ),
+    "4.4": Exercise(
+        _greedy,
+        "The best chunk of each sequence, then the place in it; the first of equals, as argmax has it.",
+        lambda best, place: best.argmax(0) * 256 + place.gather(0, best.argmax(0)[None])[0],
     ),
 }
