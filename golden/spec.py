@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from helpers.errors import InputError
@@ -40,7 +41,7 @@ class TensorSpec:
             with the shape and dtype. Any other callable: called with nothing; what it returns is copied.
             A tensor or returned value of another dtype is converted; one of another shape is an error.
         fill: Instead of `init_value`: called with the new tensor, all zeros, to write values into it. For a
-            tensor too large to be made twice.
+            tensor too large to be made twice. What it does not write takes no memory.
         is_output: The kernel writes this tensor: it is compared with the golden. With an `init_value` it is
             both read and written. A tensor without `is_output` must come out of a run as it went in.
         resident: Where the tensor lives in a run on several chips: on one worker (its number) or cut along
@@ -87,11 +88,12 @@ class TensorSpec:
         """
         _check_init_value(self)
         init = self.init_value
-        if init is None:
-            made = torch.zeros(self.shape, dtype=self.dtype)
-            if self.fill is not None:
-                self.fill(made)
+        if self.fill is not None and init is None:
+            made = _untouched(self.shape, self.dtype)
+            self.fill(made)
             return made
+        if init is None:
+            return torch.zeros(self.shape, dtype=self.dtype)
         if isinstance(init, (int, float)):
             return torch.full(self.shape, init, dtype=self.dtype)
         if isinstance(init, torch.Tensor):
@@ -160,6 +162,11 @@ class ScalarSpec:
 def _check_name(kind: str, name: object) -> None:
     if not isinstance(name, str) or not name.isidentifier():
         raise InputError(f"{kind}: name must be a Python identifier, not {name!r}")
+
+
+def _untouched(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros that take no memory until they are written: the system hands out pages when they are first touched."""
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
 
 
 def _check_init_value(spec: TensorSpec) -> None:

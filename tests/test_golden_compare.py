@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from golden import (
     topk_pair_compare,
     validate_golden,
 )
-from golden.compare import REL_FLOOR, compare_outputs, first_difference
+from golden.compare import REL_FLOOR, broken, compare_outputs, first_difference, seal
 from helpers.errors import InputError
 
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.int32, torch.int8, torch.float64])
@@ -425,3 +426,27 @@ def test_error_distribution_measures_and_passes(capsys: pytest.CaptureFixture) -
     assert run(error_distribution(), output, golden)[0]
     assert "1 of 1000 elements are NaN or inf" in capsys.readouterr().out
     assert not run(error_distribution(always_pass=False), output, golden)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.int32])
+@pytest.mark.parametrize("shape", [[3], [0], [7, 1001], [5, 20000]])
+def test_a_seal_sees_any_change_and_about_where(dtype: torch.dtype, shape: list[int]) -> None:
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(100).to(dtype)
+    before = seal(tensor)
+    assert broken(tensor, before) == ""
+    assert broken(tensor.clone(), before) == ""
+    flat = tensor.view(-1)
+    for at in {0, flat.numel() // 2, flat.numel() - 1} if flat.numel() else ():
+        kept = flat[at].clone()
+        flat[at] = kept + 64
+        first, last = map(int, re.search(r"between elements (\d+) and (\d+)", broken(tensor, before)).groups())
+        assert first <= at <= last < flat.numel()
+        flat[at] = kept
+    assert broken(tensor, before) == ""
+
+
+def test_a_seal_sees_elements_that_changed_places() -> None:
+    tensor = torch.arange(100_000)
+    before = seal(tensor)
+    tensor[[5, 900]] = tensor[[900, 5]]
+    assert "places" in broken(tensor, before)

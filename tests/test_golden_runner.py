@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from golden import RunResult, ScalarSpec, TensorSpec, exact, run, run_jit
+from golden import RunResult, ScalarSpec, TensorSpec, exact, run, run_jit, runner
 from helpers.errors import InputError, PlatformError
 
 
@@ -134,6 +134,31 @@ def test_an_input_that_the_kernel_modifies_fails_and_is_named(value: float) -> N
         assert not result.passed
         assert "input 'x': 1 of 3 elements, the first at (1,)" in result.error
         assert "'y'" not in result.error
+
+
+def test_a_large_input_is_not_copied_and_still_watched(monkeypatch: pytest.MonkeyPatch, calls: list[dict]) -> None:
+    monkeypatch.setattr(runner, "_LARGE", 11)
+    shared = []
+
+    def golden_fn(values: dict) -> None:
+        shared.append(values["x"] is calls[-1]["args"][0])
+        values["y"][:] = values["x"]
+
+    def right(x, y) -> None:
+        y[:] = x
+
+    def wrong(x, y) -> None:
+        y[:] = x
+        x[1] = -0.0
+
+    both = [TensorSpec("x", [3], torch.float32), TensorSpec("y", [3], torch.float32, is_output=True)]
+    assert run_jit(right, both, golden_fn).passed
+    result = run_jit(wrong, both, golden_fn)
+    assert shared == [True, True]
+    assert "modified its input 'x': the first change is between elements 0 and 2" in result.error
+    monkeypatch.setattr(runner, "_LARGE", 12)
+    assert run_jit(right, both, golden_fn).passed
+    assert shared[-1] is False
 
 
 def test_a_golden_may_use_up_its_own_inputs() -> None:

@@ -58,6 +58,22 @@ def test_a_callable_is_called_and_its_tensor_copied() -> None:
     assert torch.equal(from_list, torch.tensor([1, 2], dtype=torch.int32))
 
 
+def test_fill_writes_into_a_tensor_of_zeros() -> None:
+    seen = []
+
+    def fill(made: torch.Tensor) -> None:
+        seen.append((made, made.clone()))
+        made[1:] = 2
+
+    spec = TensorSpec("x", [3], torch.int32, fill=fill, is_output=True)
+    made = spec.create_tensor()
+    assert made.tolist() == [0, 2, 2]
+    assert seen[0][0] is made
+    assert seen[0][1].tolist() == [0, 0, 0]
+    assert spec.create_tensor().data_ptr() != made.data_ptr()
+    assert spec.is_input
+
+
 @pytest.mark.parametrize("init", [torch.zeros(3), lambda: torch.zeros(2, 2), lambda: torch.zeros(4, 1)])
 def test_another_shape_is_refused(init) -> None:
     with pytest.raises(InputError, match=r"'x'.*shape.*\[4\]"):
@@ -82,6 +98,8 @@ def test_init_value_set_later_counts() -> None:
         ({"shape": [2.0]}, "shape"),
         ({"dtype": "float32"}, "dtype"),
         ({"init_value": "zeros"}, "init_value"),
+        ({"fill": 3}, "fill"),
+        ({"fill": lambda made: None, "init_value": 0}, "fill"),
         ({"resident": True}, "resident"),
         ({"resident": -1}, "resident"),
         ({"resident": "spread"}, "resident"),
