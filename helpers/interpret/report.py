@@ -78,11 +78,25 @@ MORE = (
     ("names of the module that are not int, float or bool; attributes", "NAME = config.name at module level"),
     ("a = b = x; a, b = x, y in a region; a list bound to a name", "one name at a time"),
     (
-        "a kernel called inside an expression, by keyword, or with a computed tensor",
+        "a kernel called inside an expression, with a computed tensor, or an inline one with two shapes",
         "bind arguments and result to names",
     ),
     ("pl.at or pl.spmd inside a region; pl.pipeline and pl.full outside one", "launch from orchestration"),
     ("two element types in one operation; a cast to the same type", "pl.cast where they differ"),
+    ("an integer scalar met by a float one; a comparison used as a number", "pl.cast one of them"),
+    ("an INDEX scalar (a loop variable, a named literal) as operand of a tile operation", "pl.cast(i, pl.INT32)"),
+    (
+        "a tile (pl.load, pl.create_tile) beside a tensor; pl.store of a tensor",
+        "one level: pl.load both, or slice both",
+    ),
+    ("a tensor of dynamic extent in compute; a tile shape known only at run time", "slice a constant extent, and loop"),
+    ("another shape or element type for a name bound before the loop or branch", "use another name"),
+    ("a number as index where two axes are wanted: out[0, :] = [1, n]", "out[0:1, :]"),
+    (
+        "break or continue in pl.parallel, pl.unroll, pl.spmd; pl.scope with automatic scopes",
+        "pl.range; auto_scope=False",
+    ),
+    ("a return before the end of an inline function; the old name of an incore function's output", "o = f(x, o)"),
     ("tiles that exceed an on-chip buffer of the chip", "smaller tiles, fewer stages"),
 )
 
