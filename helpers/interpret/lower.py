@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, live, names, rules
+from helpers.interpret import annotations, dtypes, live, names, rules
 from helpers.interpret.infer import Facts, category
 from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
@@ -416,7 +416,9 @@ class _Lowering:
             raise self.refuse(node, f"'{node.id}' is not defined")
         if self.program is not None and isinstance(value, (list, tuple)):
             return ast.List([self.constant(v, node.id) for v in value], ast.Load())
-        if not isinstance(value, (bool, int, float)) and type(value).__name__ != "DynVar":
+        plain = isinstance(value, (bool, int, float)) or type(value).__name__ == "DynVar"
+        of_program = self.program is not None and (value is None or isinstance(value, str) or dtypes.of(value))
+        if not plain and not of_program:
             raise self.refuse(
                 node, f"'{node.id}' is a {type(value).__name__}: only int, float and bool of the module can be used",
                 "write the value in place, or pass it as a parameter",
