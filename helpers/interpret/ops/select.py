@@ -5,11 +5,12 @@ bit first, columns rounded up to 32 bytes, of which ceil(columns / 8) are valid 
 PyPTO src/ir/op/tile_ops/elementwise.cpp; bit order from PTO-ISA include/pto/cpu/TCmp.h). A comparison on tensors
 (`pl.cmp`, `pl.tensor.cmp`) gives 1 and 0 in the type of its first operand (`RegisterCmpOps` in PyPTO
 src/ir/transforms/op_conversion_registry.cpp). Interpret mode does not tell the two levels apart once values are on
-chip, so an unqualified `pl.cmp` always gives 1 and 0; `pl.sel` and `pl.sels` take either.
+chip, so an unqualified `pl.cmp` always gives 1 and 0; `pl.sel` and `pl.sels` take either (`TRUTHS`).
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,9 @@ from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 
 UINT8, UINT32 = BY_NAME["UINT8"], BY_NAME["UINT32"]
+
+TRUTHS: weakref.WeakSet[Tile] = weakref.WeakSet()
+"""Tiles of 1 and 0 that `pl.cmp` gave: of an integer type, another tile is a packed mask."""
 
 COMPARISONS: tuple[tuple[str, Callable], ...] = (
     ("eq", torch.eq), ("ne", torch.ne), ("lt", torch.lt), ("le", torch.le), ("gt", torch.gt), ("ge", torch.ge),
@@ -92,7 +96,9 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
     vector(m, shape)
     data = None if m.dry else _compare(m, x, y, shape, valid, fn).to(x.dtype.torch)
-    return m.tile(at, data, shape, x.dtype, valid)
+    out = m.tile(at, data, shape, x.dtype, valid)
+    TRUTHS.add(out)
+    return out
 
 
 @op("tile.cmp", "cmps", "tile.cmps")
@@ -127,8 +133,8 @@ def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
 def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: tuple) -> torch.Tensor | None:
     """Which elements of `extents` a mask selects."""
     need = -(-shape[-1] // mask.dtype.bits)
+    plain = mask.shape == shape and (mask.dtype.is_float or mask in TRUTHS)
     packed = not mask.dtype.is_float and len(mask.shape) == len(shape) and mask.shape[-1] >= need
-    plain = mask.shape == shape and not (mask.dtype is UINT8 and (mask.valid or mask.shape)[-1] == need)
     if not packed and not plain:
         raise m.fault(
             at, f"pl.{name} over {list(shape)} with the mask {mask}",
@@ -154,7 +160,7 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     data = None
     if not m.dry:
         other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape))).to(x.dtype.torch)
-        data = torch.where(chosen, fitted(x, extents), other)
+        data = torch.where(chosen, fitted(x, extents), wrap(other, x.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
 
