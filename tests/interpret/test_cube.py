@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 import torch
 from hypothesis import given
@@ -84,6 +86,58 @@ def test_out_dtype(m: int, k: int, n: int, dtype: str, seed: int):
         run(incore(parameters, f"o[:, :] = pl.matmul(a, b{keyword})"), a, b, o)
         want = product(a, b, dtype)
         torch.testing.assert_close(o, want.to(TORCH[dtype]), rtol=torch.finfo(TORCH[dtype]).eps, atol=1e-5)
+
+
+@few
+@given(st.integers(1, 3), st.integers(1, 3), sizes, sizes, sizes, st.booleans(), st.integers(1, 2), seeds)
+def test_columns_of_one_accumulator(tiles: int, steps: int, m: int, k: int, n: int, flag: bool, blocks: int, seed: int):
+    """Each window of columns accumulates its own K loop, from `init_cond` or from a product; the whole is stored."""
+    a = values((blocks * m, steps * k), "BF16", seed)
+    b, o = values((steps * k, tiles * n), "BF16", seed + 1), sevens((blocks * m, tiles * n), "FP32")
+    lines = f"""
+    acc = pl.tile.create([{m}, {tiles * n}], pl.FP32, target_memory=pl.MemorySpace.Acc)
+    for t in pl.range({tiles}):
+        for i in pl.range({steps}):
+            x = pl.load(a, [g * {m}, i * {k}], [{m}, {k}], target_memory=pl.MemorySpace.Mat)
+            y = pl.load(b, [i * {k}, t * {n}], [{k}, {n}], target_memory=pl.MemorySpace.Mat)
+            win = pl.tile.slice(acc, [{m}, {n}], [0, t * {n}])
+            win = pl.matmul_acc(win, x, y, init_cond=({"i == 0" if flag else "i < 1"}))
+    o = pl.store(acc, [g * {m}, 0], o)
+    """
+    head = f"a: {tensor(a.shape, 'BF16')}, b: {tensor(b.shape, 'BF16')}, o: {out(o.shape, 'FP32')}"
+    body = textwrap.indent(textwrap.dedent(lines).strip(), "        ")
+    trace = run(f"@pl.jit\ndef k({head}):\n    for g in pl.spmd({blocks}):\n{body}\n    return o", a, b, o)
+    close(o, product(a, b, "BF16"))
+    assert trace.peaks()["L0C"] == 4 * m * tiles * n
+
+
+@pytest.mark.parametrize(
+    ("window", "offset", "fine"),
+    [([32, 8], [0, 20], True), ([16, 16], [16, 16], True), ([16, 16], [0, 8], False), ([16, 32], [16, 0], False)],
+)
+def test_rows_of_an_accumulator(window: list[int], offset: list[int], fine: bool):
+    """Only what is contiguous in L0C can be accumulated into."""
+    rows, n = window
+    a, b, o = values((rows, 16), "BF16", 1), values((16, n), "BF16", 2), sevens((32, 32), "FP32")
+    body = f"""
+    acc = pl.tile.create([32, 32], pl.FP32, target_memory=pl.MemorySpace.Acc)
+    x = pl.load(a, [0, 0], [{rows}, 16], target_memory=pl.MemorySpace.Mat)
+    y = pl.load(b, [0, 0], [16, {n}], target_memory=pl.MemorySpace.Mat)
+    win = pl.tile.slice(acc, {window}, {offset})
+    win = pl.matmul_acc(win, x, y, init_cond=True)
+    o = pl.store(acc, [0, 0], o)
+    """
+    parameters = {"a": tensor(a.shape, "BF16"), "b": tensor(b.shape, "BF16"), "o": out(o.shape, "FP32")}
+    source = incore(parameters, body)
+    if not fine:
+        with pytest.raises(FaultError, match="not contiguous in L0C"):
+            run(source, a, b, o)
+        return
+    run(source, a, b, o)
+    rows_, columns = slice(offset[0], offset[0] + rows), slice(offset[1], offset[1] + n)
+    close(o[rows_, columns], product(a, b, "BF16"))
+    o[rows_, columns] = float("nan")
+    assert o.isnan().all()
 
 
 def test_bf16_operands_accumulate_in_fp32():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -178,6 +180,16 @@ def test_each_operation_rounds():
     a, o = torch.full((1, 1), 256, dtype=torch.bfloat16), sevens((1, 1), "BF16")
     run(incore({"a": tensor((1, 1), "BF16"), "o": out((1, 1), "BF16")}, "o[:, :] = pl.add(pl.add(a, 1.0), 1.0)"), a, o)
     assert o.item() == 256
+
+
+@pytest.mark.parametrize(("name", "want"), [("not_", lambda x: 0xFFFF - x), ("neg", lambda x: -x & 0xFFFF)])
+def test_unsigned_wraps(name: str, want: Callable):
+    """UINT16 is carried in a wider type, and cut to 16 bits after every operation."""
+    x = torch.tensor([[0, 1, 7, 0x8000, 0xFFFF]], dtype=torch.int32)
+    o = torch.zeros_like(x)
+    kinds = {"x": "pl.Tensor[[1, 5], pl.UINT16]", "o": "pl.Out[pl.Tensor[[1, 5], pl.UINT16]]"}
+    run(incore(kinds, f"o[:, :] = pl.shr(pl.{name}(x), pl.full([1, 5], dtype=pl.UINT16, value=1))"), x, o)
+    same(o, want(x) >> 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 import torch
 from hypothesis import given
@@ -141,3 +143,35 @@ def test_vectors_that_do_not_fit(body: str):
     with pytest.raises(FaultError, match="expand"):
         run(incore(parameters, f"o[:, :] = {body}"), *args, o)
     same(o, sevens((4, 8), "FP32"))
+
+
+@few
+@given(rows, columns, st.integers(1, 3), st.sampled_from(["FP32", "FP16", "INT32", "INT16"]), seeds)
+def test_row_expand_add_of_a_block(r: int, c: int, blocks: int, dtype: str, seed: int):
+    """32 bytes a row, repeated along it (PTO-ISA, TROWEXPANDADD, mode 2)."""
+    width = 32 // TORCH[dtype].itemsize
+    x, v, o = (values((blocks * r, n), dtype, seed + n) for n in (c, width, c))
+    body = f"""
+    t = pl.load(x, [g * {r}, 0], [{r}, {c}])
+    u = pl.load(v, [g * {r}, 0], [{r}, {width}])
+    o = pl.store(pl.row_expand_add(t, u), [g * {r}, 0], o)
+    """
+    head = ", ".join(f"{n}: {tensor(t.shape, dtype)}" for n, t in (("x", x), ("v", v)))
+    lines = textwrap.indent(textwrap.dedent(body).strip(), "        ")
+    run(
+        f"@pl.jit\ndef k({head}, o: {out(o.shape, dtype)}):\n    for g in pl.spmd({blocks}):\n{lines}\n    return o",
+        x,
+        v,
+        o,
+    )
+    same(o, x + v[:, torch.arange(c) % width])
+
+
+@few
+@given(rows, columns, seeds)
+def test_a_column_beside_more_axes(r: int, c: int, seed: int):
+    """The operand to repeat may leave out axes of extent 1 in front."""
+    x, v, o = values((1, 1, r, c), "FP32", seed), values((r, 1), "FP32", seed + 1), sevens((1, 1, r, c), "FP32")
+    parameters = {"x": tensor(x.shape, "FP32"), "v": tensor(v.shape, "FP32"), "o": out(o.shape, "FP32")}
+    run(incore(parameters, "o[:, :, :, :] = pl.row_expand_mul(x, v)"), x, v, o)
+    same(o, x * v)

@@ -155,14 +155,15 @@ def matmul_acc(
     """acc + lhs @ rhs, in the accumulator; with `init_cond` true, lhs @ rhs alone."""
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
-    if init_cond is not None and bool(init_cond):
-        return m.tile(at, None if m.dry else multiply(x, y), shape, dtype, valid, "L0C")
     c = operand(m, at, acc, "L0C")
     if c.shape != shape:
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
     if c.dtype is not dtype:
         raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
-    if c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
+    _check_window(m, at, c)
+    if init_cond is not None and bool(init_cond):
+        data = None if m.dry else multiply(x, y)
+    elif c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
         data = None if m.dry else fitted(Tile(multiply(x, y), shape, dtype, valid, c.memory), shape) + c.data
         valid = None
     else:
@@ -180,9 +181,33 @@ def _accumulate(c: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tens
     return c + multiply(x, y)
 
 
+BLOCK_COLUMNS = 16  # of L0C: it lies in columns of blocks that are 16 wide, each as high as the tile
+
+
+def _check_window(m: Machine, at: Place, c: Tile) -> None:
+    """A product goes into a part of an accumulator only where that is contiguous in L0C: all rows of some columns, or
+    columns of one block (PyPTO src/ir/transforms/canonicalize_tile_slice_pass.cpp)."""
+    if c.window is None or len(c.shape) != 2:
+        return
+    whole, (_, columns) = c.window
+    inside_one = columns.start // BLOCK_COLUMNS == (columns.start + c.shape[1] - 1) // BLOCK_COLUMNS
+    if c.shape[0] != whole.shape[0] and not inside_one:
+        raise m.fault(
+            at, f"matmul_acc into part of L0C: {list(c.shape)} of {list(whole.shape)}, not contiguous in L0C",
+            f"put the parts side by side: [{c.shape[0]}, n * {c.shape[1]}], and slice columns of it",
+        )  # fmt: skip
+
+
 def _in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
-    """The accumulator's next value: a new value in the same L0C buffer."""
-    return Tile(data, shape, dtype, valid, c.memory)
+    """The accumulator's next value: a new value in the same L0C buffer, and in the accumulator it is a part of."""
+    out = Tile(data, shape, dtype, valid, c.memory)
+    out.window = c.window
+    if c.window is not None and data is not None:
+        whole, where = c.window
+        lead = data.shape[:1] if data.dim() > len(shape) and not whole.batched else ()
+        whole.data = whole.data.expand(*lead, *whole.data.shape).clone()
+        whole.data[(..., *where)] = data
+    return out
 
 
 @op("matmul_bias", "tile.matmul_bias", "gemv_bias", "tile.gemv_bias")

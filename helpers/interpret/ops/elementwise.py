@@ -132,7 +132,7 @@ def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     if name in BITS and x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     vector(m, x.shape)
-    data = None if m.dry else UNARY[name](x.data)
+    data = None if m.dry else wrap(UNARY[name](x.data), x.dtype)
     if data is not None and data.dtype != x.dtype.torch:
         raise m.fault(at, f"pl.{name} of {x}", "pl.cast it to FP32 first")
     return m.tile(at, data, x.shape, x.dtype, x.valid)

@@ -35,6 +35,8 @@ from helpers.interpret.trace import READ, WRITE
 from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
+# The scales of block-scaled operands lie beside the operands.
+SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
 
 
 def space_of(target: Any) -> str:
@@ -148,8 +150,11 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
         if o < 0 or o + n > extent:
             raise m.fault(at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}")
     valid = narrowed(shape, x, offset, valid)
-    data = None if m.dry else x.data[(..., *(slice(o, o + n) for o, n in zip(offset, held(shape, valid))))]
-    return m.alias(x, data, shape, x.dtype, valid)
+    where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
+    out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
+    if x.memory.space == "L0C":  # a product may accumulate into a part of an accumulator
+        out.window = (x, where)
+    return out
 
 
 @op(*everywhere("assemble"))

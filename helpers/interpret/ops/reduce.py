@@ -16,6 +16,7 @@ from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, fitted, inside
 from helpers.interpret.ops.common import everywhere, op, operand, operands, scalar, vector
+from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 
@@ -91,6 +92,11 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     x, v = operands(m, at, a, b)
     kind = "row" if row else "col"
     wanted = (*x.shape[:-1], 1) if row else (*x.shape[:-2], 1, x.shape[-1])
+    if len(v.shape) < len(wanted) and v.shape == wanted[-len(v.shape) :]:
+        v = same_rank(m, at, x, v)[1]
+    if row and name == "add" and v.shape == (*x.shape[:-1], 256 // x.dtype.bits):
+        v = _repeated(m, at, v, x.shape)
+        wanted = x.shape
     if v.shape != wanted:
         raise m.fault(
             at, f"pl.{kind}_expand_{name} of {x} with {v}", f"the second operand must have shape {list(wanted)}"
@@ -103,6 +109,17 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
         plain = x.valid is None and v.valid is None
         data = EXPAND[name](x.data, v.data if plain else fitted(v, held(x.shape, x.valid)))
     return m.tile(at, data, x.shape, x.dtype, x.valid)
+
+
+def _repeated(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
+    """A block of 32 bytes a row, over and over along the row: what row_expand_add takes instead of a column, too
+    (`DeduceTileRowExpandAddType` in PyPTO src/ir/op/tile_ops/broadcast.cpp)."""
+    data = None
+    if not m.dry:
+        times = -(-shape[-1] // v.shape[-1])
+        data = torch.cat([fitted(v, held(v.shape, v.valid))] * times, -1)[..., : shape[-1]]
+    valid = None if v.valid is None else (*v.valid[:-1], shape[-1])
+    return m.alias(v, data, shape, v.dtype, valid)
 
 
 def _define() -> None:
