@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class WorkbookError(Exception):
-    """Base of every error this project raises for its user. The message says what is wrong and what to do."""
+    """Base of every error this project raises for its user. The message says what is wrong and what to do.
+
+    Attributes:
+        kind: Which sort of fault, in the words of helpers.sanitize; "" where nothing tells them apart.
+        place: The helpers.interpret.source.Place in the kernel that it is about, None if about none.
+        what, fix: The two parts of the message, where it has a place.
+    """
+
+    kind: str = ""
+    place: Any = None
+    what: str = ""
+    fix: str | None = None
 
 
 class InputError(WorkbookError, ValueError):

@@ -21,13 +21,20 @@ from helpers.errors import FaultError, InputError, WorkbookError
 from helpers.interpret import dtypes
 from helpers.interpret.annotations import Dim
 from helpers.interpret.lower import Compiled, Parameter, compile_kernel
-from helpers.interpret.machine import Machine
-from helpers.interpret.source import Place, explain
+from helpers.interpret.machine import Machine, Replay
+from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
 
 
 def interpret(
-    kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str, chip: Chip, dry: bool = False, fit: bool = True
+    kernel: Any,
+    args: Sequence[Any] | Mapping[str, Any],
+    platform: str,
+    chip: Chip,
+    dry: bool = False,
+    fit: bool = True,
+    fill: float | None = None,
+    replay: Replay | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -38,6 +45,8 @@ def interpret(
         chip: the chip that is modelled.
         dry: run control flow only; no tensor changes.
         fit: a task that needs more of an on-chip buffer than there is, is a fault.
+        fill: what memory holds that nothing was written to, see Machine.
+        replay: in which order tasks run; None: the program's.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -48,12 +57,13 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = Machine(platform, chip, dry, fit)
+    machine = Machine(platform, chip, dry, fit, fill, replay)
     machine.dims = dims
     bound = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):
             tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
+            tensor.buffer.place = p.place
             if p.type.direction == "InOut":
                 machine.trace.inout.add(tensor.buffer.id)
             bound.append(tensor)
@@ -201,7 +211,7 @@ def _guarded(run: Any, compiled: Compiled) -> None:
         what = f"{type(e).__name__}: {e}"
         if not last:
             what = f"interpret mode itself failed on this line, which is a defect of it ({what})"
-        raise FaultError(explain(place, what)) from e
+        raise located(FaultError, place, what) from e
     finally:
         if collecting:
             gc.enable()

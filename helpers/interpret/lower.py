@@ -72,6 +72,7 @@ class Parameter:
     name: str
     type: annotations.Type
     default: Any = None  # of a scalar that the caller may leave out
+    place: Place | None = None  # in the kernel's file
 
 
 @dataclass
@@ -243,7 +244,7 @@ class _Lowering:
                 )
             default = inspect.signature(self.fn).parameters[a.arg].default
             known = default if isinstance(default, (bool, int, float)) else None
-            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known))
+            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known, self.source.place(a)))
         return out
 
     def _check_returns(self, tree: ast.FunctionDef) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, 
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, counted, one, settled
 from helpers.interpret.memory import peaks
-from helpers.interpret.source import Place, explain
+from helpers.interpret.source import Place, located
 from helpers.interpret.trace import (
     ATOMIC,
     IN,
@@ -38,6 +39,7 @@ from helpers.interpret.trace import (
     Chunk,
     Dispatch,
     Part,
+    Syncall,
     Trace,
     Work,
 )  # fmt: skip
@@ -68,6 +70,21 @@ class Crossing(Exception):
 
 class Conflict(Exception):
     """Blocks of one batch touch the same memory, so they must run one by one."""
+
+
+@dataclass
+class Replay:
+    """A run in another order than the program's, in passes: each runs some launches and goes over the others dry.
+
+    Attributes:
+        only: Numbers of the launches that this pass runs; None: all.
+        memory: What the kernel allocated, kept from pass to pass; empty before the first.
+        backward: Blocks of a `pl.spmd` run one by one from the last to the first.
+    """
+
+    only: frozenset[int] | None = None
+    memory: dict[int, torch.Tensor] = field(default_factory=dict)
+    backward: bool = False
 
 
 class _Task:
@@ -135,11 +152,16 @@ class Machine:
     """One run on one modelled chip.
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
-    buffer an error, as it is for PyPTO's compiler.
+    buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
+    the lanes of a tile hold that are not valid; None: poison the one, zero the other. `replay`: in which order tasks run.
     """
 
-    def __init__(self, platform: str, chip: Chip, dry: bool = False, fit: bool = True):
+    def __init__(
+        self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
+        replay: Replay | None = None,
+    ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
+        self.fill, self.replay = fill, replay
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
         self.task: _Task | None = None
@@ -178,15 +200,32 @@ class Machine:
         """`t.bind_dynamic(axis, M)`: the dynamic dimension M is the extent of that axis, unless an argument says it."""
         self.dims.setdefault(name, t.shape[axis])
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None) -> Tensor:
+    def allocate(
+        self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None, at: Place | None = None
+    ) -> Tensor:
         """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given."""
         n = int(np.prod(shape, dtype=np.int64))
         base = None
-        if not self.dry:
-            base = torch.full((n,), poison(dtype) if init is None else init, dtype=dtype.torch)
-        buffer = Buffer(len(self.trace.buffers), name, base, n, dtype, False)
+        number = len(self.trace.buffers)
+        if self.replay is not None and number in self.replay.memory:
+            base = self.replay.memory[number]
+        elif not self.dry or self.replay is not None:
+            base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
+            if self.replay is not None:
+                self.replay.memory[number] = base
+        buffer = Buffer(number, name, base, n, dtype, False, place=at)
+        buffer.initialised = init is not None
         self.trace.buffers.append(buffer)
         return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+
+    def unwritten(self, dtype: DType) -> float:
+        """What memory of this type holds that nothing was written to."""
+        return poison(dtype) if self.fill is None else self.fill
+
+    def undefined(self, at: Place) -> float:
+        """What lanes hold that are not valid, for an operation that uses them; noted in the trace."""
+        self.trace.note("undefined lanes", at, "lanes that are not valid are used")
+        return self.fill or 0
 
     def window(
         self,
@@ -208,6 +247,8 @@ class Machine:
         if type(sizes) is not tuple:
             sizes = tuple(int(one(n)) for n in sizes)
         valid = narrowed(sizes, t, offsets, valid)
+        if valid is not None:
+            self._check_valid(at, t, sizes, valid)
         position = t.offset
         for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, t.shape, t.strides):
             if type(off) is Lanes or type(reach) is Lanes:
@@ -219,6 +260,15 @@ class Machine:
             position = position + off * stride
         root = None if self.task is None else t.root or t
         return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
+
+    def _check_valid(self, at: Place, t: Tensor, sizes: tuple, valid: tuple) -> None:
+        """Note valid extents that are empty, negative, or larger than the window."""
+        for axis, (v, n) in enumerate(zip(valid, sizes)):
+            low, high = (int(v.values.min()), int(v.values.max())) if type(v) is Lanes else (v, v)
+            if low < 0 or high > n:
+                wrong = low if low < 0 else high
+                where = f"axis {axis} of a window {list(sizes)} of '{t.buffer.name}'"
+                self.trace.note("valid extent", at, f"valid extent {wrong} of {where}")
 
     def _outside(
         self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str
@@ -232,6 +282,7 @@ class Machine:
             f"{what} outside '{t.buffer.name}': axis {axis} from {off} to {off + reach} of extent {extent}"
             f" (tensor {list(t.shape)}, offsets {[_plain(o) for o in offsets]}, sizes {list(sizes)})",
             "keep offset + size within the extent, or pass valid_shape= for a partial block",
+            kind="out of bounds",
         )
 
     def view(self, w: Tensor) -> torch.Tensor:
@@ -432,7 +483,7 @@ class Machine:
     # ---- tasks -----------------------------------------------------------------------------------------
 
     def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: Any = (), early: bool = False,
-                 no_dep: frozenset[int] = frozenset()) -> list[Dispatch]:  # fmt: skip
+                 no_dep: frozenset[int] = frozenset(), sync_start: bool = False) -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
         waits = flatten_deps(deps)
         if self.batch is not None and waits:
@@ -440,7 +491,7 @@ class Machine:
         made = [
             Dispatch(
                 -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, waits, no_dep, early,
-                sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]),
+                sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]), sync_start=sync_start,
             )
             for _ in range(1 if self.batch is None else len(self.batch.ids))
         ]  # fmt: skip
@@ -448,6 +499,8 @@ class Machine:
             self._commit(made)
         else:
             self.batch.groups.append(made)
+        if self.replay is not None and self.replay.only is not None:
+            self.dry = self._dry = made[0].index not in self.replay.only
         return made
 
     def _commit(self, dispatches: list[Dispatch]) -> None:
@@ -462,6 +515,7 @@ class Machine:
         if self.task is not None:
             raise self.fault(first.place, "a task is launched inside an InCore region", "launch it from orchestration")
         task = self.task = _Task(self.clock)
+        self._launched = launched
         try:
             yield
             top = self._peaks(first.place, task)
@@ -471,7 +525,7 @@ class Machine:
             arguments = [
                 (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
             ]
-            chunk = Chunk(blocks, shapes, task.offsets, arguments, task.work(), top)
+            chunk = Chunk(blocks, shapes, task.offsets, arguments, task.work(), top, self.phase)
             if self.batch is not None:
                 self.batch.shapes += task.shapes
                 self.batch.offsets += task.offsets
@@ -485,7 +539,9 @@ class Machine:
             else:
                 for row, d in enumerate(launched):
                     d.parts.append(Part(chunk, row))
-            self.trace.memory.setdefault((first.name, first.place), task.memory)
+            site = (first.name, first.place)
+            if len(task.memory) > len(self.trace.memory.get(site, ())):
+                self.trace.memory[site] = task.memory
         finally:
             self.task = None
 
@@ -522,7 +578,7 @@ class Machine:
                 tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
                 raise self.fault(
                     d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
-                    f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages",
+                    f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages", kind="on-chip overflow",
                 )  # fmt: skip
 
     def _check_conflicts(self) -> None:
@@ -569,7 +625,7 @@ class Machine:
             raise self.fault(place, f"pl.spmd over {n} blocks", "give a positive number of blocks")
         if self.batch is not None:
             raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
-        launched = self.dispatch(place, name, "spmd", int(n), deps, early)
+        launched = self.dispatch(place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start))
         tid = TaskId((launched[0].index,))
         if not predicate:
             launched[0].skipped = True
@@ -631,14 +687,18 @@ class Machine:
         if len(stopped) > 1:
             raise self.fault(
                 place, "some blocks come to a pl.system.syncall that others do not: it never completes",
-                "let every block pass the same barriers",
+                "let every block pass the same barriers", kind="syncall",
             )  # fmt: skip
         return stopped.pop(), out
 
-    def barrier(self, at: Place) -> None:
+    def barrier(self, at: Place, core_type: str = "mix", mode: str = "hard") -> None:
         """`pl.system.syncall`: every block waits here for all the others."""
         if self.task is None:
             raise self.fault(at, "pl.system.syncall outside an InCore region")
+        here = Syncall(at, core_type, mode)
+        for d in self._launched:
+            if here not in d.barriers:
+                d.barriers = (*d.barriers, here)
         if self.block_num == 1:
             return
         self.barriers += 1
@@ -721,7 +781,7 @@ class Machine:
 
         self._sequential += sequential
         try:
-            if self.batch is not None or (sequential and not self.dry):
+            if self.batch is not None or self.replay is not None or (sequential and not self.dry):
                 for i in ids:
                     captured = turn(int(i))
             else:
@@ -753,6 +813,10 @@ class Machine:
         groups turn out to touch each other's memory, all of them are taken back and run one by one.
         """
         count = len(ids)
+        if self.replay is not None and self.replay.backward:
+            for i in ids[::-1]:
+                alone(int(i))
+            return
         todo: list[tuple[np.ndarray, _Split | None]] = [(ids, None)]
         if place not in BATCH_SIZES:
             todo = [(ids[:1], None), (ids[1:], None)]
@@ -818,7 +882,7 @@ class Machine:
         """A value that leaves an InCore region: a tile becomes a new tensor in global memory."""
         if not isinstance(value, Tile):
             return value
-        t = self.allocate(f"{place.line}", value.shape, value.dtype)
+        t = self.allocate(f"{place.line}", value.shape, value.dtype, at=place)
         self.store(place, Tensor(t.buffer, 0, t.shape, t.strides, t.dtype, value.valid), value)
         t.valid = value.valid
         return t
@@ -869,10 +933,10 @@ class Machine:
         finally:
             self.stages //= stage
 
-    def fault(self, at: Place, what: str, fix: str | None = None) -> FaultError:
+    def fault(self, at: Place, what: str, fix: str | None = None, kind: str = "") -> FaultError:
         """The error for something that went wrong while the kernel ran."""
         where = f" [block {self.block} of {self.block_num}]" if self.task is not None and self.block_num > 1 else ""
-        return FaultError(explain(at, what + where, fix))
+        return located(FaultError, at, what + where, fix, kind)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------
@@ -939,8 +1003,8 @@ def filled(tile: Tile, fill: float) -> torch.Tensor:
     return out
 
 
-def fitted(tile: Tile, extents: tuple[int, ...]) -> torch.Tensor:
-    """The data of a tile cut or, with zeros, grown to `extents`; axes of extent 1 stay as they broadcast."""
+def fitted(tile: Tile, extents: tuple[int, ...], fill: Callable[[], float] = float) -> torch.Tensor:
+    """The data of a tile cut or, with `fill()`, grown to `extents`; axes of extent 1 stay as they broadcast."""
     rank = len(tile.shape)
     data = tile.data
     have = tuple(data.shape[-rank:])
@@ -949,7 +1013,7 @@ def fitted(tile: Tile, extents: tuple[int, ...]) -> torch.Tensor:
         return data
     data = data[(..., *(slice(0, min(h, w)) for h, w in zip(have, wanted)))]
     if any(h < w for h, w in zip(have, wanted)):
-        out = torch.zeros((*data.shape[:-rank], *wanted), dtype=data.dtype)
+        out = torch.full((*data.shape[:-rank], *wanted), fill(), dtype=data.dtype)
         out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
         return out
     return data

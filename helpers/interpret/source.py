@@ -13,8 +13,11 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from helpers.errors import KernelError
+from helpers.errors import KernelError, WorkbookError
+
+E = TypeVar("E", bound=WorkbookError)
 
 
 @dataclass(frozen=True)
@@ -92,4 +95,11 @@ def shown(file: str) -> str:
 
 def refuse(place: Place, what: str, fix: str | None = None) -> KernelError:
     """The KernelError to raise for a construct the language does not allow."""
-    return KernelError(explain(place, what, fix))
+    return located(KernelError, place, what, fix)
+
+
+def located(error: type[E], place: Place, what: str, fix: str | None = None, kind: str = "") -> E:
+    """An error about a place in a kernel, whose parts can be read one by one."""
+    made = error(explain(place, what, fix))
+    made.kind, made.place, made.what, made.fix = kind, place, what, fix
+    return made

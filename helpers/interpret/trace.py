@@ -78,7 +78,8 @@ class Chunk:
 
     `blocks`: their numbers, a row each. `shapes` and `offsets`: their accesses in order; an offset is an int, or an
     array with one entry a row. `arguments`: the tensors of orchestration they use, as (argument at offset 0, offset,
-    IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer.
+    IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer. `phase`:
+    how many barriers its blocks had passed.
     """
 
     blocks: np.ndarray
@@ -87,6 +88,7 @@ class Chunk:
     arguments: list
     work: Work
     peaks: dict[str, int]
+    phase: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,32 @@ class Part:
         return offset[self.row] if self.row is not None and np.ndim(offset) else offset
 
 
+@dataclass(frozen=True)
+class Syncall:
+    """A `pl.system.syncall`: which cores meet there, and whether all there are ("hard") or only those that run."""
+
+    place: Place
+    core_type: str
+    mode: str
+
+
+@dataclass
+class Note:
+    """Something odd that a run met and went on after: how often, and what it was the first time."""
+
+    kind: str
+    place: Place
+    what: str
+    count: int = 1
+
+
 @dataclass
 class Dispatch:
     """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope.
 
     `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers that an earlier launch of the
-    same scope has written; both decide how its outputs are ordered (see `depend`).
+    same scope has written; both decide how its outputs are ordered (see `depend`). `sync_start`: all blocks start
+    together. `barriers`: where its blocks wait for each other.
     """
 
     index: int
@@ -126,6 +148,8 @@ class Dispatch:
     skipped: bool = False  # its predicate= was false: it was retired without running
     sequential: bool = False
     rewritten: frozenset[int] = frozenset()
+    sync_start: bool = False
+    barriers: tuple[Syncall, ...] = ()
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -161,7 +185,17 @@ class Trace:
         self.shapes: list[Access] = []
         self.inout: set[int] = set()  # buffers that the kernel's parameters declare InOut
         self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
+        self.notes: dict[tuple[str, Place], Note] = {}
+        self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
+
+    def note(self, kind: str, place: Place, what: str) -> None:
+        """Keep that something odd happened at a place; the first of its kind there says what."""
+        known = self.notes.get((kind, place))
+        if known is None:
+            self.notes[kind, place] = Note(kind, place, what)
+        else:
+            known.count += 1
 
     def shape_id(self, buffer: Buffer, mode: int, extent: tuple, strides: tuple, place: Place) -> int:
         """Intern an access shape."""

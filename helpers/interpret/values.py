@@ -29,6 +29,8 @@ class Buffer:
     argument: bool  # passed by the caller, not allocated by the kernel
     origin: int = 0  # storage offset of element 0 of `base`
     manual_dep: bool = False
+    initialised: bool = False  # allocated with an init_value
+    place: object = None  # the source.Place of the parameter, or of what allocated it
 
     @property
     def bytes(self) -> int:

@@ -113,7 +113,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
             data = fn(x.data, other.data)
         else:
             extents = held(shape, valid)
-            data = fn(fitted(x, extents), fitted(other, extents))
+            data = fn(*(fitted(t, extents, lambda: m.undefined(at)) for t in (x, other)))
         data = wrap(data if data.dtype == x.dtype.torch else data.to(x.dtype.torch), x.dtype)
     return m.tile(at, data, shape, x.dtype, valid)
 

@@ -55,7 +55,7 @@ def create_tensor(
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     if m.task is not None:
         return _blank(m, at, shape, d, "")
-    t = m.allocate(f"{at.line}", shape, d, init_value)
+    t = m.allocate(f"{at.line}", shape, d, init_value, at)
     t.buffer.manual_dep = bool(manual_dep)
     return t
 
@@ -74,7 +74,8 @@ def create_l1(m: Machine, at: Place, shape: Any, dtype: Any, transpose: bool = F
 
 
 def _blank(m: Machine, at: Place, shape: tuple, d: DType, space: str) -> Tile:
-    data = None if m.dry else torch.full(shape, poison(d), dtype=d.torch)
+    data = None if m.dry else torch.full(shape, m.unwritten(d), dtype=d.torch)
+    m.trace.note("new tile", at, "")
     return m.tile(at, data, shape, d, None, space)
 
 
@@ -148,7 +149,9 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
     offset = [int(one(o)) for o in offset]
     for axis, (o, n, extent) in enumerate(zip(offset, shape, x.shape)):
         if o < 0 or o + n > extent:
-            raise m.fault(at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}")
+            raise m.fault(
+                at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}", kind="out of bounds"
+            )
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
@@ -179,7 +182,7 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
         if len(offset) != len(target.shape) or len(s.shape) != len(target.shape):
             raise m.fault(at, f"assemble of {s} into {target}: ranks differ")
         if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
-            raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}")
+            raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}", kind="out of bounds")
         m.touch(target)
         data = None
         if not m.dry:
@@ -378,6 +381,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
             raise m.fault(at, f"read of {src} with {len(index)} indices")
         m.touch(src)
         if m.dry:
+            m.trace.blind = True
             return 0
         data = filled(src, 0)
         if src.batched or any(type(i) is Lanes for i in index):
@@ -393,6 +397,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         m.task.read_bytes += int(src.dtype.bytes)
     base = src.buffer.base
     if base is None:
+        m.trace.blind = True
         return Lanes(np.zeros(len(cell.offset), np.int64)) if type(cell.offset) is np.ndarray else 0
     if type(cell.offset) is np.ndarray:
         return Lanes(_numpy(base.view(-1)[torch.from_numpy(cell.offset)]))
@@ -445,7 +450,9 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
     for axis, (i, n) in enumerate(zip(index, extents)):
         worst = i.values if type(i) is Lanes else np.asarray(i)
         if (worst < 0).any() or (worst >= n).any():
-            raise m.fault(at, f"pl.write outside {dst}: index {_plain(i)} of axis {axis}, which holds {n}")
+            raise m.fault(
+                at, f"pl.write outside {dst}: index {_plain(i)} of axis {axis}, which holds {n}", kind="out of bounds"
+            )
     if m.dry:
         return dst
     lanes = [x for x in (value, *index) if type(x) is Lanes]
@@ -576,7 +583,7 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     vector(m, shape)
     data = None
     if not m.dry:
-        x, y = filled(a, 0), filled(b, 0)
+        x, y = (filled(t, 0 if t.valid is None else m.undefined(at)) for t in (a, b))
         if a.batched != b.batched:
             n = (x if a.batched else y).shape[0]
             x, y = x.expand(n, *a.shape), y.expand(n, *b.shape)
@@ -596,13 +603,14 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
     for name, v, n in (("valid_rows", valid_rows, x.shape[0]), ("valid_cols", valid_cols, x.shape[1])):
         values = v.values if type(v) is Lanes else np.asarray(v)
         if (values < 0).any() or (values > n).any():
-            raise m.fault(at, f"pl.set_validshape: {name} = {v} of {n}", "clamp it: pl.max(0, pl.min(n, rows))")
+            what = f"pl.set_validshape: {name} = {v} of {n}"
+            raise m.fault(at, what, "clamp it: pl.max(0, pl.min(n, rows))", kind="valid extent")
     valid: tuple | None = (settled(valid_rows), settled(valid_cols))
     if not any(type(v) is Lanes for v in valid) and valid == x.shape:
         valid = None
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
-    data = None if m.dry else fitted(x, held(x.shape, valid))
+    data = None if m.dry else fitted(x, held(x.shape, valid), lambda: m.undefined(at))
     return m.alias(x, data, x.shape, x.dtype, valid)
 
 

@@ -57,7 +57,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
     if x.valid is not None:
         limit = x.valid[axis]
         if type(limit) is not Lanes and limit <= 0:
-            raise m.fault(at, f"a reduction over an empty valid shape {list(x.valid)} of {x}")
+            raise m.fault(at, f"a reduction over an empty valid shape {list(x.valid)} of {x}", kind="valid extent")
         valid = list(x.valid)
         valid[axis] = 1
         valid = tuple(valid) if tuple(valid) != tuple(shape) else None

@@ -57,7 +57,7 @@ def syncall(
     m: Machine, at: Place, core_type: Any = "mix", mode: Any = "hard", gm_workspace: Any = None, used_cores: Any = None
 ) -> None:
     """A barrier of all blocks of the running pl.spmd."""
-    m.barrier(at)
+    m.barrier(at, str(core_type), str(mode))
 
 
 @op("system.cacheinvalid", "system.fence", "system.bar_all", "system.bar_v", "system.bar_m", "system.sync_src",
@@ -110,7 +110,7 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     shape[axis] += first.shape[axis]
     if lane == 0:
         m.halves[at] = x
-    data = None if m.dry else torch.cat([filled(first, 0), filled(x, 0)], axis)
+    data = None if m.dry else torch.cat([filled(t, m.fill or 0) for t in (first, x)], axis)
     return m.tile(at, data, tuple(shape), x.dtype, None, "L1")
 
 
