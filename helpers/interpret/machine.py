@@ -153,7 +153,7 @@ class Machine:
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
-    the lanes of a tile hold that are not valid; None: poison the one, zero the other. `replay`: in which order tasks run.
+    the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run.
     """
 
     def __init__(
