@@ -1,6 +1,11 @@
-"""Tests marked `pypto` need the real PyPTO and are skipped without it; no other test is ever skipped."""
+"""Tests marked `pypto` need the real PyPTO, tests marked `browser` a Chromium; they are skipped where it is not.
+
+No other test is ever skipped.
+"""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -16,9 +21,18 @@ def platforms_looked_up_anew():
     platforms._best.cache_clear()
 
 
+def chromium() -> str | None:
+    """Path of the browser to test with, None where there is none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if installed_pypto().kind == "hw-native-sys":
-        return
+    absent = {}
+    if installed_pypto().kind != "hw-native-sys":
+        absent["pypto"] = "PyPTO (hw-native-sys/pypto) is not installed"
+    if chromium() is None:
+        absent["browser"] = "no chromium on the PATH (Debian: apt-get install chromium)"
     for item in items:
-        if item.get_closest_marker("pypto"):
-            item.add_marker(pytest.mark.skip(reason="PyPTO (hw-native-sys/pypto) is not installed"))
+        for marker, reason in absent.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))

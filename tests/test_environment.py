@@ -18,7 +18,7 @@ else:
 ROOT = Path(__file__).parent.parent
 
 # The package index's name -> conda-forge's, where they differ by more than case.
-CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base", "playwright": "playwright-python"}
 # Only in environment.yml: conda installs the interpreter and pip itself.
 CONDA_ONLY = {"python", "pip"}
 # Listed but not installed here: from Python 3.11 on tomllib is there, as the marker in pyproject.toml says.

@@ -163,7 +163,7 @@ def notebook_skips(notebook: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.stem)
-def test_no_test_is_skipped_but_by_its_pypto_marker(path: Path):
+def test_no_test_is_skipped_but_by_its_marker(path: Path):
     assert skips(path.read_text()) == (["skip"] if path.name == "conftest.py" else [])
 
 
