@@ -27,6 +27,7 @@ from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, 
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, counted, one, settled
 from helpers.interpret.memory import peaks
+from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import (
     ATOMIC,
@@ -185,6 +186,7 @@ class Machine:
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
+        self._tell = watcher.get()
 
     # ---- global memory ---------------------------------------------------------------------------------
 
@@ -514,6 +516,8 @@ class Machine:
         first = launched[0]
         if self.task is not None:
             raise self.fault(first.place, "a task is launched inside an InCore region", "launch it from orchestration")
+        if self._tell is not None:
+            self._tell(len(blocks))
         task = self.task = _Task(self.clock)
         self._launched = launched
         try:

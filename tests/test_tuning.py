@@ -1,0 +1,80 @@
+"""Kernels with other constants: what follows them, what stays, which values fit on which chip."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helpers import tuning
+from helpers.errors import FaultError, InputError, KernelError
+from helpers.interpret.trace import Trace
+from helpers.run import run
+from helpers.stages import STAGES, find, run_stage
+from kernels import flash_attention, hello, mlp
+
+
+def test_a_tuned_kernel_computes_the_same_with_other_tiles():
+    x, weight = torch.randn(64, hello.WIDTH), torch.rand(1, hello.WIDTH)
+    plain, other = (torch.zeros(64, hello.WIDTH, dtype=torch.bfloat16) for _ in range(2))
+    assert run(hello.one_task, [x, weight, plain]).trace.tasks == 4
+    trace = run(tuning.tuned(hello.one_task, TILE_ROWS=8), [x, weight, other]).trace
+    assert trace.tasks == 8
+    assert torch.equal(plain, other)
+    assert run(hello.one_task, [x, weight, plain]).trace.tasks == 4
+    assert {d.place.line for d in trace.dispatches} == {
+        d.place.line for d in run(hello.one_task, [x, weight, plain]).trace.dispatches
+    }
+
+
+def test_what_is_computed_from_a_constant_follows():
+    kernel = tuning.tuned(flash_attention.fused, RUN=2)
+    assert kernel is not flash_attention.fused
+    assert tuning.unwrap(kernel)[0].__globals__["RUNS_A_PAGE"] == 4
+    assert flash_attention.RUNS_A_PAGE == 2
+
+
+def test_wrong_names_are_told():
+    with pytest.raises(InputError, match=r"kernels\.hello has no constant TILE_COLUMNS"):
+        tuning.tuned(hello.one_task, TILE_COLUMNS=3)
+    with pytest.raises(InputError, match="has no constant NONE"):
+        tuning.constants(hello.one_task, ("WIDTH", "NONE"))
+    with pytest.raises(KernelError, match="not a kernel"):
+        tuning.tuned(print, TILE=1)
+
+
+def test_every_knob_is_a_constant_of_its_kernel_and_offers_the_value_it_has():
+    for stage, versions in tuning.KNOBS.items():
+        for version, knobs in versions.items():
+            now = tuning.constants(find(stage).versions[version], tuple(k.name for k in knobs))
+            for knob in knobs:
+                assert now[knob.name] in knob.values, (stage, version, knob)
+                assert list(knob.values) == sorted(set(knob.values))
+    assert set(tuning.KNOBS) <= set(STAGES)
+    assert tuning.knobs("rope_kv_cache", "flat") == ()
+
+
+def test_what_does_not_fit_is_told_and_depends_on_the_chip():
+    stage = find("mlp")
+    fits = tuning.attempt(stage, "mixed", chip="a2a3")
+    assert isinstance(fits, Trace)
+    assert fits.tasks == 109
+    wide = tuning.attempt(stage, "mixed", chip="a2a3", WIDE_N=1024)
+    assert isinstance(wide, FaultError)
+    assert "L1" in str(wide) or "L0" in str(wide)
+    half = tuning.attempt(stage, "mixed", chip="a2a3", WIDE_N=128, batch=3)
+    assert half.tasks == 2 * 108 + 1
+    assert tuning.tuned_stage(stage, "mixed") is stage
+    assert stage.versions["mixed"] is mlp.mixed
+
+
+@pytest.mark.parametrize(
+    ("stage", "version", "values"),
+    [
+        ("qkv_proj", "split_k", {"GROUP_N": 512, "TILE_K": 64, "SPLITS": 20}),
+        ("flash_attention", "fused", {"RUN": 1}),
+        ("flash_attention", "fused", {"RUN": 8}),
+    ],
+)
+def test_results_stay_right(stage: str, version: str, values: dict[str, int]):
+    result = run_stage(tuning.tuned_stage(find(stage), version, **values), version, batch=2, ctx=200)
+    assert result.passed, result.error
