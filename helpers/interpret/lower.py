@@ -1090,7 +1090,7 @@ class _Lowering:
             value = self.expr(stage)
             if not (self._is_constant(value) and self._evaluate(value) >= 1):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
-            iterator: ast.expr = self.machine("pipeline", bounds, [ast.keyword("stage", value)])
+            iterator: ast.expr = self.machine("pipeline", [self.place(call), *bounds], [ast.keyword("stage", value)])
         else:
             iterator = self._range(path, bounds)
         iterator = ast.copy_location(iterator, call)
@@ -1263,13 +1263,13 @@ class _Lowering:
             raise self.refuse(
                 level, f"pl.at at {ast.unparse(level)}: interpret mode runs one chip", "pl.Level.CORE_GROUP"
             )
-        self._check_optimizations(keywords.get("optimizations"))
+        split = self._split(keywords.get("optimizations"))
         if self.incore:
             raise self.refuse(
                 call, "pl.at inside an InCore region", "one region is one task: write them one after the other"
             )
         name = self._task_name(keywords, call, "incore")
-        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args")
+        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args") + split
         body = self._incore_block(s.body)
         for n in s.live_after:
             export = self.machine("export", [self.place(call), ast.Name(n, ast.Load())])
@@ -1298,9 +1298,11 @@ class _Lowering:
             raise self.refuse(hint, "name_hint must be a string literal that is an identifier and no keyword")
         return hint.value
 
-    def _check_optimizations(self, node: ast.expr | None) -> None:
+    def _split(self, node: ast.expr | None) -> list[ast.keyword]:
+        """Check `optimizations=`; what of it the machine takes: the mode of a pl.split."""
         if node is None:
-            return
+            return []
+        found = []
         if not isinstance(node, ast.List):
             raise self.refuse(node, "optimizations= must be a list written in place")
         for e in node.elts:
@@ -1309,6 +1311,10 @@ class _Lowering:
                 raise self.refuse(
                     e, "this entry of optimizations= is not known", "pl.split(mode) or pl.cross_core_slot(slot_num=n)"
                 )
+            if path == "split" and (e.args or e.keywords):
+                mode = e.args[0] if e.args else e.keywords[0].value
+                found = [ast.keyword("split", ast.Constant(ast.unparse(mode).rsplit(".", 1)[-1]))]
+        return found
 
     def _spmd(
         self, s: ast.stmt, call: ast.Call, target: ast.expr | None, body: list[ast.stmt], bound: ast.Name | None = None
@@ -1327,7 +1333,7 @@ class _Lowering:
         count = keywords.get("core_num", call.args[0] if call.args else None)
         if count is None or len(call.args) > 1:
             raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
-        self._check_optimizations(keywords.get("optimizations"))
+        split = self._split(keywords.get("optimizations"))
         dispatches = any(self._member(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
         if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
             raise self.refuse(
@@ -1347,7 +1353,7 @@ class _Lowering:
         define = self._function(function, index, captured, body, self._incore_block)
         self.dispatching = False
         extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
-        extra += self._predicate(keywords)
+        extra += self._predicate(keywords) + split
         launch = self.machine("spmd", [
             self.place(call), self.expr(count), ast.Name(function, ast.Load()),
             _names(captured, ast.Load()), ast.Constant(name),

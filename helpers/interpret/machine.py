@@ -94,6 +94,7 @@ class _Task:
     __slots__ = (
         "shapes", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
+        "moved", "steps", "loops",
     )  # fmt: skip
 
     def __init__(self, clock: int) -> None:
@@ -108,10 +109,13 @@ class _Task:
         self.largest = 1
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+        self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes
+        self.steps: dict[tuple, int] = {}
+        self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
 
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
-        self.shapes, self.offsets = [], []
+        self.shapes, self.offsets, self.moved, self.steps = [], [], [], {}
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0
 
@@ -175,11 +179,12 @@ class Machine:
         self._called: dict[Callable, list] = {}  # inline function -> shapes of its tensors
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self.inside: tuple[Place | None, int] = (None, 1)  # the pl.pipeline around; 2 in a pl.split_aiv
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
         self.halves: dict[Place, Tile] = {}  # what lane 0 of a split gave to pl.aic_gather
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
-        self._known_peaks: dict[tuple, dict[str, int]] = {}
+        self._known_peaks: dict[tuple, tuple[dict[str, int], frozenset[Place]]] = {}
         self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten
         self._log_bytes = 0
         self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
@@ -313,6 +318,7 @@ class Machine:
             )
         self._agreed(w)
         self.record(at, READ, w)
+        moved = task.moved
         n = _elements(w.valid or w.shape)
         task.loads += 1
         task.read_bytes += int(n * w.dtype.bytes)
@@ -322,6 +328,8 @@ class Machine:
             part = w if w.valid is None else Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
             data = self.view(part)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
+        if not self.quiet:
+            moved[-1] = (tile.memory, *self.inside)
         if data is not None:
             self.share(tile, w.buffer)
         return tile
@@ -346,6 +354,8 @@ class Machine:
         self._agreed(w)
         self.touch(tile)
         self.record(at, ATOMIC if atomic else WRITE, w)
+        if not self.quiet:
+            task.moved[-1] = (tile.memory, *self.inside)
         n = _elements(w.valid or w.shape)
         task.stores += 1
         task.write_bytes += int(n * w.dtype.bytes)
@@ -423,6 +433,7 @@ class Machine:
         task = self.task
         root = w.root or w
         key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
+        task.moved.append((None, *self.inside))
         known = task.seen.get(key)
         if known is not None:
             task.shapes.append(known)
@@ -460,6 +471,12 @@ class Machine:
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
 
+    def step(self, engine: str, kind: str, dtype: DType, size: tuple) -> None:
+        """Note something that takes time, see `trace.Step`."""
+        key = (engine, kind, dtype.name, size, *self.inside)
+        steps = self.task.steps
+        steps[key] = steps.get(key, 0) + 1
+
     def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
         """An operation takes a temporary buffer of the size of `like` while it runs."""
         memory = Memory(space, _elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, 1)
@@ -485,7 +502,8 @@ class Machine:
     # ---- tasks -----------------------------------------------------------------------------------------
 
     def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: Any = (), early: bool = False,
-                 no_dep: frozenset[int] = frozenset(), sync_start: bool = False) -> list[Dispatch]:  # fmt: skip
+                 no_dep: frozenset[int] = frozenset(), sync_start: bool = False,
+                 split: str = "NONE") -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
         waits = flatten_deps(deps)
         if self.batch is not None and waits:
@@ -494,6 +512,7 @@ class Machine:
             Dispatch(
                 -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, waits, no_dep, early,
                 sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]), sync_start=sync_start,
+                split=split,
             )
             for _ in range(1 if self.batch is None else len(self.batch.ids))
         ]  # fmt: skip
@@ -522,14 +541,17 @@ class Machine:
         self._launched = launched
         try:
             yield
-            top = self._peaks(first.place, task)
+            top, cramped = self._peaks(first.place, task)
             if self.fit:
                 self._check_fit(first, top)
             shapes = np.asarray(task.shapes, np.int32)
             arguments = [
                 (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
             ]
-            chunk = Chunk(blocks, shapes, task.offsets, arguments, task.work(), top, self.phase)
+            loops = tuple((place, *counts) for place, counts in task.loops.items())
+            chunk = Chunk(
+                blocks, shapes, task.offsets, arguments, task.work(), top, self.phase, self._steps(task, cramped), loops
+            )
             if self.batch is not None:
                 self.batch.shapes += task.shapes
                 self.batch.offsets += task.offsets
@@ -566,12 +588,31 @@ class Machine:
         finally:
             self.batch = None
 
-    def _peaks(self, place: Place, task: _Task) -> dict[str, int]:
-        """Peaks of the task's memory; worked out once for all tasks of a place that made the same steps."""
+    def _steps(self, task: _Task, cramped: frozenset[Place]) -> tuple:
+        """What took the task time. A load that has no room to run ahead counts as outside of its pl.pipeline."""
+        steps = dict(task.steps)
+        for s, (memory, loop, lanes) in zip(task.shapes, task.moved):
+            rows, nbytes = self.trace.rows(s)
+            access = self.trace.shapes[s]
+            dtype = self.trace.buffers[access.buffer].dtype.name
+            kind = "scalar" if memory is None and access.elements == 1 else "UB" if memory is None else memory.space
+            if memory is not None and memory.place in cramped:
+                loop = None
+            key = ("load" if access.mode == READ else "store", kind or "UB", dtype, (rows, nbytes), loop, lanes)
+            steps[key] = steps.get(key, 0) + 1
+        return tuple((self.trace.step(key), n) for key, n in steps.items())
+
+    def _peaks(self, place: Place, task: _Task) -> tuple[dict[str, int], frozenset[Place]]:
+        """Peaks of the task's memory, and where loads of a pl.pipeline have one buffer only.
+
+        Worked out once for all tasks of a place that made the same steps.
+        """
         key = (id(place), len(task.memory), task.total, self.clock - task.start)
         known = self._known_peaks.get(key)
         if known is None:
-            known = self._known_peaks[key] = peaks(task.memory, self.chip.buffers if self.fit else None)
+            staged = [m for m in task.memory if m.copies > 1]
+            top = peaks(task.memory, self.chip.buffers if self.fit else None)
+            known = self._known_peaks[key] = (top, frozenset(m.place for m in staged if m.copies == 1))
         return known
 
     def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
@@ -596,10 +637,11 @@ class Machine:
 
     @contextmanager
     def at(
-        self, place: Place, name: str, deps: Any = (), early: bool = False, no_dep_args: Any = ()
+        self, place: Place, name: str, deps: Any = (), early: bool = False, no_dep_args: Any = (), split: str = "NONE"
     ) -> Iterator[TaskId]:
         """`with pl.at(level=pl.Level.CORE_GROUP, ...) as tid:`"""
-        launched = self.dispatch(place, name, "at", 1, deps, early, frozenset(t.buffer.id for t in no_dep_args))
+        no_dep = frozenset(t.buffer.id for t in no_dep_args)
+        launched = self.dispatch(place, name, "at", 1, deps, early, no_dep, split)
         self.block, self.block_num = 0, 1
         with self.running(launched, np.zeros(len(launched), np.int64)):
             yield TaskId((launched[0].index,))
@@ -617,7 +659,7 @@ class Machine:
         return self.export(place, result)
 
     def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: Any = (),
-             early: bool = False, sync_start: bool = False, predicate: bool = True,
+             early: bool = False, sync_start: bool = False, predicate: bool = True, split: str = "NONE",
              ) -> tuple[TaskId, tuple]:  # fmt: skip
         """Run `body(machine, block, *captured)` for blocks 0..n-1; returns the task id and the body's last result.
 
@@ -629,7 +671,7 @@ class Machine:
             raise self.fault(place, f"pl.spmd over {n} blocks", "give a positive number of blocks")
         if self.batch is not None:
             raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
-        launched = self.dispatch(place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start))
+        launched = self.dispatch(place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start), split=split)
         tid = TaskId((launched[0].index,))
         if not predicate:
             launched[0].skipped = True
@@ -736,13 +778,13 @@ class Machine:
 
     def split_aiv(self, mode: str) -> Iterator[int]:
         """`pl.split_aiv(2, mode=...)`: the two vector lanes of a cluster, one after the other."""
-        around = self.lane
+        around = self.lane, self.inside
         try:
             for lane in (0, 1):
-                self.lane = (mode, lane)
+                self.lane, self.inside = (mode, lane), (self.inside[0], 2)
                 yield lane
         finally:
-            self.lane = around
+            self.lane, self.inside = around
 
     def turns(self, place: Place, bounds: tuple, body: Callable, captured: tuple, sequential: bool) -> tuple:
         """A loop of orchestration: `body(machine, i, *captured)` for every i; returns what `captured` hold at its end.
@@ -929,13 +971,21 @@ class Machine:
             self._sequential -= 1
             before |= after
 
-    def pipeline(self, *bounds: Any, stage: int) -> Iterator[int]:
+    def pipeline(self, at: Place, *bounds: Any, stage: int) -> Iterator[int]:
         """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""
+        around = self.inside
         self.stages *= stage
+        if stage > 1:
+            self.inside = (at, around[1])
+        counts = self.task.loops.setdefault(at, [0, 0])
+        counts[0] += 1
         try:
-            yield from counted(*bounds)
+            for i in counted(*bounds):
+                counts[1] += 1
+                yield i
         finally:
             self.stages //= stage
+            self.inside = around
 
     def fault(self, at: Place, what: str, fix: str | None = None, kind: str = "") -> FaultError:
         """The error for something that went wrong while the kernel ran."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,25 @@ class Work:
     gm_write_bytes: int = 0
 
 
+class Step(NamedTuple):
+    """One thing that a task does, as far as the time of it goes. What repeats is noted once, with how often.
+
+    engine     what
+    "load"     global memory to `kind` "UB" or "L1", or "scalar"; size (rows, bytes of a contiguous row)
+    "store"    from `kind` "UB" or "L0C", or "scalar", to global memory; size as above
+    "move"     `kind` "L0C-UB" or "UB-L1", between the cube's buffers and a vector core's; size (rows, bytes of a row)
+    "cube"     a product; size (m, k, n), of which batches are part of m
+    "vector"   an instruction of `kind`, the operation's name; size: the shape it works on
+    """
+
+    engine: str
+    kind: str
+    dtype: str
+    size: tuple[int, ...]
+    loop: Place | None  # the innermost pl.pipeline around, when its loads have room to run ahead
+    lanes: int  # vector cores that do it side by side: 2 in a pl.split_aiv, where it is noted once for each
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Blocks that executed together: blocks of one dispatch, or one block of each of several.
@@ -79,7 +98,8 @@ class Chunk:
     `blocks`: their numbers, a row each. `shapes` and `offsets`: their accesses in order; an offset is an int, or an
     array with one entry a row. `arguments`: the tensors of orchestration they use, as (argument at offset 0, offset,
     IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer. `phase`:
-    how many barriers its blocks had passed.
+    how many barriers its blocks had passed. `steps`: what takes time, and how often; `loops`: how often each
+    pl.pipeline was entered, and its turns together.
     """
 
     blocks: np.ndarray
@@ -89,6 +109,8 @@ class Chunk:
     work: Work
     peaks: dict[str, int]
     phase: int = 0
+    steps: tuple[tuple[Step, int], ...] = ()
+    loops: tuple[tuple[Place, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +153,8 @@ class Dispatch:
 
     `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers that an earlier launch of the
     same scope has written; both decide how its outputs are ordered (see `depend`). `sync_start`: all blocks start
-    together. `barriers`: where its blocks wait for each other.
+    together. `barriers`: where its blocks wait for each other. `split`: how pl.split shares its vector work between the
+    two vector cores of a cluster.
     """
 
     index: int
@@ -150,6 +173,7 @@ class Dispatch:
     rewritten: frozenset[int] = frozenset()
     sync_start: bool = False
     barriers: tuple[Syncall, ...] = ()
+    split: str = "NONE"  # or "UP_DOWN", "LEFT_RIGHT"
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -188,6 +212,8 @@ class Trace:
         self.notes: dict[tuple[str, Place], Note] = {}
         self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
+        self._rows: dict[int, tuple[int, int]] = {}
+        self._steps: dict[tuple, Step] = {}
 
     def note(self, kind: str, place: Place, what: str) -> None:
         """Keep that something odd happened at a place; the first of its kind there says what."""
@@ -205,6 +231,27 @@ class Trace:
             got = self._shape_ids[key] = len(self.shapes)
             self.shapes.append(Access(buffer.id, mode, extent, strides, place))
         return got
+
+    def step(self, key: tuple) -> Step:
+        """Intern a step."""
+        known = self._steps.get(key)
+        if known is None:
+            known = self._steps[key] = Step(*key)
+        return known
+
+    def rows(self, shape: int) -> tuple[int, int]:
+        """(rows, bytes of one) that an access moves: pieces that are contiguous in global memory."""
+        known = self._rows.get(shape)
+        if known is None:
+            a = self.shapes[shape]
+            run, step = 1, 1
+            for n, stride in zip(reversed(a.extent), reversed(a.strides)):
+                if n != 1 and stride != step:
+                    break
+                run, step = run * n, stride * n if n != 1 else step
+            nbytes = -(-run * self.buffers[a.buffer].dtype.bits // 8)
+            known = self._rows[shape] = (a.elements // run if run else 0, nbytes)
+        return known
 
     @property
     def tasks(self) -> int:

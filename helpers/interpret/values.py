@@ -70,7 +70,7 @@ class Tensor:
 class Tile:
     """A value on chip. `space` is where it lies: UB, L1, L0A, L0B, L0C, or "" until something uses it."""
 
-    __slots__ = ("data", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "__weakref__")
+    __slots__ = ("data", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "__weakref__")
 
     def __init__(
         self, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None, memory: Memory
@@ -79,6 +79,7 @@ class Tile:
         self.origin: Buffer | None = None  # the global memory that `data` still shares
         self.wide: torch.Tensor | None = None  # the same values in FP32, once a matmul has needed them
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
+        self.crossed = False  # it went from the cube to a vector core, or back
 
     @property
     def batched(self) -> bool:

@@ -181,3 +181,43 @@ def test_what_one_chip_holds_and_the_other_does_not():
     assert run(k, a, b, o, on="a5").peaks()["L0C"] == 256 * 1024
     with pytest.raises(FaultError, match=r"262,144 bytes of L0C at once.*has 131,072"):
         run(k, a, b, o, on="a2a3")
+
+
+STEPS = kernel("""
+@pl.jit
+def k(
+    x: pl.Tensor[[16, 256], pl.BF16],
+    w: pl.Tensor[[256, 64], pl.BF16],
+    r: pl.Tensor[[16, 128], pl.FP32],
+    o: pl.Out[pl.Tensor[[16, 64], pl.FP32]],
+):
+    with pl.at(level=pl.Level.CORE_GROUP, optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
+        acc = pl.matmul(x[:, 0:64], w[0:64, :], out_dtype=pl.FP32)
+        for i in pl.pipeline(1, 4, stage=2):
+            acc = pl.matmul_acc(acc, x[:, i * 64 : i * 64 + 64], w[i * 64 : i * 64 + 64, :])
+        o[:, :] = pl.add(r[:, 32:96], acc)
+    return o
+""")
+
+
+def test_steps_by_hand():
+    args = torch.randn(16, 256).bfloat16(), torch.randn(256, 64).bfloat16(), torch.randn(16, 128), torch.zeros(16, 64)
+    trace = run(STEPS, *args)
+    (d,) = trace.dispatches
+    (part,) = d.parts
+    assert d.split == "UP_DOWN"
+    ((place, entered, turns),) = part.chunk.loops
+    assert (entered, turns) == (1, 3)
+    steps = {(s.engine, s.kind, s.dtype, s.size, s.loop and s.loop.line): n for s, n in part.chunk.steps}
+    assert steps == {
+        ("load", "L1", "BF16", (16, 128), None): 1,  # 16 rows of 64 elements out of rows of 256
+        ("load", "L1", "BF16", (1, 64 * 64 * 2), None): 1,  # whole rows: one piece
+        ("load", "L1", "BF16", (16, 128), place.line): 3,
+        ("load", "L1", "BF16", (1, 64 * 64 * 2), place.line): 3,
+        ("cube", "", "BF16", (16, 64, 64), None): 1,
+        ("cube", "", "BF16", (16, 64, 64), place.line): 3,
+        ("load", "UB", "FP32", (16, 256), None): 1,
+        ("move", "L0C-UB", "FP32", (16, 256), None): 1,
+        ("vector", "add", "FP32", (16, 64), None): 1,
+        ("store", "UB", "FP32", (1, 16 * 64 * 4), None): 1,
+    }

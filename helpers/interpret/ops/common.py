@@ -42,6 +42,8 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         FaultError: `x` is neither a tensor nor a tile.
     """
     if type(x) is Tile:
+        if x.memory.space != space and not m.quiet:
+            crossed(m, x, space)
         m.touch(x, space)
         if x.data is None and not m.dry:
             raise Crossing
@@ -51,6 +53,15 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         m.touch(tile, space)
         return tile
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
+
+
+def crossed(m: Machine, x: Tile, space: str) -> None:
+    """Note that a tile goes from the cube to a vector core or back, once for each value."""
+    way = {("L0C", "UB"): "L0C-UB", ("UB", "L1"): "UB-L1"}.get((x.memory.space, space))
+    if way is not None and not x.crossed:
+        x.crossed = True
+        rows = elements(x.shape[:-1])
+        m.step("move", way, x.dtype, (rows, -(-x.shape[-1] * x.dtype.bits // 8)))
 
 
 def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:
@@ -123,8 +134,10 @@ def elements(shape: tuple) -> int:
     return n
 
 
-def vector(m: Machine, shape: tuple) -> None:
-    """Account for one vector instruction over `shape`."""
+def vector(m: Machine, shape: tuple, dtype: DType, name: str) -> None:
+    """Account for one vector instruction `name` over `shape`; `dtype` is that of the wider side."""
     t = m.task
     t.vector_ops += 1
     t.vector_elements += elements(shape)
+    if not m.quiet:
+        m.step("vector", name, dtype, shape)

@@ -94,6 +94,8 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     t = m.task
     t.cube_ops += 1
     t.cube_flops += 2 * n * rows * cols * ka
+    if not m.quiet:
+        m.step("cube", "", a.dtype, (n * rows, ka, cols))
     _l0(m, at, a, b)
     if m.dry:
         return shape, valid, FP32 if a.dtype.is_float else INT32, None, None

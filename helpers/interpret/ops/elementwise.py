@@ -98,7 +98,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         if len(x.shape) != len(y.shape):
             x, y = same_rank(m, at, x, y)
         other = y
-    vector(m, shape)
+    vector(m, shape, x.dtype, name if type(b) is Tile or type(b) is Tensor else f"{name}s")
     valid = x.valid
     if type(other) is Tile and shape != x.shape:  # where the first operand is broadcast, the second says what is valid
         pairs = zip(x.valid or x.shape, other.valid or other.shape, x.shape, shape)
@@ -131,7 +131,7 @@ def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     x = operand(m, at, a)
     if name in BITS and x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, name)
     data = None if m.dry else wrap(UNARY[name](x.data), x.dtype)
     if data is not None and data.dtype != x.dtype.torch:
         raise m.fault(at, f"pl.{name} of {x}", "pl.cast it to FP32 first")

@@ -71,7 +71,7 @@ def gather(
     axis = dim % rank
     if any(n > k for a, (n, k) in enumerate(zip(i.shape, x.shape)) if a != axis):
         raise m.fault(at, f"pl.gather of {x} along axis {dim} with the index {i}: the index is larger than its source")
-    vector(m, i.shape)
+    vector(m, i.shape, x.dtype, "gather")
     data = None
     if not m.dry:
         extents = held(i.shape, i.valid)
@@ -125,7 +125,7 @@ def tile_gather(m: Machine, at: Place, src: Any, indices: Any, tmp: Any = None) 
     """out[i, j] = src.flat[indices[i, j]]: indices count elements of the whole tile, row by row; `tmp` is scratch."""
     x, i = operands(m, at, src, indices)
     _check_index_type(m, at, x, i)
-    vector(m, i.shape)
+    vector(m, i.shape, x.dtype, "gather")
     data = None
     if not m.dry:
         cells = checked(m, at, i, elements(x.shape), f"the elements of {x}")
@@ -148,7 +148,7 @@ def gather_mask(m: Machine, at: Place, src: Any, mask_pattern: Any, *, output_dt
     d = x.dtype if output_dtype is None else dtype_of(m, at, output_dtype)
     if d.bits != x.dtype.bits:
         raise m.fault(at, f"pl.gather of {x} as {d}", f"the output type must have {x.dtype.bits} bits, too")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "gather")
     shape, valid = (x.shape[0], x.shape[1] // step), None
     if x.valid is not None:
         valid = (x.valid[0], each(lambda v: -((first - v) // step) if step > 1 else v, x.valid[1]))
@@ -177,7 +177,7 @@ def gather_compare(
         raise m.fault(at, f"pl.gather by comparison with {describe(kvalue)} into {out_cols} columns")
     if x.dtype.name not in ELEMENTS or len(x.shape) != 2 or d.name not in ("INT32", "UINT32"):
         raise m.fault(at, f"pl.gather by comparison of {x}, counted in {d}")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "gather")
     rows, width = x.shape[0], int(out_cols)
     picked = counts = None
     if not m.dry:
@@ -205,7 +205,7 @@ def gatherb(m: Machine, at: Place, src: Any, offset: Any, *, output_dtype: Any =
     per = 256 // d.bits
     shape = (o.shape[0], o.shape[1] * per)
     valid = None if o.valid is None else (o.valid[0], o.valid[1] * per)
-    vector(m, shape)
+    vector(m, shape, x.dtype, "gather")
     data = None
     if not m.dry:
         size = elements(x.shape) * x.dtype.bits // 8

@@ -84,7 +84,7 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     """A tile filled with a scalar."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     _incore(m, at, "full")
-    vector(m, shape)
+    vector(m, shape, d, "full")
     data = None
     if not m.dry:
         s = scalar(value, len(shape))
@@ -97,7 +97,7 @@ def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.IN
     """start, start + 1, ... (or downward) in row-major order."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     _incore(m, at, "arange")
-    vector(m, shape)
+    vector(m, shape, d, "arange")
     data = None
     if not m.dry:
         steps = torch.arange(elements(shape)).view(shape)
@@ -191,7 +191,7 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
             data = data.expand(*lead, *data.shape).clone()
             data[(..., *(slice(o, o + n) for o, n in zip(offset, held(s.shape, s.valid))))] = s.data
             data = data[(..., *(slice(0, n) for n in held(target.shape, target.valid)))]
-        vector(m, s.shape)
+        vector(m, s.shape, s.dtype, "assemble")
         return Tile(data, target.shape, target.dtype, target.valid, target.memory)
     raise m.fault(at, f"pl.assemble into {describe(target)}")
 
@@ -206,7 +206,7 @@ def _source(m: Machine, at: Place, source: Any) -> Any:
         raise m.fault(
             at, f"{source} is copied without an operation", "slice it first: the slice is the load that the copy needs"
         )
-    return operand(m, at, source)
+    return operand(m, at, source, source.memory.space if type(source) is Tile else "UB")
 
 
 def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
@@ -558,7 +558,7 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
     x = operand(m, at, x)
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "transpose")
     data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
     return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
 
@@ -580,7 +580,7 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     if a.shape[:-1] != b.shape[:-1] or a.dtype is not b.dtype:
         raise m.fault(at, f"pl.concat of {a} and {b}")
     shape = (*a.shape[:-1], a.shape[-1] + b.shape[-1])
-    vector(m, shape)
+    vector(m, shape, a.dtype, "concat")
     data = None
     if not m.dry:
         x, y = (filled(t, 0 if t.valid is None else m.undefined(at)) for t in (a, b))
@@ -618,7 +618,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
 def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
     """What lies outside the valid part is set to `pad_value`; the result is valid everywhere."""
     x = operand(m, at, value)
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "fillpad")
     data = x.data
     if not m.dry and x.valid is not None:
         data = filled(x, pad(m, at, pad_value, x.dtype))
@@ -658,7 +658,7 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
     x = operand(m, at, input)
     if x.dtype is d:
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")
     data = None if m.dry else convert(x.data, x.dtype, d, _mode(m, at, mode))
     return m.tile(at, data, x.shape, d, x.valid)
 

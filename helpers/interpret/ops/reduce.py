@@ -50,7 +50,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
     shape = list(x.shape)
     shape[axis] = 1
     dtype = BY_NAME["INT32"] if name.startswith("arg") else x.dtype
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, f"{'row' if axis == -1 else 'col'}_{name}")
     if axis == -1:  # the device folds a row in steps and needs room for them: the tmp_tile of PyPTO's tile.row_*
         m.scratch(at, x)
     valid = None
@@ -103,7 +103,7 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
         )
     if x.dtype is not v.dtype:
         raise m.fault(at, f"pl.{kind}_expand_{name} of {x} with {v}: there is no promotion", "pl.cast one of them")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, name)
     data = None
     if not m.dry:
         plain = x.valid is None and v.valid is None
@@ -148,7 +148,7 @@ _define()
 def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
     """`vec` ([R, 1] or [1, C]) repeated to the shape of `target`, of which only the shape counts."""
     v = operand(m, at, vec)
-    vector(m, target.shape)
+    vector(m, target.shape, target.dtype, "expand")
     data = None
     if not m.dry:
         lead = (v.data.shape[0],) if v.batched else ()
@@ -160,7 +160,7 @@ def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
 @op(*everywhere("expands"))
 def expands(m: Machine, at: Place, target: Any, scalar_: Any) -> Tile:
     """A tile of the shape and type of `target`, filled with a scalar."""
-    vector(m, target.shape)
+    vector(m, target.shape, target.dtype, "expand")
     data = None
     if not m.dry:
         s = scalar(scalar_, len(target.shape))

@@ -86,7 +86,7 @@ def scatter(
     _check(m, at, x, s, i)
     if s.shape[0] > x.shape[0] or s.shape[1] > x.shape[1]:
         raise m.fault(at, f"pl.scatter of {s} into {x}: the source is larger")
-    vector(m, i.shape)
+    vector(m, i.shape, x.dtype, "scatter")
     data = None
     if not m.dry:
         rows, cols = held(i.shape, i.valid)
@@ -102,7 +102,7 @@ def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Til
     """dst.flat[indexes[i, j]] = src[i, j]: indices count elements of the whole tile, row by row."""
     x, s, i = operands(m, at, dst, src, indexes)
     _check(m, at, x, s, i)
-    vector(m, i.shape)
+    vector(m, i.shape, x.dtype, "scatter")
     data = None
     if not m.dry:
         extents = held(i.shape, i.valid)
@@ -120,7 +120,7 @@ def scatter_mask(m: Machine, at: Place, dst: Any, src: Any, mask_pattern: Any) -
         raise m.fault(at, f"pl.scatter of {s} into {x}", f"one element type of {', '.join(sorted(ELEMENTS))}")
     if len(x.shape) != 2 or x.shape != (s.shape[0], s.shape[-1] * step):
         raise m.fault(at, f"pl.scatter of {s} into {x}: the pattern needs {[s.shape[0], s.shape[-1] * step]}")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "scatter")
     data = None
     if not m.dry:
         new, data = same_lead(s.data, filled(x, 0), 2)
@@ -146,7 +146,7 @@ def scatter_update(m: Machine, at: Place, input: Any, *args: Any, **named: Any) 
         raise m.fault(at, f"pl.scatter_update of {x} with {s} at {i}", "one row of the source for each index")
     if i.valid is not None or s.valid is not None:
         raise m.fault(at, f"pl.scatter_update of {x} with the partly valid {i if i.valid else s}", "pl.fillpad it")
-    vector(m, s.shape)
+    vector(m, s.shape, s.dtype, "scatter")
     data = None
     if not m.dry:
         rows, d = elements(x.shape[:-1]), x.shape[-1]

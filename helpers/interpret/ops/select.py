@@ -94,7 +94,7 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     """1 where the comparison holds, 0 elsewhere, in the shape and type of `lhs`."""
     fn = comparison(m, at, cmp_type)
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
-    vector(m, shape)
+    vector(m, shape, x.dtype, "cmp")
     data = None if m.dry else _compare(m, x, y, shape, valid, fn).to(x.dtype.torch)
     out = m.tile(at, data, shape, x.dtype, valid)
     TRUTHS.add(out)
@@ -106,7 +106,7 @@ def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> 
     """A packed mask: [..., C] gives UINT8 [..., ceil(C/8) rounded up to 32], valid [..., ceil(C/8)]."""
     fn = comparison(m, at, cmp_type)
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
-    vector(m, shape)
+    vector(m, shape, x.dtype, "cmp")
     packed = (*shape[:-1], -(-shape[-1] // 256) * 32)
     limits = shape if valid is None else valid
     last = each(lambda v: -(-v // 8), limits[-1])
@@ -155,7 +155,7 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     x, y, shape, valid = _pair(m, at, "sel", lhs, rhs)
     extents = held(shape, valid)
     chosen = _truth(m, at, "sel", mask, shape, extents)
-    vector(m, shape)
+    vector(m, shape, x.dtype, "sel")
     m.touch(mask)
     data = None
     if not m.dry:
@@ -196,7 +196,7 @@ def _leaky(m: Machine, at: Place, name: str, tile: Any, slope: Any) -> Tile:
     x, s, shape, valid = _pair(m, at, name, tile, slope)
     if not x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}", "it is defined for FP16 and FP32: pl.cast it")
-    vector(m, shape)
+    vector(m, shape, x.dtype, name)
     data = None
     if not m.dry:
         extents = held(shape, valid)
@@ -227,7 +227,7 @@ def part(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> Tile:
         raise m.fault(at, f"pl.{name} of {x} and {y}: there is no promotion", "pl.cast one of them")
     if x.shape != y.shape:
         raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, name)
     data = None
     if not m.dry:
         fn, extents = PARTS[name], held(x.shape, x.valid)
@@ -289,7 +289,7 @@ def tri(
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     if len(shape) != 2 or not is_scalar(diagonal):
         raise m.fault(at, f"pl.tri of shape {list(shape)} and diagonal {describe(diagonal)}", "it makes a 2-D tile")
-    vector(m, shape)
+    vector(m, shape, d, "tri")
     valid = _written(m, at, "tri", shape, valid_shape)
     data = None
     if not m.dry:
@@ -328,7 +328,7 @@ def random(
     if d.name not in ("INT32", "UINT32") or rounds not in (7, 10) or len(shape) != 2:
         what = f"pl.random of {d} {list(shape)} in {rounds} rounds"
         raise m.fault(at, what, "it makes 2-D INT32 or UINT32 in 7 or 10 rounds")
-    vector(m, shape)
+    vector(m, shape, d, "random")
     valid = _written(m, at, "random", shape, valid_shape)
     data = None
     if not m.dry:

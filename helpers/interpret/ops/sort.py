@@ -38,7 +38,7 @@ def sort32(m: Machine, at: Place, src: Any, idx: Any) -> Tile:
         raise m.fault(at, f"pl.sort32 of {x} with {i}", "values are FP32, indices UINT32: pl.arange(..., pl.UINT32)")
     if i.shape != x.shape or x.shape[-1] % RUN:
         raise m.fault(at, f"pl.sort32 of {x} with {i}", "both of one shape, the last axis a multiple of 32")
-    vector(m, x.shape)
+    vector(m, x.shape, x.dtype, "sort")
     shape = (*x.shape[:-1], 2 * x.shape[-1])
     valid = None
     if x.valid is not None:
@@ -92,7 +92,7 @@ def mrgsort(
         if elements(t.shape[:-1]) != 1:
             raise m.fault(at, f"pl.mrgsort of {t}", "a merge works on one row: loop over the rows with pl.range")
     shape = (*tiles[0].shape[:-1], sum(t.shape[-1] for t in tiles))
-    vector(m, shape)
+    vector(m, shape, tiles[0].dtype, "sort")
     per = 64 // tiles[0].dtype.bits  # elements of a pair
     lengths = [t.shape[-1] if t.valid is None else int(one(t.valid[-1])) for t in tiles]
     if block_len is not None:

@@ -100,7 +100,7 @@ def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any
     wanted = static(m, at, shape)
     if len(wanted) != len(x.shape) or any(w < n for w, n in zip(wanted, x.shape)):
         raise m.fault(at, f"pl.fillpad_expand of {x} to {list(wanted)}", "no extent may be smaller than the source's")
-    vector(m, wanted)
+    vector(m, wanted, x.dtype, "fillpad")
     data = None
     if not m.dry:
         fill = movement.pad(m, at, pad_value, x.dtype)
@@ -123,7 +123,7 @@ def expand_clone(m: Machine, at: Place, src: Any, target: Any) -> Any:
     repeated = [n for n, t in zip(x.shape, target.shape) if n != t]
     if len(x.shape) != 3 or len(target.shape) != 3 or repeated not in ([], [1]) or x.dtype is not target.dtype:
         raise m.fault(at, f"pl.expand_clone of {x} to {target}", "three axes, one of them from 1 to any extent")
-    vector(m, target.shape)
+    vector(m, target.shape, target.dtype, "expand")
     data = None
     valid = x.valid and tuple(v if n == t else t for v, n, t in zip(x.valid, x.shape, target.shape))
     if not m.dry:
