@@ -641,7 +641,7 @@ class Machine:
     ) -> Iterator[TaskId]:
         """`with pl.at(level=pl.Level.CORE_GROUP, ...) as tid:`"""
         no_dep = frozenset(t.buffer.id for t in no_dep_args)
-        launched = self.dispatch(place, name, "at", 1, deps, early, no_dep, split)
+        launched = self.dispatch(place, name, "at", 1, deps, early, no_dep, split=split)
         self.block, self.block_num = 0, 1
         with self.running(launched, np.zeros(len(launched), np.int64)):
             yield TaskId((launched[0].index,))
