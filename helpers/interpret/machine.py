@@ -12,6 +12,7 @@ batch wrote is put back and its blocks run again in smaller groups, at last one 
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ class _Task:
     """What the running chunk has done so far; becomes a `Chunk`."""
 
     __slots__ = (
-        "shapes", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
+        "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
         "moved", "steps", "loops",
     )  # fmt: skip
@@ -101,8 +102,9 @@ class _Task:
         self.start = clock
         self.total = 0  # bytes of all tiles made
         self.shapes: list[int] = []
+        self.varying: dict[int, np.ndarray] = {}  # number of an access -> its shape in each block, where they differ
         self.offsets: list = []
-        self.seen: dict[tuple, int] = {}  # accesses made before, to their shape
+        self.seen: dict[tuple, tuple] = {}  # accesses made before, to their shape (and what keeps the key's id alive)
         self.arguments: dict[tuple, list] = {}  # [tensor of orchestration, what is done with it]
         self.memory: list[Memory] = []
         self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
@@ -115,15 +117,16 @@ class _Task:
 
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
-        self.shapes, self.offsets, self.moved, self.steps = [], [], [], {}
+        self.shapes, self.offsets, self.varying, self.moved, self.steps = [], [], {}, [], {}
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0
 
-    def work(self) -> Work:
+    def work(self, row: int = 0) -> Work:
+        """What was done; `row` picks the block where the bytes moved differ."""
+        moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in (self.read_bytes, self.write_bytes))
         return Work(
-            self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops,
-            self.loads, self.stores, self.read_bytes, self.write_bytes,
-        )  # fmt: skip
+            self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, self.loads, self.stores, *moved
+        )
 
 
 class _Batch:
@@ -181,7 +184,7 @@ class Machine:
         self._scope_count = 0
         self.inside: tuple[Place | None, int] = (None, 1)  # the pl.pipeline around; 2 in a pl.split_aiv
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
-        self.halves: dict[Place, Tile] = {}  # what lane 0 of a split gave to pl.aic_gather
+        self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_peaks: dict[tuple, tuple[dict[str, int], frozenset[Place]]] = {}
@@ -190,7 +193,8 @@ class Machine:
         self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
-        self._written: list[set[int]] = [set()]  # buffers written so far, one set a loop body around
+        self._written: list[set[int]] = [set()]  # buffers written so far by each loop body around, and before it
+        self._first: set[int] = set()  # those that the latest launch was the first to write
         self._tell = watcher.get()
 
     # ---- global memory ---------------------------------------------------------------------------------
@@ -210,9 +214,12 @@ class Machine:
     def allocate(
         self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None, at: Place | None = None
     ) -> Tensor:
-        """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given."""
-        n = int(np.prod(shape, dtype=np.int64))
-        base = None
+        """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given.
+
+        Turns that run as a batch each get a part of one buffer.
+        """
+        part, turns = int(np.prod(shape, dtype=np.int64)), 1 if self.batch is None else len(self.batch.ids)
+        n, base = part * turns, None
         number = len(self.trace.buffers)
         if self.replay is not None and number in self.replay.memory:
             base = self.replay.memory[number]
@@ -220,10 +227,11 @@ class Machine:
             base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
             if self.replay is not None:
                 self.replay.memory[number] = base
-        buffer = Buffer(number, name, base, n, dtype, False, place=at)
+        buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
         buffer.initialised = init is not None
         self.trace.buffers.append(buffer)
-        return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+        offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
+        return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
 
     def unwritten(self, dtype: DType) -> float:
         """What memory of this type holds that nothing was written to."""
@@ -319,9 +327,8 @@ class Machine:
         self._agreed(w)
         self.record(at, READ, w)
         moved = task.moved
-        n = _elements(w.valid or w.shape)
         task.loads += 1
-        task.read_bytes += int(n * w.dtype.bytes)
+        task.read_bytes += _moved(w)
         data = None
         if not self.dry:
             # what is not valid may lie outside the buffer
@@ -335,9 +342,13 @@ class Machine:
         return tile
 
     def _agreed(self, w: Tensor) -> None:
-        """`Diverged` unless the valid shape of a window is the same for all blocks: the trace notes what is moved."""
-        if w.valid is not None and any(type(v) is Lanes for v in w.valid):
-            raise Diverged(np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in w.valid], 1))
+        """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""
+        if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
+            raise Diverged(self._extents(w.valid))
+
+    def _extents(self, valid: Sequence) -> np.ndarray:
+        """A valid shape of a batch, a row each."""
+        return np.stack([np.broadcast_to(_lane(v), len(self.batch.ids)) for v in valid], 1)
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
         """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
@@ -356,9 +367,8 @@ class Machine:
         self.record(at, ATOMIC if atomic else WRITE, w)
         if not self.quiet:
             task.moved[-1] = (tile.memory, *self.inside)
-        n = _elements(w.valid or w.shape)
         task.stores += 1
-        task.write_bytes += int(n * w.dtype.bytes)
+        task.write_bytes += _moved(w)
         if self.dry or self.quiet:
             return
         for ref in task.views.pop(w.buffer.id, ()):
@@ -432,18 +442,26 @@ class Machine:
         valid = w.valid
         task = self.task
         root = w.root or w
-        key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
+        task.offsets.append(w.offset)
         task.moved.append((None, *self.inside))
+        if valid is not None and any(type(v) is Lanes for v in valid):
+            self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
+            rows = self._extents(valid)
+            task.shapes.append(self.trace.shape_id(w.buffer, mode, tuple(rows.max(0).tolist()), w.strides, at))
+            different, which = np.unique(rows, axis=0, return_inverse=True)
+            ids = [self.trace.shape_id(w.buffer, mode, tuple(r), w.strides, at) for r in different.tolist()]
+            task.varying[len(task.shapes) - 1] = np.array(ids, np.int32)[which.reshape(-1)]
+            return
+        key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
         known = task.seen.get(key)
         if known is not None:
-            task.shapes.append(known)
-            task.offsets.append(w.offset)
+            task.shapes.append(known[0])
             return
         self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
         shape = w.shape if valid is None else tuple(valid)
-        task.seen[key] = known = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
-        task.shapes.append(known)
-        task.offsets.append(w.offset)
+        number = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
+        task.seen[key] = number, root
+        task.shapes.append(number)
 
     def _use(self, root: Tensor, bits: int) -> None:
         """Note what the task does with a tensor of orchestration."""
@@ -506,13 +524,13 @@ class Machine:
                  split: str = "NONE") -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
         waits = flatten_deps(deps)
+        self._first = set()
         if self.batch is not None and waits:
             raise Conflict  # which turn waits for which is told apart only one by one
         made = [
             Dispatch(
                 -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, waits, no_dep, early,
-                sequential=self._sequential > 0, rewritten=frozenset(self._written[-1]), sync_start=sync_start,
-                split=split,
+                sequential=self._sequential > 0, sync_start=sync_start, split=split,
             )
             for _ in range(1 if self.batch is None else len(self.batch.ids))
         ]  # fmt: skip
@@ -541,35 +559,43 @@ class Machine:
         self._launched = launched
         try:
             yield
-            top, cramped = self._peaks(first.place, task)
             if self.fit:
-                self._check_fit(first, top)
-            shapes = np.asarray(task.shapes, np.int32)
+                self._check_fit(first, self._peaks(first.place, task)[0])
             arguments = [
                 (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
             ]
-            loops = tuple((place, *counts) for place, counts in task.loops.items())
-            chunk = Chunk(
-                blocks, shapes, task.offsets, arguments, task.work(), top, self.phase, self._steps(task, cramped), loops
-            )
             if self.batch is not None:
                 self.batch.shapes += task.shapes
                 self.batch.offsets += task.offsets
                 if not self.batch.groups:  # blocks of one pl.spmd
                     self._check_conflicts()
-            for argument, _, bits in arguments:
-                if bits & OUT:
-                    self._written[-1].add(argument.buffer)
-            if len(launched) == 1:
-                first.parts.append(Part(chunk, None))
-            else:
-                for row, d in enumerate(launched):
+            rewritten = self._note_writes([a.buffer for a, _, bits in arguments if bits & OUT])
+            for d in launched if rewritten else ():
+                d.rewritten |= rewritten
+            for rows, chunk in self._chunks(task, blocks, arguments):
+                if len(launched) == 1:
+                    first.parts.append(Part(chunk, None))
+                    continue
+                for row, d in enumerate(launched if rows is None else (launched[r] for r in rows)):
                     d.parts.append(Part(chunk, row))
             site = (first.name, first.place)
             if len(task.memory) > len(self.trace.memory.get(site, ())):
                 self.trace.memory[site] = task.memory
         finally:
             self.task = None
+
+    def _note_writes(self, buffers: list[int]) -> frozenset[int]:
+        """Remember that these buffers are written; returns those that an earlier launch of the scope had written."""
+        again = []
+        for b in buffers:
+            if b in self._first:
+                continue
+            if any(b in body for body in self._written):
+                again.append(b)
+            else:
+                self._first.add(b)
+                self._written[-1].add(b)
+        return frozenset(again)
 
     @contextmanager
     def batched(self, ids: np.ndarray) -> Iterator[None]:
@@ -588,10 +614,32 @@ class Machine:
         finally:
             self.batch = None
 
-    def _steps(self, task: _Task, cramped: frozenset[Place]) -> tuple:
-        """What took the task time. A load that has no room to run ahead counts as outside of its pl.pipeline."""
+    def _chunks(self, task: _Task, blocks: np.ndarray, arguments: list) -> list[tuple[np.ndarray | None, Chunk]]:
+        """The chunk that a task becomes, or one for each group of rows that made the same accesses: (rows, chunk)."""
+        top, cramped = self._peaks(self._launched[0].place, task)
+        loops = tuple((place, *counts) for place, counts in task.loops.items())
+        shapes = np.asarray(task.shapes, np.int32)
+        if not task.varying:
+            steps = self._steps(task, task.shapes, cramped)
+            offsets = task.offsets
+            return [(None, Chunk(blocks, shapes, offsets, arguments, task.work(), top, self.phase, steps, loops))]
+        numbers = list(task.varying)
+        table = np.stack([task.varying[n] for n in numbers], 1)
+        out = []
+        for rows in split_by(np.arange(len(blocks)), table):
+            part = shapes.copy()
+            part[numbers] = table[rows[0]]
+            offsets = [o[rows] if isinstance(o, np.ndarray) else o for o in task.offsets]
+            uses = [(a, o[rows] if isinstance(o, np.ndarray) else o, bits) for a, o, bits in arguments]
+            work, steps = task.work(int(rows[0])), self._steps(task, part.tolist(), cramped)
+            out.append((rows, Chunk(blocks[rows], part, offsets, uses, work, top, self.phase, steps, loops)))
+        return out
+
+    def _steps(self, task: _Task, shapes: Sequence[int], cramped: frozenset[Place]) -> tuple:
+        """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside
+        of its pl.pipeline."""
         steps = dict(task.steps)
-        for s, (memory, loop, lanes) in zip(task.shapes, task.moved):
+        for s, (memory, loop, lanes) in zip(shapes, task.moved):
             rows, nbytes = self.trace.rows(s)
             access = self.trace.shapes[s]
             dtype = self.trace.buffers[access.buffer].dtype.name
@@ -779,6 +827,7 @@ class Machine:
     def split_aiv(self, mode: str) -> Iterator[int]:
         """`pl.split_aiv(2, mode=...)`: the two vector lanes of a cluster, one after the other."""
         around = self.lane, self.inside
+        self.halves.clear()
         try:
             for lane in (0, 1):
                 self.lane, self.inside = (mode, lane), (self.inside[0], 2)
@@ -799,7 +848,7 @@ class Machine:
         start, turns = len(self.trace.dispatches), {}  # id of a launch -> the turn that made it
 
         def turn(i: Any) -> tuple:
-            self._written.append(set(before))
+            self._written.append(set())
             try:
                 return body(self, i, *captured)
             finally:
@@ -929,7 +978,7 @@ class Machine:
         if not isinstance(value, Tile):
             return value
         t = self.allocate(f"{place.line}", value.shape, value.dtype, at=place)
-        self.store(place, Tensor(t.buffer, 0, t.shape, t.strides, t.dtype, value.valid), value)
+        self.store(place, Tensor(t.buffer, t.offset, t.shape, t.strides, t.dtype, value.valid), value)
         t.valid = value.valid
         return t
 
@@ -962,7 +1011,7 @@ class Machine:
         self._sequential += 1
         try:
             for i in range(*(int(one(b)) for b in bounds)):
-                self._written.append(set(before))
+                self._written.append(set())
                 try:
                     yield i
                 finally:
@@ -1017,6 +1066,14 @@ def _elements(shape: Sequence) -> int:
     for s in shape:
         n *= int(s.values.max()) if type(s) is Lanes else s
     return n
+
+
+def _moved(w: Tensor) -> int | np.ndarray:
+    """Bytes of the valid part of a window; one number a block where they differ."""
+    n: Any = 1
+    for s in w.shape if w.valid is None else w.valid:
+        n = n * _lane(s)
+    return (n * w.dtype.bits + 7) // 8
 
 
 def _plain(x: Any) -> Any:

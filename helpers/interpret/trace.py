@@ -91,7 +91,7 @@ class Step(NamedTuple):
     lanes: int  # vector cores that do it side by side: 2 in a pl.split_aiv, where it is noted once for each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Blocks that executed together: blocks of one dispatch, or one block of each of several.
 
@@ -113,7 +113,7 @@ class Chunk:
     loops: tuple[tuple[Place, int, int], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """What a chunk holds of one dispatch: one row of it, or (None) all."""
 
@@ -147,14 +147,14 @@ class Note:
     count: int = 1
 
 
-@dataclass
+@dataclass(slots=True)
 class Dispatch:
     """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope.
 
-    `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers that an earlier launch of the
-    same scope has written; both decide how its outputs are ordered (see `depend`). `sync_start`: all blocks start
-    together. `barriers`: where its blocks wait for each other. `split`: how pl.split shares its vector work between the
-    two vector cores of a cluster.
+    `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers it writes that an earlier
+    launch of the same scope has written; both decide how its outputs are ordered (see `depend`).
+    `sync_start`: all blocks start together. `barriers`: where its blocks wait for each other. `split`: how pl.split
+    shares its vector work between the two vector cores of a cluster.
     """
 
     index: int

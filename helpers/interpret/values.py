@@ -31,6 +31,7 @@ class Buffer:
     manual_dep: bool = False
     initialised: bool = False  # allocated with an init_value
     place: object = None  # the source.Place of the parameter, or of what allocated it
+    parts: int = 1  # allocations of one size that it holds: one for each turn of a loop that ran as a batch
 
     @property
     def bytes(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import TORCH, few, incore, out, run, same, seeds, sevens, tensor, values
+from kernelgen import TORCH, few, incore, kernel, out, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import FaultError
 
@@ -193,3 +193,25 @@ def test_operands_that_do_not_fit(body: str, words: str):
     with pytest.raises(FaultError, match=words):
         run(incore(parameters, f"o[:, :] = {body}"), *[values(s, d, 0) for s, d in shapes.values()], o)
     same(o, sevens((4, 4), "FP32"))
+
+
+def test_halves_of_a_split_are_gathered_in_a_loop():
+    k = kernel("""
+@pl.jit
+def k(
+    x: pl.Tensor[[64, 32], pl.FP32],
+    w: pl.Tensor[[32, 32], pl.BF16],
+    o: pl.Out[pl.Tensor[[64, 32], pl.FP32]],
+):
+    with pl.at(level=pl.Level.CORE_GROUP, optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
+        b = pl.slice(w, [32, 32], [0, 0])
+        for lane in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
+            for i in pl.range(4):
+                half = pl.slice(x, [8, 32], [i * 16 + lane * 8, 0])
+                a = pl.aic_gather(pl.cast(pl.mul(half, 2.0), target_type=pl.BF16))
+                o[i * 16 : i * 16 + 16, :] = pl.matmul(a, b, out_dtype=pl.FP32)
+    return o
+""")
+    x, w, o = torch.randn(64, 32), torch.randn(32, 32).bfloat16(), torch.zeros(64, 32)
+    run(k, x, w, o)
+    torch.testing.assert_close(o, (x * 2).bfloat16().float() @ w.float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -32,16 +33,28 @@ def one_by_one() -> Iterator[None]:
 
 
 def record(trace: Trace) -> tuple:
-    """What must not depend on how blocks were grouped."""
-    launches = [(d.name, d.kind, d.blocks, d.deps, d.rewritten, d.sequential, d.arguments) for d in trace.dispatches]
-    buffers = [(b.name, b.size, b.dtype) for b in trace.buffers]
+    """What must not depend on how blocks were grouped. Allocations are counted in the order that launches use them."""
+    numbers: dict[tuple, int] = {}
+
+    def part(buffer: int, offset: int) -> tuple:
+        b = trace.buffers[buffer]
+        size = b.size // b.parts
+        where, offset = divmod(offset, size)
+        return numbers.setdefault((buffer, where), len(numbers)), b.name, size, b.dtype, offset
+
+    launches = []
+    for d in trace.dispatches:
+        arguments = [(*part(a.buffer, a.offset), a.extent, a.strides, bits) for a, bits in d.arguments.items()]
+        again = {part(a.buffer, a.offset)[0] for a in d.arguments if a.buffer in d.rewritten}
+        launches.append((d.name, d.kind, d.blocks, d.deps, again, d.sequential, arguments))
     touched = [
-        sorted(
-            (b, trace.buffers[a.buffer].name, a.mode, a.extent, a.strides, a.place.line, o)
-            for b, a, o in trace.accesses(d)
-        )
+        sorted((b, part(a.buffer, o)[1:], part(a.buffer, o)[0], a.mode, a.extent, a.strides, a.place.line)
+               for b, a, o in trace.accesses(d))
         for d in trace.dispatches
-    ]
+    ]  # fmt: skip
+    buffers: Counter = Counter()
+    for b in trace.buffers:
+        buffers[b.name, b.size // b.parts, b.dtype] += b.parts
     work = {w: trace.total(w) for w in ("cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores")}
     return (
         launches,

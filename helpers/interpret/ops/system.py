@@ -104,12 +104,12 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     mode, lane = m.lane
     if mode == "NONE":
         return x
-    first = x if lane == 0 else m.halves.pop(at)
+    first = x if lane == 0 else m.halves[at].popleft()
     shape = list(x.shape)
     axis = -2 if mode == "UP_DOWN" else -1
     shape[axis] += first.shape[axis]
     if lane == 0:
-        m.halves[at] = x
+        m.halves[at].append(x)
     data = None if m.dry else torch.cat([filled(t, m.fill or 0) for t in (first, x)], axis)
     return m.tile(at, data, tuple(shape), x.dtype, None, "L1")
 
