@@ -192,7 +192,7 @@ def run_jit(
     sealed = {} if save_data or scripted() else _seals(tensor_specs, values)
     before = _copies(specs, values, sealed, outputs=save_data or (golden_data is None and golden_fn is not None))
 
-    ran = run_kernel(fn, args, platform=platform)
+    ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
     result.platform, result.seconds, result.trace = ran.platform, ran.seconds, ran.trace
     result.outputs = {spec.name: values[spec.name] for spec in tensor_specs if spec.is_output}
     log(f"[RUN] kernel ran on {ran.platform} ({ran.seconds:.3f}s)")

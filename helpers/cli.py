@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from helpers.errors import InputError, WorkbookError
+from helpers.errors import InputError, KernelError, WorkbookError
 
 if TYPE_CHECKING:
     from golden import RunResult
@@ -139,6 +139,55 @@ def interpret(
             table.add_row(name, f"{count:,}")
         Console().print(table)
     raise typer.Exit(code)
+
+
+@app.command(name="compile")
+@plainly
+def compile_(
+    what: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`, or a Python file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    platform: Annotated[str, typer.Option(help="PyPTO's: a5sim, a2a3sim, a5, a2a3; several with commas.")] = "a5sim",
+) -> None:
+    """Ask PyPTO's compiler: its verdict, on-chip use against the limits, hints at kernel lines, generated files.
+
+    Needs PyPTO itself, no assembler, simulator or NPU. The exit code is 0 when it takes every kernel, 1 when it
+    refuses one, 2 when it could not be asked.
+    """
+    if every == (what is not None):
+        raise InputError("name one stage (see `workbook list`) or a file, or say --all")
+
+    from helpers import stages
+    from helpers.toolchain import near, show
+
+    names = [name.strip() for name in platform.split(",")]
+    for name in names:
+        near.require_compiler(name)
+    file = Path(what) if what is not None and what.endswith(".py") else None
+    chosen = [] if file else list(stages.STAGES.values()) if every else [stages.find(what)]
+    if version is not None and (file or not all(version in one.versions for one in chosen)):
+        raise InputError(f"no version {version!r} of {what or 'every stage'}; see `workbook list`")
+    rows: list[tuple[str, near.Compilation | near.Refusal]] = []
+    for name in names:
+        if file is not None:
+            rows += [(show.kernel_title(file, one.kernel), one) for one in near.compile_file(file, name)]
+        for stage in chosen:
+            for label in [version] if version else stage.versions:
+                try:
+                    rows.append((f"{stage.name} {label}", near.compile_kernel(stage.versions[label], name)))
+                except KernelError as error:
+                    rows.append((f"{stage.name} {label}", near.Refusal(label, name, error)))
+    console = _console()
+    console.print(show.verdicts(rows))
+    refused = [(title, one) for title, one in rows if isinstance(one, near.Refusal)]
+    if not every:
+        for title, one in rows:
+            if not isinstance(one, near.Refusal):
+                show.details(title, one, console)
+    for title, one in refused:
+        print(f"REFUSED {title}: {one.error}", file=sys.stderr)
+    if refused:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

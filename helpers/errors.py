@@ -34,3 +34,7 @@ class KernelError(WorkbookError):
 
 class FaultError(WorkbookError):
     """Something a kernel did while it ran, such as an access out of bounds; says where in its source."""
+
+
+class ToolchainError(WorkbookError):
+    """The installed PyPTO failed rather than the kernel: a crash, a time-out, a full disk; has its log's end."""

@@ -31,7 +31,8 @@ _PREFERENCE = ("a2a3", "a5", "a2a3sim", "a5sim", "a2a3interp", "a5interp")
 
 INSTALL_GUIDE = "https://github.com/hw-native-sys/pypto/blob/main/docs/en/user/01-installation.md"
 
-_NOT_YET = "this version of the workbook does not run kernels on it yet (everything it needs is there)"
+ENVIRONMENT = ("PATH", "PTOAS_ROOT", "ASCEND_HOME_PATH")
+"""The environment variables that decide what is found."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def resolve(name: str = "default") -> str:
         PlatformError: no platform has this name, or it does not work on this machine (says what is missing).
     """
     if name == "default":
-        return _best(tuple(sys.path), *(os.environ.get(v) for v in ("PATH", "PTOAS_ROOT", "ASCEND_HOME_PATH")))
+        return _best(tuple(sys.path), *(os.environ.get(v) for v in ENVIRONMENT))
     lacks = missing(name)
     if lacks is not None:
         raise PlatformError(
@@ -97,7 +98,28 @@ def missing(name: str) -> str | None:
         raise PlatformError(f"unknown platform {name!r}; there are: default, {', '.join(PLATFORMS)}")
     if name.endswith("interp"):
         return None
-    return "; ".join(_lacks(name)) or _NOT_YET
+    return "; ".join(_lacks(name)) or None
+
+
+def missing_compiler() -> str | None:
+    """What PyPTO's compiler lacks on this machine, in words; None when kernels can be compiled (not: run)."""
+    return "; ".join(_lacks_pypto()) or None
+
+
+def toolchain_revision() -> str:
+    """Names what compiles kernels here: another text when PyPTO, its runtime or its assembler is another one."""
+    return _toolchain_revision(tuple(sys.path), *(os.environ.get(v) for v in ENVIRONMENT))
+
+
+@functools.lru_cache(maxsize=8)
+def _toolchain_revision(*_where: Any) -> str:
+    found = [str(installed_pypto())]
+    files = [*(installed_pypto().location or Path()).glob("pypto_core*"), assembler()]
+    found += [f"{f} {f.stat().st_mtime_ns}" for f in map(Path, filter(None, files))]
+    runtime = _find("simpler")
+    if runtime is not None and runtime.origin:
+        found.append(f"simpler {_revision(Path(runtime.origin).parent, 'simpler') or runtime.origin}")
+    return "; ".join(found)
 
 
 def installed_pypto() -> PyPTO:
@@ -117,17 +139,21 @@ def installed_pypto() -> PyPTO:
     return PyPTO("hw-native-sys", location, _version(), _revision(location))
 
 
-def _lacks(name: str) -> list[str]:
-    """What a simulator or NPU platform lacks, each with where it comes from."""
-    lacks = []
+def _lacks_pypto() -> list[str]:
     pypto = installed_pypto()
     if pypto.kind == "other":
-        lacks.append(
+        return [
             f"pypto.language is not importable: the package `pypto` in {pypto.location} is another project "
             "(CANN's, from the package index), not hw-native-sys/pypto"
-        )
-    elif pypto.kind == "none":
-        lacks.append("pypto.language is not importable: PyPTO (hw-native-sys/pypto) is not installed")
+        ]
+    if pypto.kind == "none":
+        return ["pypto.language is not importable: PyPTO (hw-native-sys/pypto) is not installed"]
+    return []
+
+
+def _lacks(name: str) -> list[str]:
+    """What a simulator or NPU platform lacks, each with where it comes from."""
+    lacks = _lacks_pypto()
     if _find("simpler") is None or _find("simpler_setup") is None:
         lacks.append("the runtime is not found (packages simpler and simpler_setup, hw-native-sys/simpler)")
     lack = _lacks_ptoas()
@@ -148,14 +174,21 @@ def _lacks(name: str) -> list[str]:
     return lacks
 
 
-def _lacks_ptoas() -> str | None:
-    """PyPTO looks for its assembler in PTOAS_ROOT when that is set, else on PATH; so does this."""
+def assembler() -> str | None:
+    """The assembler that PyPTO would use: that of PTOAS_ROOT when this is set, else the one on PATH."""
     root = os.environ.get("PTOAS_ROOT")
     if not root:
-        return None if shutil.which("ptoas") else "ptoas is not found (PTOAS_ROOT is not set, none on PATH)"
-    if os.access(Path(root) / "ptoas", os.X_OK):
+        return shutil.which("ptoas")
+    candidates = (Path(root) / name for name in ("ptoas", "ptoas.sh", "bin/ptoas"))
+    return next((str(c) for c in candidates if c.is_file() and os.access(c, os.X_OK)), None)
+
+
+def _lacks_ptoas() -> str | None:
+    if assembler() is not None:
         return None
-    return f"ptoas is not found (PTOAS_ROOT is {root}, which holds no executable ptoas)"
+    root = os.environ.get("PTOAS_ROOT")
+    where = f"PTOAS_ROOT is {root}, which holds no executable ptoas" if root else "PTOAS_ROOT is not set, none on PATH"
+    return f"ptoas is not found ({where})"
 
 
 def _find(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
@@ -177,8 +210,8 @@ def _version() -> str | None:
         return None
 
 
-def _revision(location: Path) -> str | None:
-    """The commit PyPTO was built from: of its clone when installed in place, else as pip wrote it down."""
+def _revision(location: Path, distribution: str = "pypto") -> str | None:
+    """The commit a package was built from: of its clone when installed in place, else as pip wrote it down."""
     git = ["git", "-C", str(location)]
     try:
         subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], check=True, capture_output=True)
@@ -187,7 +220,7 @@ def _revision(location: Path) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         pass
     try:
-        written = importlib.metadata.distribution("pypto").read_text("direct_url.json")
+        written = importlib.metadata.distribution(distribution).read_text("direct_url.json")
         return json.loads(written or "{}").get("vcs_info", {}).get("commit_id")
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return None

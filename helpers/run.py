@@ -24,29 +24,49 @@ class Run:
     trace: Trace | None
 
 
-def run(kernel: Any, args: Sequence[Any] | Mapping[str, Any], *, platform: str = "default", dry: bool = False) -> Run:
+def run(
+    kernel: Any,
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    platform: str = "default",
+    dry: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Run:
     """Run a kernel in place on `args` and say on which platform that was.
 
     Args:
         kernel: a function decorated with @pl.jit.
         args: contiguous CPU tensors and numbers, in parameter order or by name.
         platform: "default" or a name of `helpers.platforms.PLATFORMS`.
-        dry: control flow only (interpret mode): the trace without the arithmetic.
+        dry: interpret mode follows the control flow and leaves the trace without the arithmetic; PyPTO's platforms
+            compile and do not run.
+        options: of PyPTO's RunConfig, such as device_id, for its platforms; interpret mode has no use for them.
 
     Raises:
         PlatformError: the platform does not exist or does not work here.
         InputError: an argument does not fit; nothing has run.
         KernelError: the kernel's source is not in the language.
         FaultError: the kernel did something wrong while it ran.
+        ToolchainError: PyPTO itself failed: a crash, a time-out, a full disk.
     """
     session = script.current()
     name = resolve(script.interpreted(platform) if session is not None else platform)
     dry = dry or tracing()
+    if not name.endswith("interp"):
+        return _run_on_toolchain(kernel, args, name, dry, options)
     start = time.perf_counter()
     trace = interpret(kernel, args, name, chip(name.removesuffix("interp")), dry)
     if session is not None:
         session.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)
+
+
+def _run_on_toolchain(kernel: Any, args: Any, platform: str, dry: bool, options: Mapping[str, Any] | None) -> Run:
+    from helpers.toolchain import near  # here, so that interpret mode costs nothing of it
+
+    if dry:
+        return Run(platform, near.compile_kernel(kernel, platform, args).seconds, None)
+    return Run(platform, *near.run(kernel, args, platform, options))
 
 
 def tracing() -> bool:

@@ -115,16 +115,39 @@ def unwrap(kernel: Any) -> tuple[Callable, str, dict] | None:
     return None
 
 
+@dataclass(frozen=True)
+class Signature:
+    """What a kernel takes: all that its caller's arguments are checked against."""
+
+    name: str
+    parameters: list[Parameter]
+
+
+def signature(kernel: Any) -> Signature:
+    """The parameters of a decorated kernel; its body is not looked at.
+
+    Raises:
+        KernelError: it is not a kernel, or a parameter has no usable type.
+    """
+    fn, kind, options = _unwrapped(kernel)
+    lowering = _Lowering(fn, kind, ORCHESTRATION, options)
+    return Signature(fn.__name__, lowering._parameters(lowering.source.tree))
+
+
+def _unwrapped(kernel: Any) -> tuple[Callable, str, dict]:
+    found = unwrap(kernel)
+    if found is None:
+        raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
+    return found
+
+
 def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     """Compile a decorated kernel, or return what was compiled before.
 
     Raises:
         KernelError: it is not a kernel, or its source is not in the language.
     """
-    found = unwrap(kernel)
-    if found is None:
-        raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
-    fn, kind, options = found
+    fn, kind, options = _unwrapped(kernel)
     if kind in ("host", "extern"):
         raise KernelError(f"kernel '{fn.__name__}' is @pl.jit.{kind}: interpret mode runs one chip and no C++ kernels")
     if plane is None:

@@ -1,0 +1,302 @@
+"""Compile and run a kernel on PyPTO's platforms: the calls that the rest of the workbook makes."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from helpers import chips, platforms
+from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
+from helpers.interpret.call import arrange, check
+from helpers.interpret.lower import signature, unwrap
+from helpers.interpret.source import Place, explain, shown
+from helpers.interpret.trace import Trace
+from helpers.toolchain import artifacts, memory, process, records
+from helpers.toolchain.artifacts import Hint, Tile, Unit
+
+_NO_SPACE, _READ_ONLY, _NO_PERMISSION, _QUOTA = 28, 30, 13, 122  # errno
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A kernel that the compiler has accepted, and what it made of it.
+
+    Attributes:
+        kernel: Its name.
+        platform: What it is compiled for.
+        folder: Where the result is kept.
+        cached: It had been compiled before.
+        assembled: ptoas has turned it into C++, too; else the compiler stopped at its input.
+        seconds: What compiling took, when it was done.
+    """
+
+    kernel: str
+    platform: str
+    folder: Path
+    cached: bool
+    assembled: bool
+    seconds: float
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The InCore functions as generated."""
+        return artifacts.units(self.folder)
+
+    @cached_property
+    def hints(self) -> list[Hint]:
+        """The compiler's performance hints."""
+        return artifacts.hints(self.folder)
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The generated files, as paths in `folder`."""
+        return artifacts.files(self.folder)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The bytes of each on-chip buffer that a kernel may use on this chip."""
+        return chips.chip(self.platform.removesuffix("sim")).buffers
+
+    def peaks(self) -> dict[str, int]:
+        """The highest byte in use of each on-chip buffer, over all InCore functions."""
+        out = dict.fromkeys(self.limits, 0)
+        for unit in self.units:
+            for buffer, n in unit.peaks().items():
+                out[buffer] = max(out[buffer], n)
+        return out
+
+    def fullest(self, buffer: str) -> tuple[Unit, Tile] | None:
+        """The InCore function that uses most of a buffer, and the tile that ends highest there; None if none does."""
+        using = [u for u in self.units if buffer in u.peaks()]
+        unit = max(using, key=lambda u: u.peaks()[buffer], default=None)
+        return unit and (unit, unit.largest(buffer))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A kernel that the compiler has refused, and why."""
+
+    kernel: str
+    platform: str
+    error: KernelError
+
+
+def compile_kernel(kernel: Any, platform: str, args: Sequence[Any] | Mapping[str, Any] | None = None) -> Compilation:
+    """Compile a kernel; needs PyPTO alone, no assembler and no runtime.
+
+    Args:
+        args: What it would run on; their contents do not matter. Needed where a parameter's annotation has no shape.
+
+    Raises:
+        PlatformError: PyPTO is not installed.
+        KernelError: the compiler refuses the kernel; says where.
+        ToolchainError: the compiler failed, its cache cannot be written, ...
+    """
+    require_compiler(platform)
+    request = {"do": "compile", **_identity(kernel), **_common(platform)}
+    if args is not None:
+        values = arrange(signature(kernel), args)
+        check(signature(kernel), values, dry=True)
+        request["args"] = [
+            ("tensor", (0, tuple(v.shape), _dtype(v))) if isinstance(v, torch.Tensor) else ("number", v) for v in values
+        ]
+    with _reported(request["name"], platform), _status() as progress:
+        return _compilation(request["name"], platform, process.ask(platform, request, progress))
+
+
+def compile_file(file: Path, platform: str) -> list[Compilation | Refusal]:
+    """Compile every entry (`@pl.jit`, `@pl.program`) that a file defines itself.
+
+    Raises:
+        InputError: there is no such file, or it defines none.
+        PlatformError, KernelError, ToolchainError: see `compile_kernel`; KernelError: it cannot be imported.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no file {file}")
+    require_compiler(platform)
+    request = {"do": "compile", "module": None, "file": str(file.resolve()), "name": None, **_common(platform)}
+    with _reported(file.name, platform), _status() as progress:
+        done = process.ask(platform, request, progress)["kernels"]
+    if not done:
+        raise InputError(f"{file} defines no kernel: no function with @pl.jit, no class with @pl.program")
+    out: list[Compilation | Refusal] = []
+    for one in done:
+        try:
+            with _reported(one["name"], platform):
+                if "folder" not in one:
+                    raise process.Failed(one, "")
+                out.append(_compilation(one["name"], platform, one))
+        except KernelError as e:
+            out.append(Refusal(one["name"], platform, e))
+    return out
+
+
+def run(
+    kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str, options: Mapping[str, Any] | None = None
+) -> tuple[float, Trace | None]:
+    """Run a kernel in place on `args`; returns the seconds of the call, and what the runtime recorded.
+
+    Outputs are written when the run has ended well; else the arguments hold what they held.
+
+    Args:
+        options: Of PyPTO's RunConfig; others are left out.
+
+    Raises:
+        InputError: an argument does not fit; nothing has run.
+        KernelError: the compiler refuses the kernel.
+        FaultError: the runtime reports that the kernel failed.
+        ToolchainError: a crash, a time-out, a full disk, a tool that fails.
+    """
+    expected = signature(kernel)
+    values = arrange(expected, args)
+    check(expected, values)
+    block, slots = memory.allocate(values)
+    try:
+        passed = [
+            ("number", v) if slot is None else ("tensor", (slot.offset, slot.shape, _dtype(v)))
+            for v, slot in zip(values, slots)
+        ]
+        request = {
+            "do": "run", **_identity(kernel), **_common(platform, options), "args": passed, "bytes": block.size,
+            "record": True,
+        }  # fmt: skip
+        with _reported(request["name"], platform), _status() as progress:
+            answer = process.ask(platform, request, progress, block.fd)
+        trace = records.read(answer["records"], Path(answer["folder"]), platform)
+        for parameter, value, slot in zip(expected.parameters, values, slots):
+            if slot is not None and parameter.type.direction != "In":
+                value.copy_(block.view(slot))
+    finally:
+        block.close()
+    return answer["seconds"], trace
+
+
+def require_compiler(platform: str) -> None:
+    """Refuse a platform that nothing can be compiled for here.
+
+    Raises:
+        PlatformError: it is none of PyPTO's, or PyPTO is not installed.
+    """
+    if platform not in platforms.PLATFORMS or platform.endswith("interp"):
+        known = ", ".join(p for p in platforms.PLATFORMS if not p.endswith("interp"))
+        raise PlatformError(f"{platform!r} is no platform of PyPTO's compiler; there are: {known}")
+    lack = platforms.missing_compiler()
+    if lack is not None:
+        raise PlatformError(f"nothing can be compiled for '{platform}' here: {lack}")
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: pypto-workbook in XDG_CACHE_HOME, or in .cache of the home folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pypto-workbook"
+
+
+# ---- requests and answers ------------------------------------------------------------------------------------------
+
+
+def _identity(kernel: Any) -> dict[str, Any]:
+    """How another process finds a kernel: its file and its name there."""
+    found = unwrap(kernel)
+    if found is None:
+        raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
+    fn = found[0]
+    file = fn.__code__.co_filename
+    if not Path(file).is_file():
+        raise KernelError(f"kernel '{fn.__name__}' is in no file ({file}): PyPTO compiles kernels of files only")
+    if "<locals>" in fn.__qualname__:
+        raise KernelError(
+            f"kernel '{fn.__name__}' is defined inside a function, where another process cannot find it: "
+            "define it at the top of its file"
+        )
+    return {"module": fn.__module__, "file": os.path.abspath(file), "name": fn.__qualname__}
+
+
+def _common(platform: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    plain = {k: v for k, v in (options or {}).items() if isinstance(v, (bool, int, float, str, list, tuple))}
+    return {"cache": str(cache_folder()), "revision": platforms.toolchain_revision(), "options": plain}
+
+
+def _compilation(name: str, platform: str, about: dict[str, Any]) -> Compilation:
+    return Compilation(
+        name, platform, Path(about["folder"]), about["cached"], about["assembled"], about["seconds_to_compile"]
+    )
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """Shows what a worker is at while that takes its time; nothing when all is compiled and quickly done."""
+    console = Console(file=sys.stderr)
+    status = console.status("")
+    started = False
+
+    def progress(text: str) -> None:
+        nonlocal started
+        if not text:
+            return
+        status.update(f"{text} ...")
+        if not started and (console.is_terminal or console.is_jupyter):
+            status.start()
+            started = True
+
+    try:
+        yield progress
+    finally:
+        if started:
+            status.stop()
+
+
+@contextmanager
+def _reported(name: str, platform: str) -> Iterator[None]:
+    """What a worker says went wrong, as the error that a user meets."""
+    try:
+        yield
+    except process.Failed as failed:
+        about = failed.about
+        what = re.sub(r"\nCheck failed: .*", "", f"{about['type']}: {about['message']}")
+        if about["errno"] in (_NO_SPACE, _READ_ONLY, _NO_PERMISSION, _QUOTA):
+            raise ToolchainError(
+                f"{platform}: '{name}' could not be kept ({what}). Compiled kernels are kept in {cache_folder()}; "
+                "make room there, or set XDG_CACHE_HOME to a folder that can be written"
+            ) from None
+        if about["phase"] == "load":
+            raise KernelError(f"'{name}' cannot be imported: {what}") from None
+        if about["phase"] == "compile":
+            by = "PyPTO's assembler (ptoas)" if "ptoas" in about["message"] else "PyPTO's compiler"
+            raise KernelError(_explained(f"{by} refuses '{name}' for {platform}: {what}", about)) from None
+        if about["phase"] == "run":
+            raise FaultError(f"{platform}: '{name}' failed while it ran: {what}.{failed.log}") from None
+        raise ToolchainError(f"{platform}: '{name}' could not be built: {what}.{failed.log}") from None
+
+
+_NAMED = re.compile(r"([^\s:\"'\[]+\.py):(\d+):(\d+)")
+
+
+def _explained(text: str, about: dict[str, Any]) -> str:
+    """The compiler's message, with the line of the kernel that it is about."""
+    place = about["place"]
+    if place is None or not all(place):
+        found = _NAMED.findall(text)
+        place = (found[0][0], int(found[0][1]), int(found[0][2])) if found else None
+    if place is None:
+        return text
+    linecache.checkcache(place[0])
+    return explain(Place(*place), text)
+
+
+def where(place: Place | None) -> str:
+    """A place as it is shown in a table: file and line."""
+    return f"{shown(place.file)}:{place.line}" if place else "-"

@@ -1,0 +1,385 @@
+"""The far side: a process that imports PyPTO, compiles and runs kernels on one platform, and says how it went.
+
+Started by `process` with a socket. A request is a dict with "do": "compile" or "run"; the answer is any number of
+("progress", text) and then one of ("done", dict) and ("failed", dict). Nothing of PyPTO crosses: only plain values.
+Compiled kernels are kept in a folder each, by everything that decides what the compiler makes of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import inspect
+import json
+import mmap
+import os
+import shutil
+import signal
+import sys
+import sysconfig
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Progress = Callable[[str], None]
+
+
+def main(fd: int, watched: int) -> None:
+    """Answer requests until the other side goes away; then end with everything that this process started.
+
+    Args:
+        fd: The socket.
+        watched: A pipe that closes when the process that started this one ends, however it ends.
+    """
+    if os.fork() == 0:  # a guard that nothing here can hold up: neither a crash nor a hang in the simulator
+        os.close(fd)
+        os.read(watched, 1)
+        os.killpg(0, signal.SIGKILL)
+    os.close(watched)
+    os.set_inheritable(fd, False)  # a compiler that outlives this process would keep the socket open
+    connection = Connection(fd)
+    worker = Worker(lambda text: connection.send(("progress", text)))
+    try:
+        while True:
+            request = connection.recv()
+            block = recv_handle(connection) if request.get("bytes") else None
+            connection.send(worker.answer(request, block))
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+class Worker:
+    """Compiles and runs; `progress` is told what it is at."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.phase = "start"
+        self.files: dict[str, int] = {}  # sources that were imported, and when they were written
+        self.modules: dict[str, ModuleType] = {}  # by file
+        self.sources: dict[str, list[str]] = {}  # by file: it, and what it imports
+
+    def answer(self, request: dict[str, Any], block: int | None) -> tuple[str, dict[str, Any]]:
+        """Do what is asked; whatever is raised becomes a ("failed", ...)."""
+        self.phase = "start"
+        sys.path[:] = request["path"]
+        try:
+            os.chdir(request["folder"])
+            result = {"compile": self.compile, "run": self.run}[request["do"]](request, block)
+            return "done", {**result, "files": self.files}
+        except BaseException as e:
+            traceback.print_exc()
+            return "failed", {"phase": self.phase, "files": self.files, **describe(e)}
+        finally:
+            if block is not None:
+                os.close(block)
+
+    def compile(self, request: dict[str, Any], _: int | None) -> dict[str, Any]:
+        """Compile one kernel, or all that a file defines; what is compiled already is taken from the cache."""
+        module = self.load(request)
+        if request["name"] is not None:
+            return self.build(module, request["name"], request)
+        done = []
+        for name in kernels_of(module):
+            try:
+                done.append({"name": name, **self.build(module, name, request)})
+            except Exception as e:
+                traceback.print_exc()
+                done.append({"name": name, "phase": self.phase, **describe(e)})
+        return {"kernels": done}
+
+    def run(self, request: dict[str, Any], block: int | None) -> dict[str, Any]:
+        """Compile and run a kernel on the arguments that lie in the block; outputs are written there."""
+        import torch
+        from pypto.ir.compiled_program import CompiledProgram
+
+        module = self.load(request)
+        built = self.build(module, request["name"], request)
+        folder, platform = Path(built["folder"]), request["platform"]
+        self.phase = "build"
+        with _locked(folder):
+            program = CompiledProgram.from_dir(folder, platform=platform)
+            if hasattr(program, "load"):
+                self.progress(f"building {request['name']} for {platform}")
+                program.load()
+            self.phase = "run"
+            memory = mmap.mmap(block, request["bytes"])
+            values = []
+            for kind, value in request["args"]:
+                if kind == "number":
+                    values.append(value)
+                else:
+                    offset, shape, dtype = value
+                    count = 1
+                    for n in shape:
+                        count *= n
+                    flat = torch.frombuffer(memory, dtype=getattr(torch, dtype), count=count, offset=offset)
+                    values.append(flat.reshape(shape))
+            records = folder / "dfx_outputs"
+            shutil.rmtree(records, ignore_errors=True)
+            options = {"enable_dep_gen": True, "enable_chip_swimlane": 2} if request["record"] else {}
+            config = _config(request, **options)
+            self.progress(f"running {request['name']} on {platform}")
+            start = time.perf_counter()
+            program(*values, config=config)
+            seconds = time.perf_counter() - start
+            found = {f.name: f.read_bytes() for f in records.glob("*.json")} if records.is_dir() else {}
+        return {**built, "seconds": seconds, "records": found}
+
+    # ---- kernels -----------------------------------------------------------------------------------------------
+
+    def load(self, request: dict[str, Any]) -> ModuleType:
+        """The module of a kernel, imported as its own program imports it."""
+        self.phase = "load"
+        module, file = request["module"], request["file"]
+        if file in self.modules:
+            return self.modules[file]
+        self.progress(f"importing {request['name'] or os.path.basename(file)}")
+        import pypto.language  # noqa: F401 - before the kernels, so that an error about it is not one of theirs
+
+        try:
+            found = importlib.import_module(module) if module not in (None, "__main__") else None
+        except ImportError:
+            found = None
+        if found is None or not _same_file(getattr(found, "__file__", None), file):
+            with contextlib.suppress(ValueError):
+                sys.path.remove(os.path.dirname(file))
+            sys.path.insert(0, os.path.dirname(file))
+            spec = importlib.util.spec_from_file_location(f"kernels_of_{abs(hash(file))}", file)
+            found = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = found
+            spec.loader.exec_module(found)
+        self.modules[file] = found
+        self.sources[file] = sources(found)
+        self.files.update((source, os.stat(source).st_mtime_ns) for source in self.sources[file])
+        return found
+
+    def build(self, module: ModuleType, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Compile a kernel, unless that has been done; says where the result is.
+
+        A number stays an argument where the compiler can do that (`pl.RUNTIME`), so that one result serves every
+        layer; else its value is compiled in, as PyPTO's own call of a kernel does.
+        """
+        self.phase = "compile"
+        kernel = module
+        for part in name.split("."):
+            kernel = getattr(kernel, part)
+        root = Path(request["cache"]) / request["platform"]
+        samples = request.get("args")
+        ways = [None] if not samples else [None, samples]
+        if type(kernel).__name__ == "JITFunction" and samples and _bare(kernel):
+            ways = [samples]
+        for way in ways:
+            folder = root / self.key(name, request, way)
+            if (folder / _ABOUT).is_file():
+                return {**json.loads((folder / _ABOUT).read_text()), "folder": str(folder), "cached": True}
+        for way in ways:
+            try:
+                return self.compiled(kernel, root / self.key(name, request, way), name, request, way)
+            except OSError:
+                raise
+            except Exception:
+                if way is ways[-1]:
+                    raise
+        raise AssertionError
+
+    def key(self, name: str, request: dict[str, Any], samples: list | None) -> str:
+        """What decides the compiler's result: sources, toolchain, chip and, where they count, shapes and numbers."""
+        digest = hashlib.sha256()
+        options = sorted(request["options"].items())
+        for part in (request["platform"], request["revision"], request["file"], name, options, _outline(samples)):
+            digest.update(f"{part}\0".encode())
+        for file in self.sources[request["file"]]:
+            digest.update(Path(file).read_bytes())
+        return f"{name}-{digest.hexdigest()[:24]}"
+
+    def compiled(
+        self, kernel: Any, folder: Path, name: str, request: dict[str, Any], samples: list | None
+    ) -> dict[str, Any]:
+        """Compile into `folder`, which is there when all of it is."""
+        import pypto.language as pl
+        from pypto import ir
+
+        platform = request["platform"]
+        self.progress(f"compiling {name} for {platform}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        made = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-", dir=folder.parent))
+        start = time.perf_counter()
+        try:
+            if type(kernel).__name__ == "JITFunction":
+                config = _config(request, save_kernels_dir=str(made))
+                if samples is None:
+                    kernel.compile(config=config, **dict.fromkeys(_scalars(kernel), pl.RUNTIME))
+                else:
+                    kernel.compile(*map(_sample, samples), config=config)
+            else:
+                assembler = _assembler()
+                ir.compile(kernel, str(made), platform=platform, dump_passes=False, skip_ptoas=assembler is None)
+            about = {
+                "seconds_to_compile": time.perf_counter() - start,
+                "assembled": (made / "kernel_config.py").is_file(),
+            }
+            (made / _ABOUT).write_text(json.dumps(about))
+            try:
+                made.rename(folder)
+            except OSError:  # another process was first, with the same result
+                if not (folder / _ABOUT).is_file():
+                    raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return {**about, "folder": str(folder), "cached": False}
+
+
+_ABOUT = "workbook.json"  # written last: what we know of a compilation
+
+
+def kernels_of(module: ModuleType) -> list[str]:
+    """Names of the entries and programs that a module defines itself, in the order of its text."""
+    from pypto import ir
+
+    found = []
+    for name, value in vars(module).items():
+        entry = getattr(value, "_func_type", None) == "orchestration" and not name.startswith("_")
+        if (entry and value._func.__module__ == module.__name__) or isinstance(value, ir.Program):
+            found.append(name)
+    return found
+
+
+def sources(module: ModuleType) -> list[str]:
+    """The files of a module and of what it imports, and so on: all that may decide what its kernels are."""
+    found: dict[str, None] = {}
+    todo = [module]
+    while todo:
+        m = todo.pop()
+        file = getattr(m, "__file__", None)
+        if not file or file in found or not _is_source(m.__name__, file):
+            continue
+        found[file] = None
+        for node in ast.walk(ast.parse(Path(file).read_bytes())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                package = (m.__package__ or "").split(".")
+                parts = [*package[: len(package) + 1 - node.level], *filter(None, [node.module])]
+                base = ".".join(filter(None, parts if node.level else [node.module]))
+                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            todo += [sys.modules[name] for name in names if name in sys.modules]
+    return sorted(found)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as plain values."""
+    number = getattr(error, "errno", None)
+    message = str(error) or repr(error)
+    for extra in ("hint", "note"):
+        if isinstance(getattr(error, extra, None), str) and getattr(error, extra) not in message:
+            message += f"\n{extra}: {getattr(error, extra)}"
+    span = getattr(error, "span", None)
+    place = None
+    if isinstance(span, dict):
+        place = (span.get("filename"), span.get("begin_line"), span.get("begin_column"))
+    elif span is not None:
+        place = tuple(getattr(span, f, None) for f in ("filename", "begin_line", "begin_column"))
+    return {"type": type(error).__name__, "message": message, "errno": number, "place": place}
+
+
+def _config(request: dict[str, Any], **options: Any) -> Any:
+    """PyPTO's RunConfig with the options of a request that it knows, and these."""
+    from pypto.runtime import RunConfig
+
+    known = inspect.signature(RunConfig).parameters
+    asked = {k: v for k, v in request["options"].items() if k in known and k not in _OURS}
+    return RunConfig(platform=request["platform"], **{**asked, **options})
+
+
+_OURS = ("platform", "save_kernels", "save_kernels_dir", "backend_type", "codegen_only")
+
+
+def _scalars(kernel: Any) -> list[str]:
+    """The parameters of a kernel that are numbers."""
+    return [n for n, a in _annotations(kernel) if type(a).__name__ in ("Scalar", "DataType")]
+
+
+def _bare(kernel: Any) -> bool:
+    """True for a kernel with a parameter `pl.Tensor` of no shape: it compiles for given arguments only."""
+    return any(isinstance(a, type) or getattr(a, "shape", ()) is None for _, a in _annotations(kernel))
+
+
+def _annotations(kernel: Any) -> Iterator[tuple[str, Any]]:
+    scope = {**kernel._func.__globals__, **inspect.getclosurevars(kernel._func).nonlocals}
+    for name, parameter in inspect.signature(kernel._func).parameters.items():
+        value = parameter.annotation
+        if isinstance(value, str):
+            with contextlib.suppress(Exception):
+                value = eval(value, scope)
+        yield name, value
+
+
+def _outline(samples: list | None) -> list:
+    """Shapes, element types and numbers of arguments."""
+    return [(kind, value[1:] if kind == "tensor" else value) for kind, value in samples or ()]
+
+
+def _sample(argument: tuple[str, Any]) -> Any:
+    """An argument that has a shape and no memory."""
+    import torch
+
+    kind, value = argument
+    return value if kind == "number" else torch.empty(value[1], dtype=getattr(torch, value[2]), device="meta")
+
+
+def _assembler() -> str | None:
+    from pypto.backend._ptoas_locate import find_ptoas_binary
+
+    return find_ptoas_binary()
+
+
+def _same_file(one: str | None, other: str) -> bool:
+    return one is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
+_LIBRARIES = tuple(os.path.realpath(p) + os.sep for p in {*sysconfig.get_paths().values(), sys.prefix} if p)
+
+
+def _is_source(module: str, file: str) -> bool:
+    """True for what a kernel's result may depend on: no library, not PyPTO, not this repository's helpers."""
+    if module.partition(".")[0] in ("pypto", "simpler", "simpler_setup", "helpers", "torch", "numpy"):
+        return False
+    return file.endswith(".py") and not os.path.realpath(file).startswith(_LIBRARIES)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time builds and runs what is in a folder: records of a run are written into it."""
+    with open(folder / ".lock", "a") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def _sweep(root: Path) -> None:
+    """Remove what processes that were killed left half made."""
+    for left in root.glob(".*-*"):
+        pid = left.name[1:].partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
