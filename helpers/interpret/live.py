@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cache
 
 
 def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]) -> None:
@@ -39,10 +40,28 @@ def _uses(node: ast.AST | None) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
+def _effect(s: ast.Assign | ast.AnnAssign) -> tuple[set[str], set[str]]:
+    """Names that an assignment binds, and those that it uses."""
+    killed, used = set(), _uses(s.value)
+    for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
+        for n in ast.walk(t):
+            if isinstance(n, ast.Name):
+                (killed if isinstance(n.ctx, ast.Store) else used).add(n.id)
+    return killed, used
+
+
 class _Liveness:
     def __init__(self, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]):
-        self.is_region, self.is_turns = is_region, is_turns
+        # A loop is gone through until nothing changes, and so are the loops in it: each node is looked at once.
+        self.is_region, self.is_turns = cache(is_region), cache(is_turns)
+        self.uses, self.effect = cache(_uses), cache(_effect)
+        self.stored: dict[int, set[str]] = {}
         self.loops: list[tuple[set, set]] = []  # (live after the loop, live at its head)
+
+    def stores(self, body: list[ast.stmt]) -> set[str]:
+        if id(body) not in self.stored:
+            self.stored[id(body)] = stores(body)
+        return self.stored[id(body)]
 
     def block(self, body: list[ast.stmt], live: set[str]) -> set[str]:
         for statement in reversed(body):
@@ -51,9 +70,9 @@ class _Liveness:
 
     def statement(self, s: ast.stmt, live: set[str]) -> set[str]:
         if isinstance(s, ast.Return):
-            return _uses(s.value)
+            return self.uses(s.value)
         if isinstance(s, ast.If):
-            return self.block(s.body, set(live)) | self.block(s.orelse, set(live)) | _uses(s.test)
+            return self.block(s.body, set(live)) | self.block(s.orelse, set(live)) | self.uses(s.test)
         if self.is_region(s):
             return self.region(s, live)
         if isinstance(s, (ast.For, ast.While)):
@@ -61,22 +80,15 @@ class _Liveness:
         if isinstance(s, ast.With):
             names = {n for i in s.items for n in stores([ast.Expr(i.optional_vars)]) if i.optional_vars}
             inner = self.block(s.body, set(live))
-            return (inner - names) | set().union(*(_uses(i.context_expr) for i in s.items))
+            return (inner - names) | set().union(*(self.uses(i.context_expr) for i in s.items))
         if isinstance(s, ast.Break):
             return set(self.loops[-1][0]) if self.loops else live
         if isinstance(s, ast.Continue):
             return set(self.loops[-1][1]) if self.loops else live
         if isinstance(s, (ast.Assign, ast.AnnAssign)):
-            targets = s.targets if isinstance(s, ast.Assign) else [s.target]
-            killed, used = set(), _uses(s.value)
-            for t in targets:
-                for n in ast.walk(t):
-                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-                        killed.add(n.id)
-                    elif isinstance(n, ast.Name):
-                        used.add(n.id)
+            killed, used = self.effect(s)
             return (live - killed) | used
-        return live | _uses(s)
+        return live | self.uses(s)
 
     def loop(self, s: ast.For | ast.While, live: set[str]) -> set[str]:
         head = set(live)
@@ -87,23 +99,23 @@ class _Liveness:
             self.loops.pop()
             new = head | (inner - target)
             if isinstance(s, ast.While):
-                new |= _uses(s.test)
+                new |= self.uses(s.test)
             if new == head:
                 break
             head = new
         if self.is_turns(s):
-            assigned = stores(s.body)
+            assigned = self.stores(s.body)
             s.live_after = sorted(set(getattr(s, "live_after", ())) | ((head & assigned) - target))
             s.needed = s.live_after
-        return head | (_uses(s.iter) if isinstance(s, ast.For) else set())
+        return head | (self.uses(s.iter) if isinstance(s, ast.For) else set())
 
     def region(self, s: ast.With | ast.For, live: set[str]) -> set[str]:
-        assigned = stores(s.body)
+        assigned = self.stores(s.body)
         if isinstance(s, ast.With):
-            outer = set().union(*(_uses(i.context_expr) for i in s.items))
+            outer = set().union(*(self.uses(i.context_expr) for i in s.items))
             bound = {n for i in s.items if i.optional_vars for n in stores([ast.Expr(i.optional_vars)])}
         else:
-            outer, bound = _uses(s.iter), stores([ast.Expr(s.target)])
+            outer, bound = self.uses(s.iter), stores([ast.Expr(s.target)])
         s.live_after = sorted(set(getattr(s, "live_after", ())) | ((live & assigned) - bound))
         inner = self.block(s.body, set(live))
         s.needed = sorted(set(getattr(s, "needed", ())) | ((inner & assigned) - bound))
