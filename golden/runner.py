@@ -29,9 +29,9 @@ from helpers.errors import InputError
 Spec = TensorSpec | ScalarSpec
 Values = dict[str, Any]
 
-# Options of PyPTO's runtime and compiler. `platform` and `output_dir` mean something here; the others steer
-# device, code generation or what is recorded, none of which changes a result, and interpret mode, which
-# always records a trace, has no use for them.
+# Options of PyPTO's runtime and compiler. `platform` and `output_dir` mean something here; the others go to PyPTO's
+# RunConfig on its platforms. They steer device, code generation or what is recorded, none of which changes a result,
+# and interpret mode, which always records a trace, has no use for them.
 _SHARED_OPTIONS = """
     platform device_id backend_type distributed_config aicpu_thread_num analyze_auto_scopes_for_deps
     enable_chip_swimlane enable_l2_swimlane enable_dump_args enable_pmu enable_dep_gen enable_scope_stats

@@ -31,8 +31,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     """Put a stand-in in place of helpers.run; the calls it gets."""
     made: list[dict] = []
 
-    def fake(kernel, args, *, platform="default", dry=False) -> Run:
-        made.append({"args": list(args), "platform": platform, "dry": dry})
+    def fake(kernel, args, *, platform="default", dry=False, options=None) -> Run:
+        made.append({"args": list(args), "platform": platform, "dry": dry, "options": options})
         if not dry:
             kernel(*args)
         return Run()
@@ -64,6 +64,11 @@ def specs() -> list:
         TensorSpec("state", [4], torch.int32, init_value=lambda: torch.arange(4), is_output=True),
         TensorSpec("y", [2, 3], torch.float32, is_output=True),
     ]
+
+
+def test_options_go_to_the_platform(calls: list[dict]):
+    run_jit(scale, specs(), compile_cfg={"codegen_only": False}, runtime_cfg={"platform": "a5", "device_id": 3})
+    assert calls[0]["options"] == {"codegen_only": False, "platform": "a5", "device_id": 3}
 
 
 def test_a_right_kernel_passes(calls: list[dict]) -> None:
@@ -266,7 +271,7 @@ def test_impossible_spec_lists_are_refused(calls: list[dict]) -> None:
 
 
 def test_what_the_platform_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(kernel, args, *, platform="default"):
+    def refuse(kernel, args, *, platform="default", options=None):
         raise PlatformError(f"{platform} is not installed")
 
     monkeypatch.setattr(sys.modules["helpers.run"], "run", refuse)
