@@ -237,6 +237,25 @@ def test_ladder_of_errors_has_a_bar_for_each_and_the_line(worst: float):
     assert_legible(fig)
 
 
+@pytest.mark.parametrize("versions", [1, 4])
+def test_steps_of_errors_keep_every_element(versions: int):
+    expected = torch.linspace(1, 2, 6000).reshape(60, 100)
+    steps = {
+        f"version_{i}": (expected + 10.0**-i * (torch.arange(60)[:, None] >= 30), expected) for i in range(versions)
+    }
+    steps["exact"] = (expected, expected)
+    fig = plots.error_steps(steps, "a2a3interp")
+    lefts, rights = fig.axes[0 : 2 * versions + 1 : 2], fig.axes[1 : 2 * versions + 2 : 2]
+    for left, right in zip(lefts[:versions], rights[:versions]):
+        assert sum(p.get_height() for p in left.patches) == 3000
+        shown = right.images[0].get_array()
+        assert shown[30:].count() == 3000
+        assert shown[:30].count() == 0
+        assert right.get_title(loc="left") == "equal: 3,000 of 6,000"
+    assert "exact: all equal" in said(fig)
+    assert_legible(fig)
+
+
 # Tasks
 
 
@@ -288,11 +307,33 @@ def test_boxes_of_a_graph_do_not_overlap(name: str):
     edges = [Edge(a, b, "deps") for a, b in arrows]
     fig = plots.task_graph(made(names), edges=edges)
     found = patches(fig, FancyBboxPatch)
+    drawn(fig)
+    wide, high = fig.bbox.width, fig.bbox.height
+    for spot, box in zip(fig.spots.values(), (p.get_window_extent() for p in found)):
+        corners = (box.x0 / wide, 1 - box.y1 / high, box.x1 / wide, 1 - box.y0 / high)
+        assert spot == pytest.approx(corners, abs=0.01)
     assert len(found) == len(set(names))
     assert len(patches(fig, FancyArrowPatch)) == len({(names[a], names[b]) for a, b in arrows})
     for a, b in itertools.combinations([p.get_window_extent() for p in found], 2):
         assert not a.overlaps(b)
     assert_legible(fig)
+
+
+def test_an_expanded_name_has_a_box_for_each_launch_or_quarter():
+    edges = [Edge(0, i, "deps") for i in range(1, 6)] + [Edge(i, 6, "deps") for i in range(1, 6)]
+    trace = made(["first", *["middle"] * 5, "last"])
+    fig = plots.task_graph(trace, edges=edges, expand=["middle", "none"])
+    assert list(fig.spots) == ["first", *(f"middle {i}" for i in range(1, 6)), "last"]
+    assert len(patches(fig, FancyArrowPatch)) == 10
+    assert_legible(fig)
+    many = plots.task_graph(
+        made(["a", *["b"] * 1002]), edges=[Edge(i, i + 1, "deps") for i in range(1002)], expand=["b"]
+    )
+    assert list(many.spots) == ["a", "b 1 to 251", "b 252 to 501", "b 502 to 752", "b 753 to 1,002"]
+    assert {"251 tasks, vector", "250 tasks, vector"} <= set(said(many).split("\n"))
+    assert "1,003 tasks" in said(many)
+    assert_legible(many)
+    assert list(plots.task_graph(trace, edges=edges, expand=["first"]).spots) == ["first", "middle", "last"]
 
 
 def test_graph_and_order_of_351050_tasks():

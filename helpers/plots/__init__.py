@@ -6,13 +6,16 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 
 from helpers.plots.balance import balance
 from helpers.plots.cache import cache_pages
-from helpers.plots.errors import error_histogram, error_ladder, error_map, worst_ratio
+from helpers.plots.errors import error_histogram, error_ladder, error_map, error_steps, worst_ratio
 from helpers.plots.ladder import figures_of, ladder
 from helpers.plots.memory import memory_map
 from helpers.plots.regions import regions
+from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
+from helpers.plots.timeline import swimlane
+from helpers.plots.times import times
 
 __all__ = [
     "Figure",
@@ -21,13 +24,17 @@ __all__ = [
     "error_histogram",
     "error_ladder",
     "error_map",
+    "error_steps",
     "figures_of",
     "ladder",
     "longest_chain",
     "memory_map",
     "regions",
+    "roofline",
     "summary",
+    "swimlane",
     "task_graph",
     "task_order",
+    "times",
     "worst_ratio",
 ]

@@ -101,6 +101,61 @@ def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden"
     return fig
 
 
+def error_steps(
+    steps: Mapping[str, tuple[torch.Tensor, torch.Tensor]], platform: str | None = None, against: str = "golden"
+) -> Figure:
+    """One output, version by version: how many elements have which error, and where they are; on common scales.
+
+    Args:
+        steps: (actual, expected) by version, naive to fused; all of one shape.
+    """
+    found = {version: _errors(*pair) for version, pair in steps.items()}
+    low, high = _decades(found.values())
+    bins = np.arange(low, high + 0.01, 0.25)
+    grids = {v: _cells(e.reshape(-1, e.shape[-1]) if e.ndim else e.reshape(1, 1)) for v, e in found.items()}
+    alt = f"error against {against}, step by step: " + ", ".join(found)
+    with styled():
+        fig = figure(0.9 + 1.25 * len(found), alt)
+        panels = fig.subplots(len(found), 2, sharex="col", squeeze=False, width_ratios=[3, 4])
+        norm = LogNorm(10.0 ** max(low, high - 5), 10.0**high, clip=True)
+        tallest = 1
+        for (left, right), (version, errors), color in zip(panels, found.items(), colors(found).values()):
+            off = errors[(errors > 0) & np.isfinite(errors)]
+            heights, _ = np.histogram(np.log10(off), bins)
+            tallest = max(tallest, heights.max(initial=0))
+            left.bar(bins[:-1], heights, 0.25, align="edge", color=color)
+            worst = "all equal" if not (errors > 0).any() else f"largest {errors.max():.2g}"
+            left.set_title(f"{version}: {worst}")
+            left.grid(axis="y")
+            grid, _ = grids[version]
+            shown = np.ma.masked_where(grid == 0, np.where(np.isfinite(grid), grid, 10.0**high))
+            across = errors.shape[-1] if errors.ndim else 1
+            extent = (0, across, errors.size // max(1, across), 0)
+            image = right.imshow(
+                shown, cmap=HEAT, norm=norm, aspect="auto", interpolation="nearest", extent=extent, rasterized=True
+            )
+            right.locator_params(nbins=4, integer=True)
+            right.set_ylabel("row")
+            equal = int((errors == 0).sum())
+            right.set_title(f"equal: {count(equal)} of {count(errors.size)}")
+        for left in panels[:, 0]:
+            left.set_yscale("symlog", linthresh=1)
+            left.set_ylim(0, 5.0 * tallest)
+            left.set_yticks([t for t in (1, 1e2, 1e4, 1e6, 1e8) if t <= 5 * tallest])
+            left.yaxis.set_minor_locator(NullLocator())
+            left.set_ylabel("elements")
+        ticks = list(range(int(low), int(high) + 1, max(1, math.ceil((high - low) / 5))))
+        panels[-1, 0].set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
+        panels[-1, 0].set_xlabel(f"|actual - {against}|")
+        panels[-1, 1].set_xlabel("column")
+        bar = fig.colorbar(image, ax=list(panels[:, 1]), pad=0.02, aspect=25)
+        bar.outline.set_visible(False)
+        folds = [max(f[i] for _, f in grids.values()) for i in (0, 1)]
+        note = "blank: equal" if folds == [1, 1] else f"a cell is the largest of up to {folds[0]} x {folds[1]} elements"
+        sign(fig, platform, note)
+    return fig
+
+
 def error_ladder(
     ratios: Mapping[str, Mapping[str, float]], platform: str | None = None, against: str = "golden"
 ) -> Figure:

@@ -7,7 +7,7 @@ are between launches; `stated` has those that the runtime would enforce.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from helpers.interpret import depend
 from helpers.interpret.depend import Edge
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace import Dispatch, Trace
 from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
 
 _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge
@@ -50,31 +50,52 @@ def longest_chain(trace: Trace) -> int:
     return int(waves(trace, stated(trace)).max(initial=-1)) + 1
 
 
-def task_graph(trace: Trace, edges: Sequence[Edge] | None = None) -> Figure:
+def task_graph(trace: Trace, edges: Sequence[Edge] | None = None, expand: Collection[str] = ()) -> Figure:
     """The task graph with one box for each kernel name, whatever the number of tasks.
 
     A box says how many tasks the name has; an arrow's number is how many dependencies between launches it stands for.
 
     Args:
         edges: Dependencies, when they are at hand; else those of `stated`.
+        expand: Kernel names that have a box for each launch, or, where they have more than eight, for each quarter of
+            their launches in program order.
     """
     edges = stated(trace) if edges is None else edges
-    tasks = trace.tasks_by_name()
-    cores = {d.name: d.core for d in reversed(trace.dispatches)}
-    launches = Counter(d.name for d in trace.dispatches if d.runs)
-    idle = {d.index for d in trace.dispatches if not d.runs}
-    name = [d.name for d in trace.dispatches]
-    arrows = Counter((name[e.earlier], name[e.later]) for e in edges if not {e.earlier, e.later} & idle)
+    launched = [d for d in trace.dispatches if d.runs]
+    launches = Counter(d.name for d in launched)
+    number: Counter[str] = Counter()
+    of: dict[int, str] = {}  # launch -> its box
+    boxes: dict[str, list[Dispatch]] = {}
+    for d in launched:
+        box = d.name
+        if d.name in expand and launches[d.name] > 1:
+            box = _share(d.name, number[d.name], launches[d.name])
+        number[d.name] += 1
+        of[d.index] = box
+        boxes.setdefault(box, []).append(d)
+    arrows = Counter((of[e.earlier], of[e.later]) for e in edges if e.earlier in of and e.later in of)
     chain = int(waves(trace, edges).max(initial=-1)) + 1
     alt = (
-        f"task graph: {many(trace.tasks, 'task')} in {many(sum(launches.values()), 'launch', 'launches')}, "
+        f"task graph: {many(trace.tasks, 'task')} in {many(len(launched), 'launch', 'launches')}, "
         f"{many(len(edges), 'dependency', 'dependencies')}, longest chain {many(chain, 'launch', 'launches')}"
     )
     text = {}
-    for n, tasks_of in tasks.items():
-        launched = "" if launches[n] == tasks_of else f" in {many(launches[n], 'launch', 'launches')}"
-        text[n] = (n, f"{many(tasks_of, 'task')}{launched}, {cores[n]}")
-    return _draw(text, arrows, alt, trace.platform)
+    for box, mine in boxes.items():
+        tasks = sum(d.blocks for d in mine)
+        within = "" if len(mine) == tasks else f" in {many(len(mine), 'launch', 'launches')}"
+        text[box] = (box, f"{many(tasks, 'task')}{within}, {mine[0].core}")
+    names = list(dict.fromkeys(d.name for d in launched))
+    color = colors(names)
+    text = {b: text[b] for b in sorted(text, key=lambda b: names.index(boxes[b][0].name))}  # arrows follow this order
+    return _draw(text, arrows, {b: color[mine[0].name] for b, mine in boxes.items()}, alt, trace.platform)
+
+
+def _share(name: str, i: int, launches: int) -> str:
+    """The box of the i-th of a name's launches, when the name is expanded."""
+    parts = launches if launches <= 8 else 4
+    part = i * parts // launches
+    first, last = -(-part * launches // parts) + 1, -(-(part + 1) * launches // parts)
+    return f"{name} {count(first)}" if first == last else f"{name} {count(first)} to {count(last)}"
 
 
 def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = None) -> Figure:
@@ -148,7 +169,10 @@ class _Node:
     x: float = 0.0
 
 
-def _draw(text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], alt: str, platform: str) -> Figure:
+def _draw(
+    text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], color_of: dict[str, str], alt: str,
+    platform: str,
+) -> Figure:  # fmt: skip
     order = {n: i for i, n in enumerate(text)}
     forward = nx.DiGraph()
     forward.add_nodes_from(text)
@@ -169,8 +193,10 @@ def _draw(text: dict[str, tuple[str, str]], arrows: dict[tuple[str, str], int], 
         axes.axis("off")
         axes.text(0.06, height - 0.08, alt.partition(": ")[2], va="top", fontsize=9.5)
         taken = [(x - w / 2, y - _LINE / 2, x + w / 2, y + _LINE / 2) for x, y, w in box.values()]
-        for n, color in colors(text).items():
+        for n, color in color_of.items():
             x, y, w = box[n]
+            left, right = (x - w / 2) / width, (x + w / 2) / width
+            fig.spots[n] = (left, 1 - (y + _LINE / 2) / height, right, 1 - (y - _LINE / 2) / height)
             axes.add_patch(
                 FancyBboxPatch(
                     (x - w / 2, y - _LINE / 2), w, _LINE, boxstyle="round,pad=0,rounding_size=0.08",

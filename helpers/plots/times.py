@@ -1,0 +1,73 @@
+"""Versions of a stage by time: what the cost model predicts and where it goes, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
+
+from helpers.plots.style import (
+    BLUE,
+    FAINT,
+    ORANGE,
+    PURPLE,
+    SKY,
+    TEXT,
+    Figure,
+    figure,
+    platform_of,
+    sign,
+    styled,
+    time_text,
+)
+from helpers.profile import Profile
+
+_SHARES = {"busy": BLUE, "dispatch": ORANGE, "dependencies": PURPLE, "imbalance": SKY}
+
+
+def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None = None, source: str = "") -> Figure:
+    """A bar of predicted time for each version, cut by what the time goes to; below them what was published.
+
+    Args:
+        published: Measured microseconds, by the label of their bar.
+        source: Where those were published.
+    """
+    published = published or {}
+    spans = {v: p.makespan for v, p in profiles.items()}
+    alt = "predicted times: " + ", ".join(spans) + (f"; published: {', '.join(published)}" if published else "")
+    rows = len(spans) + len(published)
+    top = max([*spans.values(), *published.values(), 1e-9])
+    with styled():
+        fig = figure(1.2 + 0.32 * rows, alt)
+        axes = fig.subplots()
+        used = []
+        for y, profile in enumerate(profiles.values()):
+            left = 0.0
+            for what, share in profile.losses.items():
+                if share > 0:
+                    wide = share * profile.makespan
+                    axes.barh(y, wide, 0.66, left, color=_SHARES[what])
+                    left += wide
+                    used.append(what)
+        for y, us in enumerate(published.values(), len(spans)):
+            axes.barh(y, us, 0.66, facecolor="none", edgecolor=TEXT, hatch="////", linewidth=1)
+        for y, us in enumerate([*spans.values(), *published.values()]):
+            axes.annotate(time_text(us), (us, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        if spans and published:
+            axes.axhline(len(spans) - 0.5, color=FAINT)
+        axes.set_yticks(range(rows), [*(f"{v}, predicted" for v in spans), *(f"{v}, published" for v in published)])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(rows - 0.45, -0.55)
+        axes.set_xlim(0, 1.18 * top)
+        axes.xaxis.set_major_locator(NullLocator())
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title("time" + (f"; published: {source}" if source and published else ""))
+        parts = [Patch(color=c, label=what) for what, c in _SHARES.items() if what in used]
+        if published:
+            parts.append(Patch(facecolor="none", edgecolor=TEXT, hatch="////", label="measured"))
+        if parts:
+            fig.legend(handles=parts, loc="outside upper left", ncols=5, fontsize=8, handlelength=1.2)
+        chip = next(iter(profiles.values())).chip.name if profiles else ""
+        sign(fig, platform_of(p.trace for p in profiles.values()), f"predicted by the cost model of {chip}")
+    return fig
