@@ -25,8 +25,6 @@ from helpers.interpret.trace import Trace
 from helpers.toolchain import artifacts, memory, process, records
 from helpers.toolchain.artifacts import Hint, Tile, Unit
 
-_NO_SPACE, _READ_ONLY, _NO_PERMISSION, _QUOTA = 28, 30, 13, 122  # errno
-
 
 @dataclass(frozen=True)
 class Compilation:
@@ -267,7 +265,7 @@ def _reported(name: str, platform: str) -> Iterator[None]:
     except process.Failed as failed:
         about = failed.about
         what = re.sub(r"\nCheck failed: .*", "", f"{about['type']}: {about['message']}")
-        if about["errno"] in (_NO_SPACE, _READ_ONLY, _NO_PERMISSION, _QUOTA):
+        if about["errno"] is not None and about["phase"] != "load":
             raise ToolchainError(
                 f"{platform}: '{name}' could not be kept ({what}). Compiled kernels are kept in {cache_folder()}; "
                 "make room there, or set XDG_CACHE_HOME to a folder that can be written"

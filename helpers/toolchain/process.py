@@ -89,15 +89,15 @@ def ask(platform: str, request: dict[str, Any], progress: Callable[[str], None],
             with _ended_on_error(platform):
                 request = {**request, "platform": platform, "path": _path(), "folder": os.getcwd()}
                 kind, answer = _talk(process, request, fd, progress, limit)
+        except TimeoutError:  # before its base, OSError
+            raise ToolchainError(
+                f"{platform}: the process that {_doing(request)} was ended after {limit:g} s without a result "
+                f"({_LIMIT} sets this limit, in seconds).{_tail(process.log, start)}"
+            ) from None
         except (EOFError, OSError):
             code = process.popen.wait()
             raise ToolchainError(
                 f"{platform}: the process that {_doing(request)} {_ended(code)}.{_tail(process.log, start)}"
-            ) from None
-        except TimeoutError:
-            raise ToolchainError(
-                f"{platform}: the process that {_doing(request)} was ended after {limit:g} s without a result "
-                f"({_LIMIT} sets this limit, in seconds).{_tail(process.log, start)}"
             ) from None
         process.files = answer.pop("files", {})
         if kind == "failed":

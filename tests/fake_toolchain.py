@@ -1,0 +1,154 @@
+"""A stand-in for an installed PyPTO, for tests of the worker processes: it compiles and computes nothing.
+
+`install(folder)` writes packages `pypto`, `simpler` and `simpler_setup`, a `ptoas` and a `g++-15` that have the names
+the workbook uses and behave as the file `behaviour` in `folder` says: "fine", or one of the mishaps below. "Fine"
+doubles the first argument into the second.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+KERNEL = """
+import pypto.language as pl
+
+@pl.jit
+def double(x: pl.Tensor[[4, 8], pl.FP32], out: pl.Out[pl.Tensor[[4, 8], pl.FP32]], n: pl.Scalar[pl.INT32]):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+        out[:, :] = pl.mul(x, 2.0)
+    return out
+"""
+
+_PYPTO = """
+import errno, os, signal, subprocess, sys, time
+from pathlib import Path
+
+SITE = Path(__file__).parent.parent
+
+def behaviour():
+    return (SITE / "behaviour").read_text()
+
+def count(what):
+    with open(SITE / what, "a") as f:
+        f.write("x")
+
+def misbehave():
+    how = behaviour()
+    print(f"about to: {how}", flush=True)
+    if how in ("SIGSEGV", "SIGKILL"):
+        os.kill(os.getpid(), getattr(signal, how))
+    if how == "exit":
+        os._exit(7)
+    if how == "hang":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (SITE / "child").write_text(str(child.pid))
+        time.sleep(600)
+    if how == "full disk":
+        raise OSError(errno.ENOSPC, "No space left on device", "x.cpp")
+    if how == "raise":
+        raise RuntimeError("task 3 failed on core 5")
+"""
+
+_LANGUAGE = """
+import inspect
+from pathlib import Path
+import pypto
+
+class Tensor:
+    shape = dtype = None
+    def __class_getitem__(cls, item):
+        made = cls()
+        made.shape, made.dtype = item
+        return made
+
+class Out:
+    def __class_getitem__(cls, item):
+        return item
+
+class Scalar:
+    def __class_getitem__(cls, item):
+        return cls()
+
+class ParserSyntaxError(Exception):
+    hint = "write something else"
+    def __init__(self, message, span):
+        super().__init__(message)
+        self.span = span
+
+class JITFunction:
+    def __init__(self, fn):
+        self._func, self._func_type, self.__name__ = fn, "orchestration", fn.__name__
+
+    def compile(self, *args, config, **numbers):
+        pypto.count("compiled")
+        if pypto.behaviour() == "refuse":
+            code = self._func.__code__
+            span = {"filename": code.co_filename, "begin_line": code.co_firstlineno + 3, "begin_column": 9}
+            raise ParserSyntaxError("no such operation", span)
+        if pypto.behaviour().startswith("compiling: "):
+            (pypto.SITE / "behaviour").write_text(pypto.behaviour().removeprefix("compiling: "))
+            pypto.misbehave()
+        folder = Path(config.save_kernels_dir)
+        (folder / "kernels").mkdir()
+        (folder / "kernels" / "double.pto").write_text("module {}")
+        (folder / "kernel_config.py").write_text("KERNELS = []")
+
+jit = JITFunction
+FP32 = INT32 = RUNTIME = object()
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return None
+"""
+
+_COMPILED = """
+from pathlib import Path
+import pypto
+
+class CompiledProgram:
+    @classmethod
+    def from_dir(cls, folder, platform):
+        assert (Path(folder) / "kernel_config.py").is_file()
+        return cls()
+
+    def __call__(self, x, out, n, config):
+        pypto.count("ran")
+        twice = 2 * x
+        out.fill_(-1.0)
+        pypto.misbehave()
+        out.copy_(twice)
+        if pypto.behaviour() == "overwrite input":
+            x.zero_()
+"""
+
+_RUNTIME = """
+class RunConfig:
+    def __init__(self, platform, save_kernels_dir=None, device_id=0, enable_dep_gen=False, enable_chip_swimlane=0):
+        self.platform, self.save_kernels_dir, self.device_id = platform, save_kernels_dir, device_id
+"""
+
+_FILES = {
+    "pypto/__init__.py": _PYPTO,
+    "pypto/language/__init__.py": _LANGUAGE,
+    "pypto/ir/__init__.py": "class Program: pass\n",
+    "pypto/ir/compiled_program.py": _COMPILED,
+    "pypto/runtime.py": _RUNTIME,
+    "simpler/__init__.py": "",
+    "simpler_setup/__init__.py": "",
+    "kernels_for_test.py": KERNEL,
+    "behaviour": "fine",
+}
+
+
+def install(folder: Path) -> None:
+    """Write the stand-in into a folder, which then goes on the import path; its tools are in `folder`/bin."""
+    for name, text in _FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text))
+    for tool in ("ptoas", "g++-15"):
+        path = folder / "bin" / tool
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\nexit 0\n")
+        path.chmod(0o755)
