@@ -18,15 +18,16 @@ an InOut that covers an earlier write replaces it. Reads are not recorded, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 
-from helpers.interpret.trace import IN, INOUT, OUT, READ, Argument, Dispatch, Trace
+from helpers.interpret.cells import AFTER_READ, AFTER_WRITE, OVERWRITE, pitch, rectangles, union, waits
+from helpers.interpret.trace import IN, INOUT, READ, Argument, Chunk, Dispatch, Trace
 
-KINDS = ("read after write", "write after write", "write after read")
+KINDS = (AFTER_WRITE, OVERWRITE, AFTER_READ)
 
 
 @dataclass(frozen=True)
@@ -47,29 +48,56 @@ def declared(trace: Trace) -> list[Edge]:
 def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
     """Edges that the runtime infers from task arguments; `inout` are buffers that the kernel declares InOut."""
     inout = frozenset(inout)
-    writers: dict[int, list[tuple[Argument, int]]] = {}
+    writers: dict[int, _Writers] = {}
     out: dict[tuple[int, int], Edge] = {}
     for d in trace.dispatches:
         if d.manual or d.dummy:
             continue
         mine = [(a, direction(d, a, bits, inout)) for a, bits in d.arguments.items() if tracked(trace, d, a)]
         for a, kind in mine:
-            if kind == "OutputExisting":
+            if kind == "OutputExisting" or a.buffer not in writers:
                 continue
-            kept = []
-            for w, writer in writers.get(a.buffer, ()):
+            known = writers[a.buffer]
+            for i, w, writer in known.near(a):
                 status = overlap(w, a)
-                if status != "none" and writer != d.index:
-                    out.setdefault((writer, d.index), Edge(writer, d.index, "inferred", a.buffer))
-                if status == "covered" and kind == "InOut" and writer != d.index:
+                if status == "none" or writer == d.index:
                     continue
-                kept.append((w, writer))
-            if a.buffer in writers:
-                writers[a.buffer] = kept
+                out.setdefault((writer, d.index), Edge(writer, d.index, "inferred", a.buffer))
+                if status == "covered" and kind == "InOut":
+                    known.forget(i)
         for a, kind in mine:
             if kind != "Input":
-                writers.setdefault(a.buffer, []).append((a, d.index))
+                writers.setdefault(a.buffer, _Writers()).append(a, d.index)
     return list(out.values())
+
+
+class _Writers:
+    """Those that wrote a buffer, as the runtime remembers them, and where."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Argument, int]] = []
+        self.spans = np.zeros((2, 16), np.int64)  # first element and end of each; empty once it is forgotten
+
+    def append(self, a: Argument, task: int) -> None:
+        n = len(self.entries)
+        if n == self.spans.shape[1]:
+            alive = [i for i, (lo, hi) in enumerate(self.spans.T.tolist()) if lo < hi]
+            self.entries = [self.entries[i] for i in alive]
+            kept, n = self.spans[:, alive], len(alive)
+            self.spans = np.zeros((2, max(16, 2 * n)), np.int64)
+            self.spans[:, :n] = kept
+        self.entries.append((a, task))
+        self.spans[:, n] = a.offset, a.offset + _span(a)
+
+    def near(self, a: Argument) -> list[tuple[int, Argument, int]]:
+        """(number, window, task) of those whose span meets that of `a`."""
+        lo, hi = self.spans
+        found = np.flatnonzero((lo < a.offset + _span(a)) & (hi > a.offset))
+        return [(i, *self.entries[i]) for i in found.tolist()]
+
+    def forget(self, number: int) -> None:
+        """The runtime's entry is replaced by a later one that covers it."""
+        self.spans[:, number] = 0
 
 
 def tracked(trace: Trace, d: Dispatch, a: Argument) -> bool:
@@ -111,65 +139,76 @@ def _span(a: Argument) -> int:
 
 
 def required(trace: Trace) -> list[Edge]:
-    """Edges that the elements touched demand, nearest ones only: to the last writers and to the readers since.
+    """Edges that the elements touched demand: each task after the nearest ones that it must come after.
 
-    Boxes of equal strides are compared exactly, others by the range of elements they span.
+    Two tasks that touch one element, one of them to write it, are either such an edge or joined by a chain of them.
+    Atomic additions are in no order among themselves.
     """
-    history: dict[int, list[tuple[int, int, object]]] = {}  # buffer -> (dispatch, mode, boxes)
-    out: dict[tuple[int, int, str], Edge] = {}
+    return sorted(_required(trace), key=lambda e: (e.later, e.earlier, KINDS.index(e.why)))
+
+
+def _required(trace: Trace) -> Iterator[Edge]:
+    touches = _touches(trace)
+    seen: set[tuple[int, int, str]] = set()
+    for buffer in sorted(touches):
+        for edge in waits(touches[buffer]):
+            if edge not in seen:
+                seen.add(edge)
+                yield Edge(*edge, buffer)
+
+
+def _touches(trace: Trace) -> dict[int, list[tuple[int, int, np.ndarray]]]:
+    """What `cells.waits` takes, for each buffer that several launches touch and one writes."""
+    users: dict[int, set[int]] = {}
+    written = set()
+    strides: dict[int, list] = {}
     for d in trace.dispatches:
-        if d.dummy:
-            continue
-        for (buffer, mode), boxes in _boxes(trace, d).items():
-            past = history.setdefault(buffer, [])
-            for earlier, was, theirs in reversed(past):
-                if (mode == READ and was == READ) or earlier == d.index:
-                    continue
-                if not _touch(theirs, boxes):
-                    continue
-                why = KINDS[0] if mode == READ else KINDS[2] if was == READ else KINDS[1]
-                out.setdefault((earlier, d.index, why), Edge(earlier, d.index, why, buffer))
-        for (buffer, mode), boxes in _boxes(trace, d).items():
-            history[buffer].append((d.index, mode, boxes))
-    return list(out.values())
-
-
-def _boxes(trace: Trace, d: Dispatch) -> dict[tuple[int, int], list[tuple[tuple, tuple, np.ndarray]]]:
-    """Accesses of a dispatch by (buffer, READ or not): (extent, strides, sorted unique offsets)."""
-    found: dict[tuple, list[np.ndarray]] = {}
-    for p in d.parts:
-        for s, off in zip(p.chunk.shapes, p.chunk.offsets):
-            a = trace.shapes[s]
-            key = (a.buffer, READ if a.mode == READ else OUT, a.extent, a.strides)
-            found.setdefault(key, []).append(np.ravel(p.at(off)))
-    out: dict[tuple[int, int], list] = {}
-    for (buffer, mode, extent, strides), offsets in found.items():
-        out.setdefault((buffer, mode), []).append((extent, strides, np.unique(np.concatenate(offsets))))
+        for p in () if d.dummy else d.parts:
+            for s in set(p.chunk.shapes.tolist()):
+                a = trace.shapes[s]
+                users.setdefault(a.buffer, set()).add(d.index)
+                if a.mode != READ:
+                    written.add(a.buffer)
+                if a.strides not in (known := strides.setdefault(a.buffer, [])):
+                    known.append(a.strides)
+    rows = {b: pitch(strides[b], trace.buffers[b].size) for b in written if len(users[b]) > 1}
+    pieces: dict[int, dict] = {}  # id of a chunk -> what it touches
+    out: dict[int, list[tuple[int, int, np.ndarray]]] = {}
+    for d in trace.dispatches:
+        found: dict[tuple[int, int], list[np.ndarray]] = {}
+        for p in () if d.dummy else d.parts:
+            key = id(p.chunk)
+            if key not in pieces:
+                pieces[key] = _pieces(trace, p.chunk, rows)
+            for where, parts in pieces[key].items():
+                for boxes, first in parts:
+                    mine = boxes if p.row is None else boxes[first[p.row] : first[p.row + 1]]
+                    found.setdefault(where, []).append(mine)
+        for buffer, mode in sorted(found):  # READ comes first
+            boxes = np.concatenate(found[buffer, mode])
+            out.setdefault(buffer, []).append((d.index, mode, union(boxes)))
     return out
 
 
-def _touch(theirs: list, mine: list) -> bool:
-    return any(_cross(a, b) for a in theirs for b in mine)
-
-
-def _cross(a: tuple, b: tuple) -> bool:
-    """True when a box of `a` overlaps a box of `b`."""
-    (ea, sa, oa), (eb, sb, ob) = a, b
-    span_a = 1 + sum((n - 1) * s for n, s in zip(ea, sa))
-    span_b = 1 + sum((n - 1) * s for n, s in zip(eb, sb))
-    if oa[-1] + span_a <= ob[0] or ob[-1] + span_b <= oa[0]:
-        return False
-    near = (oa[:, None] < ob[None, :] + span_b) & (ob[None, :] < oa[:, None] + span_a)
-    if sa != sb:
-        return bool(near.any())
-    i, j = np.nonzero(near)
-    p, q = oa[i], ob[j]
-    meet = np.ones(len(p), bool)
-    for s, n, m in zip(sa, ea, eb):
-        lo, start = p // s, q // s
-        p, q = p % s, q % s
-        meet &= (lo < start + m) & (start < lo + n)
-    return bool(meet.any())
+def _pieces(trace: Trace, chunk: Chunk, rows: dict[int, int]) -> dict[tuple[int, int], list]:
+    """By (buffer, mode): rectangles that the chunk's blocks touch, ordered by block, and where those of each begin."""
+    offsets: dict[int, list[np.ndarray]] = {}
+    count = len(chunk.blocks)
+    for s, off in zip(chunk.shapes.tolist(), chunk.offsets):
+        if trace.shapes[s].buffer in rows:
+            offsets.setdefault(s, []).append(np.broadcast_to(off, count))
+    out: dict[tuple[int, int], list] = {}
+    for s, found in offsets.items():
+        a = trace.shapes[s]
+        if not a.elements:
+            continue
+        flat = np.stack(found, 1).astype(np.int64)
+        boxes, owner = rectangles(flat.reshape(-1), a.extent, a.strides, rows[a.buffer])
+        owner //= len(found)
+        order = np.argsort(owner, kind="stable")
+        first = np.searchsorted(owner[order], np.arange(count + 1))
+        out.setdefault((a.buffer, a.mode), []).append((boxes[order], first))
+    return out
 
 
 def graph(trace: Trace, edges: Iterable[Edge]) -> nx.DiGraph:
@@ -180,14 +219,36 @@ def graph(trace: Trace, edges: Iterable[Edge]) -> nx.DiGraph:
     return g
 
 
+def stated(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
+    """Edges that the runtime would enforce: declared and inferred."""
+    return [*declared(trace), *inferred(trace, inout)]
+
+
 def races(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
     """Required edges that no chain of stated edges enforces."""
-    stated = graph(trace, [*declared(trace), *inferred(trace, inout)])
-    after: dict[int, frozenset[int]] = {}
+    before: dict[int, set[int]] = {}
+    for e in stated(trace, inout):
+        before.setdefault(e.later, set()).add(e.earlier)
+    open_ = [e for e in required(trace) if e.earlier not in before.get(e.later, ())]
+    return unordered(open_, before)
+
+
+SOURCES = 4096  # launches whose successors are looked for at once, a bit each
+
+
+def unordered(edges: list[Edge], before: Mapping[int, Iterable[int]]) -> list[Edge]:
+    """Those of `edges` that no chain enforces; `before`: launch -> those that it waits for, all of them earlier."""
+    sources = sorted({e.earlier for e in edges})
     out = []
-    for e in required(trace):
-        if e.earlier not in after:
-            after[e.earlier] = frozenset(nx.descendants(stated, e.earlier))
-        if e.later not in after[e.earlier]:
-            out.append(e)
-    return out
+    for i in range(0, len(sources), SOURCES):
+        bit = {s: 1 << n for n, s in enumerate(sources[i : i + SOURCES])}
+        mine = [e for e in edges if e.earlier in bit]
+        reach: dict[int, int] = {}  # launch -> sources that it comes after, and itself
+        for d in range(sources[i], max(e.later for e in mine) + 1):
+            bits = bit.get(d, 0)
+            for p in before.get(d, ()):
+                bits |= reach.get(p, 0)
+            if bits:
+                reach[d] = bits
+        out += [e for e in mine if not reach.get(e.later, 0) & bit[e.earlier]]
+    return sorted(out, key=lambda e: (e.later, e.earlier, KINDS.index(e.why)))
