@@ -84,6 +84,8 @@ def interpret(
                 f"{e}\n  note: the kernel had written too much to put back; its outputs are half written"
             ) from e
         raise
+    for buffer in machine.trace.buffers:  # a trace that is kept does not keep the memory of the run
+        buffer.base = None
     return machine.trace
 
 

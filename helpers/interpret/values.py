@@ -23,7 +23,7 @@ class Buffer:
 
     id: int
     name: str
-    base: torch.Tensor | None  # flat, contiguous; None in a dry run
+    base: torch.Tensor | None  # flat, contiguous; None in a dry run, and once a run is over
     size: int  # elements
     dtype: DType
     argument: bool  # passed by the caller, not allocated by the kernel

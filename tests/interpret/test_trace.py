@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from kernelgen import kernel, run
@@ -221,3 +224,12 @@ def test_steps_by_hand():
         ("vector", "add", "FP32", (16, 64), None): 1,
         ("store", "UB", "FP32", (1, 16 * 64 * 4), None): 1,
     }
+
+
+def test_a_trace_that_is_kept_keeps_no_memory():
+    trace, x, *_ = hand()
+    held = weakref.ref(x)
+    del x, _
+    gc.collect()
+    assert held() is None
+    assert trace.buffers[0].size == 64 * 32
