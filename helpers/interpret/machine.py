@@ -204,7 +204,7 @@ class Machine:
         base = None if data.device.type == "meta" else data
         buffer = Buffer(len(self.trace.buffers), name, base, data.numel(), dtype, True, data.storage_offset())
         self.trace.buffers.append(buffer)
-        shape = tuple(data.shape)
+        shape = buffer.shape = tuple(data.shape)
         return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
 
     def bind_dynamic(self, at: Place, t: Tensor, axis: int, name: str) -> None:
@@ -228,7 +228,7 @@ class Machine:
             if self.replay is not None:
                 self.replay.memory[number] = base
         buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
-        buffer.initialised = init is not None
+        buffer.initialised, buffer.shape = init is not None, shape if turns == 1 else (turns, *shape)
         self.trace.buffers.append(buffer)
         offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
         return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
@@ -413,10 +413,17 @@ class Machine:
             undo.append((dst, dst.clone(), buffer.argument))
             dst.copy_(data[i] if data.dim() > len(w.shape) else data)
 
-    def overwrite(self, w: Tensor, value: Any) -> None:
+    def by_host(self, at: Place, mode: int, w: Tensor) -> None:
+        """Note an access that orchestration makes itself, without a task."""
+        access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
+        for offset in np.unique(w.offset):
+            self.trace.host.append((len(self.trace.dispatches), access, int(offset)))
+
+    def overwrite(self, at: Place, w: Tensor, value: Any) -> None:
         """Orchestration writes a window itself, without a task."""
         if self.batch is not None:
             raise Conflict
+        self.by_host(at, WRITE, w)
         view = self.view(w)
         if w.buffer.argument:
             self._log(view, view.clone())

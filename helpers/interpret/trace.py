@@ -210,6 +210,7 @@ class Trace:
         self.inout: set[int] = set()  # buffers that the kernel's parameters declare InOut
         self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
         self.notes: dict[tuple[str, Place], Note] = {}
+        self.host: list[tuple[int, Access, int]] = []  # orchestration's own accesses: before which launch, what, where
         self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
         self._rows: dict[int, tuple[int, int]] = {}

@@ -30,6 +30,7 @@ class Buffer:
     origin: int = 0  # storage offset of element 0 of `base`
     manual_dep: bool = False
     initialised: bool = False  # allocated with an init_value
+    shape: tuple[int, ...] = ()  # as it was declared
     place: object = None  # the source.Place of the parameter, or of what allocated it
     parts: int = 1  # allocations of one size that it holds: one for each turn of a loop that ran as a batch
 

@@ -170,7 +170,7 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
         w = m.window(at, target, offset, s.shape, s.valid, "assemble")
         w.valid = s.valid
         if m.task is None:
-            _copy(m, w, s)
+            _copy(m, at, w, s)
         else:
             m.store(at, w, s, add)
         return target
@@ -209,10 +209,13 @@ def _source(m: Machine, at: Place, source: Any) -> Any:
     return operand(m, at, source, source.memory.space if type(source) is Tile else "UB")
 
 
-def _copy(m: Machine, w: Tensor, source: Tensor) -> None:
+def _copy(m: Machine, at: Place, w: Tensor, source: Tensor) -> None:
     """Orchestration moves a window of global memory into another."""
-    if not m.dry:
-        m.overwrite(w, m.view(source))
+    m.by_host(at, READ, source)
+    if m.dry:
+        m.by_host(at, WRITE, w)
+    else:
+        m.overwrite(at, w, m.view(source))
 
 
 def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
@@ -395,6 +398,8 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if m.task is not None:
         m.record(at, READ, cell)
         m.task.read_bytes += int(src.dtype.bytes)
+    elif not src.buffer.argument:
+        m.by_host(at, READ, cell)
     base = src.buffer.base
     if base is None:
         m.trace.blind = True
@@ -429,8 +434,10 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         raise m.fault(at, f"pl.write into {describe(dst)}")
     cell = m.window(at, dst, index, [1] * len(index), what="write")
     if m.task is None:
-        if not m.dry:
-            m.overwrite(cell, scalar(value, 0))
+        if m.dry:
+            m.by_host(at, WRITE, cell)
+        else:
+            m.overwrite(at, cell, scalar(value, 0))
         return dst
     if m.dry:
         m.record(at, WRITE, cell)

@@ -1,0 +1,315 @@
+"""`check`: run a kernel under every sanitizer and return what is wrong with it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from golden.spec import ScalarSpec, TensorSpec
+from helpers.chips import Chip, chip
+from helpers.errors import InputError, KernelError, WorkbookError
+from helpers.interpret.call import arrange
+from helpers.interpret.call import check as check_arguments
+from helpers.interpret.lower import Compiled, compile_kernel
+from helpers.interpret.source import Place
+from helpers.interpret.trace import Trace
+from helpers.sanitize import cases, chips, lint, memory, order, values
+from helpers.sanitize.cases import Space, Specs
+from helpers.sanitize.findings import ERROR, WARNING, Finding, grouped
+from helpers.sanitize.replay import Subject, refilled, reordered
+
+NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
+MOST_PROOFS = 4  # replays of one kernel; each is two runs
+MOST_SHRINKS = 12
+
+
+@dataclass
+class _Run:
+    """One run of a case and what was seen."""
+
+    trace: Trace | None
+    findings: list[Finding]
+    clashes: list[tuple[Finding, order.Clash]] = field(default_factory=list)
+    memory: memory.Memory | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def check(
+    kernel: Any,
+    specs: Specs | Callable[..., Specs],
+    reference: Callable[[dict[str, Any]], Any] | None = None,
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    compare_fn: Mapping[str, Callable] | None = None,
+    on: Sequence[str] = ("a2a3", "a5"),
+    sweep: Mapping[str, Sequence[int]] | None = None,
+    sweeps: bool = True,
+    dry: bool = False,
+    given: Place | None = None,
+) -> list[Finding]:
+    """Run `kernel` under every sanitizer.
+
+    Args:
+        kernel: A function decorated with @pl.jit.
+        specs: Its TensorSpecs and ScalarSpecs in parameter order; or a function that returns them and whose parameters
+            are the names in `sweep`.
+        reference: Writes the golden into a dict of values, as for golden.run_jit. None: results are not compared.
+        rtol, atol, compare_fn: What the comparison allows, as for golden.run_jit.
+        on: Chips. The kernel is run on the first; what depends on the chip is looked at on all.
+        sweep: Sizes to try, by the name of a dynamic dimension, an integer scalar or a parameter of `specs`. What is
+            not named is tried around the tiles that the kernel uses.
+        sweeps: False: only the sizes given.
+        dry: No arithmetic where the control flow does not need it: no golden, no proofs by running again.
+        given: Where the tolerance is written, for findings about it.
+
+    Returns:
+        Findings, worst first, one for each line and kind; see findings.grouped.
+
+    Raises:
+        InputError: specs that do not fit the kernel's parameters.
+    """
+    try:
+        compiled = compile_kernel(kernel)
+    except KernelError as error:
+        return [_of_error(error)]
+    home = chip(on[0])
+    found = _of_text(compiled)
+    if reference is not None:
+        found += lint.golden(reference)
+    build = specs if callable(specs) else None
+    start = {n: max(s) for n, s in (sweep or {}).items()} if build else {}
+    base: list = list(build(**_defaults(build, start)) if build else specs)
+
+    run = _examine(kernel, compiled, base, home, dry)
+    found += run.findings
+    if run.trace is not None and not dry:
+        found = _certain(kernel, compiled, base, home, run, found)
+        if reference is not None:
+            found += _compared(kernel, compiled, base, run, reference, rtol, atol, compare_fn or {}, given)
+    else:
+        found += [f for f, _ in run.clashes]
+    for name in on[1:]:
+        found += _elsewhere(kernel, compiled, base, chip(name), run)
+    if sweeps:
+        if build:
+            space = cases.by_calling(build, sweep or {})
+        else:
+            space = cases.by_resizing(compiled, base, run.trace, sweep or {})
+        found += _sweep(kernel, compiled, space, home, found)
+    return grouped(found)
+
+
+def _defaults(build: Callable, start: dict[str, int]) -> dict[str, int]:
+    """Arguments of `specs` for the base case: its own defaults, and the largest size of what has none."""
+    known = inspect.signature(build).parameters
+    return {n: v for n, v in start.items() if n in known and known[n].default is inspect.Parameter.empty}
+
+
+def _of_text(compiled: Compiled) -> list[Finding]:
+    seen, out, todo = set(), [], [compiled]
+    while todo:
+        c = todo.pop()
+        key = (c.source.file, c.source.tree.lineno)
+        if key not in seen:
+            seen.add(key)
+            out += lint.kernel(c.source.tree, c.source.file)
+            todo += c.callees
+    return out
+
+
+def _of_error(error: WorkbookError) -> Finding:
+    kind = error.kind.replace(" ", "-") or ("language" if isinstance(error, KernelError) else "fault")
+    return Finding(kind, ERROR, error.what or str(error), error.place, fix=error.fix or "")
+
+
+def _make(specs: Specs, dry: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for s in specs:
+        if isinstance(s, ScalarSpec):
+            out[s.name] = s.to_python()
+        elif dry and s.dtype.is_floating_point and math.prod(s.shape) * s.dtype.itemsize >= NO_MEMORY:
+            out[s.name] = torch.empty(s.shape, dtype=s.dtype, device="meta")
+        else:
+            out[s.name] = s.create_tensor()
+    return out
+
+
+def _arguments(compiled: Compiled, specs: Specs, made: dict[str, Any]) -> dict[str, Any]:
+    """Values by parameter name: specs are in parameter order and may have names of their own."""
+    names = [p.name for p in compiled.parameters]
+    if set(made) <= set(names):
+        return made
+    if len(specs) > len(names):
+        raise InputError(f"kernel '{compiled.name}' takes {len(names)} arguments, there are {len(specs)} specs")
+    return {n: made[s.name] for n, s in zip(names, specs)}
+
+
+def directions(compiled: Compiled) -> dict[str, str]:
+    """ "In", "Out" or "InOut" of each tensor parameter."""
+    return {p.name: p.type.direction for p in compiled.parameters if p.type.kind == "tensor"}
+
+
+def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool) -> _Run:
+    """Run one case, without arithmetic when `dry` and when that goes the same way, and look at its trace."""
+    made = _arguments(compiled, specs, _make(specs, dry))
+    subject = Subject(kernel, lambda: made, on)
+    try:
+        trace = subject.run(made, dry=dry)
+    except InputError:
+        raise
+    except WorkbookError as error:
+        return _Run(None, [_of_error(error)])
+    if dry and trace.blind:
+        return _examine(kernel, compiled, specs, on, False)
+    return look(trace, compiled, made, on)
+
+
+def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> _Run:
+    """What the trace of a run shows."""
+    ways = directions(compiled)
+    mem = memory.walk(trace, ways)
+    sizes = [*extents(compiled, made)]
+    found = [
+        Finding("valid-extent", ERROR, n.what, n.place, fix="clamp it: pl.max(0, pl.min(rows, tile))", count=n.count)
+        for n in trace.notes.values()
+        if n.kind == "valid extent"
+    ]
+    found += memory.uninitialized(trace, mem, None)
+    found += memory.unwritten(trace, mem, ways, sizes)
+    found += memory.unread(trace, mem)
+    found += memory.directions_of(trace, mem, ways)
+    found += memory.accumulated_low(trace)
+    found += order.redundant(trace)
+    found += chips.overflow(trace, on)
+    found += chips.syncall(trace, on)
+    clashes = [*order.between_tasks(trace), *order.between_blocks(trace)]
+    return _Run(trace, found, clashes, mem, made)
+
+
+def extents(compiled: Compiled, made: dict[str, Any]) -> list[int]:
+    """What is dynamic in a run: extents of dynamic dimensions, integer scalars."""
+    arguments = arrange(compiled, made)
+    sizes = list(check_arguments(compiled, arguments, True).values())
+    return sizes + [v for v in arguments if isinstance(v, int) and not isinstance(v, bool)]
+
+
+def _certain(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: _Run, found: list[Finding]) -> list[Finding]:
+    """Findings with the proofs that a second run gives: over other memory, and in another order."""
+    subject = Subject(kernel, lambda: _arguments(compiled, specs, _make(specs, False)), on)
+    ways = directions(compiled)
+    outputs = {n: run.values[n] for n, way in ways.items() if way != "In"} or {
+        s.name: run.values[s.name] for s in specs if isinstance(s, TensorSpec) and s.is_output
+    }
+    notes = {n.kind: n for n in run.trace.notes.values()}
+    stale = [f for f in found if f.kind == "uninitialized-read"]
+    if stale or "undefined lanes" in notes or "new tile" in notes:
+        reaches, proof = refilled(subject, outputs)
+        kept = [f for f in found if f.kind != "uninitialized-read"]
+        found = kept + memory.uninitialized(run.trace, run.memory, reaches, proof)
+        if reaches and not stale:
+            found += _on_chip(run.trace, proof)
+    for n, (finding, clash) in enumerate(run.clashes):
+        proof = reordered(subject, run.trace, clash, outputs) if n < MOST_PROOFS else ""
+        found = [*found, replace(finding, proof=proof)]
+    return found
+
+
+def _on_chip(trace: Trace, proof: str) -> list[Finding]:
+    """The tiles whose undefined elements may have reached an output, which does depend on some."""
+    out = []
+    for n in trace.notes.values():
+        if n.kind == "undefined lanes":
+            out.append(
+                Finding(
+                    "padded-lanes", ERROR, "lanes that hold no data take part in a result", n.place,
+                    fix="pl.fillpad the tile with a value that does not count, or keep its valid shape", proof=proof,
+                )
+            )  # fmt: skip
+    if not out:
+        for n in trace.notes.values():
+            if n.kind == "new tile":
+                out.append(
+                    Finding(
+                        "uninitialized-read", ERROR, "a result depends on what this tile held before it was written",
+                        n.place, fix="write all of it first (pl.full, pl.assemble)", proof=proof,
+                    )
+                )  # fmt: skip
+    return out
+
+
+def _compared(
+    kernel: Any, compiled: Compiled, specs: Specs, run: _Run, reference: Callable, rtol: float, atol: float,
+    compare_fn: Mapping[str, Callable], given: Place | None,
+) -> list[Finding]:  # fmt: skip
+    expected = _make(specs, False)
+    inputs = values.as_inputs(list(specs), expected)
+    reference(expected)
+    names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
+    by_spec = dict(zip([s.name for s in specs], arrange(compiled, run.values)))
+    return values.against_golden(
+        run.trace, run.memory, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol,
+        compare_fn, given,
+    )  # fmt: skip
+
+
+def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: _Run) -> list[Finding]:
+    """What is wrong on another chip: only what depends on the chip is new."""
+    if run.trace is None:
+        return []
+    made = _arguments(compiled, specs, _make(specs, True))
+    subject = Subject(kernel, lambda: made, on)
+    try:
+        trace = subject.run(made, dry=True)
+    except InputError:
+        raise
+    except WorkbookError as error:
+        return [replace(_of_error(error), chip=on.name)]
+    return [*chips.overflow(trace, on), *chips.syncall(trace, on)]
+
+
+def _sweep(kernel: Any, compiled: Compiled, space: Space, on: Chip, known: list[Finding]) -> list[Finding]:
+    """Findings of other sizes that the given ones do not show, each at its smallest case."""
+    seen = {(f.kind, f.place) for f in known}
+    out = []
+    for sizes in space.cases():
+        for f in _of_case(kernel, compiled, space, on, sizes):
+            key = (f.kind, f.place)
+            if key in seen:
+                continue
+            seen.add(key)
+            out.append(_shrunk(kernel, compiled, space, on, sizes, f))
+    return out
+
+
+def _of_case(kernel: Any, compiled: Compiled, space: Space, on: Chip, sizes: dict[str, int]) -> list[Finding]:
+    try:
+        run = _examine(kernel, compiled, space.build(sizes), on, True)
+    except InputError:
+        return []  # sizes that the kernel's own parameters exclude
+    found = [*run.findings, *(f for f, _ in run.clashes)]
+    return [replace(f, case=cases.text(sizes)) for f in found if f.severity in (ERROR, WARNING)]
+
+
+def _shrunk(kernel: Any, compiled: Compiled, space: Space, on: Chip, sizes: dict[str, int], f: Finding) -> Finding:
+    """The same finding at the smallest sizes that show it."""
+    tries = 0
+    again = True
+    while again and tries < MOST_SHRINKS:
+        again = False
+        for smaller in space.smaller(sizes):
+            tries += 1
+            match = [
+                g for g in _of_case(kernel, compiled, space, on, smaller) if (g.kind, g.place) == (f.kind, f.place)
+            ]
+            if match:
+                sizes, f, again = smaller, match[0], True
+                break
+            if tries >= MOST_SHRINKS:
+                break
+    return f

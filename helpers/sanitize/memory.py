@@ -1,0 +1,253 @@
+"""Memory that is read before it is written, never written, or written and never read; parameters used as declared.
+
+One walk over a trace in program order, with a bit for each element of each buffer that says whether it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.interpret.source import Place
+from helpers.interpret.trace import ATOMIC, READ, WRITE, Access, Trace
+from helpers.sanitize import regions
+from helpers.sanitize.findings import ERROR, HINT, WARNING, Finding
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A read of elements that nothing has written: where, of which buffer, by which task, which elements."""
+
+    place: Place
+    buffer: int
+    task: str
+    block: int
+    elements: np.ndarray
+
+
+@dataclass
+class Memory:
+    """What the walk found. `masks`: for each buffer that did not begin written, a bool for each element."""
+
+    stale: list[Stale]
+    masks: dict[int, np.ndarray]
+    left: dict[int, int]  # elements that are not written
+    reads: dict[int, Place]  # first read of each buffer
+    writes: dict[int, tuple[Place, str]]  # last write of each buffer, and its task
+
+
+def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = ()) -> Memory:
+    """Go through a trace in program order.
+
+    Args:
+        directions: "In", "Out" or "InOut" of each tensor parameter.
+        initialised: Parameters declared Out that hold values before the run all the same.
+    """
+    began = set(initialised)
+    masks: dict[int, np.ndarray] = {}
+    left: dict[int, int] = {}
+    for b in trace.buffers:
+        held = (directions.get(b.name, "In") != "Out" or b.name in began) if b.argument else b.initialised
+        left[b.id] = 0 if held else b.size
+    found = Memory([], masks, left, {}, {})
+    seen: set[tuple] = set()
+
+    def visit(access: Access, offsets: object, ids: np.ndarray, task: str) -> None:
+        b = access.buffer
+        if access.mode in (READ, ATOMIC):
+            found.reads.setdefault(b, access.place)
+            if left[b] and (key := (access.place, b)) not in seen:
+                for blocks, view in regions.views(_mask(masks, trace, b), access, offsets, ids):
+                    if view.all():
+                        continue
+                    row = int(np.flatnonzero(~view.reshape(len(view), -1).all(1))[0])
+                    offset = int(offsets[list(ids).index(blocks[row])] if np.ndim(offsets) else offsets)
+                    gone = regions.marked(access, offset, ~view[row])
+                    found.stale.append(Stale(access.place, b, task, int(blocks[min(row, len(blocks) - 1)]), gone))
+                    seen.add(key)
+                    break
+        if access.mode in (WRITE, ATOMIC):
+            found.writes[b] = (access.place, task)
+            if left[b]:
+                for _, view in regions.views(_mask(masks, trace, b), access, offsets, ids):
+                    new = view.size - int(np.count_nonzero(view))
+                    if new:
+                        view[...] = True
+                        left[b] -= new
+
+    host = sorted(trace.host, key=lambda h: h[0])
+    for d in trace.dispatches:
+        while host and host[0][0] <= d.index:
+            _, access, offset = host.pop(0)
+            visit(access, offset, np.zeros(1, np.int64), "orchestration")
+        for part in d.parts:
+            ids = regions.blocks(part)
+            for access, offsets in regions.accesses(trace, part):
+                visit(access, offsets, ids, d.name)
+    for _, access, offset in host:
+        visit(access, offset, np.zeros(1, np.int64), "orchestration")
+    return found
+
+
+def _mask(masks: dict[int, np.ndarray], trace: Trace, b: int) -> np.ndarray:
+    if b not in masks:
+        masks[b] = np.zeros(trace.buffers[b].size, bool)
+    return masks[b]
+
+
+def uninitialized(trace: Trace, memory: Memory, reaches: bool | None, proof: str = "") -> list[Finding]:
+    """Reads of what nothing has written. `reaches`: whether an output depends on it; None: not known."""
+    out = []
+    for s in memory.stale:
+        b = trace.buffers[s.buffer]
+        where = regions.text(b, s.elements)
+        harmless = reaches is False
+        out.append(
+            Finding(
+                "uninitialized-read",
+                HINT if harmless else ERROR,
+                f"task '{s.task}' reads {len(s.elements):,} elements of {regions.name(b)} that nothing has written",
+                s.place,
+                b.place,
+                "declared here" if b.argument else "allocated here",
+                s.task,
+                where,
+                "write them first, in a task this one waits for; or read only what is written (valid_shape=)",
+                proof,
+            )
+        )
+    return out
+
+
+def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents: Iterable[int]) -> list[Finding]:
+    """Elements of outputs that no task writes.
+
+    Rows from a dynamic extent on are padding: an output of 16 rows with a batch of 5 may leave the last 11 alone.
+    """
+    sizes = set(extents)
+    out = []
+    for b in trace.buffers:
+        if not b.argument or directions.get(b.name) != "Out" or not memory.left[b.id]:
+            continue
+        mask = _mask(memory.masks, trace, b.id)
+        shape = b.shape or (b.size,)
+        gone = ~mask.reshape(shape)
+        if _padding(gone, sizes):
+            continue
+        place, task = memory.writes.get(b.id, (None, ""))
+        where = regions.text(b, np.flatnonzero(gone.reshape(-1)))
+        out.append(
+            Finding(
+                "unwritten-output",
+                ERROR,
+                f"{int(gone.sum()):,} of {b.size:,} elements of output '{b.name}' are never written",
+                place or b.place,
+                b.place if place else None,
+                "declared here" if place else "",
+                task,
+                where,
+                "write them; or, where they are to keep what they hold, declare the parameter pl.InOut",
+            )
+        )
+    return out
+
+
+def _padding(gone: np.ndarray, sizes: set[int]) -> bool:
+    for axis, n in enumerate(gone.shape):
+        whole = gone.any(tuple(a for a in range(gone.ndim) if a != axis))
+        first = int(np.flatnonzero(whole)[0])
+        if 0 < first < n and first in sizes and np.take(gone, range(first, n), axis).all():
+            return True
+    return False
+
+
+def unread(trace: Trace, memory: Memory) -> list[Finding]:
+    """Tensors of the kernel's own that are written and that nothing reads."""
+    out = []
+    for b in trace.buffers:
+        if b.argument or b.id in memory.reads or b.id not in memory.writes:
+            continue
+        place, task = memory.writes[b.id]
+        out.append(
+            Finding(
+                "unread-result",
+                WARNING,
+                f"task '{task}' writes {regions.name(b)}, and nothing reads it",
+                place,
+                b.place,
+                "allocated here",
+                task,
+                f"{b.size:,} elements",
+                "remove the work; or make it an output, if it is there to be measured",
+            )
+        )
+    return out
+
+
+def directions_of(trace: Trace, memory: Memory, directions: dict[str, str]) -> list[Finding]:
+    """Parameters that are written though declared as inputs."""
+    out = []
+    for b in trace.buffers:
+        if b.argument and directions.get(b.name) == "In" and b.id in memory.writes:
+            place, task = memory.writes[b.id]
+            out.append(
+                Finding(
+                    "direction",
+                    WARNING,
+                    f"task '{task}' writes '{b.name}', which is declared as an input",
+                    place,
+                    b.place,
+                    "declared here",
+                    task,
+                    "",
+                    "declare it pl.InOut, or pl.Out where all of it is written: callers and the scheduler go by it",
+                )
+            )
+    return out
+
+
+def accumulated_low(trace: Trace) -> list[Finding]:
+    """Sums kept in global memory in 16 bits: a task reads a box, adds to it and writes it, again and again."""
+    low = {b.id for b in trace.buffers if b.dtype.is_float and b.dtype.bits < 32}
+    if not low:
+        return []
+    turns: dict[tuple, int] = {}
+    atomic: dict[tuple, int] = {}
+    for d in trace.dispatches:
+        for part in d.parts:
+            read: dict[tuple, Place] = {}
+            for access, offsets in regions.accesses(trace, part):
+                if access.buffer not in low:
+                    continue
+                first = int(np.ravel(offsets)[0]) if access.elements else -1
+                box = (access.buffer, access.extent, access.strides, first)
+                if access.mode == READ:
+                    read[box] = access.place
+                elif access.mode == ATOMIC:
+                    atomic[access.place, box] = atomic.get((access.place, box), 0) + 1
+                elif box in read:
+                    key = (access.place, read[box], box)
+                    turns[key] = turns.get(key, 0) + 1
+    out = []
+    for (place, box), n in atomic.items():
+        if n > 1:
+            out.append(_low(trace, place, None, box[0], n))
+    for (place, source, box), n in turns.items():
+        if n > 1:
+            out.append(_low(trace, place, source, box[0], n))
+    return out
+
+
+def _low(trace: Trace, place: Place, source: Place | None, buffer: int, n: int) -> Finding:
+    b = trace.buffers[buffer]
+    return Finding(
+        "low-precision-accumulation",
+        WARNING,
+        f"{regions.name(b)} is {b.dtype} and is added to {n} times: it rounds every time",
+        place,
+        source,
+        "read here" if source else "",
+        fix="keep the sum in FP32, on chip where it fits, and cast once at the end",
+    )

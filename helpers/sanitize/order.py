@@ -1,0 +1,251 @@
+"""Tasks and blocks that touch the same elements in no order, and dependencies that say nothing new."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.interpret import depend
+from helpers.interpret.boxes import clear
+from helpers.interpret.trace import ATOMIC, READ, Access, Dispatch, Trace
+from helpers.interpret.values import Buffer
+from helpers.sanitize import regions
+from helpers.sanitize.findings import ERROR, HINT, Finding
+
+MOST_LAUNCHES = 20_000  # of a trace whose ancestors are kept as bits, which take launches^2 / 8 bytes
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Two accesses to common elements, the later one first; `edge` is None within one launch."""
+
+    later: Access
+    earlier: Access
+    edge: depend.Edge | None
+    dispatch: int
+    offset: int
+
+
+def between_tasks(trace: Trace) -> list[tuple[Finding, Clash]]:
+    """Elements that two launches touch, one of them writing, with no chain of dependencies between them."""
+    out: dict[tuple, tuple[Finding, Clash]] = {}
+    atomic: set[tuple] = set()
+    for e in depend.races(trace, trace.inout):
+        first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
+        site = (first.name, first.place, second.name, second.place, e.why, _known(trace, e.buffer))
+        if site in atomic:
+            continue
+        if site in out:
+            continue
+        clash = _meeting(trace, e)
+        if clash is None:
+            atomic.add(site)
+            continue
+        out[site] = (_race(trace, e, clash), clash)
+    return list(out.values())
+
+
+def _known(trace: Trace, buffer: int) -> object:
+    b = trace.buffers[buffer]
+    return b.name if b.argument else b.place
+
+
+def _meeting(trace: Trace, e: depend.Edge) -> Clash | None:
+    """Two accesses that need this edge; None where both only add to the elements."""
+    theirs = list(_of(trace, trace.dispatches[e.earlier], e.buffer))
+    for mine, offsets in _of(trace, trace.dispatches[e.later], e.buffer):
+        for other, there in theirs:
+            if mine.mode == other.mode and mine.mode in (READ, ATOMIC):
+                continue
+            if (e.why == depend.KINDS[0]) != (mine.mode == READ) or (e.why == depend.KINDS[2]) != (other.mode == READ):
+                continue
+            apart = clear(offsets, mine.extent, mine.strides, there, other.extent, other.strides)
+            if not apart.all():
+                at = int(np.argwhere(~apart)[0][0])
+                return Clash(mine, other, e, e.later, int(offsets[at]))
+    return None
+
+
+def _of(trace: Trace, d: Dispatch, buffer: int) -> Iterator[tuple[Access, np.ndarray]]:
+    seen = set()
+    for part in d.parts:
+        for access, offsets in regions.accesses(trace, part):
+            if access.buffer != buffer or not access.elements:
+                continue
+            offsets = np.unique(offsets)
+            key = (access, offsets.tobytes())
+            if key not in seen:
+                seen.add(key)
+                yield access, offsets
+
+
+def _race(trace: Trace, e: depend.Edge, clash: Clash) -> Finding:
+    first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
+    b = trace.buffers[e.buffer]
+    verbs = {
+        depend.KINDS[0]: ("race", "reads what", "writes", "written here"),
+        depend.KINDS[1]: ("double-write", "writes what", "writes too", "also written here"),
+        depend.KINDS[2]: ("race", "overwrites what", "reads", "read here"),
+    }
+    kind, does, did, role = verbs[e.why]
+    if first.name == second.name and first.place == second.place:
+        who = f"one launch of task '{second.name}' {does} another one {did}"
+    else:
+        who = f"task '{second.name}' {does} task '{first.name}' {did}"
+    return Finding(
+        kind,
+        ERROR,
+        f"{who} in {regions.name(b)}, and no dependency orders them ({e.why})",
+        clash.later.place,
+        clash.earlier.place,
+        role,
+        second.name,
+        regions.box(b, clash.later, clash.offset),
+        _remedy(first, second, b),
+    )
+
+
+def _remedy(first: Dispatch, second: Dispatch, b: Buffer) -> str:
+    if first.manual or second.manual:
+        return f"bind '{first.name}' with `as tid` and give '{second.name}' deps=[tid]: a manual scope infers nothing"
+    if b.manual_dep or b.id in first.no_dep or b.id in second.no_dep:
+        return "this tensor is opted out of inference (manual_dep, no_dep): take that away, or declare deps="
+    return (
+        f"bind '{first.name}' with `as tid` and give '{second.name}' deps=[tid]; or use other memory "
+        "(the runtime infers from what tasks write to what they read later, not from reads)"
+    )
+
+
+def between_blocks(trace: Trace) -> list[tuple[Finding, Clash]]:
+    """Elements that two blocks of one launch touch between the same barriers, one of them writing."""
+    out: dict[tuple, tuple[Finding, Clash]] = {}
+    done: set[tuple] = set()
+    for d in trace.dispatches:
+        if d.blocks < 2 or not d.runs:
+            continue
+        phases: dict[int, list] = {}
+        for part in d.parts:
+            phases.setdefault(part.chunk.phase, []).append(part)
+        for parts in phases.values():
+            for finding, clash in _in_phase(trace, d, parts):
+                key = (finding.kind, clash.later.place, clash.earlier.place)
+                if key not in done:
+                    done.add(key)
+                    out[key] = (finding, clash)
+    return list(out.values())
+
+
+def _in_phase(trace: Trace, d: Dispatch, parts: list) -> Iterator[tuple[Finding, Clash]]:
+    """Blocks of `parts` run in any order: who wrote each element, then who else wrote or reads it."""
+    work = [(a, o, regions.blocks(p)) for p in parts for a, o in regions.accesses(trace, p) if a.elements]
+    written = {a.buffer for a, _, _ in work if a.mode != READ}
+    for buffer in written:
+        mine = [w for w in work if w[0].buffer == buffer]
+        if _apart(mine):
+            continue
+        size = trace.buffers[buffer].size
+        owner = np.full(size, -1, np.int32)
+        by = np.zeros(size, np.int32)  # which access of `mine` wrote it
+        for turn in (False, True):  # writes, then reads
+            for n, (access, offsets, ids) in enumerate(mine):
+                if (access.mode == READ) != turn:
+                    continue
+                for (blocks, view), (_, source) in zip(
+                    regions.views(owner, access, offsets, ids), regions.views(by, access, offsets, ids)
+                ):
+                    me = blocks.reshape(-1, *[1] * len(access.extent))
+                    clash = (view >= 0) & (view != me)
+                    if access.mode == ATOMIC:  # adding to what another adds to needs no order
+                        clash &= np.isin(source, [i for i, w in enumerate(mine) if w[0].mode != ATOMIC])
+                    if clash.any():
+                        at = tuple(np.argwhere(clash)[0])
+                        other = mine[int(source[at])][0]
+                        yield _block_clash(trace, d, access, other, int(np.ravel(me)[at[0]]), int(view[at]), offsets)
+                    if not turn:
+                        view[...] = me
+                        source[...] = n
+
+
+def _apart(mine: list) -> bool:
+    """True when every block keeps to a stretch of the buffer of its own: the quick answer, for most launches."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for access, offsets, ids in mine:
+        for block, o in zip(ids, np.broadcast_to(offsets, len(ids))):
+            block, o = int(block), int(o)
+            starts[block] = min(o, starts.get(block, o))
+            ends[block] = max(o + access.span, ends.get(block, 0))
+    order = sorted(starts, key=starts.get)
+    return all(ends[a] <= starts[b] for a, b in itertools.pairwise(order))
+
+
+def _block_clash(
+    trace: Trace, d: Dispatch, mine: Access, other: Access, me: int, them: int, offsets: object
+) -> tuple[Finding, Clash]:
+    b = trace.buffers[mine.buffer]
+    reads = mine.mode == READ
+    does = "reads what" if reads else "writes what"
+    offset = int(np.ravel(offsets)[0])
+    finding = Finding(
+        "race" if reads else "double-write",
+        ERROR,
+        f"block {me} of task '{d.name}' {does} block {them} writes{'' if reads else ' too'} in {regions.name(b)}, "
+        "and nothing orders blocks of one launch",
+        mine.place,
+        other.place,
+        "written here",
+        d.name,
+        regions.box(b, mine, offset),
+        "give each block elements of its own; or a pl.system.syncall, or a launch of its own, between the two",
+    )
+    return finding, Clash(mine, other, None, d.index, offset)
+
+
+def ancestors(trace: Trace) -> Callable[[int], int] | None:
+    """For each launch the launches that surely ran before it, as bits; None for traces of very many launches."""
+    n = len(trace.dispatches)
+    if n > MOST_LAUNCHES:
+        return None
+    before: list[list[int]] = [[] for _ in range(n)]
+    for e in (*depend.declared(trace), *depend.inferred(trace, trace.inout)):
+        before[e.later].append(e.earlier)
+    bits: list[int] = [0] * n
+    for i in range(n):
+        for p in set(before[i]):
+            bits[i] |= bits[p] | (1 << p)
+    return bits.__getitem__
+
+
+def redundant(trace: Trace) -> list[Finding]:
+    """Dependencies written with deps= that other ones enforce already, at every launch of the line."""
+    edges = depend.declared(trace)
+    past = ancestors(trace) if edges else None
+    if past is None:
+        return []
+    into: dict[int, set[int]] = {}
+    for e in (*edges, *depend.inferred(trace, trace.inout)):
+        into.setdefault(e.later, set()).add(e.earlier)
+    inferred = {(e.earlier, e.later) for e in depend.inferred(trace, trace.inout)}
+    needed: dict[tuple, bool] = {}
+    for e in edges:
+        first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
+        site = (first.name, first.place, second.name, second.place)
+        around = any((past(p) >> e.earlier) & 1 for p in into[e.later] if p != e.earlier)
+        needed[site] = needed.get(site, False) or not (around or (e.earlier, e.later) in inferred)
+    return [
+        Finding(
+            "redundant-dependency",
+            HINT,
+            f"task '{second}' waits for task '{first}' without it too: another dependency, or an inferred one, says so",
+            there,
+            here,
+            "launched here",
+            second,
+            fix="leave it out of deps=",
+        )
+        for (first, here, second, there), is_needed in needed.items()
+        if not is_needed
+    ]
