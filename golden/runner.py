@@ -137,6 +137,7 @@ def run_jit(
         WorkbookError: whatever else kept the kernel from running to its end.
         Exception: what golden_fn, check or an init_value raises.
     """
+    from helpers.run import compared as tell
     from helpers.run import run as run_kernel  # here, so that golden can be imported without the interpreter
     from helpers.run import scripted, tracing
 
@@ -217,6 +218,7 @@ def run_jit(
     if compared:
         inputs = {spec.name: values[spec.name] for spec in tensor_specs if not spec.is_output}
         inputs |= {spec.name: _scalar(spec, values) for spec in specs if isinstance(spec, ScalarSpec)}
+        tell(result.outputs, expected, inputs, rtol, atol, compare_fn)
         result.errors, failures = compare_outputs(result.outputs, expected, rtol, atol, compare_fn, inputs, log=log)
         if failures:
             problems.append(failure_text(failures))

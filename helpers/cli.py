@@ -190,6 +190,57 @@ def compile_(
         raise typer.Exit(FAILED)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@plainly
+def check(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(help="A stage (see `workbook list`), or a kernel script: FILE.py.")],
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    batch: Annotated[int | None, typer.Option(help="Sequences of the stage's run, 1 to 16.", show_default="16")] = None,
+    ctx: Annotated[
+        str | None, typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged")
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="No arithmetic: no golden, no proofs by running again.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write the findings to this file, as JSON.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Also write the findings to this file, as SARIF 2.1.0.")] = None,
+) -> None:
+    """Run a kernel under every sanitizer and print what is wrong with it, with the lines of its source.
+
+    A stage is also tried at the sizes that break kernels. A script runs as it stands, with its own arguments (those
+    that this command does not know, or that follow `--`); every kernel it runs is checked.
+
+    The exit code is 0 without errors and warnings (hints do not count), 1 with some, 2 when something could not be run.
+    """
+    from helpers.sanitize import report
+    from helpers.sanitize.findings import HINT, worst
+
+    found = []
+    if subject.endswith(".py"):
+        from helpers.sanitize.script import check_script
+
+        own = [*(["--batch", str(batch)] * (batch is not None)), *(["--ctx", ctx] * (ctx is not None)), *context.args]
+        found = check_script(Path(subject), own)
+    else:
+        from helpers import stages
+        from helpers.sanitize.stages import check_stage
+
+        if context.args:
+            raise InputError(f"a stage takes no {' '.join(context.args)}")
+        one = stages.find(subject)
+        for label in [version] if version else one.versions:
+            if label not in one.versions:
+                raise InputError(f"stage {one.name} has no version {label!r}; there are: {', '.join(one.versions)}")
+            with _console().status(f"checking {one.name} {label} ..."):
+                found += check_stage(one, label, batch=16 if batch is None else batch, ctx=parse_ctx(ctx), dry=dry)
+    report.show(found)
+    if json is not None:
+        report.write(json, report.as_json(found, subject=subject))
+    if sarif is not None:
+        report.write(sarif, report.as_sarif(found))
+    if worst(found) not in (None, HINT):
+        raise typer.Exit(FAILED)
+
+
 @app.command()
 @plainly
 def doctor() -> None:

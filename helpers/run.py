@@ -55,7 +55,9 @@ def run(
     if not name.endswith("interp"):
         return _run_on_toolchain(kernel, args, name, dry, options)
     start = time.perf_counter()
-    trace = interpret(kernel, args, name, chip(name.removesuffix("interp")), dry)
+    watched = session is not None and session.observer is not None
+    interpreter = session.observer.interpret if watched else interpret
+    trace = interpreter(kernel, args, name, chip(name.removesuffix("interp")), dry)
     if session is not None:
         session.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)
@@ -73,6 +75,13 @@ def tracing() -> bool:
     """True while a script runs with --trace-only: kernels follow their control flow and compute nothing."""
     session = script.current()
     return session is not None and session.trace_only
+
+
+def compared(*what: Any) -> None:
+    """Tell whoever looks on while a script runs what is compared, see `helpers.interpret.script.Observer`."""
+    session = script.current()
+    if session is not None and session.observer is not None:
+        session.observer.compared(*what)
 
 
 def scripted() -> bool:

@@ -277,13 +277,22 @@ class Machine:
         return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
 
     def _check_valid(self, at: Place, t: Tensor, sizes: tuple, valid: tuple) -> None:
-        """Note valid extents that are empty, negative, or larger than the window."""
+        """A negative valid extent is a fault; one larger than the window is noted.
+
+        Raises:
+            FaultError: an extent is negative, in the only block that runs.
+        """
         for axis, (v, n) in enumerate(zip(valid, sizes)):
             low, high = (int(v.values.min()), int(v.values.max())) if type(v) is Lanes else (v, v)
-            if low < 0 or high > n:
-                wrong = low if low < 0 else high
-                where = f"axis {axis} of a window {list(sizes)} of '{t.buffer.name}'"
-                self.trace.note("valid extent", at, f"valid extent {wrong} of {where}")
+            if 0 <= low and high <= n:
+                continue
+            where = f"of axis {axis} of a window {list(sizes)} of '{t.buffer.name}'"
+            if low < 0:
+                if type(v) is Lanes:
+                    raise Conflict  # one by one, the first block where it is so says so
+                fix = "clamp it: pl.max(0, pl.min(rows, n))"
+                raise self.fault(at, f"valid extent {low} {where}", fix, kind="valid extent")
+            self.trace.note("valid extent", at, f"valid extent {high} {where}")
 
     def _outside(
         self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,25 @@ from helpers.interpret import language
 from helpers.interpret.trace import Trace
 
 
+@dataclass(frozen=True)
+class Observer:
+    """Who looks on while a script runs.
+
+    Attributes:
+        interpret: Runs a kernel in place of `call.interpret`: (kernel, args, platform, chip, dry), returns the trace.
+        compared: Told of outputs that are compared with a golden: (outputs, expected, inputs, rtol, atol, compare_fn).
+    """
+
+    interpret: Callable[..., Trace]
+    compared: Callable[..., None]
+
+
 @dataclass
 class Session:
     """A script being interpreted, and the traces of the kernels it ran."""
 
     trace_only: bool
+    observer: Observer | None = None
     traces: list[Trace] = field(default_factory=list)
 
 
@@ -42,7 +56,9 @@ def interpreted(platform: str) -> str:
     return f"{chip}interp" if chip in ("a2a3", "a5") else "a2a3interp"
 
 
-def run_script(file: Path, args: Sequence[str], trace_only: bool = False) -> tuple[int, list[Trace]]:
+def run_script(
+    file: Path, args: Sequence[str], trace_only: bool = False, observer: Observer | None = None
+) -> tuple[int, list[Trace]]:
     """Run a script in this process; returns its exit code and the traces of the kernels it ran.
 
     Raises:
@@ -53,7 +69,7 @@ def run_script(file: Path, args: Sequence[str], trace_only: bool = False) -> tup
     language.install()
     import golden  # noqa: F401 - so that the script's `import golden` finds this one, whatever lies beside it
 
-    with _session(trace_only) as session, _as_main(file, args):
+    with _session(trace_only, observer) as session, _as_main(file, args):
         try:
             runpy.run_path(str(file), run_name="__main__")
             code = 0
@@ -65,8 +81,8 @@ def run_script(file: Path, args: Sequence[str], trace_only: bool = False) -> tup
 
 
 @contextmanager
-def _session(trace_only: bool) -> Iterator[Session]:
-    session = Session(trace_only)
+def _session(trace_only: bool, observer: Observer | None) -> Iterator[Session]:
+    session = Session(trace_only, observer)
     _CURRENT.append(session)
     try:
         yield session

@@ -29,7 +29,7 @@ MOST_SHRINKS = 12
 
 
 @dataclass
-class _Run:
+class Run:
     """One run of a case and what was seen."""
 
     trace: Trace | None
@@ -77,9 +77,9 @@ def check(
     try:
         compiled = compile_kernel(kernel)
     except KernelError as error:
-        return [_of_error(error)]
+        return [of_error(error)]
     home = chip(on[0])
-    found = _of_text(compiled)
+    found = of_text(compiled)
     if reference is not None:
         found += lint.golden(reference)
     build = specs if callable(specs) else None
@@ -87,13 +87,13 @@ def check(
     base: list = list(build(**_defaults(build, start)) if build else specs)
 
     run = _examine(kernel, compiled, base, home, dry)
-    found += run.findings
     if run.trace is not None and not dry:
-        found = _certain(kernel, compiled, base, home, run, found)
+        subject = Subject(kernel, lambda: _arguments(compiled, base, _make(base, False)), home)
+        found += certain(subject, compiled, run)
         if reference is not None:
             found += _compared(kernel, compiled, base, run, reference, rtol, atol, compare_fn or {}, given)
     else:
-        found += [f for f, _ in run.clashes]
+        found += [*run.findings, *(f for f, _ in run.clashes)]
     for name in on[1:]:
         found += _elsewhere(kernel, compiled, base, chip(name), run)
     if sweeps:
@@ -101,7 +101,7 @@ def check(
             space = cases.by_calling(build, sweep or {})
         else:
             space = cases.by_resizing(compiled, base, run.trace, sweep or {})
-        found += _sweep(kernel, compiled, space, home, found)
+        found += _sweep(kernel, compiled, space, home, found, _blind(kernel, compiled, base, home))
     return grouped(found)
 
 
@@ -111,7 +111,7 @@ def _defaults(build: Callable, start: dict[str, int]) -> dict[str, int]:
     return {n: v for n, v in start.items() if n in known and known[n].default is inspect.Parameter.empty}
 
 
-def _of_text(compiled: Compiled) -> list[Finding]:
+def of_text(compiled: Compiled) -> list[Finding]:
     seen, out, todo = set(), [], [compiled]
     while todo:
         c = todo.pop()
@@ -123,7 +123,7 @@ def _of_text(compiled: Compiled) -> list[Finding]:
     return out
 
 
-def _of_error(error: WorkbookError) -> Finding:
+def of_error(error: WorkbookError) -> Finding:
     kind = error.kind.replace(" ", "-") or ("language" if isinstance(error, KernelError) else "fault")
     return Finding(kind, ERROR, error.what or str(error), error.place, fix=error.fix or "")
 
@@ -155,7 +155,7 @@ def directions(compiled: Compiled) -> dict[str, str]:
     return {p.name: p.type.direction for p in compiled.parameters if p.type.kind == "tensor"}
 
 
-def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool) -> _Run:
+def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool) -> Run:
     """Run one case, without arithmetic when `dry` and when that goes the same way, and look at its trace."""
     made = _arguments(compiled, specs, _make(specs, dry))
     subject = Subject(kernel, lambda: made, on)
@@ -164,13 +164,13 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
     except InputError:
         raise
     except WorkbookError as error:
-        return _Run(None, [_of_error(error)])
+        return Run(None, [of_error(error)])
     if dry and trace.blind:
         return _examine(kernel, compiled, specs, on, False)
     return look(trace, compiled, made, on)
 
 
-def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> _Run:
+def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Run:
     """What the trace of a run shows."""
     ways = directions(compiled)
     mem = memory.walk(trace, ways)
@@ -189,7 +189,7 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> _R
     found += chips.overflow(trace, on)
     found += chips.syncall(trace, on)
     clashes = [*order.between_tasks(trace), *order.between_blocks(trace)]
-    return _Run(trace, found, clashes, mem, made)
+    return Run(trace, found, clashes, mem, made)
 
 
 def extents(compiled: Compiled, made: dict[str, Any]) -> list[int]:
@@ -199,13 +199,11 @@ def extents(compiled: Compiled, made: dict[str, Any]) -> list[int]:
     return sizes + [v for v in arguments if isinstance(v, int) and not isinstance(v, bool)]
 
 
-def _certain(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: _Run, found: list[Finding]) -> list[Finding]:
-    """Findings with the proofs that a second run gives: over other memory, and in another order."""
-    subject = Subject(kernel, lambda: _arguments(compiled, specs, _make(specs, False)), on)
-    ways = directions(compiled)
-    outputs = {n: run.values[n] for n, way in ways.items() if way != "In"} or {
-        s.name: run.values[s.name] for s in specs if isinstance(s, TensorSpec) and s.is_output
-    }
+def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
+    """The findings of a run with the proofs that a second one gives: over other memory, and in another order."""
+    found = run.findings
+    written = {run.trace.buffers[b].name for b in run.memory.writes if run.trace.buffers[b].argument}
+    outputs = {n: v for n, v in run.values.items() if n in written}
     notes = {n.kind: n for n in run.trace.notes.values()}
     stale = [f for f in found if f.kind == "uninitialized-read"]
     if stale or "undefined lanes" in notes or "new tile" in notes:
@@ -244,7 +242,7 @@ def _on_chip(trace: Trace, proof: str) -> list[Finding]:
 
 
 def _compared(
-    kernel: Any, compiled: Compiled, specs: Specs, run: _Run, reference: Callable, rtol: float, atol: float,
+    kernel: Any, compiled: Compiled, specs: Specs, run: Run, reference: Callable, rtol: float, atol: float,
     compare_fn: Mapping[str, Callable], given: Place | None,
 ) -> list[Finding]:  # fmt: skip
     expected = _make(specs, False)
@@ -258,7 +256,7 @@ def _compared(
     )  # fmt: skip
 
 
-def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: _Run) -> list[Finding]:
+def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: Run) -> list[Finding]:
     """What is wrong on another chip: only what depends on the chip is new."""
     if run.trace is None:
         return []
@@ -269,15 +267,26 @@ def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: _Ru
     except InputError:
         raise
     except WorkbookError as error:
-        return [replace(_of_error(error), chip=on.name)]
+        return [replace(of_error(error), chip=on.name)]
     return [*chips.overflow(trace, on), *chips.syncall(trace, on)]
 
 
-def _sweep(kernel: Any, compiled: Compiled, space: Space, on: Chip, known: list[Finding]) -> list[Finding]:
+def _blind(kernel: Any, compiled: Compiled, specs: Specs, on: Chip) -> bool:
+    """True when a run without arithmetic does not go the way of one with it: the kernel reads back what it computed."""
+    made = _arguments(compiled, specs, _make(specs, True))
+    try:
+        return Subject(kernel, lambda: made, on).run(made, dry=True).blind
+    except WorkbookError:
+        return False
+
+
+def _sweep(
+    kernel: Any, compiled: Compiled, space: Space, on: Chip, known: list[Finding], computes: bool
+) -> list[Finding]:
     """Findings of other sizes that the given ones do not show, each at its smallest case."""
     seen = {(f.kind, f.place) for f in known}
     out = []
-    for sizes in space.cases():
+    for sizes in space.cases(small=computes):
         for f in _of_case(kernel, compiled, space, on, sizes):
             key = (f.kind, f.place)
             if key in seen:

@@ -14,7 +14,8 @@ from helpers.sanitize.findings import ERROR, WARNING, Finding
 from helpers.sanitize.memory import Memory
 
 ROUNDING = 4  # errors up to this many times the spacing of the type at the largest value may be rounding
-LOOSE = 100  # a tolerance this many times the largest error is no check
+LOOSE = 100  # a tolerance this many times the largest error, and
+COARSE = 0.05  # of this part of the usual value, is no check
 
 
 def against_golden(
@@ -60,9 +61,13 @@ def against_golden(
                     )
                 )  # fmt: skip
         elif name not in compare_fn and expected[name].is_floating_point():
-            allowed = atol + rtol * most
-            if allowed > LOOSE * error.max_abs and allowed > 16 * ROUNDING * spacing:
-                what = f"'{name}' is off by {error.max_abs:.2g} at most and may be by {allowed:.2g}: errors pass unseen"
+            usual = float(expected[name].double().square().nanmean().sqrt())
+            allowed = atol + rtol * usual
+            if allowed > LOOSE * error.max_abs and allowed > COARSE * usual > 0:
+                what = (
+                    f"'{name}' is off by {error.max_abs:.2g} at most; a value of the usual size, {usual:.2g}, "
+                    f"may be by {allowed:.2g}: errors pass unseen"
+                )
                 out.append(
                     Finding("tolerance", WARNING, what, **where, task=task, fix="allow a few times what was measured")
                 )
