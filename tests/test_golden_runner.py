@@ -40,6 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     module = types.ModuleType("helpers.run")
     module.run = fake
     module.tracing = module.scripted = lambda: False
+    module.compared = lambda *_: None
     monkeypatch.setitem(sys.modules, "helpers.run", module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYPTO_BENCH", raising=False)
