@@ -46,7 +46,12 @@ def declared(trace: Trace) -> list[Edge]:
 
 
 def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
-    """Edges that the runtime infers from task arguments; `inout` are buffers that the kernel declares InOut."""
+    """Edges that the runtime infers from task arguments; `inout` are buffers that the kernel declares InOut.
+
+    Of a real run: those that it did infer.
+    """
+    if trace.recorded is not None:
+        return [e for e in trace.recorded.edges if e.why != "deps"]
     inout = frozenset(inout)
     writers: dict[int, _Writers] = {}
     out: dict[tuple[int, int], Edge] = {}

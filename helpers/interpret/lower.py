@@ -451,7 +451,7 @@ class _Lowering:
 
     def constant(self, value: Any, hint: str) -> ast.expr:
         """A value of the enclosing scope, folded in."""
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or type(value) in (bool, int, float):  # not: an enum of PyPTO's that counts as an int
             return ast.Constant(value)
         if type(value).__name__ == "DynVar":
             return ast.Call(ast.Name("_dim", ast.Load()), [ast.Name("_m", ast.Load()), ast.Constant(value.name)], [])

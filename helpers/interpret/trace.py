@@ -147,6 +147,26 @@ class Note:
     count: int = 1
 
 
+@dataclass(frozen=True)
+class Spans:
+    """When and where the tasks of a real run ran: microseconds from the first start, and cores, as arrays [tasks]."""
+
+    start: np.ndarray
+    end: np.ndarray
+    core: np.ndarray  # numbered as in `helpers.chips.Chip`; of a mixed task its cube core
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What only a real run knows: every dependency that the runtime wired, as `depend.Edge`s, and its times.
+
+    A simulator's times are those of the machine it runs on, not of the chip.
+    """
+
+    edges: tuple[Any, ...]
+    spans: Spans | None
+
+
 @dataclass(slots=True)
 class Dispatch:
     """One launch. `deps` are dispatch numbers declared with deps=; `manual` is inside a manual scope.
@@ -154,7 +174,8 @@ class Dispatch:
     `sequential`: a pl.range or while of orchestration is around it. `rewritten`: buffers it writes that an earlier
     launch of the same scope has written; both decide how its outputs are ordered (see `depend`).
     `sync_start`: all blocks start together. `barriers`: where its blocks wait for each other. `split`: how pl.split
-    shares its vector work between the two vector cores of a cluster.
+    shares its vector work between the two vector cores of a cluster. `lane`: the kind of core, where that is known
+    without the work.
     """
 
     index: int
@@ -174,6 +195,7 @@ class Dispatch:
     sync_start: bool = False
     barriers: tuple[Syncall, ...] = ()
     split: str = "NONE"  # or "UP_DOWN", "LEFT_RIGHT"
+    lane: str | None = None
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -194,16 +216,19 @@ class Dispatch:
     @property
     def core(self) -> str:
         """ "cube", "vector" or "mixed", by the work done."""
+        if self.lane is not None:
+            return self.lane
         cube = any(p.chunk.work.cube_ops for p in self.parts)
         vector = any(p.chunk.work.vector_ops for p in self.parts)
         return "mixed" if cube and vector else "cube" if cube else "vector"
 
 
 class Trace:
-    """The record of one run. `platform` and `chip` say what was modelled."""
+    """The record of one run: of interpret mode, or, with `recorded`, of a real one (`helpers.toolchain.records`)."""
 
     def __init__(self, platform: str):
         self.platform = platform
+        self.recorded: Recorded | None = None
         self.buffers: list[Buffer] = []
         self.dispatches: list[Dispatch] = []
         self.shapes: list[Access] = []

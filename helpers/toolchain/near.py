@@ -180,6 +180,44 @@ def run(
     return answer["seconds"], trace
 
 
+def replay(kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str) -> Trace:
+    """The launches of a compiled kernel, found without running it: its generated orchestration, followed on the host.
+
+    Args:
+        args: What it would run on. Tensors without memory (torch's "meta" device) may stand for those whose elements
+            the orchestration does not read.
+
+    Returns:
+        A trace of tasks, their tensors and their declared dependencies; of what tasks do it says nothing.
+
+    Raises:
+        ToolchainError: the orchestration depends on what tasks compute, or there is no C++ compiler.
+        PlatformError, InputError, KernelError: see `compile_kernel`.
+    """
+    require_compiler(platform)
+    expected = signature(kernel)
+    values = arrange(expected, args)
+    check(expected, values, dry=True)
+    block, slots = memory.allocate([v if isinstance(v, torch.Tensor) and not v.is_meta else None for v in values])
+    try:
+        passed = [
+            ("tensor", (slot.offset if slot else None, tuple(v.shape), _dtype(v)))
+            if isinstance(v, torch.Tensor)
+            else ("number", v)
+            for v, slot in zip(values, slots)
+        ]
+        chip = chips.chip(platform.removesuffix("sim"))
+        request = {
+            "do": "replay", **_identity(kernel), **_common(platform), "args": passed, "bytes": block.size,
+            "cores": (chip.clusters, chip.vector_cores),
+        }  # fmt: skip
+        with _reported(request["name"], platform), _status() as progress:
+            answer = process.ask(platform, request, progress, block.fd)
+    finally:
+        block.close()
+    return records.launches(answer["graph"], Path(answer["folder"]), platform)
+
+
 def require_compiler(platform: str) -> None:
     """Refuse a platform that nothing can be compiled for here.
 

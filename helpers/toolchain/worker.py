@@ -1,7 +1,8 @@
 """The far side: a process that imports PyPTO, compiles and runs kernels on one platform, and says how it went.
 
-Started by `process` with a socket. A request is a dict with "do": "compile" or "run"; the answer is any number of
-("progress", text) and then one of ("done", dict) and ("failed", dict). Nothing of PyPTO crosses: only plain values.
+Started by `process` with a socket. A request is a dict with "do": "compile", "run" or "replay"; the answer is any
+number of ("progress", text) and then one of ("done", dict) and ("failed", dict). Nothing of PyPTO crosses: only plain
+values.
 Compiled kernels are kept in a folder each, by everything that decides what the compiler makes of them.
 """
 
@@ -9,15 +10,19 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import mmap
 import os
 import shutil
 import signal
+import struct
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -73,7 +78,7 @@ class Worker:
         sys.path[:] = request["path"]
         try:
             os.chdir(request["folder"])
-            result = {"compile": self.compile, "run": self.run}[request["do"]](request, block)
+            result = {"compile": self.compile, "run": self.run, "replay": self.replay}[request["do"]](request, block)
             return "done", {**result, "files": self.files}
         except BaseException as e:
             traceback.print_exc()
@@ -118,10 +123,7 @@ class Worker:
                     values.append(value)
                 else:
                     offset, shape, dtype = value
-                    count = 1
-                    for n in shape:
-                        count *= n
-                    flat = torch.frombuffer(memory, dtype=getattr(torch, dtype), count=count, offset=offset)
+                    flat = torch.frombuffer(memory, dtype=getattr(torch, dtype), count=math.prod(shape), offset=offset)
                     values.append(flat.reshape(shape))
             records = folder / "dfx_outputs"
             shutil.rmtree(records, ignore_errors=True)
@@ -133,6 +135,49 @@ class Worker:
             seconds = time.perf_counter() - start
             found = {f.name: f.read_bytes() for f in records.glob("*.json")} if records.is_dir() else {}
         return {**built, "seconds": seconds, "records": found}
+
+    def replay(self, request: dict[str, Any], block: int | None) -> dict[str, Any]:
+        """Run the orchestration that the compiler generated, on the host and without a device: what it would launch.
+
+        Needs a C++ compiler. Tensors whose elements are not at hand have offset None.
+        """
+        module = self.load(request)
+        built = self.build(module, request["name"], request)
+        folder = Path(built["folder"])
+        self.phase = "replay"
+        (source,) = (folder / "orchestration").glob("*.cpp")
+        library = folder / "replay.so"
+        if not library.is_file():
+            made = folder / f".replay-{os.getpid()}.so"
+            tool = shutil.which("g++") or shutil.which("c++")
+            if tool is None:
+                raise RuntimeError("no C++ compiler (g++ or c++) is on PATH")
+            include = str(Path(__file__).with_name("replay"))
+            command = [tool, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-I", include, "-o", str(made), str(source)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                wrong = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
+                raise RuntimeError(f"the generated orchestration uses what is not known here: {wrong[0]}")
+            made.rename(library)
+        memory = mmap.mmap(block, request["bytes"])
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        tensors, numbers = [], []
+        for kind, value in request["args"]:
+            if kind == "number":
+                numbers.append(_bits(value))
+            else:
+                offset, shape, dtype = value
+                at = None if offset is None else start + offset
+                tensors.append(_Given(at, (*shape, *[0] * (8 - len(shape))), len(shape), _DTYPES.index(dtype)))
+        entry = ctypes.CDLL(str(library)).replay
+        entry.restype = ctypes.c_char_p
+        found = entry(
+            (_Given * len(tensors))(*tensors), len(tensors), (ctypes.c_uint64 * len(numbers))(*numbers), len(numbers),
+            *request["cores"],
+        )  # fmt: skip
+        if found.startswith(b"error: "):
+            raise RuntimeError(f"the orchestration cannot be followed: {found[7:].decode()}")
+        return {**built, "graph": found}
 
     # ---- kernels -----------------------------------------------------------------------------------------------
 
@@ -329,6 +374,27 @@ def _annotations(kernel: Any) -> Iterator[tuple[str, Any]]:
 def _outline(samples: list | None) -> list:
     """Shapes, element types and numbers of arguments."""
     return [(kind, value[1:] if kind == "tensor" else value) for kind, value in samples or ()]
+
+
+class _Given(ctypes.Structure):
+    """A tensor as replay/pto_orchestration_api.h takes it."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p), ("shapes", ctypes.c_uint32 * 8), ("ndims", ctypes.c_uint32),
+        ("dtype", ctypes.c_uint8),
+    )  # fmt: skip
+
+
+# Torch's names of that header's DataType, in its order.
+_DTYPES = ("float32", "float16", "int32", "int16", "int8", "uint8", "bfloat16", "int64", "uint64", "uint16", "uint32",
+           "bool", "float8_e4m3fn", "float8_e8m0fnu")  # fmt: skip
+
+
+def _bits(number: float | int | bool) -> int:
+    """A number as the runtime passes it: its own bits in the low end of 64."""
+    if isinstance(number, float):
+        return struct.unpack("<I", struct.pack("<f", number))[0]
+    return number & (1 << 64) - 1
 
 
 def _sample(argument: tuple[str, Any]) -> Any:
