@@ -1,4 +1,4 @@
-"""Facts about the chips that are modelled, read from chips.toml."""
+"""Facts about the chips that are modelled, read from chips.toml, which has the source of each number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,58 @@ try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Cube:
+    """The cube of one core, in cycles: see chips.toml."""
+
+    head: float
+    passes_fp32: int
+    l0a_bytes: float
+    l0b_bytes: float
+    drain_head: float
+    drain_row: float
+    drain_bytes: float
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One vector core, in cycles: an instruction takes `head` and one of the others for each 256 bytes."""
+
+    head: float
+    plain: float
+    pair: float
+    function: float
+    fold: float
+    scalar: float
+
+
+@dataclass(frozen=True)
+class GlobalMemory:
+    """Global memory: bytes of a line; GB/s of one core by way, and of all together; microseconds a transfer."""
+
+    line: int
+    to_l1: float
+    to_ub: float
+    from_ub: float
+    from_l0c: float
+    shared: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What dispatching costs, in microseconds; `block`: what a further block of a launch costs, as a share."""
+
+    submit: float
+    threads: int
+    dispatch: float
+    complete: float
+    block: float
+    pickup: float
+    doorbell: float
+    barrier: float
 
 
 @dataclass(frozen=True)
@@ -25,17 +77,13 @@ class Chip:
     cube_cores: int
     vector_cores: int
     clusters: int
-    buffers: dict[str, int]
     clock_ghz: float
-    cube_tflops: dict[str, float]  # of the whole chip, by operand type
-    vector_bytes_per_cycle: int  # of one vector core
-    core_gbps: float  # global memory, one core alone
-    shared_gbps: float  # global memory, all cores together
-    row_bytes: float  # what the start of each contiguous row costs, in bytes of transfer
-    latency_us: float  # from asking for a transfer to its first byte
-    op_us: float  # start of one instruction
-    dispatch_us: float  # from a free core and a ready task to its first instruction
-    submit_us: float  # orchestration, one launch
+    l2_mib: int
+    buffers: dict[str, int]
+    cube: Cube
+    vector: Vector
+    memory: GlobalMemory
+    runtime: Runtime
 
     @property
     def cores(self) -> int:
@@ -45,6 +93,16 @@ class Chip:
         """ "cube 3" or "vector 7"."""
         return f"cube {core}" if core < self.cube_cores else f"vector {core - self.cube_cores}"
 
+    @property
+    def cube_tflops(self) -> float:
+        """Peak of all cubes together for 16-bit operands: 16 x 16 x 16 multiply-adds a cycle and core."""
+        return self.cube_cores * 2 * 16**3 * self.clock_ghz / 1e3
+
+    @property
+    def vector_gflops(self) -> float:
+        """Peak of all vector cores together for FP32, one operation an element: 256 bytes an instruction's cycle."""
+        return self.vector_cores * 256 / 4 / self.vector.plain * self.clock_ghz
+
 
 @cache
 def chip(name: str) -> Chip:
@@ -52,4 +110,5 @@ def chip(name: str) -> Chip:
     with open(Path(__file__).with_name("chips.toml"), "rb") as f:
         facts = dict(tomllib.load(f)[name])
     buffers = {k: v * 1024 for k, v in facts.pop("buffers").items()}
-    return Chip(name=name, buffers=buffers, **facts)
+    parts = {"cube": Cube, "vector": Vector, "memory": GlobalMemory, "runtime": Runtime}
+    return Chip(name=name, buffers=buffers, **{k: parts[k](**v) if k in parts else v for k, v in facts.items()})

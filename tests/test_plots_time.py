@@ -12,7 +12,7 @@ from test_plots import HUGE, assert_legible, huge, said
 
 from helpers import chips, plots
 from helpers.interpret.source import Place
-from helpers.interpret.trace import Chunk, Dispatch, Part, Trace, Work
+from helpers.interpret.trace import Chunk, Dispatch, Part, Step, Trace, Work
 from helpers.plots import timeline
 from helpers.plots.roofline import points
 from helpers.plots.style import time_text
@@ -31,9 +31,19 @@ def mixed_trace(names: int, launches: int, blocks: int = 3) -> Trace:
         Work(vector_elements=10**5, vector_ops=60, gm_read_bytes=10**5, gm_write_bytes=10**4, loads=8, stores=1),
         Work(cube_flops=10**8, cube_ops=40, vector_elements=10**5, vector_ops=60, gm_read_bytes=10**6, loads=30),
     )
+    cube, vector = (
+        (Step("cube", "", "BF16", (16, 512, 256), None, 1), 40),
+        (
+            Step("vector", "exp", "FP32", (16, 512), None, 1),
+            60,
+        ),
+    )
+    steps = ((cube,), (vector,), (cube, vector))
     for i in range(launches):
         d = Dispatch(i, f"kernel_{i % names}", Place("none.py", 1 + i % names, 1), "spmd", blocks, False, 0)
-        d.parts = [Part(Chunk(np.arange(blocks), none, [], [], works[i % names % 3], {}), None)]
+        d.parts = [
+            Part(Chunk(np.arange(blocks), none, [], [], works[i % names % 3], {}, 0, steps[i % names % 3]), None)
+        ]
         trace.dispatches.append(d)
     return trace
 
@@ -95,7 +105,8 @@ def test_six_colours_whatever_the_number_of_names(names: int):
 def test_swimlane_of_351050_tasks():
     trace, edges = huge()
     none = np.zeros(0, np.int32)
-    chunk = Chunk(np.arange(1), none, [], [], Work(vector_ops=3, vector_elements=512, loads=1), {})
+    steps = ((Step("vector", "mul", "FP32", (16, 32), None, 1), 3),)
+    chunk = Chunk(np.arange(1), none, [], [], Work(vector_ops=3, vector_elements=512, loads=1), {}, 0, steps)
     for d in trace.dispatches:
         d.parts = [Part(chunk, None)]
     p = profile(trace, edges=edges[: HUGE // 2])

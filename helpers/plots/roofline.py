@@ -42,9 +42,9 @@ def _point(operations: float, moved: float, us: float) -> tuple[float, float] | 
 def roofline(profile: Profile) -> Figure:
     """The chip's roofs, and where under them each of the busiest kernels and the whole run are."""
     chip = profile.chip
-    cube = chip.cube_tflops["BF16"] * 1e12
-    vector = chip.vector_bytes_per_cycle / 4 * chip.clock_ghz * 1e9 * chip.vector_cores
-    memory = chip.shared_gbps * 1e9
+    cube = chip.cube_tflops * 1e12
+    vector = chip.vector_gflops * 1e9
+    memory = chip.memory.shared * 1e9
     found = points(profile)
     rows = sorted(profile.by_name(), key=lambda r: -r.total)
     names = [r.name for r in rows if r.name in found]

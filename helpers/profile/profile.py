@@ -16,7 +16,7 @@ from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
 from helpers.profile.cost import Costs, cost
 from helpers.profile.schedule import Schedule, schedule
-from helpers.profile.tasks import CORES, Tasks, tabulate
+from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,23 @@ class NameRow:
     total: float
     mean: float
     place: Place
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One task of the critical path.
+
+    `waited` microseconds passed from the end of the step before (or from the first submit) to its start, because of
+    `cause`: "dependency" on that step, "core" that the step before had, or "submit".
+    """
+
+    task: int
+    name: str
+    place: Place
+    start: float
+    end: float
+    waited: float
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -47,51 +64,134 @@ class Profile:
         """From the first submit to the last end."""
         return self.schedule.makespan
 
+    @property
+    def mean_task(self) -> float:
+        """Microseconds that a task runs, on average."""
+        return float((self.schedule.end - self.schedule.start).mean()) if len(self.tasks) else 0.0
+
     @cached_property
-    def critical_path(self) -> np.ndarray:
-        """Tasks, earliest first, each of which ended last of what the next one waited for. int64"""
+    def path(self) -> tuple[PathStep, ...]:
+        """The critical path, earliest first: what the last task to end waited for, and so on back to a submit."""
         s, t = self.schedule, self.tasks
         if not len(t):
-            return np.zeros(0, np.int64)
-        before: dict[int, list[int]] = {}
+            return ()
+        producers: dict[int, list[int]] = {}
         for e in self.edges:
-            before.setdefault(e.later, []).append(e.earlier)
-        path = [int(np.argmax(s.end))]
+            producers.setdefault(e.later, []).append(e.earlier)
+        steps: list[PathStep] = []
+        task = int(np.argmax(s.end))
         while True:
-            d = int(t.dispatch[path[-1]])
-            spans = [(t.first[e], t.first[e + 1]) for e in before.get(d, ()) if t.first[e] < t.first[e + 1]]
-            if not spans:
-                return np.array(path[::-1])
-            path.append(max((int(a + np.argmax(s.end[a:b])) for a, b in spans), key=lambda i: s.end[i]))
+            before, cause = self._waited_for(task, producers)
+            waited = float(s.start[task] - (s.end[before] if before >= 0 else 0.0))
+            name, place = t.title(task), t.place(task)
+            steps.append(PathStep(task, name, place, float(s.start[task]), float(s.end[task]), waited, cause))
+            if before < 0:
+                return tuple(reversed(steps))
+            task = before
+
+    def _waited_for(self, task: int, producers: dict[int, list[int]]) -> tuple[int, str]:
+        s, t = self.schedule, self.tasks
+        if s.given[task] > s.ready[task] and s.before[task] >= 0:
+            return int(s.before[task]), "core"
+        last, todo, seen = -1, list(producers.get(int(t.dispatch[task]), ())), set()
+        while todo:  # a launch without tasks, a join, stands for those that it waits for
+            d = todo.pop()
+            if d in seen:
+                continue
+            seen.add(d)
+            a, b = t.first[d], t.first[d + 1]
+            if a == b:
+                todo += producers.get(d, ())
+                continue
+            end = int(a + np.argmax(s.end[a:b]))
+            if last < 0 or s.end[end] > s.end[last]:
+                last = end
+        if last >= 0 and s.end[last] >= s.submitted[task] - self.chip.runtime.complete:
+            return last, "dependency"
+        return -1, "submit"
+
+    @property
+    def critical_path(self) -> np.ndarray:
+        """The tasks of `path`, int64."""
+        return np.array([p.task for p in self.path], np.int64)
 
     @property
     def utilisation(self) -> dict[str, float]:
-        """Share of the makespan in which each engine's cores are busy, on average: "cube" and "vector"."""
-        task, core = self.schedule.lanes()
-        busy = (self.schedule.end - self.schedule.start)[task]
-        cube = core < self.chip.cube_cores
-        span = self.makespan or 1.0
-        return {
-            "cube": float(busy[cube].sum() / (self.chip.cube_cores * span)),
-            "vector": float(busy[~cube].sum() / (self.chip.vector_cores * span)),
-        }
+        """Share of the makespan in which each engine's cores run a task, on average: "cube" and "vector"."""
+        return {engine: losses["busy"] for engine, losses in self.losses_by_engine.items()}
 
     @property
     def losses(self) -> dict[str, float]:
-        """Shares of the makespan: "busy", and lost to "dispatch", "dependencies" and "imbalance"; they add up to 1."""
-        return {"busy": 1.0, "dispatch": 0.0, "dependencies": 0.0, "imbalance": 0.0}
+        """What the makespan goes to, as shares that add up to 1: `losses_by_engine` of the busier engine."""
+        return max(self.losses_by_engine.values(), key=lambda shares: shares["busy"])
+
+    @cached_property
+    def losses_by_engine(self) -> dict[str, dict[str, float]]:
+        """For "cube" and "vector" what their cores do, as shares of cores x makespan that add up to 1.
+
+        "busy": a task runs. Else a core is idle: "dispatch": while a task of its kind has all that it waits for (it
+        is not submitted yet, or not dispatched yet); "dependencies": while tasks of its kind still wait for others;
+        "imbalance": none is left to start. After simpler's scheduler-overhead model (docs/dfx/sched-overhead-model.md)
+        but for imbalance, which that does not tell from dependencies.
+        """
+        out = {}
+        for engine, cores, other in (("cube", self.chip.cube_cores, VECTOR), ("vector", self.chip.vector_cores, CUBE)):
+            mine = self.tasks.kind != other
+            out[engine] = self._losses(np.nonzero(mine)[0], cores, 2 if engine == "vector" else 1)
+        return out
+
+    def _losses(self, mine: np.ndarray, cores: int, of_mixed: int) -> dict[str, float]:
+        s = self.schedule
+        span = s.makespan
+        if not len(mine) or not span:
+            return {"busy": 0.0, "dispatch": 0.0, "dependencies": 0.0, "imbalance": 1.0}
+        width = np.where(self.tasks.kind[mine] == MIXED, of_mixed, 1)
+        ready, start, end = self._data_ready()[mine], s.start[mine], s.end[mine]
+        ready = np.minimum(ready, start)
+        times = np.concatenate([ready, start, end, [0.0, span]])
+        running = np.concatenate([np.zeros(len(mine)), width, -width, [0, 0]])
+        waiting = np.concatenate([width, -width, np.zeros(len(mine)), [0, 0]])
+        unready = np.concatenate([-np.ones(len(mine)), np.zeros(2 * len(mine)), [len(mine), 0]])
+        order = np.argsort(times, kind="stable")
+        steps = np.diff(times[order])
+        busy, wait, later = (np.cumsum(x[order])[:-1] for x in (running, waiting, unready))
+        idle = np.maximum(cores - busy, 0)
+        blocked = np.minimum(idle, np.maximum(wait, 0))
+        rest = idle - blocked
+        whole = cores * span
+        return {
+            "busy": float((busy * steps).sum() / whole),
+            "dispatch": float((blocked * steps).sum() / whole),
+            "dependencies": float((rest * steps)[later > 0].sum() / whole),
+            "imbalance": float((rest * steps)[later <= 0].sum() / whole),
+        }
+
+    def _data_ready(self) -> np.ndarray:
+        """When everything that a task waits for had ended, whether the runtime knew or not."""
+        t = self.tasks
+        ended = np.zeros(len(t.first) - 1)
+        np.maximum.at(ended, t.dispatch, self.schedule.end)
+        ready = np.zeros(len(ended))
+        empty = np.diff(t.first) == 0
+        for e in sorted(self.edges, key=lambda e: e.later):
+            when = ready[e.earlier] if empty[e.earlier] else ended[e.earlier]
+            if when > ready[e.later]:
+                ready[e.later] = when
+        return ready[t.dispatch]
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Bytes moved, by level."""
-        return {"GM read": self.trace.gm_read_bytes, "GM write": self.trace.gm_write_bytes}
+        """Bytes moved, by level: see `helpers.profile.cost.LEVELS`. "HBM" is an estimate."""
+        return {level: round(n) for level, n in self.costs.levels.items()}
 
     def by_name(self) -> list[NameRow]:
         """One row a kernel name, in order of first launch."""
         t, s = self.tasks, self.schedule
+        if not len(t):
+            return []
         count = np.bincount(t.name, minlength=len(t.names))
         total = np.bincount(t.name, s.end - s.start, len(t.names))
-        first = {int(n): i for i, n in reversed(list(enumerate(t.name.tolist())))}
+        _, first = np.unique(t.name, return_index=True)
         return [
             NameRow(
                 n, CORES[t.kind[first[i]]], int(count[i]), float(total[i]), float(total[i] / count[i]),
@@ -108,6 +208,9 @@ def profile(trace: Trace, chip: Chip | None = None, edges: Sequence[Edge] | None
         trace: What interpret mode recorded; a dry run's trace is enough.
         chip: The chip to predict for; None: the one that the trace models.
         edges: Dependencies between launches when they are at hand; else those that the runtime would enforce.
+
+    Raises:
+        FaultError: blocks that wait for each other at a barrier are more than the chip has cores for.
     """
     if chip is None:
         chip = chips.chip(trace.platform.removesuffix("interp"))

@@ -1,8 +1,17 @@
 """When each task runs, and on which core: list scheduling of the task graph on the chip's cores, predicted.
 
-Launches are submitted one after the other, in program order; a task is ready when it is submitted and everything
-that its launch depends on has ended; a ready task starts on the first free core of its kind. A mixed task takes a
-whole cluster: its cube core and both vector cores.
+What is modelled, after simpler's runtime (tensormap_and_ringbuffer) and PyPTO's performance manual:
+
+- One thread submits the launches in program order, each at a cost.
+- A launch is ready when it is submitted and everything it depends on has ended and been seen to; its blocks then
+  queue for cores of their kind, first come first served. A mixed task takes a cluster: a cube core and its two vector
+  cores, and goes before the others.
+- Some threads dispatch. One of them is busy for what dispatching and completing a task costs, and less for a further
+  block of the same launch. It may do so while the core still runs the task before. Completing delays those who wait.
+- A consumer all of whose producers allow early resolve is staged before they end, and starts at the ring of a bell.
+- Blocks of a launch with barriers (`pl.system.syncall`) hold their cores from the first to the last phase.
+- Tasks that need more than their share of global memory share what there is: when they ask for more than the chip
+  gives, all of these slow down alike.
 """
 
 from __future__ import annotations
@@ -15,14 +24,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.chips import Chip
+from helpers.errors import FaultError
 from helpers.interpret.depend import Edge
 from helpers.profile.cost import Costs
 from helpers.profile.tasks import CUBE, MIXED, VECTOR, Tasks
 
+START, END, RELEASE = 0, 1, 2
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Start and end of every task in microseconds, and the core it runs on.
+    """When every task runs, in microseconds, and on which core. Arrays have one entry a task.
 
     `core` is a core's number as in `Chip`. A mixed task (see `Tasks.kind`) has the number of its cube core here and
     takes the two vector cores of the same cluster as well; `lanes` lists these too.
@@ -30,10 +42,13 @@ class Schedule:
 
     chip: Chip
     tasks: Tasks
-    ready: np.ndarray  # float64 [tasks]: submitted, and all that it waits for has ended
-    start: np.ndarray  # float64 [tasks]
-    end: np.ndarray  # float64 [tasks]
-    core: np.ndarray  # int32 [tasks]
+    submitted: np.ndarray  # float64: its launch was submitted
+    ready: np.ndarray  # float64: submitted, and all that it waits for has ended and been seen to
+    given: np.ndarray  # float64: it got its core
+    start: np.ndarray  # float64
+    end: np.ndarray  # float64
+    core: np.ndarray  # int32
+    before: np.ndarray  # int32: the task that had the core before it, or -1
 
     @property
     def makespan(self) -> float:
@@ -53,80 +68,243 @@ def schedule(tasks: Tasks, costs: Costs, edges: Iterable[Edge], chip: Chip) -> S
 
     Args:
         edges: Dependencies between launches, from the earlier to the later.
+
+    Raises:
+        FaultError: blocks that wait for each other are more than the chip has cores for.
     """
-    n, launches = len(tasks), len(tasks.trace.dispatches)
-    after: list[list[int]] = [[] for _ in range(launches)]
-    waits = [0] * launches
-    for e in edges:
-        after[e.earlier].append(e.later)
-        waits[e.later] += 1
-    left = np.diff(tasks.first).tolist()
-    first, kind, duration = tasks.first.tolist(), tasks.kind.tolist(), costs.total.tolist()
-    ready_at, start, end, core = [0.0] * n, [0.0] * n, [0.0] * n, [0] * n
-    free_cube, free_vector = list(range(chip.cube_cores)), list(range(chip.cube_cores, chip.cores))
-    queues: tuple[deque, deque, deque] = (deque(), deque(), deque())
-    events: list[tuple[float, int, int]] = []  # (when, task or -1, launch)
-    now, submitted = 0.0, 0
+    run = _Run(tasks, costs, edges, chip)
+    run.go()
+    times = (np.array(x) for x in (run.submitted, run.ready, run.given, run.start, run.end))
+    return Schedule(chip, tasks, *times, np.array(run.core, np.int32), np.array(run.before, np.int32))
 
-    def finish(d: int) -> None:
-        stack = [d]
-        while stack:
-            for later in after[stack.pop()]:
-                waits[later] -= 1
-                if not waits[later] and later < submitted:
-                    release(later)
-                    if not left[later]:
-                        stack.append(later)
 
-    def release(d: int) -> None:
-        for t in range(first[d], first[d + 1]):
-            ready_at[t] = now
-            queues[kind[t]].append(t)
+class _Cores:
+    """Which cores are free. Heaps of numbers; what a heap gives may be stale, so `busy` decides."""
 
-    def begin(t: int, c: int) -> None:
-        core[t], start[t] = c, now + chip.dispatch_us
-        end[t] = start[t] + duration[t]
-        heapq.heappush(events, (end[t], t, -1))
+    def __init__(self, chip: Chip):
+        self.cubes = chip.cube_cores
+        self.busy = [False] * chip.cores
+        self.free = {
+            CUBE: list(range(chip.cube_cores)),
+            VECTOR: list(range(chip.cube_cores, chip.cores)),
+            MIXED: list(range(chip.clusters)),
+        }
 
-    while submitted < launches or events:
-        submit = submitted * chip.submit_us if submitted < launches else np.inf
-        if events and events[0][0] <= submit:
-            now, t, _ = heapq.heappop(events)
-            c = core[t]
-            if kind[t] == VECTOR:
-                heapq.heappush(free_vector, c)
+    def members(self, kind: int, core: int) -> tuple[int, ...]:
+        """The cores of a task of a kind that has `core`."""
+        if kind != MIXED:
+            return (core,)
+        return core, self.cubes + 2 * core, self.cubes + 2 * core + 1
+
+    def take(self, kind: int) -> int:
+        """The free core of lowest number, or -1."""
+        heap, busy = self.free[kind], self.busy
+        while heap:
+            core = heapq.heappop(heap)
+            members = self.members(kind, core)
+            if not any(busy[c] for c in members):
+                for c in members:
+                    busy[c] = True
+                return core
+        return -1
+
+    def give_back(self, kind: int, core: int) -> None:
+        for c in self.members(kind, core):
+            self.busy[c] = False
+            cluster = c if c < self.cubes else (c - self.cubes) // 2
+            heapq.heappush(self.free[CUBE if c < self.cubes else VECTOR], c)
+            if not any(self.busy[m] for m in self.members(MIXED, cluster)):
+                heapq.heappush(self.free[MIXED], cluster)
+
+
+class _Run:
+    """The state of one simulation."""
+
+    def __init__(self, tasks: Tasks, costs: Costs, edges: Iterable[Edge], chip: Chip):
+        n, launches = len(tasks), tasks.trace.dispatches
+        self.chip, self.tasks = chip, tasks
+        self.count = len(launches)
+        self.first, self.kind = tasks.first.tolist(), tasks.kind.tolist()
+        self.launch = tasks.dispatch.tolist()
+        self.duration = costs.total.tolist()
+        # a task takes part in sharing when it needs more than all cores of the chip could have at once
+        demand = np.divide(costs.hbm_bytes, costs.total * 1e3, out=np.zeros(n), where=costs.total > 0)  # GB/s
+        self.demand = np.where(demand > chip.memory.shared / chip.cores, demand, 0.0).tolist()
+        self.after: list[list[int]] = [[] for _ in launches]
+        self.waits = [0] * self.count  # producers that are not seen to
+        self.plain = [0] * self.count  # those of them that do not allow early resolve
+        early = self.early = [d.early for d in launches]
+        for a, b in {(e.earlier, e.later) for e in edges}:
+            self.after[a].append(b)
+            self.waits[b] += 1
+            self.plain[b] += not early[a]
+        self.left = np.diff(tasks.first).tolist()
+        self.gangs = {d: self._gang(d, g, costs) for d, g in costs.phases.items()}
+        for d in launches:
+            if d.sync_start and d.runs and d.index not in self.gangs:
+                grid = costs.total[None, self.first[d.index] : self.first[d.index + 1]]
+                self.gangs[d.index] = self._gang(d.index, np.concatenate([np.zeros_like(grid), grid]), costs)
+        self.submitted, self.ready, self.given = [0.0] * n, [0.0] * n, [0.0] * n
+        self.start, self.end, self.core, self.before = [0.0] * n, [0.0] * n, [0] * n, [-1] * n
+        self.last = [-1] * chip.cores  # the task that had each core last
+        self.staged = [False] * n
+        self.cores = _Cores(chip)
+        self.queues = {kind: deque() for kind in (MIXED, CUBE, VECTOR)}
+        self.threads = [0.0] * chip.runtime.threads  # when each is free
+        self.now = 0.0
+        self.events: list[tuple[float, int, int]] = []  # (when, what, task or launch)
+        self.sharing: list[tuple[float, int]] = []  # (work done by then, task)
+        self.work = 0.0  # microseconds of work that each sharing task has done since the beginning
+        self.wanted = 0.0  # GB/s that the sharing tasks ask for
+        self.rate = 1.0
+        self.seen = 0  # launches submitted
+
+    def _gang(self, d: int, grid: np.ndarray, costs: Costs) -> dict:
+        """Blocks that wait for each other: their phases, and which have started."""
+        a, b = self.first[d], self.first[d + 1]
+        kind = self.kind[a]
+        room = {CUBE: self.chip.cube_cores, VECTOR: self.chip.vector_cores, MIXED: self.chip.clusters}[kind]
+        if b - a > room:
+            raise FaultError(
+                f"{self.tasks.place(a)}: {b - a} blocks of '{self.tasks.title(a)}' wait for each other, and "
+                f"{self.chip.title} has {room} cores for them: it never completes. Launch at most {room} blocks"
+            )
+        span = float(grid.max(1).sum())
+        slow = float(costs.hbm_bytes[a:b].sum()) / (self.chip.memory.shared * 1e3)
+        return {"grid": grid * max(1.0, slow / span if span else 1.0), "started": 0}
+
+    # ---- the clock ---------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        submit = self.chip.runtime.submit
+        while self.seen < self.count or self.events or self.sharing:
+            when = (self.seen + 1) * submit if self.seen < self.count else np.inf
+            own = self.events[0][0] if self.events else np.inf
+            shared = self.now + (self.sharing[0][0] - self.work) / self.rate if self.sharing else np.inf
+            if shared <= own and shared <= when:
+                self._advance(shared)
+                _, t = heapq.heappop(self.sharing)
+                self._share(-self.demand[t])
+                self._finish(t)
+            elif own <= when:
+                self._advance(own)
+                _, what, x = heapq.heappop(self.events)
+                (self._begin, self._finish, self._release)[what](x)
             else:
-                heapq.heappush(free_cube, c)
-                if kind[t] == MIXED:
-                    heapq.heappush(free_vector, chip.cube_cores + 2 * c)
-                    heapq.heappush(free_vector, chip.cube_cores + 2 * c + 1)
-            d = int(tasks.dispatch[t])
-            left[d] -= 1
-            if not left[d]:
-                finish(d)
+                self._advance(when)
+                self._submit()
+            self._dispatch()
+
+    def _advance(self, now: float) -> None:
+        if self.sharing:
+            self.work += (now - self.now) * self.rate
+        self.now = max(now, self.now)
+
+    def _share(self, change: float) -> None:
+        self.wanted += change
+        self.rate = min(1.0, self.chip.memory.shared / self.wanted) if self.wanted > 1e-9 else 1.0
+
+    # ---- what happens ------------------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        d = self.seen
+        self.seen += 1
+        for t in range(self.first[d], self.first[d + 1]):
+            self.submitted[t] = self.now
+        if not self.waits[d]:
+            self._queue(d, False)
+
+    def _queue(self, d: int, staged: bool) -> None:
+        """A launch is ready."""
+        if not self.left[d]:
+            self._release(d)
+        for t in range(self.first[d], self.first[d + 1]):
+            self.ready[t] = self.now
+            self.staged[t] = staged
+            self.queues[self.kind[t]].append(t)
+
+    def _release(self, d: int) -> None:
+        """What waits for a launch is told that it has ended. (What was staged has been told before.)"""
+        pending = [d]
+        while pending:
+            d = pending.pop()
+            for later in self.after[d]:
+                self.waits[later] -= 1
+                self.plain[later] -= not self.early[d]
+                if not self.waits[later] and later < self.seen:
+                    if self.left[later]:
+                        self._queue(later, False)
+                    else:
+                        pending.append(later)
+            self.after[d] = []
+
+    def _ring(self, d: int) -> None:
+        """The consumers of a launch that allows early resolve, which are staged when all their producers do."""
+        kept = []
+        for later in self.after[d]:
+            if self.plain[later] or later >= self.seen or not self.left[later]:
+                kept.append(later)
+                continue
+            self.waits[later] -= 1
+            if not self.waits[later]:
+                self._queue(later, True)
+        self.after[d] = kept
+
+    def _dispatch(self) -> None:
+        """Give free cores to tasks that are ready."""
+        for kind, queue in self.queues.items():
+            while queue:
+                core = self.cores.take(kind)
+                if core < 0:
+                    break
+                self._give(queue.popleft(), core)
+
+    def _give(self, t: int, core: int) -> None:
+        runtime, now = self.chip.runtime, self.now
+        share = 1.0 if t == self.first[self.launch[t]] else runtime.block
+        dispatch = runtime.dispatch * share
+        begun = max(self.threads[0], self.ready[t], now - dispatch)
+        heapq.heapreplace(self.threads, begun + (runtime.dispatch + runtime.complete) * share)
+        self.core[t], self.given[t] = core, now
+        for c in self.cores.members(self.kind[t], core):
+            if self.last[c] >= 0 and (self.before[t] < 0 or self.end[self.last[c]] > self.end[self.before[t]]):
+                self.before[t] = self.last[c]
+            self.last[c] = t
+        if self.staged[t] and now == self.ready[t]:
+            start = now + runtime.doorbell
         else:
-            now, d = submit, submitted
-            submitted += 1
-            if not waits[d]:
-                release(d)
-                if not left[d]:
-                    finish(d)
-        while queues[MIXED]:
-            c = next((c for c in free_cube if _pair(c, chip) <= set(free_vector)), None)
-            if c is None:
-                break
-            free_cube.remove(c)
-            for v in _pair(c, chip):
-                free_vector.remove(v)
-            heapq.heapify(free_cube)
-            heapq.heapify(free_vector)
-            begin(queues[MIXED].popleft(), c)
-        while queues[CUBE] and free_cube:
-            begin(queues[CUBE].popleft(), heapq.heappop(free_cube))
-        while queues[VECTOR] and free_vector:
-            begin(queues[VECTOR].popleft(), heapq.heappop(free_vector))
-    return Schedule(chip, tasks, *(np.array(x) for x in (ready_at, start, end)), np.array(core, np.int32))
+            start = max(now, begun + dispatch) + runtime.pickup
+        heapq.heappush(self.events, (start, START, t))
 
+    def _begin(self, t: int) -> None:
+        self.start[t] = self.now
+        gang = self.gangs.get(self.launch[t])
+        if gang is not None:
+            gang["started"] += 1
+            if gang["started"] == gang["grid"].shape[1]:
+                self._meet(self.launch[t], gang["grid"])
+        elif self.demand[t]:
+            self._share(self.demand[t])
+            heapq.heappush(self.sharing, (self.work + self.duration[t], t))
+        else:
+            heapq.heappush(self.events, (self.now + self.duration[t], END, t))
 
-def _pair(c: int, chip: Chip) -> set[int]:
-    return {chip.cube_cores + 2 * c, chip.cube_cores + 2 * c + 1}
+    def _meet(self, d: int, grid: np.ndarray) -> None:
+        """All blocks that wait for each other have started: when each of them ends."""
+        at = np.array(self.start[self.first[d] : self.first[d + 1]])
+        for phase in grid[:-1]:
+            at = np.full_like(at, (at + phase).max() + self.chip.runtime.barrier)
+        for t, end in zip(range(self.first[d], self.first[d + 1]), (at + grid[-1]).tolist()):
+            heapq.heappush(self.events, (end, END, t))
+
+    def _finish(self, t: int) -> None:
+        self.end[t] = self.now
+        self.cores.give_back(self.kind[t], self.core[t])
+        d = self.launch[t]
+        self.left[d] -= 1
+        if self.left[d]:
+            return
+        self.left[d] = 1  # so that a launch with tasks is told from one without
+        if self.early[d]:
+            self._ring(d)
+        heapq.heappush(self.events, (self.now + self.chip.runtime.complete, RELEASE, d))
