@@ -137,7 +137,7 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
         if _padding(gone, sizes):
             continue
         place, task = memory.writes.get(b.id, (None, ""))
-        where = regions.text(b, np.flatnonzero(gone.reshape(-1)))
+        where = regions.around(b, gone)
         out.append(
             Finding(
                 "unwritten-output",
@@ -157,8 +157,8 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
 def _padding(gone: np.ndarray, sizes: set[int]) -> bool:
     for axis, n in enumerate(gone.shape):
         whole = gone.any(tuple(a for a in range(gone.ndim) if a != axis))
-        first = int(np.flatnonzero(whole)[0])
-        if 0 < first < n and first in sizes and np.take(gone, range(first, n), axis).all():
+        first = int(whole.argmax())
+        if 0 < first < n and first in sizes and gone[(slice(None),) * axis + (slice(first, n),)].all():
             return True
     return False
 

@@ -62,6 +62,15 @@ def text(buffer: Buffer, flat: np.ndarray) -> str:
     return f"{label}[{spans}]"
 
 
+def around(buffer: Buffer, mask: np.ndarray) -> str:
+    """The box around the elements of a buffer that are True in `mask`, an array of the buffer's shape."""
+    spans = []
+    for axis, n in enumerate(mask.shape):
+        some = mask.any(tuple(a for a in range(mask.ndim) if a != axis))
+        spans.append(f"{int(some.argmax())}:{n - int(some[::-1].argmax())}")
+    return f"{buffer.name if buffer.argument else f'line {buffer.name}'}[{', '.join(spans)}]"
+
+
 def marked(access: Access, offset: int, view: np.ndarray) -> np.ndarray:
     """Numbers in the buffer of the elements that are True in `view`, a boolean view of one box."""
     index = np.nonzero(view)
