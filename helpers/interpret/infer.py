@@ -149,8 +149,9 @@ class Facts:
             return "INDEX"
         if path in ("read", "tensor.read") and node.args and isinstance(node.args[0], ast.Name):
             return self.elements.get(node.args[0].id)
-        if path in ("cast", "tensor.cast") and len(node.args) == 2 and self.dtype(node.args[0]) is not None:
-            to = dtypes.of(self.path(node.args[1]))
+        given = [*node.args, *(k.value for k in node.keywords)]
+        if path in ("cast", "tensor.cast") and len(given) > 1 and self.dtype(given[0]) is not None:
+            to = dtypes.of(self.path(given[1]))
             return to.name if to is not None else None
         if path in ("min", "max") and len(node.args) == 2:
             a, b = (self.dtype(x) for x in node.args)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, dtypes, live, names, rules
+from helpers.interpret import annotations, dtypes, live, names, rules, signatures
 from helpers.interpret.infer import Facts, category
 from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
@@ -597,18 +597,17 @@ class _Lowering:
             raise self.misplaced(node, f"pl.{path}")
         key = "_op_" + path.replace(".", "_")
         self.space[key] = fn
-        args = [self.expr(a) for a in node.args]
-        keywords = [ast.keyword(k.arg, self.expr(k.value)) for k in node.keywords]
-        self._check_signature(node, path, fn, len(args), [k.arg for k in node.keywords])
+        wrong = signatures.check(path, len(node.args), [k.arg for k in node.keywords])
+        if wrong is not None:
+            raise self.refuse(node, f"pl.{path}: {wrong}")
         self._check_left_number(node, path)
         self._check_operands(node, path)
-        return ast.Call(ast.Name(key, ast.Load()), [ast.Name("_m", ast.Load()), self.place(node), *args], keywords)
-
-    def _check_signature(self, node: ast.Call, path: str, fn: Callable, count: int, keywords: list) -> None:
-        try:
-            inspect.signature(fn).bind(None, None, *[None] * count, **dict.fromkeys(keywords))
-        except TypeError as e:
-            raise self.refuse(node, f"pl.{path}: {e}") from None
+        args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
+        return ast.Call(
+            ast.Name(key, ast.Load()),
+            [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
+            [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
+        )
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
@@ -626,6 +625,10 @@ class _Lowering:
                     node.args[1], f"`{ast.unparse(node.args[1])}` is an INDEX scalar: tile instructions take none",
                     f"pl.cast({ast.unparse(node.args[1])}, pl.INT32)",
                 )  # fmt: skip
+        if name in signatures.TILE_SCRATCH and not space and node.args:
+            self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
+        if name == "cast" and self.incore:
+            self._check_cast(node, given)
         if name == "set_validshape":
             for a in given[1:]:
                 if self.facts.dtype(a) == "INT32":
@@ -659,6 +662,27 @@ class _Lowering:
             raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
         if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
             raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
+
+    def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
+        """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""
+        level, scratch = self.facts.level(node.args[0]), signatures.TILE_SCRATCH[name]
+        if level == "tile" and not has:
+            raise self.refuse(
+                node, f"pl.{name} of a tile without {scratch}", f"{scratch}=pl.create_tile(...) of its shape and type"
+            )
+        if level == "tensor" and has:
+            raise self.refuse(node, f"pl.{name} of a tensor with {scratch}", "leave it out: the compiler makes it")
+
+    def _check_cast(self, node: ast.Call, given: list[ast.expr]) -> None:
+        """In a region there is no instruction between an INDEX and a float."""
+        if len(given) > 1 and self.facts.dtype(given[0]) == "INDEX":
+            to = dtypes.of(self.pl_path(given[1]))
+            if to is not None and to.is_float:
+                text = ast.unparse(given[0])
+                raise self.refuse(
+                    node, f"`{text}` is an INDEX scalar and cast to {to}",
+                    f"pl.cast(pl.cast({text}, pl.INT32), pl.{to}), or cast it outside the region",
+                )  # fmt: skip
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""

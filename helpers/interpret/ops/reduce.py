@@ -15,7 +15,7 @@ import torch
 from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, fitted, inside
-from helpers.interpret.ops.common import everywhere, op, operand, operands, scalar, vector
+from helpers.interpret.ops.common import describe, everywhere, op, operand, operands, scalar, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
@@ -40,8 +40,8 @@ FOLDS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
-    """Fold axis -1 (rows) or -2 (columns) of a tile to extent 1."""
+def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None) -> Tile:
+    """Fold axis -1 (rows) or -2 (columns) of a tile to extent 1, in steps for which `tmp` is the room."""
     x = operand(m, at, x)
     rank = len(x.shape)
     if rank < 2:
@@ -51,7 +51,9 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
     shape[axis] = 1
     dtype = BY_NAME["INT32"] if name.startswith("arg") else x.dtype
     vector(m, x.shape, x.dtype, f"{'row' if axis == -1 else 'col'}_{name}")
-    if axis == -1:  # the device folds a row in steps and needs room for them: the tmp_tile of PyPTO's tile.row_*
+    if tmp is not None:
+        _check_room(m, at, x, tmp, exact=axis == -1 and name.startswith("arg"))
+    elif axis == -1 or name.startswith("arg"):  # what PyPTO makes where the tensor form is written
         m.scratch(at, x)
     valid = None
     if x.valid is not None:
@@ -74,6 +76,18 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any) -> Tile:
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
     return m.tile(at, data, tuple(shape), dtype, valid)
+
+
+def _check_room(m: Machine, at: Place, x: Tile, tmp: Any, exact: bool) -> None:
+    """The scratch that a kernel gives: PyPTO python/pypto/language/op/unified_ops.py says how large it must be."""
+    if not isinstance(tmp, Tile):
+        raise m.fault(at, f"tmp_tile is {describe(tmp)}", "pl.create_tile(...)")
+    m.touch(tmp)
+    fits = tmp.shape == x.shape or (
+        not exact and len(tmp.shape) == len(x.shape) and all(t >= n for t, n in zip(tmp.shape, x.shape))
+    )
+    if not fits or tmp.dtype is not x.dtype:
+        raise m.fault(at, f"tmp_tile {tmp} for {x}", "make it of the shape and type of the input")
 
 
 EXPAND: dict[str, Callable] = {
@@ -127,7 +141,7 @@ def _define() -> None:
         for kind, axis in (("row", -1), ("col", -2)):
 
             def fold(m: Machine, at: Place, input: Any, tmp_tile: Any = None, _n: str = name, _a: int = axis) -> Tile:
-                return reduce(m, at, _n, _a, input)
+                return reduce(m, at, _n, _a, input, tmp_tile)
 
             op(*everywhere(f"{kind}_{name}"))(fold)
     for name in EXPAND:
