@@ -13,6 +13,7 @@ from typing import Any
 
 from helpers.interpret import dtypes
 from helpers.interpret.annotations import Type
+from helpers.interpret.signatures import SIGNATURES
 
 CREATES_TILES = {"load", "create_tile", "create_l1"}
 CREATES_TENSORS = {"create_tensor", "full", "arange", "store", "read", "write"}
@@ -27,6 +28,19 @@ INTEGER_OPS = {
 }  # fmt: skip
 
 
+CREATES = {"create_tensor", "create_tile", "create", "create_l1"}
+ELEMENTWISE = {"add", "sub", "mul", "div", "maximum", "minimum", "rem", "fmod", "and_", "or_", "xor", "shl", "shr"}
+SAME_SHAPE = {
+    "exp", "log", "sin", "cos", "sqrt", "rsqrt", "recip", "neg", "abs", "relu", "not_", "cast", "fillpad", "move",
+    "set_validshape", "assemble", "row_expand_mul", "row_expand_div", "row_expand_sub", "row_expand_add",
+    "col_expand_mul", "col_expand_div", "col_expand_sub", "col_expand_add", "no_dep", "write", "matmul_acc",
+}  # fmt: skip
+FOLDS = {"row_sum", "row_max", "row_min", "row_prod", "col_sum", "col_max", "col_min", "col_prod"}
+SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | {"slice", "reshape", "transpose"}) - {"cast"}
+
+Shape = tuple[int | None, ...]
+
+
 class Facts:
     """Facts about the names of one function. `path` gives what a node is below `pl`, `outside` a value of the module.
 
@@ -35,13 +49,15 @@ class Facts:
 
     def __init__(
         self, parameters: dict[str, Type], literal: set[str], path: Callable[[ast.expr], str | None],
-        outside: Callable[[ast.expr], Any],
+        outside: Callable[[ast.expr], Any], extent: Callable[[ast.expr, ast.expr | None], int | None],
     ):  # fmt: skip
         self.parameters, self.literal, self.path, self.outside = parameters, literal, path, outside
+        self.extent = extent  # the difference of two expressions, when it is known while parsing
         self.scalars: dict[str, str] = {}  # name -> element type of the scalar it holds
         self.levels: dict[str, str] = {}  # name -> "tile" or "tensor"
         self.ranks: dict[str, int] = {}  # name of a tensor -> how many axes it has
         self.elements: dict[str, str] = {}  # name of a tensor -> its element type
+        self.shapes: dict[str, Shape] = {}  # name of a tensor or tile -> its extents, None where one is not certain
         self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
         for name, t in parameters.items():
             if t.kind == "scalar" and t.dtype is not None and name not in literal:
@@ -58,7 +74,12 @@ class Facts:
     def bind(self, name: str, value: ast.expr) -> None:
         """`name = value`, in the order of the source."""
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
+        element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
         self.forget({name})
+        if element is not None:
+            self.elements[name] = element
+        if shape is not None:
+            self.shapes[name] = shape
         if dtype is not None:
             self.scalars[name] = dtype
         if level is not None:
@@ -74,28 +95,30 @@ class Facts:
 
     def forget(self, names: set[str]) -> None:
         """Nothing is certain any more about these names."""
-        for facts in (self.scalars, self.levels, self.ranks, self.elements):
+        for facts in self._facts():
             for n in names:
                 facts.pop(n, None)
         self.run_time -= names
         self.literal -= names
 
+    def _facts(self) -> tuple[dict, ...]:
+        return self.scalars, self.levels, self.ranks, self.elements, self.shapes
+
     def copy(self) -> tuple:
         """The state, for `merge`."""
-        return tuple(dict(f) for f in (self.scalars, self.levels, self.ranks, self.elements)) + (set(self.run_time),)
+        return tuple(dict(f) for f in self._facts()) + (set(self.run_time),)
 
     def restore(self, state: tuple) -> None:
         """Back to what was known."""
-        self.scalars, self.levels, self.ranks, self.elements = (dict(f) for f in state[:4])
-        self.run_time = set(state[4])
+        self.scalars, self.levels, self.ranks, self.elements, self.shapes = (dict(f) for f in state[:-1])
+        self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:
         """Keep what also holds in `other`, the state at the end of another branch."""
-        mine = (self.scalars, self.levels, self.ranks, self.elements)
-        for facts, others in zip(mine, other[:4]):
+        for facts, others in zip(self._facts(), other[:-1]):
             for n in [n for n, v in facts.items() if others.get(n) != v]:
                 del facts[n]
-        self.run_time &= other[4]
+        self.run_time &= other[-1]
 
     # ---- what is asked ---------------------------------------------------------------------------------
 
@@ -189,6 +212,74 @@ class Facts:
         if name in OPS_OF_UNKNOWN_LEVEL:
             return None
         return self.level(node.args[0]) if node.args else None
+
+    def element(self, node: ast.expr) -> str | None:
+        """The element type of a tensor or tile."""
+        if isinstance(node, ast.Name):
+            return self.elements.get(node.id)
+        if isinstance(node, ast.Subscript):
+            return self.element(node.value)
+        if not isinstance(node, ast.Call):
+            return None
+        name, given = self._called(node)
+        if name in ("cast", "full") or name in CREATES:
+            to = dtypes.of(self.path(given.get("target_type", given.get("dtype"))))
+            return to.name if to is not None else None
+        if name == "load" or name in SAME_TYPE:
+            return self.element(node.args[0]) if node.args else None
+        return self.element(given.get("output_tensor")) if name == "store" else None
+
+    def shape(self, node: ast.expr) -> Shape | None:
+        """The extents of a tensor or tile, None for one that is not certain; None when even their number is not."""
+        if isinstance(node, ast.Name):
+            return self.shapes.get(node.id)
+        if isinstance(node, ast.Subscript):
+            return self._subscripted(node)
+        if not isinstance(node, ast.Call):
+            return None
+        name, given = self._called(node)
+        if name in CREATES or name in ("full", "slice", "load", "reshape"):
+            wanted = given.get("shapes" if name == "load" else "shape")
+            if not isinstance(wanted, (ast.List, ast.Tuple)) or "drop_dims" in given:
+                return None
+            return tuple(self.extent(e, None) for e in wanted.elts)
+        if name == "store":
+            return self.shape(given.get("output_tensor"))
+        first = self.shape(node.args[0]) if node.args else None
+        if first is None:
+            return None
+        if name in SAME_SHAPE:
+            return first
+        if name in ELEMENTWISE:
+            other = self.shape(node.args[1]) if len(node.args) > 1 else None
+            return first if other == first or self.dtype(node.args[-1]) is not None else None
+        if name in FOLDS and len(first) > 1:
+            axis = -1 if name.startswith("row_") else -2
+            return tuple(1 if a == len(first) + axis else n for a, n in enumerate(first))
+        return None
+
+    def _subscripted(self, node: ast.Subscript) -> Shape | None:
+        whole = self.shape(node.value)
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if whole is None or len(items) > len(whole):
+            return None
+        out: list[int | None] = []
+        for i, n in zip(items, whole):
+            if isinstance(i, ast.Slice):
+                upper = ast.Constant(n) if i.upper is None and n is not None else i.upper
+                out.append(None if upper is None else self.extent(upper, i.lower))
+        return (*out, *whole[len(items) :])
+
+    def _called(self, node: ast.Call) -> tuple[str, dict[str, ast.expr]]:
+        """The operation without its namespace, and its arguments by PyPTO's names."""
+        path = self.path(node.func)
+        if path not in SIGNATURES:
+            return "", {}
+        try:
+            bound = SIGNATURES[path].bind(*node.args, **{k.arg: k.value for k in node.keywords})
+        except TypeError:
+            return "", {}
+        return path.rpartition(".")[-1], dict(bound.arguments)
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

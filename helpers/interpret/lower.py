@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, dtypes, live, names, rules, signatures
+from helpers.interpret import annotations, dtypes, live, names, rules, signatures, variables
 from helpers.interpret.infer import Facts, category
 from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
@@ -210,6 +210,9 @@ class _Lowering:
         self.nested = 0  # loops and branches around, in the region
         self.frame: list[set[str]] = []  # names bound so far, block by block, in the function being generated
         self.checked: set[str] = set()  # names that are bound to None at its start, for `_rebound`
+        self.extents: set[str] = set()  # names bound to pl.tensor.dim
+        self.computed: set[str] = set()  # names of numbers computed from an extent
+        self.types: list[dict[str, tuple]] = [{}]  # variable -> what is certain of its type, scope by scope
         self.passed_on: dict[str, str] = {}  # name handed to an incore function as output -> that function
 
     # ---- the function ----------------------------------------------------------------------------------
@@ -232,9 +235,15 @@ class _Lowering:
         )
         entry = self.function_kind == "entry" and self.program is None
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
-        self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside)
+        self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
         self.dynamic = {p.name: _dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
         self.frame = [{p.name for p in parameters}]
+        self.variables = variables.variables(tree, renames=self.program is None)
+        if entry:  # of other functions PyPTO takes the shapes that they are called with
+            for p in parameters:
+                if p.type.kind == "tensor" and p.type.shape is not None:
+                    self.facts.shapes[p.name] = tuple(n if isinstance(n, int) else None for n in p.type.shape)
+            self.types[-1].update({p.name: self._type(ast.Name(p.name, ast.Load())) for p in parameters})
         if self.function_kind == "inline":
             self._check_returns(tree)
         for p in parameters:
@@ -547,6 +556,14 @@ class _Lowering:
             difference[atom] = difference.get(atom, 0) - n
         return all(n == 0 or self.settled(atom) for atom, n in difference.items() if atom != "")
 
+    def extent(self, upper: ast.expr, lower: ast.expr | None) -> int | None:
+        """upper - lower, when it does not depend on anything known only at run time."""
+        difference = self._expanded(linear(self.expr(upper)))
+        for atom, n in self._expanded(linear(self.expr(lower)) if lower is not None else {}).items():
+            difference[atom] = difference.get(atom, 0) - n
+        constant = difference.pop("", 0)
+        return int(constant) if not any(difference.values()) and constant == int(constant) else None
+
     def settled(self, atom: str) -> bool:
         """True for what is known when the kernel is parsed: literals, variables of pl.unroll, `x.shape[0]`."""
         names_ = {n.id for n in ast.walk(ast.parse(atom)) if isinstance(n, ast.Name)}
@@ -757,6 +774,17 @@ class _Lowering:
         target = self.bind(compiled.run, compiled.name)
         return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
 
+    def _asks_extent(self, node: ast.expr) -> bool:
+        """True when an expression reads the extent of a tensor: pl.tensor.dim(x, 0), x.shape[0], a pl.dynamic."""
+        for n in ast.walk(node):
+            if isinstance(n, ast.Call) and self.pl_path(n.func) in ("dim", "tensor.dim"):
+                return True
+            if isinstance(n, ast.Attribute) and n.attr == "shape":
+                return True
+            if isinstance(n, ast.Name) and type(self.outside(n)).__name__ == "DynVar":
+                return True
+        return False
+
     def _predicate(self, keywords: dict[str, ast.expr]) -> list[ast.keyword]:
         """predicate=(tensor[i] > n): read where the task would be dispatched, which here is now."""
         node = keywords.get("predicate")
@@ -868,11 +896,16 @@ class _Lowering:
         """The body of a loop or of an arm of an if."""
         self.nested += 1
         self.frame.append(set())
+        closed = rules.yields(body)  # what is bound in it does not reach beyond it, but for what it hands on
+        if closed:
+            self.types.append({})
         try:
             return self.block(body) or [ast.Pass()]
         finally:
             self.nested -= 1
             self.frame.pop()
+            if closed:
+                self.types.pop()
 
     def _annotated(self, s: ast.AnnAssign) -> list[ast.stmt]:
         """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
@@ -918,6 +951,8 @@ class _Lowering:
         value = self.expr(s.value)
         self._note(target, self.kind(s.value))
         if isinstance(target, ast.Name):
+            self._keeps_type(s, target)
+        if isinstance(target, ast.Name):
             self._remember(target.id, s.value, value)
             value = self._same_type(s, target.id, value)
         else:
@@ -926,6 +961,29 @@ class _Lowering:
                 self.unrolled |= {n for n in rules.names_in(target) if self.bindings[n] == 1}
         self.frame[-1] |= rules.names_in(target)
         return [ast.Assign([target], value)]
+
+    def _type(self, node: ast.expr) -> tuple:
+        """What is certain of the type of a value: (scalar, tile or tensor; element type; extents)."""
+        scalar = self.facts.dtype(node)
+        if scalar is not None:
+            return "scalar", scalar, None
+        level = self.facts.level(node)
+        return (level, self.facts.element(node), self.facts.shape(node)) if level is not None else (None, None, None)
+
+    def _keeps_type(self, s: ast.Assign, target: ast.Name) -> None:
+        """A variable has one type in all of a function (see `variables`)."""
+        variable = self.variables.get(id(target))
+        if variable is None:
+            return
+        new = self._type(s.value)
+        old = next((scope[variable] for scope in reversed(self.types) if variable in scope), None)
+        if old is None:
+            self.types[-1][variable] = new
+        elif not _compatible(old, new):
+            raise self.refuse(
+                s, f"'{target.id}' is {_described(new)} here and {_described(old)} where it was bound before",
+                "use another name",
+            )  # fmt: skip
 
     def _same_type(self, s: ast.stmt, name: str, value: ast.expr) -> ast.expr:
         """In a loop or branch of a region, a name bound before keeps its shape and element type."""
@@ -958,15 +1016,36 @@ class _Lowering:
         self.origin.pop(name, None)
         self.passed_on.pop(name, None)
         self.facts.bind(name, source)
+        self.computed.discard(name)
+        if isinstance(source, ast.BinOp) and (
+            self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
+        ):
+            self.computed.add(name)
+        self.extents.discard(name)
+        if isinstance(source, ast.Call) and self.pl_path(source.func) in ("dim", "tensor.dim"):
+            self.extents.add(name)
         if isinstance(source, ast.Call) and self.pl_path(source.func) is not None:
             path = self.origin[name] = self.pl_path(source.func)
             if path in ("reshape", "tensor.reshape") and source.args and not isinstance(source.args[0], ast.Name):
                 self.origin[name] = "reshape of an expression"
+            if path in ("create_tensor", "tensor.create", "tensor.create_tensor") and self._computes_extent(source):
+                self.origin[name] = f"{path} of a computed extent"
         if isinstance(source, ast.Subscript) and self.incore and self.facts.at_run_time(source.slice):
             self.origin[name] = "subscript at an offset of run time"
         form = linear(value)
         if self.bindings[name] == 1 and all(a == "" or (a.isidentifier() and self.bindings[a] <= 1) for a in form):
             self.forms[name] = self._expanded(form)
+
+    def _computes_extent(self, call: ast.Call) -> bool:
+        """True when the shape of a pl.create_tensor has an extent that PyPTO's specializer cannot name: it knows
+        constants, pl.dynamic names, and names bound to pl.tensor.dim and nothing else."""
+        shape = next((k.value for k in call.keywords if k.arg == "shape"), call.args[0] if call.args else None)
+        for e in shape.elts if isinstance(shape, (ast.List, ast.Tuple)) else ():
+            if not isinstance(e, ast.Name) and self._asks_extent(e):
+                return True
+            if isinstance(e, ast.Name) and e.id in self.computed:
+                return True
+        return False
 
     def _check_target(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
@@ -1223,8 +1302,14 @@ class _Lowering:
         for n, v in zip(names_, init.elts):
             self._note(ast.Name(n, ast.Store()), self.kind(v))
             before.append(self._assign_name(s, n, self.expr(v)))
-        last = body[-1] if body else None
-        results = None
+        self.types.append(dict.fromkeys(names_, (None, None, None)))
+        try:
+            return self._carried_body(s, before, names_, body)
+        finally:
+            self.types.pop()
+
+    def _carried_body(self, s: ast.stmt, before: list, names_: list[str], body: list[ast.stmt]) -> tuple[list, list]:
+        last, results = body[-1] if body else None, None
         if (
             isinstance(last, ast.Assign)
             and isinstance(last.value, ast.Call)
@@ -1380,6 +1465,11 @@ class _Lowering:
         count = keywords.get("core_num", call.args[0] if call.args else None)
         if count is None or len(call.args) > 1:
             raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
+        if self.function_kind == "inline" and self._asks_extent(count):
+            raise self.refuse(
+                count, "the number of blocks reads an extent inside an inline function",
+                f"n = {ast.unparse(count)} on a line of its own, and pl.spmd(n)",
+            )  # fmt: skip
         split = self._split(keywords.get("optimizations"))
         dispatches = any(self._member(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
         if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
@@ -1422,6 +1512,25 @@ TAKES_TENSORS = {
     "matmul_acc", "gather", "scatter",
 }  # fmt: skip
 SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
+
+
+def _compatible(old: tuple, new: tuple) -> bool:
+    """False when two types, as far as they are certain, differ."""
+    (kind, element, shape), (kind2, element2, shape2) = old, new
+    if kind is None or kind2 is None:
+        return True
+    if kind != kind2 or (element is not None and element2 is not None and element != element2):
+        return False
+    if shape is None or shape2 is None:
+        return True
+    return len(shape) == len(shape2) and all(a is None or b is None or a == b for a, b in zip(shape, shape2))
+
+
+def _described(t: tuple) -> str:
+    kind, element, shape = t
+    extents = "" if shape is None else f" [{', '.join('?' if n is None else str(n) for n in shape)}]"
+    return f"a {kind}{extents} {element or ''}".rstrip()
+
 
 DIRECTIVE_PLACE = {
     "cond": "it is the first statement of a pl.while_ loop",

@@ -160,6 +160,12 @@ def _is_placement(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PLACEMENTS
 
 
+def yields(body: list[ast.stmt]) -> bool:
+    """True when a block hands values on with pl.yield_."""
+    calls = [s.value for s in body if isinstance(s, (ast.Assign, ast.AnnAssign, ast.Expr))]
+    return any(isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute) and c.func.attr == "yield_" for c in calls)
+
+
 def _yielded(body: list[ast.stmt]) -> set[str]:
     """The names that the last statement of a loop hands on with pl.yield_: they are read after the loop."""
     last = body[-1]

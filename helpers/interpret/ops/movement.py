@@ -166,6 +166,7 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
     if type(target) is Tensor:
         s = _source(m, at, source)
+        _two_axes(m, at, s)
         s = _for_target(m, at, target, s)
         w = m.window(at, target, offset, s.shape, s.valid, "assemble")
         w.valid = s.valid
@@ -207,6 +208,12 @@ def _source(m: Machine, at: Place, source: Any) -> Any:
             at, f"{source} is copied without an operation", "slice it first: the slice is the load that the copy needs"
         )
     return operand(m, at, source, source.memory.space if type(source) is Tile else "UB")
+
+
+def _two_axes(m: Machine, at: Place, s: Any) -> None:
+    """PyPTO's code generator stores tiles of two axes and more ("tile.store tile valid_shape must be 2D")."""
+    if m.task is not None and len(s.shape) < 2:
+        raise m.fault(at, f"a store of {s}, which has one axis", f"pl.reshape(x, [1, {s.shape[0]}]) and pl.assemble")
 
 
 def _copy(m: Machine, at: Place, w: Tensor, source: Tensor) -> None:
@@ -260,6 +267,7 @@ def store(
         raise m.fault(at, f"pl.store of {describe(tile)}")
     if type(output_tensor) is not Tensor:
         raise m.fault(at, f"pl.store into {describe(output_tensor)}")
+    _two_axes(m, at, tile)
     if len(tile.shape) < len(output_tensor.shape):
         tile = reshape(m, at, tile, [1] * (len(output_tensor.shape) - len(tile.shape)) + list(tile.shape))
     return assemble(m, at, output_tensor, tile, offsets, atomic)
