@@ -196,7 +196,7 @@ class Facts:
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             return self.level(node.value) if any(isinstance(i, ast.Slice) for i in items) else None
         path = self.path(node.func) if isinstance(node, ast.Call) else None
-        if path is None or path.startswith(("system.", "array.")):
+        if path is None or path in INTEGER_OPS or path.startswith(("system.", "array.")):
             return None
         space, _, name = path.rpartition(".")
         if name in ("read", "min", "max", "dim", "cast", "const"):

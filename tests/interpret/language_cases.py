@@ -495,6 +495,126 @@ REFUSED = [
         "out[0:16",
     ),
     refused("tile and tensor mixed", "t = pl.load(x, [0, 0], [64, 64])\nu = pl.add(t, y)  #!", "pl.add"),
+    # scratch, indices and floats, one axis
+    *(
+        refused(
+            f"pl.{op} of a tile without scratch",
+            f"t = pl.load(x, [0, 0], [16, 64])\nv = pl.{op}(t{more})  #!",
+            f"pl.{op}",
+        )
+        for op, more in (
+            ("row_sum", ""),
+            ("row_max", ""),
+            ("row_min", ""),
+            ("row_prod", ""),
+            ("row_argmax", ""),
+            ("row_argmin", ""),
+            ("col_argmax", ""),
+            ("col_argmin", ""),
+            ("tile.row_sum", ""),
+            ("tile.col_argmax", ""),
+            ("rem", ", t"),
+            ("rems", ", 2.0"),
+            ("prelu", ", t"),
+            ("tile.rem", ", t"),
+            ("tile.xor", ", t"),
+        )
+    ),
+    refused("scratch for a column fold", "t = pl.load(x, [0, 0], [16, 64])\nv = pl.col_max(t, t)  #!", "pl.col_max"),
+    refused("an extent as FP32", "d = pl.tensor.dim(dy, 0)\nout[:, :] = pl.mul(x, pl.cast(d, pl.FP32))  #!", "pl.cast"),
+    refused(
+        "a loop variable as FP32",
+        "for i in pl.range(4):\n    out[:, :] = pl.mul(x, pl.cast(i, pl.FP32))  #!",
+        "pl.cast",
+    ),
+    refused(
+        "a block as FP32",
+        "s = pl.tile.get_block_idx()\nv = pl.cast(s, target_type=pl.FP32)  #!\nout[:, :] = pl.mul(x, v)",
+        "pl.cast",
+    ),
+    refused(
+        "an index times an integer, as FP32",
+        "for i in pl.range(4):\n    out[:, :] = pl.mul(x, pl.cast(idx[0] * i, pl.FP32))  #!",
+        "pl.cast",
+    ),
+    refused("a literal as FP32", "out[:, :] = pl.mul(x, pl.cast(3, pl.FP32))  #!", "pl.cast"),
+    refused("a parameter as FP32", "out[:, :] = pl.mul(x, pl.cast(n, pl.FP32))  #!", "pl.cast"),
+    *(
+        refused(
+            f"store of one axis: {body[-28:]}",
+            f"""
+            @pl.jit
+            def k(x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+                v = pl.create_tensor([64], dtype=pl.FP32)
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    t = pl.mul(x[0, :], 2.0)
+                    {body}  #!
+        """,
+            at,
+            MODULE,
+        )
+        for body, at in (
+            ("v[:] = t", "v[:]"),
+            ("v[0:16] = pl.full([16], dtype=pl.FP32, value=1.0)", "v[0:16]"),
+            ("v = pl.assemble(v, t, [0])", "pl.assemble"),
+            ("out = pl.assemble(out, t, [0, 0])", "pl.assemble"),
+            ("out = pl.store(pl.reshape(pl.load(x, [0, 0], [1, 16]), [16]), [0, 0], out)", "pl.store"),
+        )
+    ),
+    # extents in inline functions
+    *(
+        refused(
+            f"blocks of an inline function: {count}",
+            f"""
+            @pl.jit.inline
+            def h(t: pl.Tensor[[64, DYN], pl.FP32], o: pl.Tensor[[64, DYN], pl.FP32]):
+                for g in pl.spmd({count}):  #!
+                    o[g * 16 : g * 16 + 16, 0:64] = pl.mul(t[g * 16 : g * 16 + 16, 0:64], 2.0)
+                return o
+
+            @pl.jit
+            def k({XO}):
+                out = h(x, out)
+                return out
+        """,
+            count,
+            MODULE,
+        )
+        for count in (
+            "pl.tensor.dim(t, 1) // 16",
+            "pl.dim(t, 1) // 16",
+            "t.shape[1] // 16",
+            "DYN // 16",
+            "pl.min(pl.dim(t, 1), 4)",
+        )
+    ),
+    *(
+        refused(
+            f"inline of a computed extent: {extent}",
+            f"""
+            @pl.jit.inline
+            def h(t: pl.Tensor[[DYN, 64], pl.FP32], o: pl.Tensor[[64, 64], pl.FP32]):
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    o[0:64, :] = pl.mul(t[0:64, :], 2.0)
+                return o
+
+            @pl.jit
+            def k({XO}, dy: pl.Tensor[[DYN, 64], pl.FP32]):
+                {before}
+                t = pl.create_tensor([{extent}, 64], dtype=pl.FP32)
+                out = h(t, out)  #!
+                return out
+        """,
+            "t, out",
+            MODULE,
+        )
+        for before, extent in (
+            ("pass", "pl.tensor.dim(dy, 0)"),
+            ("pass", "pl.tensor.dim(dy, 0) * 2"),
+            ("pass", "dy.shape[0]"),
+            ("d = pl.tensor.dim(dy, 0) * 2", "d"),
+        )
+    ),
     # signatures
     refused(
         "parameter without annotation",
@@ -656,6 +776,88 @@ def _carry(body: str, k: int) -> tuple:
 AT = "with pl.at(level=pl.Level.CORE_GROUP):"
 
 ACCEPTED = [
+    # scratch, indices and floats, one axis
+    *(
+        accepted(
+            f"pl.{op} of a tile",
+            f"t = pl.load(x, [0, 0], [16, 64])\nv = pl.{op}(t)\nout[0:16, :] = pl.mul(x[0:16, :], 2.0)",
+            _shift(0),
+        )
+        for op in ("col_sum", "col_max", "col_min", "col_prod")
+    ),
+    accepted(
+        "rows of a tile with scratch",
+        "t = pl.load(x, [0, 0], [16, 64])\nu = pl.create_tile([16, 64], dtype=pl.FP32)\n"
+        "out = pl.store(pl.row_max(t, u), [0, 0], out)",
+        rows(0, lambda a: a.x[:16].amax(1, keepdim=True)),
+    ),
+    accepted(
+        "an extent as INT32, then FP32",
+        "d = pl.tensor.dim(dy, 0)\nout[:, :] = pl.mul(x, pl.cast(pl.cast(d, pl.INT32), pl.FP32))",
+        lambda a: a.x * 128,
+    ),
+    accepted(
+        "a block as INT32, then FP32",
+        "s = pl.tile.get_block_idx()\nout[:, :] = pl.mul(x, pl.cast(pl.cast(s + 2, pl.INT32), target_type=pl.FP32))",
+        twice,
+    ),
+    accepted("a read integer as FP32", "m = idx[0]\nout[:, :] = pl.mul(x, pl.cast(m, pl.FP32))", lambda a: a.x * 3),
+    accepted(
+        "an extent as FP32 in orchestration",
+        f"d = pl.cast(pl.tensor.dim(dy, 0), pl.FP32)\n{AT}\n    out[:, :] = pl.mul(x, d)",
+        lambda a: a.x * 128,
+        ENTRY,
+    ),
+    accepted("a row into a row", "out[3, :] = pl.mul(x[3, :], 2.0)", rows(3, lambda a: a.x[3:4] * 2)),
+    # extents in inline functions
+    *(
+        accepted(
+            f"blocks of an inline function, named: {count}",
+            f"""
+            @pl.jit.inline
+            def h(t: pl.Tensor[[64, DYN], pl.FP32], o: pl.Tensor[[64, DYN], pl.FP32]):
+                n = {count}
+                for g in pl.spmd({blocks}):
+                    o[g * 16 : g * 16 + 16, 0:64] = pl.mul(t[g * 16 : g * 16 + 16, 0:64], 2.0)
+                return o
+
+            @pl.jit
+            def k({XO}):
+                out = h(x, out)
+                return out
+        """,
+            twice,
+            MODULE,
+        )
+        for count, blocks in (("pl.tensor.dim(t, 1) // 16", "n"), ("pl.tensor.dim(t, 1)", "n // 16"))
+    ),
+    *(
+        accepted(
+            f"inline of a named extent: {before} {extent}",
+            f"""
+            @pl.jit.inline
+            def h(t: pl.Tensor[[DYN, 64], pl.FP32], o: pl.Tensor[[DYN, 64], pl.FP32]):
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    o[0:64, :] = pl.mul(t[0:64, :], 2.0)
+                return o
+
+            @pl.jit
+            def k({XO}, dy: pl.Tensor[[DYN, 64], pl.FP32]):
+                {before}
+                t = pl.create_tensor([{extent}, 64], dtype=pl.FP32)
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    t[0:64, :] = pl.add(x, 0.0)
+                u = pl.create_tensor([{extent}, 64], dtype=pl.FP32)
+                u = h(t, u)
+                with pl.at(level=pl.Level.CORE_GROUP):
+                    out[:, :] = pl.add(u[0:64, :], 0.0)
+                return out
+        """,
+            twice,
+            MODULE,
+        )
+        for before, extent in (("pass", "DYN"), ("d = pl.tensor.dim(dy, 0)", "d"))
+    ),
     # scalars
     accepted("power of literals", "out[:, :] = pl.mul(x, 2 ** 3)", lambda a: a.x * 8),
     accepted("power of a constant", "out[:, :] = pl.mul(x, K ** 2)", lambda a: a.x * 4096),
