@@ -90,7 +90,12 @@ MORE = (
         "one level: pl.load both, or slice both",
     ),
     ("a tensor of dynamic extent in compute; a tile shape known only at run time", "slice a constant extent, and loop"),
-    ("another shape or element type for a name bound before the loop or branch", "use another name"),
+    ("another shape or type for a name in a loop, a branch or a later pl.spmd; straight lines may", "use another name"),
+    ("a row fold, pl.rem, pl.xor or pl.prelu of tiles without its scratch", "tmp_tile=pl.create_tile(...)"),
+    ("a float cast of an INDEX scalar in a region", "pl.cast(pl.cast(i, pl.INT32), pl.FP32)"),
+    ("a store of a tile of one axis", "pl.reshape(x, [1, n])"),
+    ("an extent read in place: pl.spmd(pl.tensor.dim(x, 0)) in an inline function", "n = pl.tensor.dim(x, 0)"),
+    ("an argument that PyPTO's operation does not have, or the lack of one that it needs", "see signatures.py"),
     ("a number as index where two axes are wanted: out[0, :] = [1, n]", "out[0:1, :]"),
     (
         "break or continue in pl.parallel, pl.unroll, pl.spmd; pl.scope with automatic scopes",
