@@ -203,10 +203,12 @@ def run_stage(
     )
 
 
-def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int = BATCH) -> Trace:
+def trace_stage(
+    stage: Stage, version: str, *, chip: str = "a2a3", batch: int = BATCH, ctx: int | Sequence[int] | None = None
+) -> Trace:
     """What a version of a stage would do at full shapes, without its arithmetic: no numbers, and no time to speak of.
 
-    Tensors of 1 MiB and more have no memory.
+    Tensors of 1 MiB and more have no memory. `batch` and `ctx` are as in `run_stage`.
     """
 
     def value(spec: Any) -> Any:
@@ -216,5 +218,5 @@ def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int = 
             return spec.create_tensor()
         return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
-    values = {spec.name: value(spec) for spec in stage.specs(batch=batch)}
+    values = {spec.name: value(spec) for spec in stage.specs(batch=batch, ctx=ctx)}
     return run(stage.versions[version], values, platform=f"{chip}interp", dry=True).trace

@@ -116,13 +116,15 @@ def tuned_stage(stage: Stage, version: str, **values: int) -> Stage:
     return replace(stage, versions={**stage.versions, version: tuned(stage.versions[version], **values)})
 
 
-def attempt(stage: Stage, version: str, *, chip: str, batch: int = BATCH, **values: int) -> Trace | WorkbookError:
+def attempt(
+    stage: Stage, version: str, *, chip: str, batch: int = BATCH, ctx: int | None = None, **values: int
+) -> Trace | WorkbookError:
     """The trace of a version with other constants, or what stands against them: on-chip memory, as a rule.
 
     It runs nothing, see `helpers.stages.trace_stage`.
     """
     try:
-        return trace_stage(tuned_stage(stage, version, **values), version, chip=chip, batch=batch)
+        return trace_stage(tuned_stage(stage, version, **values), version, chip=chip, batch=batch, ctx=ctx)
     except WorkbookError as error:
         return error
 

@@ -1,36 +1,53 @@
-"""`explore`: change version, chip, batch and context of a stage; watch error, on-chip memory and tasks change."""
+"""`explore`: change version, chip, batch, context and tile sizes of a stage; watch error, memory and time change."""
 
 from __future__ import annotations
 
 import html
+import math
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import ipywidgets
-from IPython import get_ipython
 
+from golden import RunResult, TensorSpec
 from helpers import plots, show
-from helpers.errors import WorkbookError
-from helpers.plots.style import Figure, bytes_text
-from helpers.stages import find, run_stage
+from helpers.errors import InputError, WorkbookError
+from helpers.interpret.progress import watched
+from helpers.interpret.trace import Trace
+from helpers.plots.style import Figure, bytes_text, time_text
+from helpers.profile import profile
+from helpers.stages import Stage, find, run_stage
+from helpers.tuning import Knob, attempt, constants, knobs, tuned_stage
+from helpers.widgets.front_end import front_end
+from helpers.widgets.job import Cancelled, Job
 from kernels.qwen3 import BATCH, MAX_CTX, PAGE
 
 CTX = (1, PAGE - 1, PAGE, PAGE + 1, 512, 1024, 2048, MAX_CTX)
 CHIPS = ("a2a3", "a5")
 
-_kept: dict[str, tuple[dict, dict]] = {}  # by stage: what `explore` was called with, and what the sliders say since
+_kept: dict[str, tuple[dict, dict]] = {}  # by stage: what `explore` was called with, and what the controls say since
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the controls choose: a version of the stage, a chip, sequences, tokens of each."""
+    """What the controls choose: a version of the stage, a chip, sequences, tokens of each, and its tile sizes.
+
+    `tiles` has (constant, value) for constants that differ from what the kernel's file says, see `helpers.tuning`.
+    """
 
     version: str
     chip: str
     batch: int
     ctx: int
+    tiles: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(
+            [self.version, f"batch {self.batch}", f"context {self.ctx}", *(f"{n} {v}" for n, v in self.tiles)]
+        )
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,26 @@ class Measured:
     figure: Figure = field(repr=False)
 
 
+def predicted(trace: Trace) -> list[str]:
+    """What a trace says without any arithmetic."""
+    p = profile(trace)
+    by = max(p.by_name(), key=lambda r: r.total)
+    return [
+        f"predicted time: {time_text(p.makespan)} on {p.chip.name}; most of it {by.name}",
+        f"tasks: {trace.tasks:,}; launches one after the other: {plots.longest_chain(trace):,}",
+        f"GM: {bytes_text(trace.gm_read_bytes)} read, {bytes_text(trace.gm_write_bytes)} written",
+        "on-chip peak: " + ", ".join(f"{s} {bytes_text(n)}" for s, n in trace.peaks().items() if n),
+    ]
+
+
+@lru_cache(maxsize=512)
+def tried(stage: str, setting: Setting) -> Trace | WorkbookError:
+    """The trace of a setting without arithmetic, or what stands against it."""
+    return attempt(
+        find(stage), setting.version, chip=setting.chip, batch=setting.batch, ctx=setting.ctx, **dict(setting.tiles)
+    )
+
+
 @lru_cache(maxsize=64)
 def measure(stage: str, setting: Setting) -> Measured:
     """Run the stage in interpret mode; a setting that was run before is not run again.
@@ -48,38 +85,70 @@ def measure(stage: str, setting: Setting) -> Measured:
     Raises:
         WorkbookError: see helpers.stages.run_stage.
     """
-    one = find(stage)
-    how = {"batch": setting.batch, "ctx": setting.ctx}
-    result = run_stage(one, setting.version, platform=f"{setting.chip}interp", **how)
-    ratios, against = _ratios(one, result, how)
-    trace = result.trace
-    title = f"{setting.version}, batch {setting.batch}, context {setting.ctx}"
+    given = _given(stage, setting.batch, setting.ctx)
+    one = tuned_stage(given.stage, setting.version, **dict(setting.tiles))
+    result = run_stage(one, setting.version, platform=f"{setting.chip}interp", batch=setting.batch, ctx=setting.ctx)
+    ratios = given.ratios(result)
     lines = [
-        f"{stage} {title} on {result.platform}: {'PASS' if result.passed else 'FAIL'}",
-        f"largest error / tolerance, against {against}: " + ", ".join(f"{n} {r:.2g}" for n, r in ratios.items()),
-        f"tasks: {trace.tasks:,}; launches one after the other: {plots.longest_chain(trace):,}",
-        f"GM: {bytes_text(trace.gm_read_bytes)} read, {bytes_text(trace.gm_write_bytes)} written",
-        "on-chip peak: " + ", ".join(f"{s} {bytes_text(n)}" for s, n in trace.peaks().items() if n),
+        f"{stage} {setting} on {result.platform}: {'PASS' if result.passed else 'FAIL'}",
+        f"largest error / tolerance, against {given.against}: " + ", ".join(f"{n} {r:.2g}" for n, r in ratios.items()),
+        *predicted(result.trace),
     ]
-    return Measured("\n".join(lines), plots.summary(trace, ratios, title))
+    return Measured("\n".join(lines), plots.summary(result.trace, ratios, str(setting)))
 
 
-def _ratios(stage: Any, result: Any, how: dict) -> tuple[dict[str, float], str]:
-    """The largest error of every output over the tolerance: against the exact math where the golden has it.
+_LARGE = 2**28  # bytes; a tensor as large as that is made anew for each run, not kept
 
-    Against the golden where that has `limits`, tolerances of its own for each output: they allow for no more.
+
+class _Given:
+    """A stage whose inputs and golden for one batch and context are made once and kept, and what errors are against.
+
+    Against the exact math where the golden module has it; against the golden where that has `limits`, tolerances of
+    its own for each output: they allow for no more.
     """
-    golden, allowed = sys.modules[stage.reference.__module__], (stage.tolerance.rtol, stage.tolerance.atol)
-    if hasattr(golden, "written"):
-        values = show.inputs(stage.specs(**how, seed=0))
-        actual = golden.written(values, result.outputs)
-        if hasattr(golden, "limits"):
-            expected, limits = golden.written(values, result.expected), golden.limits(values)
-            return {n: plots.worst_ratio(actual[n], e, *limits[n]) for n, e in expected.items()}, "golden"
-        exact = golden.exact(values)
-        return {n: plots.worst_ratio(actual[n], e, *allowed) for n, e in exact.items()}, "FP64"
-    pairs = {n: (result.outputs[n], e) for n, e in result.expected.items()}
-    return {n: plots.worst_ratio(*pair, *allowed) for n, pair in pairs.items()}, "golden"
+
+    def __init__(self, stage: Stage, batch: int, ctx: int):
+        specs = stage.specs(batch=batch, ctx=ctx, seed=0)
+        kept = [self._kept(s) if isinstance(s, TensorSpec) else s for s in specs]
+        self._golden, self._stage = sys.modules[stage.reference.__module__], stage
+        self._expected: dict[str, Any] = {}
+        self._outputs = [s.name for s in specs if getattr(s, "is_output", False)]
+        self.stage = replace(stage, specs=lambda **_: kept, reference=self._reference)
+        self._values, self._right = {}, None
+        self.against = "golden"
+        if hasattr(self._golden, "written"):
+            values = show.inputs(kept)
+            self._values = {n: v for n, v in values.items() if getattr(v, "nbytes", 0) < _LARGE}
+            if not hasattr(self._golden, "limits"):
+                self._right, self.against = self._golden.exact(values), "FP64"
+
+    @staticmethod
+    def _kept(spec: TensorSpec) -> TensorSpec:
+        if not spec.is_input or math.prod(spec.shape) * spec.dtype.itemsize >= _LARGE:
+            return spec
+        return replace(spec, init_value=spec.create_tensor(), fill=None)
+
+    def _reference(self, values: dict[str, Any]) -> None:
+        if not self._expected:
+            self._stage.reference(values)
+            self._expected = {n: values[n].clone() for n in self._outputs}
+        for name, right in self._expected.items():
+            values[name][:] = right
+
+    def ratios(self, result: RunResult) -> dict[str, float]:
+        """The largest error of every output over the tolerance."""
+        allowed = (self._stage.tolerance.rtol, self._stage.tolerance.atol)
+        actual, right = result.outputs, result.expected
+        if hasattr(self._golden, "written"):
+            actual = self._golden.written(self._values, actual)
+            right = self._right or self._golden.written(self._values, right)
+        limits = self._golden.limits(self._values) if hasattr(self._golden, "limits") else {}
+        return {n: plots.worst_ratio(actual[n], r, *limits.get(n, allowed)) for n, r in right.items()}
+
+
+@lru_cache(maxsize=1)
+def _given(stage: str, batch: int, ctx: int) -> _Given:
+    return _Given(find(stage), batch, ctx)
 
 
 class Explorer:
@@ -93,43 +162,164 @@ class Explorer:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if self.live:
-            return self.controls()._repr_mimebundle_()
+            return Controls(self.stage, self.setting, _kept[self.stage][1].update).box._repr_mimebundle_()
         bundle, metadata = measure(self.stage, self.setting).figure._repr_mimebundle_()
         return {**bundle, "text/plain": repr(self)}, metadata
 
-    def controls(self) -> ipywidgets.VBox:
-        """The controls, and below them text and figure, which follow them."""
-        stage, now = find(self.stage), self.setting
-        ctx = sorted({*CTX, now.ctx})
-        wide = ipywidgets.Layout(width="28em")
-        made = {
-            "version": ipywidgets.ToggleButtons(options=list(stage.versions), value=now.version, description="version"),
-            "chip": ipywidgets.ToggleButtons(options=CHIPS, value=now.chip, description="chip"),
-            "batch": ipywidgets.IntSlider(
-                now.batch, 1, BATCH, description="batch", continuous_update=False, layout=wide
-            ),
-            "ctx": ipywidgets.SelectionSlider(
-                options=ctx, value=now.ctx, description="context", continuous_update=False, layout=wide
-            ),
-        }
-        text = ipywidgets.HTML()
-        image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", width="864px"))
 
-        def update(_: Any = None) -> None:
-            chosen = {name: control.value for name, control in made.items()}
-            _kept[self.stage][1].update(chosen)
-            text.value = _pre("running ...")
-            try:
-                measured = measure(self.stage, Setting(**chosen))
-            except WorkbookError as error:
-                text.value = _pre(str(error))
-                return
-            text.value, image.value = _pre(measured.text), measured.figure.png()
+class Controls:
+    """The controls, and below them text and figure, which follow them.
 
-        update()
-        for control in made.values():
-            control.observe(update, "value")
-        return ipywidgets.VBox([*made.values(), text, image])
+    `box` is the widget, `job` does the work: what a setting would do, without arithmetic, is there at once; then what
+    fits beside it; then the run itself, which can be cancelled.
+
+    Args:
+        keep: Called with each new setting's fields.
+    """
+
+    def __init__(self, stage: str, setting: Setting, keep: Callable[[dict], None]):
+        self.stage, self._keep, self._quiet = stage, keep, False
+        wide = ipywidgets.Layout(width="32em")
+        self.version = ipywidgets.ToggleButtons(
+            options=list(find(stage).versions), value=setting.version, description="version"
+        )
+        self.chip = ipywidgets.ToggleButtons(options=CHIPS, value=setting.chip, description="chip")
+        self.batch = ipywidgets.IntSlider(
+            setting.batch, 1, BATCH, description="batch", continuous_update=False, layout=wide
+        )
+        self.ctx = ipywidgets.SelectionSlider(
+            options=sorted({*CTX, setting.ctx}), value=setting.ctx, description="context", continuous_update=False,
+            layout=wide,
+        )  # fmt: skip
+        self.tiles: dict[str, ipywidgets.SelectionSlider] = {}
+        self.tile_box = ipywidgets.VBox()
+        self.refused = ipywidgets.HTML()
+        self.text = ipywidgets.HTML()
+        self.image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", width="864px"))
+        self.bar = ipywidgets.FloatProgress(value=0.0, min=0.0, max=1.0, layout=ipywidgets.Layout(width="20em"))
+        self.cancel = ipywidgets.Button(description="cancel", disabled=True, layout=ipywidgets.Layout(width="6em"))
+        self.state = ipywidgets.Label()
+        self.job = Job(self._work, self._ended)
+        self.cancel.on_click(lambda _: self.job.cancel())
+        self.box = ipywidgets.VBox(
+            [
+                self.version, self.chip, self.batch, self.ctx, self.tile_box, self.refused,
+                ipywidgets.HBox([self.bar, self.cancel, self.state]), self.text, self.image,
+            ]
+        )  # fmt: skip
+        self._offer(dict(setting.tiles))
+        self.version.observe(self._other_version, "value")
+        for control in (self.chip, self.batch, self.ctx):
+            control.observe(self._update, "value")
+        self._update()
+
+    @property
+    def setting(self) -> Setting:
+        """What the controls say."""
+        now = {name: slider.value for name, slider in self.tiles.items()}
+        plain = self._plain(self.version.value)
+        tiles = tuple((n, v) for n, v in now.items() if v != plain[n])
+        return Setting(self.version.value, self.chip.value, self.batch.value, self.ctx.value, tiles)
+
+    def _plain(self, version: str) -> dict[str, int]:
+        """What the kernel's file says for each constant."""
+        return constants(find(self.stage).versions[version], tuple(k.name for k in knobs(self.stage, version)))
+
+    def _offer(self, values: dict[str, int]) -> None:
+        """A slider for each constant of the version; until it is known what else fits, with its value alone."""
+        self.refused.value = ""
+        self.tiles = {}
+        for knob in knobs(self.stage, self.version.value):
+            value = values.get(knob.name, self._plain(self.version.value)[knob.name])
+            self.tiles[knob.name] = ipywidgets.SelectionSlider(
+                options=[value], value=value, description=knob.name, continuous_update=False,
+                layout=ipywidgets.Layout(width="32em"), style={"description_width": "7em"},
+            )  # fmt: skip
+            self.tiles[knob.name].observe(self._update, "value")
+        titles = [k.title for k in knobs(self.stage, self.version.value)]
+        self.tile_box.children = [
+            ipywidgets.HBox([slider, ipywidgets.Label(t)]) for slider, t in zip(self.tiles.values(), titles)
+        ]
+
+    def _other_version(self, _: Any) -> None:
+        self._offer({})
+        self._update()
+
+    def _update(self, _: Any = None) -> None:
+        if self._quiet:
+            return
+        setting = self.setting
+        self._keep(vars(setting))
+        self.bar.value, self.bar.bar_style, self.cancel.disabled = 0.0, "", False
+        self.state.value = "tracing"
+        self.job.start(setting)
+
+    def _work(self, setting: Setting, check: Callable[[], None]) -> None:
+        trace = tried(self.stage, setting)
+        check()
+        head = f"{self.stage} {setting} on {setting.chip}interp: "
+        if isinstance(trace, WorkbookError):
+            self._fit(setting, check)
+            raise trace
+        self.text.value = _pre("\n".join([head + "traced, not run", "", *predicted(trace)]))
+        self._fit(setting, check)
+        done = 0
+
+        def tell(n: int) -> None:
+            nonlocal done
+            check()
+            done += n
+            if done >= 1.05 * self.bar.value * trace.tasks:  # not each of thousands
+                self.bar.value = min(1.0, done / trace.tasks)
+
+        self.state.value = "making inputs and golden, running"
+        with watched(tell):
+            measured = measure(self.stage, setting)
+        check()
+        self.text.value, self.image.value = _pre(measured.text), measured.figure.png()
+
+    def _fit(self, setting: Setting, check: Callable[[], None]) -> None:
+        """Let each slider of a constant offer what fits, the other constants as they are."""
+        refused = []
+        for knob in knobs(self.stage, setting.version):
+            self.state.value = f"which {knob.name} fit"
+            fits = []
+            for value in knob.values:
+                check()
+                error = tried(self.stage, self._with(setting, knob, value))
+                if isinstance(error, WorkbookError):
+                    refused.append(f"{knob.name} {value}: {str(error).splitlines()[0]}")
+                else:
+                    fits.append(value)
+            slider = self.tiles[knob.name]
+            value = slider.value
+            fits = sorted({*fits, value})
+            if list(slider.options) != fits:
+                self._quiet = True  # new options make the slider forget its value for a moment
+                try:
+                    with slider.hold_sync():
+                        slider.options = fits
+                        slider.value = value
+                finally:
+                    self._quiet = False
+        self.refused.value = _pre("not offered:\n" + "\n".join(refused)) if refused else ""
+
+    def _with(self, setting: Setting, knob: Knob, value: int) -> Setting:
+        tiles = {**dict(setting.tiles), knob.name: value}
+        plain = self._plain(setting.version)
+        ordered = tuple((n, tiles[n]) for n in plain if n in tiles and tiles[n] != plain[n])
+        return Setting(setting.version, setting.chip, setting.batch, setting.ctx, ordered)
+
+    def _ended(self, error: Exception | None) -> None:
+        self.cancel.disabled = True
+        if error is None:
+            self.bar.value, self.bar.bar_style, self.state.value = 1.0, "success", "done"
+        elif isinstance(error, Cancelled):
+            self.bar.bar_style, self.state.value = "warning", "cancelled; any change starts again"
+        else:
+            known = isinstance(error, WorkbookError)
+            self.bar.bar_style, self.state.value = "danger", "refused" if known else type(error).__name__
+            self.text.value = _pre(str(error))
 
 
 def _pre(text: str) -> str:
@@ -138,7 +328,7 @@ def _pre(text: str) -> str:
 
 def explore(
     stage: str, version: str | None = None, chip: str = "a2a3", batch: int = BATCH, ctx: int = 1024,
-    live: bool | None = None,
+    live: bool | None = None, **tiles: int,
 ) -> Explorer:  # fmt: skip
     """Controls over a stage; run in interpret mode. Running the cell again keeps what the controls say.
 
@@ -146,27 +336,26 @@ def explore(
         stage: Name of a stage.
         version, chip, batch, ctx: Where the controls start; `version` None is the last of the ladder.
         live: True for controls, False for text and figure; None: controls where a front end shows the cell.
+        tiles: Constants of the version's kernel to start with, see `helpers.tuning.KNOBS`.
 
     Raises:
-        InputError: there is no such stage.
+        InputError: there is no such stage, or the version has no such constant, or not with this value.
         ValueError: chip, version, batch or ctx is none there is.
     """
     versions = list(find(stage).versions)
-    start = {"version": version or versions[-1], "chip": chip, "batch": batch, "ctx": ctx}
-    if start["version"] not in versions or chip not in CHIPS or not 1 <= batch <= BATCH or not 1 <= ctx <= MAX_CTX:
+    version = version or versions[-1]
+    start = {"version": version, "chip": chip, "batch": batch, "ctx": ctx}
+    if version not in versions or chip not in CHIPS or not 1 <= batch <= BATCH or not 1 <= ctx <= MAX_CTX:
         raise ValueError(
             f"explore({stage!r}) on {start}: versions are {', '.join(versions)}, chips {', '.join(CHIPS)}, "
             f"batch 1 to {BATCH}, ctx 1 to {MAX_CTX}"
         )
+    offered = {k.name: k.values for k in knobs(stage, version)}
+    for name, value in tiles.items():
+        if value not in offered.get(name, ()):
+            raise InputError(f"explore({stage!r}): {version} has no {name} {value!r}; there are: {offered or 'none'}")
+    plain = constants(find(stage).versions[version], tuple(offered))
+    start["tiles"] = tuple((n, tiles[n]) for n in offered if n in tiles and tiles[n] != plain[n])
     if stage not in _kept or _kept[stage][0] != start:
         _kept[stage] = (start, dict(start))
     return Explorer(stage, Setting(**_kept[stage][1]), front_end() if live is None else live)
-
-
-def front_end() -> bool:
-    """True when a notebook's user interface runs this cell: it names the cell in its request, which nbclient, nbval
-    and the HTML pages of `make run` do not."""
-    shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
-        return False
-    return bool(shell.kernel.get_parent("shell").get("metadata", {}).get("cellId"))

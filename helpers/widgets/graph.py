@@ -1,0 +1,87 @@
+"""`graph`: the task graph by kernel name; a click on a box takes the name apart into its launches, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from helpers import plots
+from helpers.interpret.depend import Edge
+from helpers.interpret.trace import Trace
+from helpers.plots.style import Figure
+from helpers.plots.tasks import stated
+from helpers.widgets.front_end import front_end
+
+_HERE = Path(__file__).parent
+_kept: dict[tuple, set[str]] = {}  # names that are taken apart, by graph
+
+
+class Picture(anywidget.AnyWidget):
+    """A figure whose `spots` (shares of its size: left, top, right, bottom) are buttons; a click sends its name."""
+
+    _esm = _HERE / "picture.js"
+    _css = _HERE / "widgets.css"
+    alt = traitlets.Unicode().tag(sync=True)
+    width = traitlets.Int().tag(sync=True)
+    spots = traitlets.Dict().tag(sync=True)
+    tips = traitlets.Dict().tag(sync=True)
+    png = traitlets.Bytes().tag(sync=True)
+
+    def show(self, figure: Figure, tips: dict[str, str]) -> None:
+        """Show a figure with its spots."""
+        with self.hold_sync():
+            self.alt, self.width = figure.alt, round(figure.get_size_inches()[0] * 96)
+            self.spots, self.tips = {n: list(box) for n, box in figure.spots.items()}, tips
+            self.png = figure.png()
+
+
+class Graph:
+    """What `graph` returns: the figure with boxes to click where there is a front end, else the figure."""
+
+    def __init__(self, trace: Trace, edges: Sequence[Edge], live: bool):
+        self.trace, self.edges, self.live = trace, edges, live
+
+    def __repr__(self) -> str:
+        return repr(plots.task_graph(self.trace, self.edges))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        if self.live:
+            return self.picture()._repr_mimebundle_()
+        return plots.task_graph(self.trace, self.edges)._repr_mimebundle_()
+
+    def picture(self) -> Picture:
+        """The figure; names that were taken apart before still are."""
+        tasks = self.trace.tasks_by_name()
+        apart = _kept.setdefault((self.trace.platform, tuple(tasks.items())), set())
+        made = Picture()
+
+        def draw() -> None:
+            figure = plots.task_graph(self.trace, self.edges, apart)
+            made.show(figure, {box: "click to put together" if self._name(box) in apart else "click to take apart"
+                               for box in figure.spots})  # fmt: skip
+
+        def clicked(_: Any, content: dict, __: Any) -> None:
+            apart.symmetric_difference_update({self._name(content["clicked"])})
+            draw()
+
+        draw()
+        made.on_msg(clicked)
+        return made
+
+    def _name(self, box: str) -> str:
+        """The kernel name of a box: its text without the numbers of launches."""
+        return max((n for n in self.trace.tasks_by_name() if box == n or box.startswith(f"{n} ")), key=len)
+
+
+def graph(trace: Trace, edges: Sequence[Edge] | None = None, live: bool | None = None) -> Graph:
+    """The task graph, see `plots.task_graph`; a click on a box takes its name apart, another puts it together.
+
+    Args:
+        edges: Dependencies, when they are at hand.
+        live: True for boxes to click, False for the figure; None: boxes where a front end shows the cell.
+    """
+    return Graph(trace, stated(trace) if edges is None else edges, front_end() if live is None else live)
