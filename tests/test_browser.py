@@ -17,9 +17,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import chromium
-from playwright.sync_api import Browser, Page, sync_playwright
+from nbformat import v4
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from helpers.refresh import plain
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "out" / "browser"
@@ -29,6 +33,18 @@ SETTINGS = {  # every cell in the page at once; nothing asked of the network
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
+WIDGETS = [
+    "from helpers.profile import profile\n"
+    "from helpers.stages import find, trace_stage\n"
+    "from helpers.widgets import explore, graph, steps, timeline\n"
+    "stage = find('flash_attention')\n"
+    "traces = {v: trace_stage(stage, v, batch=2, ctx=300) for v in ('separate', 'flat')}",
+    "explore('rope_kv_cache', batch=2, ctx=1)",
+    "timeline(profile(traces['flat']))",
+    "graph(traces['separate'])",
+    "steps(stage, traces)",
+]
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
@@ -37,6 +53,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a JupyterLab on a free port with a copy of the notebooks; its settings are its own."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    own = v4.new_notebook(cells=[v4.new_code_cell(c) for c in WIDGETS])
+    plain(own)  # with the kernel that the other notebooks have
+    nbformat.write(own, folder / "notebooks" / "widgets.ipynb")
     for name, values in SETTINGS.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,3 +161,113 @@ def test_every_cell_runs(page: Page, lab: str, name: str):
     assert [c for c in cells if c["errors"]] == []
     pictures(page, name)
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")  # frees its memory
+
+
+def output(page: Page, cell: int) -> Locator:
+    """What a code cell shows; the first is 0."""
+    return page.locator(".jp-NotebookPanel:visible .jp-CodeCell").nth(cell).locator(".jp-Cell-outputArea")
+
+
+def slide(handle: Locator, key: str) -> None:
+    handle.focus()
+    handle.press(key)
+
+
+@pytest.fixture(scope="module")
+def widgets(browser: Browser, lab: str) -> Iterator[Page]:
+    """The notebook WIDGETS, all of it run."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+    page = context.new_page()
+    opened(page, lab, "widgets")
+    run_all(page)
+    assert [c["errors"] for c in page.evaluate(CELLS)] == [[]] * len(WIDGETS)
+    yield page
+    pictures(page, "widgets")
+    context.close()
+
+
+def test_a_slider_moves_the_figure(widgets: Page):
+    shown = output(widgets, 1)
+    expect(shown).to_contain_text("flat, batch 2, context 1 on a2a3interp: PASS", timeout=60_000)
+    before = shown.locator("img").get_attribute("src")
+    slide(shown.locator(".noUi-handle").first, "ArrowRight")
+    expect(shown).to_contain_text("flat, batch 3, context 1 on a2a3interp: PASS", timeout=60_000)
+    expect(shown.locator("img")).not_to_have_attribute("src", before)
+    expect(shown).to_contain_text("done")
+    shown.get_by_role("button", name="naive").click()
+    expect(shown).to_contain_text("naive, batch 3, context 1 on a2a3interp: PASS", timeout=60_000)
+
+
+def test_running_the_cell_again_keeps_the_sliders(widgets: Page):
+    shown = output(widgets, 1)
+    widgets.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea-editor").click()
+    widgets.keyboard.press("Control+Enter")
+    expect(shown).to_contain_text("naive, batch 3, context 1 on a2a3interp: PASS", timeout=60_000)
+
+
+def test_a_click_on_a_task_shows_what_it_is(widgets: Page):
+    shown = output(widgets, 2)
+    canvas = shown.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    expect(shown).to_contain_text("click a task")
+    assert painted(canvas) > 500
+    canvas.focus()
+    canvas.press("ArrowRight")
+    expect(shown).to_contain_text("kernels/flash_attention.py")
+    first = shown.locator("table").inner_text()
+    box = canvas.bounding_box()
+    for share in range(2, 40):  # somewhere in the lane of cube core 0 a task is hit
+        canvas.click(position={"x": 76 + share / 40 * (box["width"] - 84), "y": 8})
+        widgets.wait_for_timeout(150)
+        if "cube 0 (cube task)" in shown.inner_text():
+            break
+    expect(shown).to_contain_text("cube 0 (cube task)")
+    assert shown.locator("table").inner_text() != first
+    expect(shown.locator("code")).to_contain_text("pl.spmd")
+
+
+def test_dragging_zooms_in_and_a_double_click_out(widgets: Page):
+    shown = output(widgets, 2)
+    canvas, where = shown.locator("canvas"), shown.locator(".workbook-bar span")
+    whole = where.inner_text()
+    box = canvas.bounding_box()
+    widgets.mouse.move(box["x"] + 300, box["y"] + 30)
+    widgets.mouse.down()
+    widgets.mouse.move(box["x"] + 500, box["y"] + 30, steps=4)
+    widgets.mouse.up()
+    expect(where).not_to_have_text(whole)
+    part = where.inner_text()
+    shown.get_by_role("button", name="zoom in").click()
+    expect(where).not_to_have_text(part)
+    canvas.dblclick(position={"x": 600, "y": box["height"] - 5})
+    expect(where).to_have_text(whole)
+
+
+def test_a_click_on_a_box_takes_it_apart(widgets: Page):
+    shown = output(widgets, 3)
+    before = shown.locator("img").get_attribute("src")
+    shown.get_by_role("button", name="qk: click to take apart").click()
+    expect(shown.get_by_role("button", name="qk 1 to 12: click to put together")).to_be_visible()
+    expect(shown.locator("img")).not_to_have_attribute("src", before)
+
+
+def test_the_ladder_steps(widgets: Page):
+    shown = output(widgets, 4)
+    expect(shown).to_contain_text("1 of 2: separate")
+    before = shown.locator("img").get_attribute("src")
+    shown.get_by_role("button", name="next").click()
+    expect(shown).to_contain_text("2 of 2: flat")
+    expect(shown.locator("img")).not_to_have_attribute("src", before)
+
+
+PAINTED = """canvas => {
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  let n = 0;
+  for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
+  return n;
+}"""
+
+
+def painted(canvas: Locator) -> int:
+    """Pixels of a canvas that something is drawn on."""
+    return canvas.evaluate(PAINTED)
