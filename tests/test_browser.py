@@ -214,7 +214,8 @@ def test_a_click_on_a_task_shows_what_it_is(widgets: Page):
     canvas.focus()
     canvas.press("ArrowRight")
     expect(shown).to_contain_text("kernels/flash_attention.py")
-    first = shown.locator("table").inner_text()
+    canvas.press("Escape")
+    expect(shown).to_contain_text("click a task")
     box = canvas.bounding_box()
     for share in range(2, 40):  # somewhere in the lane of cube core 0 a task is hit
         canvas.click(position={"x": 76 + share / 40 * (box["width"] - 84), "y": 8})
@@ -222,7 +223,6 @@ def test_a_click_on_a_task_shows_what_it_is(widgets: Page):
         if "cube 0 (cube task)" in shown.inner_text():
             break
     expect(shown).to_contain_text("cube 0 (cube task)")
-    assert shown.locator("table").inner_text() != first
     expect(shown.locator("code")).to_contain_text("pl.spmd")
 
 
