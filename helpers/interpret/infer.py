@@ -176,9 +176,9 @@ class Facts:
         if path in ("cast", "tensor.cast") and len(given) > 1 and self.dtype(given[0]) is not None:
             to = dtypes.of(self.path(given[1]))
             return to.name if to is not None else None
-        if path in ("min", "max") and len(node.args) == 2:
+        if path in ("min", "max", "add", "sub", "mul") and len(node.args) == 2:
             a, b = (self.dtype(x) for x in node.args)
-            return a if a == b else None
+            return a if a == b else "INDEX" if category(a) == category(b) == "integer" else None
         return None
 
     def is_element(self, node: ast.Subscript) -> bool:

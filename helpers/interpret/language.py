@@ -13,12 +13,16 @@ submodule `language` is supplied.
 
 from __future__ import annotations
 
+import atexit
 import enum
 import functools
 import importlib.abc
 import importlib.machinery
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -86,15 +90,45 @@ class JitFunction:
 
         return call(self, args, kwargs, config)
 
-    def compile(self, *args: Any, config: Any = None, **kwargs: Any) -> JitFunction:
-        """Check the kernel against the language, as far as that needs no arguments; returns the kernel itself."""
+    def compile(self, *args: Any, config: Any = None, **kwargs: Any) -> CompiledKernel:
+        """Check the kernel against the language, as far as that needs no arguments."""
         from helpers.interpret.lower import compile_kernel
 
         compile_kernel(self)
-        return self
+        return CompiledKernel(self)
+
+    def lower(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+        """PyPTO's program after its passes, which interpret mode does not have.
+
+        Raises:
+            KernelError: always.
+        """
+        raise KernelError(f"kernel '{self.fn.__name__}'.lower(): {package.NO_COMPILER}")
 
     def __repr__(self) -> str:
         return f"<pl kernel {self.fn.__module__}.{self.fn.__qualname__} ({self.kind})>"
+
+
+class CompiledKernel:
+    """What `kernel.compile(...)` gives: it can be called, and has what a script asks of PyPTO's."""
+
+    def __init__(self, kernel: JitFunction):
+        self.kernel = kernel
+
+    def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
+        return self.kernel(*args, config=config, **kwargs)
+
+    @functools.cached_property
+    def output_dir(self) -> Path:
+        """Where PyPTO leaves the code it generates: here an empty folder, gone when the process ends."""
+        folder = tempfile.mkdtemp(prefix="interpreted-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+    @property
+    def program(self) -> Any:
+        """PyPTO's program after its passes, which interpret mode does not have."""
+        raise KernelError(f"kernel '{self.kernel.fn.__name__}'.compile().program: {package.NO_COMPILER}")
 
 
 def _decorator(kind: str) -> Callable:

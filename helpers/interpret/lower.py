@@ -31,6 +31,8 @@ from helpers.interpret.source import Place, Source, of, refuse
 # The two planes (PyPTO manual, Programming Model). An inline function is compiled once for each it is used in.
 ORCHESTRATION, INCORE = "orchestration", "incore"
 
+SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
+
 # Operations whose result is a scalar, and those that orchestration may use; the rest are device work.
 SCALAR_OPS = {
     "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
@@ -485,7 +487,7 @@ class _Lowering:
     def _check_categories(self, node: ast.expr, left: ast.expr, right: ast.expr) -> None:
         """Scalars of different categories do not meet, but in what is folded when the kernel is parsed."""
         a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
-        if isinstance(node, ast.BinOp) and "bool" in (a, b):
+        if isinstance(node, (ast.BinOp, ast.Call)) and "bool" in (a, b):
             raise self.refuse(
                 left if a == "bool" else right, "the result of a comparison used as a number", "use if / else"
             )
@@ -609,7 +611,11 @@ class _Lowering:
         fn = OPS.get(path)
         if fn is None:
             raise self.unknown(node.func, path)
-        of_scalar = path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
+        if self._of_scalars(node, path):
+            self._check_categories(node, *node.args)
+        of_scalar = self._of_scalars(node, path) or (
+            path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
+        )
         if not (self.incore or of_scalar or path in CONTROL_OPS or path.startswith(("system.", "array."))):
             raise self.misplaced(node, f"pl.{path}")
         key = "_op_" + path.replace(".", "_")
@@ -625,6 +631,10 @@ class _Lowering:
             [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
             [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
         )
+
+    def _of_scalars(self, node: ast.Call, path: str) -> bool:
+        """True for pl.add and its like between numbers: another way to write the operator."""
+        return path in SCALAR and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
@@ -711,6 +721,12 @@ class _Lowering:
         fn, kind, _ = found
         if isinstance(node.func, ast.Attribute) and member is None:
             raise self.refuse(node.func, "a kernel called as an attribute", f"from its module import {fn.__name__}")
+        if kind in ("host", "extern"):
+            what = "a C++ kernel" if kind == "extern" else "a host function of several chips"
+            raise self.refuse(
+                node, f"'{fn.__name__}' is {what} (@pl.jit.{kind}), which interpret mode does not run",
+                "write it in the language, or run it with PyPTO",
+            )  # fmt: skip
         if kind == "entry" and member is None:
             raise self.refuse(
                 node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
@@ -753,6 +769,13 @@ class _Lowering:
         if self.program is None or not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
             return None
         return self.program.functions.get(node.attr) if node.value.id == "self" else None
+
+    def _dispatched(self, node: ast.expr) -> bool:
+        """True for a kernel that `with pl.spmd` launches as a whole: of the program, or written in C++."""
+        if self._member(node) is not None:
+            return True
+        found = unwrap(self.outside(node)) if isinstance(node, ast.Name) else None
+        return found is not None and found[1] == "extern"
 
     def _submit(self, call: ast.Call, path: str) -> ast.expr:
         """`pl.submit(self.kernel, *args, deps=...)`: a task of that kernel; its results and its task id."""
@@ -844,7 +867,7 @@ class _Lowering:
         if isinstance(node, ast.Call):
             path = self.pl_path(node.func)
             if path is not None:
-                if path in SCALAR_OPS or path == "const" or path.endswith(".get_byte"):
+                if path in SCALAR_OPS or path == "const" or path.endswith(".get_byte") or self._of_scalars(node, path):
                     return "scalar"
                 if path.endswith("cast") and node.args:
                     return self.kind(node.args[0])
@@ -1471,7 +1494,7 @@ class _Lowering:
                 f"n = {ast.unparse(count)} on a line of its own, and pl.spmd(n)",
             )  # fmt: skip
         split = self._split(keywords.get("optimizations"))
-        dispatches = any(self._member(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
+        dispatches = any(self._dispatched(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
         if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
             raise self.refuse(
                 call, "the body of `with pl.spmd` does not read its block index: every block would do the same",

@@ -520,6 +520,10 @@ REFUSED = [
             ("tile.xor", ", t"),
         )
     ),
+    refused("pl.maximum of scalars", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.maximum(s, 0.5))  #!", "pl.maximum"),
+    refused("pl.exp of a scalar", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.exp(s))  #!", "pl.exp"),
+    refused("pl.add of INT32 and float", "s = idx[0]\nout[:, :] = pl.mul(x, pl.add(s, 1.5))  #!", "pl.add"),
+    refused("pl.add of a scalar and a tensor", "s = x[0, 0]\nout[:, :] = pl.add(s, x)  #!", "pl.add"),
     refused("scratch for a column fold", "t = pl.load(x, [0, 0], [16, 64])\nv = pl.col_max(t, t)  #!", "pl.col_max"),
     refused("an extent as FP32", "d = pl.tensor.dim(dy, 0)\nout[:, :] = pl.mul(x, pl.cast(d, pl.FP32))  #!", "pl.cast"),
     refused(
@@ -800,6 +804,18 @@ ACCEPTED = [
         "a block as INT32, then FP32",
         "s = pl.tile.get_block_idx()\nout[:, :] = pl.mul(x, pl.cast(pl.cast(s + 2, pl.INT32), target_type=pl.FP32))",
         twice,
+    ),
+    accepted(
+        "operations on scalars",
+        "s = pl.mul(pl.add(f, 2.5), 0.5)\nm = pl.sub(pl.read(idx, [0]), 2)\nv = pl.mul(m, 4)\n"
+        "out[0:16, :] = pl.mul(x[v : v + 16, :], s)",
+        rows(0, lambda a: a.x[4:20] * 2),
+    ),
+    accepted(
+        "operations on scalars in orchestration",
+        f"v = pl.add(pl.read(idx, [0]), 5)\nt = pl.slice(x, [16, 64], [v, 0])\n{AT}\n    out[0:16, :] = pl.mul(t, 2.0)",
+        _shift(8),
+        ENTRY,
     ),
     accepted("a read integer as FP32", "m = idx[0]\nout[:, :] = pl.mul(x, pl.cast(m, pl.FP32))", lambda a: a.x * 3),
     accepted(

@@ -196,3 +196,30 @@ def test_what_is_no_kernel():
         run(lambda x: x, torch.zeros(2))
     with pytest.raises(KernelError, match="decorate the function"):
         run(3, torch.zeros(2))
+
+
+def test_what_compile_gives_can_be_called():
+    a, b = arguments(), arguments()
+    compiled = K.compile()
+    compiled(*a.values(), config=None)
+    K(*b.values())
+    assert torch.equal(a["o"], b["o"]) and a["o"].any()
+    assert compiled.output_dir.is_dir() and not list(compiled.output_dir.iterdir())
+    for ask in (lambda: compiled.program, lambda: K.lower(*a.values())):
+        with pytest.raises(KernelError, match=r"kernel 'k'.*no compiler passes"):
+            ask()
+
+
+@pytest.mark.parametrize("launch", ["with pl.spmd(1) as tid:\n        {call}", "{call}"])
+def test_a_kernel_in_cpp_is_refused(launch: str):
+    source = """
+@pl.jit.extern(source="f.cpp")
+def f(x: pl.Tensor[[16, 16], pl.FP32], o: pl.Out[pl.Tensor[[16, 16], pl.FP32]]): ...
+
+
+@pl.jit
+def k(x: pl.Tensor[[16, 16], pl.FP32], o: pl.Out[pl.Tensor[[16, 16], pl.FP32]]):
+    """
+    x = torch.zeros(16, 16)
+    with pytest.raises(KernelError, match=r"'f' is a C\+\+ kernel \(@pl.jit.extern\).*\n  at "):
+        run(source.rstrip(" ") + "    " + launch.format(call="o = f(x, o)") + "\n", x, x)

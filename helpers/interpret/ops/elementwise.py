@@ -8,6 +8,7 @@ broadcast (IR `BroadcastShapes`); the valid shape of the result is that of the f
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -118,12 +119,13 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     return m.tile(at, data, shape, x.dtype, valid)
 
 
+SCALAR = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+
+
 def _scalars(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
-    if name == "maximum":
-        return larger(a, b)
-    if name == "minimum":
-        return smaller(a, b)
-    raise m.fault(at, f"pl.{name} of two scalars", "write it with the Python operator")
+    if name in SCALAR:
+        return SCALAR[name](a, b)
+    raise m.fault(at, f"pl.{name} of two scalars", "write it with an operator, or use pl.max / pl.min")
 
 
 def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
