@@ -156,3 +156,20 @@ def double_valid(values: dict[str, Any]) -> None:
     """Twice the real rows of x."""
     n = int(values["batch"])
     values["y"][:n] = 2 * values["x"][:n]
+
+
+def chained(values: dict[str, Any]) -> None:
+    """(2 x + 1)^2 - 2 x."""
+    x = values["x"]
+    values["y"].copy_((2 * x + 1) ** 2 - 2 * x)
+
+
+def steps() -> list[TensorSpec]:
+    """x [64 BATCH, HEAD_DIM] and y [BATCH, HEAD_DIM], BF16."""
+    x = _tensor("x", [64 * BATCH, HEAD_DIM], torch.bfloat16)
+    return [x, _out("y", [BATCH, HEAD_DIM], torch.bfloat16)]
+
+
+def summed(values: dict[str, Any]) -> None:
+    """The sum of the 64 tiles, rounded once."""
+    values["y"].copy_(values["x"].float().view(64, BATCH, HEAD_DIM).sum(0))

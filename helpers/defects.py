@@ -6,7 +6,11 @@ Run as a module, it writes its table into docs/sanitizers.md; a test holds the p
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import html
 import inspect
+import io
 import linecache
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +21,11 @@ from typing import Any
 import torch
 
 from golden import mistakes as golden
-from helpers.errors import InputError
+from golden import run_jit
+from helpers.errors import InputError, WorkbookError
 from helpers.interpret.lower import compile_kernel
 from helpers.interpret.source import shown
-from helpers.sanitize import Finding, check
+from helpers.sanitize import Finding, check, report
 from helpers.sanitize.script import check_script
 from kernels import mistakes_attention as attention
 from kernels import mistakes_projection as projection
@@ -62,7 +67,8 @@ class Defect:
     def check(self) -> list[Finding]:
         """Findings of the kernel that has the defect."""
         if isinstance(self.wrong, Path):
-            return check_script(self.wrong, [])
+            with contextlib.redirect_stdout(io.StringIO()):  # what the script prints has times in it
+                return check_script(self.wrong, [])
         return self._checked(self.wrong)
 
     def repaired(self) -> list[Finding]:
@@ -82,6 +88,20 @@ class Defect:
             return _line(Path(golden.__file__), inspect.getsourcelines(golden.wrong_golden)[1], self.line)
         source = compile_kernel(self.wrong).source
         return _line(Path(source.file), source.tree.lineno, self.line)
+
+    def run(self) -> str:
+        """What somebody sees who runs the kernel with the defect on the specs' own sizes, beside its golden."""
+        if isinstance(self.wrong, Path):
+            return "PASS"
+        try:
+            result = run_jit(
+                self.wrong, self.specs(), self.reference, runtime_cfg={"platform": "a2a3interp"}, rtol=self.rtol,
+                atol=self.atol, quiet=True,
+            )  # fmt: skip
+        except WorkbookError as error:
+            return f"refused: {str(error).splitlines()[0]}"
+        worst = max((e.max_abs for e in result.errors.values()), default=0.0)
+        return f"{'PASS' if result.passed else 'FAIL'}, off by {worst:.2g} at most"
 
     def found(self, findings: Sequence[Finding]) -> Finding | None:
         """The finding that this defect is to give, if it is among these."""
@@ -115,7 +135,7 @@ DEFECTS: tuple[Defect, ...] = (
         "662b", "Running max and sum are not merged from page to page",
         "Nothing with one page. With more, plausible numbers that are wrong.",
         "wrong-result", "total = pl.assemble(total", attention.wrong_unmerged, attention.right_unmerged,
-        partial(golden.denominators, 3 * PAGE), golden.total,
+        golden.denominators, golden.total, {"ctx": (PAGE, 2 * PAGE)},
     ),
     Defect(
         "662c", "Only a context of 128 was ever tried",
@@ -233,6 +253,46 @@ def find(name: str) -> Defect:
         if d.name == name:
             return d
     raise InputError(f"there is no defect {name!r}; there are: {', '.join(d.name for d in DEFECTS)}")
+
+
+class Shown:
+    """Findings, or a change of a kernel, as text and as HTML."""
+
+    def __init__(self, text: str, page: str):
+        self.text, self.page = text, page
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.page
+
+
+def findings(name: str) -> Shown:
+    """What is found in the kernel of a defect, for a notebook."""
+    found = find(name).check()
+    return Shown(report.text(found), report.as_html(found))
+
+
+def repair(name: str) -> Shown:
+    """What changes from the kernel with a defect to the one without, and what is then found."""
+    d = find(name)
+    left = report.summary(d.repaired())
+    if d.wrong is d.right or isinstance(d.wrong, Path):
+        return Shown(left, f"<div>{left}</div>")
+    before, after = (_body(k) for k in (d.wrong, d.right))
+    changed = [line for line in difflib.ndiff(before, after) if not line.startswith("?")]
+    near = [i for i, line in enumerate(changed) if line[0] in "+-"]
+    kept = [line for i, line in enumerate(changed) if any(abs(i - n) < 2 for n in near)]
+    colours = {"+": "#1b7f3b", "-": "#b3261e", " ": "#666"}
+    page = "".join(f"<span style='color:{colours[line[0]]}'>{html.escape(line)}</span>\n" for line in kept)
+    return Shown("\n".join([*kept, "", left]), f"<pre>{page}</pre><div>{left}</div>")
+
+
+def _body(kernel: Any) -> list[str]:
+    source = compile_kernel(kernel).source
+    lines = Path(source.file).read_text().splitlines()
+    return lines[source.tree.body[1].lineno - 1 : source.tree.end_lineno]
 
 
 BEGIN, END = "<!-- defects: written by python -m helpers.defects -->", "<!-- end of defects -->"

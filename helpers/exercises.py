@@ -176,6 +176,30 @@ def _greedy(answer: Any) -> str | None:
     return None if torch.equal(got.long(), right) else f"{got.tolist()}, not {right.tolist()}, for {best.tolist()}"
 
 
+def word(right: str, hint: str) -> Callable[[Any], str | None]:
+    """A check for one word, in any case."""
+    return lambda answer: None if str(answer).strip().lower() == right else f"{answer!r}. {hint}"
+
+
+def two(right: tuple[str, str], hint: str) -> Callable[[Any], str | None]:
+    """A check for two words in any order."""
+
+    def compare(answer: Any) -> str | None:
+        same = isinstance(answer, (tuple, list)) and sorted(map(str, answer)) == sorted(right)
+        return None if same else f"{answer!r}. {hint}"
+
+    return compare
+
+
+def _pair_row(answer: Any) -> str | None:
+    rows = [_called(answer, t, i) for t in range(KV_HEADS // 2) for i in range(2)]
+    wanted = [tile * Q_PAD for tile in range(KV_HEADS)]
+    if sorted(rows) == wanted:
+        return None
+    twice = sorted({r for r in rows if rows.count(r) > 1})
+    return f"rows {sorted(rows)}" + (f"; {twice} more than once" if twice else f", not {wanted}")
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         number(16, "One task is one tile of 16 rows."),
@@ -276,5 +300,28 @@ EXERCISES: dict[str, Exercise] = {
         _greedy,
         "The best chunk of each sequence, then the place in it; the first of equals, as argmax has it.",
         lambda best, place: best.argmax(0) * 256 + place.gather(0, best.argmax(0)[None])[0],
+    ),
+    "7.1": Exercise(
+        number(17, "It runs `rows // 16` blocks of 16 rows, and needs at least one."),
+        "One block, 16 rows, and one row that is what it was: the finding is an unwritten-output.",
+        17,
+    ),
+    "7.2": Exercise(
+        two(("square", "subtract"), "Who writes what `subtract` reads, and which of them does it wait for?"),
+        "`subtract` reads b, which `square` writes; it waits for `double` only. deps=[_squared] would do.",
+        ("square", "subtract"),
+    ),
+    "7.3": Exercise(
+        word(
+            "low-precision-accumulation",
+            "Every addition rounds. To how many bits? The list of kinds has a name for it.",
+        ),
+        "64 additions in BF16 round 64 times to 8 bits. A sum in FP32 rounds once.",
+        "low-precision-accumulation",
+    ),
+    "7.4": Exercise(
+        _pair_row,
+        "Two tiles a block: block t has tiles 2 t and 2 t + 1.",
+        lambda t, i: (t * 2 + i) * Q_PAD,
     ),
 }

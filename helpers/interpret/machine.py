@@ -286,7 +286,7 @@ class Machine:
             low, high = (int(v.values.min()), int(v.values.max())) if type(v) is Lanes else (v, v)
             if 0 <= low and high <= n:
                 continue
-            where = f"of axis {axis} of a window {list(sizes)} of '{t.buffer.name}'"
+            where = f"of axis {axis} of a window {list(sizes)} of {called(t.buffer)}"
             if low < 0:
                 if type(v) is Lanes:
                     raise Conflict  # one by one, the first block where it is so says so
@@ -303,7 +303,7 @@ class Machine:
                 break
         return self.fault(
             at,
-            f"{what} outside '{t.buffer.name}': axis {axis} from {off} to {off + reach} of extent {extent}"
+            f"{what} outside {called(t.buffer)}: axis {axis} from {off} to {off + reach} of extent {extent}"
             f" (tensor {list(t.shape)}, offsets {[_plain(o) for o in offsets]}, sizes {list(sizes)})",
             "keep offset + size within the extent, or pass valid_shape= for a partial block",
             kind="out of bounds",
@@ -1059,6 +1059,11 @@ class Machine:
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------
+
+
+def called(buffer: Buffer) -> str:
+    """How a message names a buffer: its parameter, or the line that allocates it."""
+    return f"'{buffer.name}'" if buffer.argument else f"the tensor of line {buffer.name}"
 
 
 def restore(entries: list[tuple]) -> None:

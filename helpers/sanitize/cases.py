@@ -39,12 +39,12 @@ class Space:
     def cases(self, small: bool = False) -> Iterator[dict[str, int]]:
         """All at their smallest; all at their largest; each size of each axis beside the largest of the others.
 
-        `small`, for runs that compute: beside the smallest of the others, and all at their second smallest.
+        `small`, for runs that compute: beside the smallest of the others; and all at their second smallest.
         """
         seen = set()
         least, most = ({a.name: a.sizes[i] for a in self.axes} for i in (0, -1))
         beside = least if small else most
-        chosen = [least, {a.name: a.sizes[:2][-1] for a in self.axes} if small else most]
+        chosen = [least, {a.name: a.sizes[:2][-1] for a in self.axes}, most] if small else [least, most]
         chosen += [{**beside, a.name: size} for a in self.axes for size in a.sizes]
         for sizes in chosen:
             key = tuple(sizes.values())

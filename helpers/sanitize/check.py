@@ -25,7 +25,8 @@ from helpers.sanitize.replay import Subject, refilled, reordered
 
 NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
 MOST_PROOFS = 4  # replays of one kernel; each is two runs
-MOST_SHRINKS = 12
+MOST_SHRINKS = 8
+LITTLE = 1 << 24  # bytes of tensors with which another size is run and compared, not only gone through
 
 
 @dataclass
@@ -101,7 +102,13 @@ def check(
             space = cases.by_calling(build, sweep or {})
         else:
             space = cases.by_resizing(compiled, base, run.trace, sweep or {})
-        found += _sweep(kernel, compiled, space, home, found, _blind(kernel, compiled, base, home))
+
+        def judge(specs: list, of: Run) -> list[Finding]:
+            if reference is None or dry:
+                return []
+            return _compared(kernel, compiled, specs, of, reference, rtol, atol, compare_fn or {}, given)
+
+        found += _Sweep(kernel, compiled, space, home, judge).findings(found, _blind(kernel, compiled, base, home))
     return grouped(found)
 
 
@@ -180,6 +187,14 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Ru
         for n in trace.notes.values()
         if n.kind == "valid extent"
     ]
+    found += [
+        Finding(
+            "low-precision-accumulation", WARNING, n.what, n.place, count=n.count,
+            fix="keep the sum in FP32 and cast it once, at the end",
+        )
+        for n in trace.notes.values()
+        if n.kind == "low-precision sum"
+    ]  # fmt: skip
     found += memory.uninitialized(trace, mem, None)
     found += memory.unwritten(trace, mem, ways, sizes)
     found += memory.unread(trace, mem)
@@ -280,45 +295,49 @@ def _blind(kernel: Any, compiled: Compiled, specs: Specs, on: Chip) -> bool:
         return False
 
 
-def _sweep(
-    kernel: Any, compiled: Compiled, space: Space, on: Chip, known: list[Finding], computes: bool
-) -> list[Finding]:
-    """Findings of other sizes that the given ones do not show, each at its smallest case."""
-    seen = {(f.kind, f.place) for f in known}
-    out = []
-    for sizes in space.cases(small=computes):
-        for f in _of_case(kernel, compiled, space, on, sizes):
-            key = (f.kind, f.place)
-            if key in seen:
-                continue
-            seen.add(key)
-            out.append(_shrunk(kernel, compiled, space, on, sizes, f))
-    return out
+@dataclass(frozen=True)
+class _Sweep:
+    """The sizes of a space, run one after the other. `judge` compares a run that computed with the golden."""
 
+    kernel: Any
+    compiled: Compiled
+    space: Space
+    on: Chip
+    judge: Callable[[list, Run], list[Finding]]
 
-def _of_case(kernel: Any, compiled: Compiled, space: Space, on: Chip, sizes: dict[str, int]) -> list[Finding]:
-    try:
-        run = _examine(kernel, compiled, space.build(sizes), on, True)
-    except InputError:
-        return []  # sizes that the kernel's own parameters exclude
-    found = [*run.findings, *(f for f, _ in run.clashes)]
-    return [replace(f, case=cases.text(sizes)) for f in found if f.severity in (ERROR, WARNING)]
+    def findings(self, known: list[Finding], computes: bool) -> list[Finding]:
+        """What other sizes show and the given ones do not, each at its smallest case."""
+        seen = {(f.kind, f.place) for f in known}
+        out = []
+        for sizes in self.space.cases(small=computes):
+            for f in self.at(sizes):
+                key = (f.kind, f.place)
+                if key not in seen:
+                    seen.add(key)
+                    out.append(self.shrunk(sizes, f))
+        return out
 
+    def at(self, sizes: dict[str, int]) -> list[Finding]:
+        """Errors and warnings of one case; compared with the golden where that is little work."""
+        try:
+            specs = self.space.build(sizes)
+            little = sum(math.prod(s.shape) * s.dtype.itemsize for s in specs if isinstance(s, TensorSpec)) <= LITTLE
+            run = _examine(self.kernel, self.compiled, specs, self.on, not little)
+            found = [*run.findings, *(f for f, _ in run.clashes)]
+            if little and run.trace is not None:
+                found += self.judge(specs, run)
+        except InputError:
+            return []  # sizes that the kernel's own parameters exclude
+        return [replace(f, case=cases.text(sizes)) for f in found if f.severity in (ERROR, WARNING)]
 
-def _shrunk(kernel: Any, compiled: Compiled, space: Space, on: Chip, sizes: dict[str, int], f: Finding) -> Finding:
-    """The same finding at the smallest sizes that show it."""
-    tries = 0
-    again = True
-    while again and tries < MOST_SHRINKS:
-        again = False
-        for smaller in space.smaller(sizes):
-            tries += 1
-            match = [
-                g for g in _of_case(kernel, compiled, space, on, smaller) if (g.kind, g.place) == (f.kind, f.place)
-            ]
-            if match:
-                sizes, f, again = smaller, match[0], True
-                break
-            if tries >= MOST_SHRINKS:
-                break
-    return f
+    def shrunk(self, sizes: dict[str, int], f: Finding) -> Finding:
+        """The same finding at the smallest sizes that show it."""
+        for _ in range(MOST_SHRINKS):
+            for smaller in self.space.smaller(sizes):
+                match = [g for g in self.at(smaller) if (g.kind, g.place) == (f.kind, f.place)]
+                if match:
+                    sizes, f = smaller, match[0]
+                    break
+            else:
+                return f
+        return f

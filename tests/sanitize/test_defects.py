@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from golden import mistakes as golden
 from helpers import defects
 from helpers.defects import DEFECTS, PAGE_FILE, Defect
-from helpers.sanitize import KINDS
+from helpers.exercises import EXERCISES
+from helpers.sanitize import KINDS, check
+from kernels import mistakes_puzzles as puzzles
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: d.name)
@@ -37,3 +40,22 @@ def test_a_race_is_proven_by_another_order():
 def test_an_uninitialized_read_is_proven_by_other_memory():
     (found,) = [f for f in defects.find("387a").check() if f.kind == "uninitialized-read"]
     assert "elements of 'out' differ" in found.proof
+
+
+def test_what_shows_without_a_sanitizer_is_mostly_nothing():
+    seen = {d.name: d.run().split(",")[0].split(":")[0] for d in DEFECTS}
+    assert {n for n, text in seen.items() if text != "PASS"} == {"387a", "387c", "90a", "90b"}
+
+
+def test_puzzles_have_the_defects_that_their_exercises_say():
+    square, subtract = EXERCISES["7.2"].solution
+    (race,) = check(puzzles.chain, golden.rows(), golden.chained, rtol=1e-4, atol=1e-4)
+    assert race.kind == "race"
+    assert f"'{subtract}' reads what task '{square}' writes" in race.what
+    tail = {n: check(puzzles.tail, golden.tokens(n), golden.double, sweeps=False) for n in (16, 17)}
+    assert tail[16] == []
+    assert tail[EXERCISES["7.1"].solution][0].kind == "unwritten-output"
+    tolerance = {"rtol": 2.0**-7, "atol": 2.0**-7}
+    found = check(puzzles.steps, golden.steps(), golden.summed, **tolerance)
+    assert EXERCISES["7.3"].solution in {f.kind for f in found}
+    assert {f.kind for f in check(puzzles.pairs, golden.rows())} == {"double-write", "unwritten-output"}

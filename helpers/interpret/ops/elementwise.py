@@ -100,6 +100,9 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
             x, y = same_rank(m, at, x, y)
         other = y
     vector(m, shape, x.dtype, name if type(b) is Tile or type(b) is Tensor else f"{name}s")
+    if name == "add" and type(other) is Tile and x.dtype.is_float and x.dtype.bits < 32:
+        if x.memory.place is at or other.memory.place is at:  # the sum of the turn before
+            m.trace.note("low-precision sum", at, f"a sum is kept in {x.dtype}, and rounds every time it is added to")
     valid = x.valid
     if type(other) is Tile and shape != x.shape:  # where the first operand is broadcast, the second says what is valid
         pairs = zip(x.valid or x.shape, other.valid or other.shape, x.shape, shape)
