@@ -128,7 +128,7 @@ class _Run:
         self.launch = tasks.dispatch.tolist()
         self.duration = costs.total.tolist()
         # a task takes part in sharing when it needs more than all cores of the chip could have at once
-        demand = np.divide(costs.hbm_bytes, costs.total * 1e3, out=np.zeros(n), where=costs.total > 0)  # GB/s
+        demand = np.divide(costs.hbm_bytes, costs.total * 1e3, out=np.zeros(n), where=costs.total > 1e-6)  # GB/s
         self.demand = np.where(demand > chip.memory.shared / chip.cores, demand, 0.0).tolist()
         self.after: list[list[int]] = [[] for _ in launches]
         self.waits = [0] * self.count  # producers that are not seen to
@@ -184,7 +184,7 @@ class _Run:
             if shared <= own and shared <= when:
                 self._advance(shared)
                 _, t = heapq.heappop(self.sharing)
-                self._share(-self.demand[t])
+                self._share(-self.demand[t] if self.sharing else -self.wanted)
                 self._finish(t)
             elif own <= when:
                 self._advance(own)
