@@ -241,6 +241,69 @@ def check(
         raise typer.Exit(FAILED)
 
 
+@app.command(name="profile", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@plainly
+def profile_kernel(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="A stage, see `workbook list`, or a kernel script (a .py file).")],
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    chip: Annotated[str | None, typer.Option(help="a2a3 or a5.", show_default="a2a3; of a script, its own")] = None,
+    batch: Annotated[int, typer.Option(help="Sequences of a stage, 1 to 16.")] = 16,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="Write the run as Chrome trace events, for ui.perfetto.dev.")
+    ] = None,
+    deps: Annotated[Path | None, typer.Option(help="Write the task graph as JSON.")] = None,
+) -> None:
+    """Predict how long a kernel takes on the chip, and show what the time goes to.
+
+    Nothing is computed: interpret mode follows the kernel's control flow. A stage that reads in orchestration what
+    its kernels have written is run. Options that are not known go to the script.
+    """
+    from helpers import chips, stages
+    from helpers.interpret.script import run_script
+    from helpers.profile import export, profile, report
+
+    if chip not in (None, "a2a3", "a5"):
+        raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
+    console = _console()
+    found = []
+    if what.endswith(".py"):
+        if version is not None:
+            raise InputError("--version belongs to a stage, not to a script")
+        code, traces = run_script(Path(what), context.args, trace_only=True)
+        if code:
+            raise typer.Exit(code)
+        if not traces:
+            raise InputError(f"{what} has run no kernel")
+        found = [(Path(what).name, trace) for trace in traces]
+    else:
+        if context.args:
+            raise InputError(f"unknown option {context.args[0]}")
+        stage = stages.find(what)
+        if version is not None and version not in stage.versions:
+            raise InputError(f"stage {what} has no version {version!r}; there are: {', '.join(stage.versions)}")
+        for label in [version] if version else stage.versions:
+            trace = stages.trace_stage(stage, label, chip=chip or "a2a3", batch=batch)
+            if trace.blind:
+                with console.status(f"{what} {label} depends on what it computes: it runs ..."):
+                    platform = f"{chip or 'a2a3'}interp"
+                    trace = stages.run_stage(stage, label, platform=platform, batch=batch).trace
+            found.append((f"{what} {label}", trace))
+    if len(found) > 1 and (perfetto or deps):
+        raise InputError("a file is for one run: name one --version" if version is None else "the script runs several")
+    for title, trace in found:
+        with console.status(f"{title}: {trace.tasks:,} tasks ..."):
+            predicted = profile(trace, chips.chip(chip) if chip else None)
+        console.print(report.summary(predicted, title))
+        console.print()
+        if perfetto:
+            export.write_chrome_trace(predicted, perfetto)
+            console.print(f"{perfetto}: open it at ui.perfetto.dev")
+        if deps:
+            export.write_dependencies(predicted, deps)
+            console.print(f"{deps}: the task graph")
+
+
 @app.command()
 @plainly
 def doctor() -> None:

@@ -11,6 +11,7 @@ Rates, with their sources: helpers/chips.toml.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -82,7 +83,7 @@ def cost(tasks: Tasks, chip: Chip) -> Costs:
     table: list[list[float]] = []  # one row for each kind of chunk: the fields of TaskCost, then LEVELS
     kinds: dict[tuple, int] = {}
     of_chunk: dict[tuple, int] = {}
-    share = _hbm_shares(trace, chip)
+    reads = _Reads(trace, chip)
     where, which, phase = [], [], []
     for d in trace.dispatches:
         if not d.runs:
@@ -93,7 +94,7 @@ def cost(tasks: Tasks, chip: Chip) -> Costs:
             c = p.chunk
             kind = of_chunk.get((id(c), halves))
             if kind is None:
-                hbm = _hbm_bytes(trace, c, share)
+                hbm = reads.missed(c)
                 key = (c.steps, c.loops, halves, hbm)
                 kind = kinds.get(key)
                 if kind is None:
@@ -225,34 +226,40 @@ def _moved(step: Step) -> Iterable[tuple[str, float]]:
         yield "L1-L0", (m + n) * k * BY_NAME[step.dtype].bits / 8
 
 
-def _hbm_shares(trace: Trace, chip: Chip) -> list[float]:
-    """For each buffer, the share of what is read of it that comes from HBM and not from the L2 cache.
+class _Reads:
+    """Bytes that chunks read of each buffer, and how much of it is likely to come from HBM and not from the L2 cache.
 
     A buffer larger than the cache has no reuse; one that the kernel allocates is written first and still there; of
     other ones each byte misses once.
     """
-    read = np.zeros(len(trace.buffers))
-    times: dict[int, tuple[Chunk, int]] = {}
-    for d in trace.dispatches:
-        for p in d.parts:
-            known = times.get(id(p.chunk))
-            times[id(p.chunk)] = (p.chunk, len(p) + (known[1] if known else 0))
-    for chunk, n in times.values():
-        for s, count in zip(*np.unique(chunk.shapes, return_counts=True)):
-            a = trace.shapes[s]
-            if a.mode == READ:
-                read[a.buffer] += a.elements * trace.buffers[a.buffer].dtype.bytes * int(count) * n
-    out = []
-    for b, n in zip(trace.buffers, read):
-        large = b.bytes > chip.l2_mib * 2**20
-        out.append(1.0 if large else 0.0 if not b.argument else min(1.0, b.bytes / n) if n else 0.0)
-    return out
 
+    def __init__(self, trace: Trace, chip: Chip):
+        self.trace = trace
+        self.known: dict[bytes, dict[int, float]] = {}
+        total: Counter[int] = Counter()
+        for d in trace.dispatches:
+            for p in d.parts:
+                for buffer, nbytes in self.of(p.chunk).items():
+                    total[buffer] += nbytes * len(p)
+        limit = chip.l2_mib * 2**20
+        self.share = {
+            b.id: 1.0 if b.bytes > limit else min(1.0, b.bytes / total[b.id]) if b.argument and total[b.id] else 0.0
+            for b in trace.buffers
+        }
 
-def _hbm_bytes(trace: Trace, chunk: Chunk, share: list[float]) -> float:
-    total = 0.0
-    for s, count in zip(*np.unique(chunk.shapes, return_counts=True)):
-        a = trace.shapes[s]
-        if a.mode == READ:
-            total += share[a.buffer] * a.elements * trace.buffers[a.buffer].dtype.bytes * int(count)
-    return total
+    def of(self, chunk: Chunk) -> dict[int, float]:
+        """Bytes that one block of a chunk reads, by buffer."""
+        key = chunk.shapes.tobytes()
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = {}
+            for s, count in Counter(chunk.shapes.tolist()).items():
+                a = self.trace.shapes[s]
+                if a.mode == READ:
+                    nbytes = count * a.elements * self.trace.buffers[a.buffer].dtype.bytes
+                    found[a.buffer] = found.get(a.buffer, 0.0) + nbytes
+        return found
+
+    def missed(self, chunk: Chunk) -> float:
+        """Bytes of one block of a chunk that come from HBM."""
+        return sum(self.share[buffer] * nbytes for buffer, nbytes in self.of(chunk).items())

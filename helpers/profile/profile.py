@@ -14,20 +14,24 @@ from helpers.interpret import depend
 from helpers.interpret.depend import Edge
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
-from helpers.profile.cost import Costs, cost
+from helpers.profile.cost import ENGINES, Costs, cost
 from helpers.profile.schedule import Schedule, schedule
 from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
 
 @dataclass(frozen=True)
 class NameRow:
-    """All tasks of one kernel name: how many, their microseconds together and on average, where they are launched."""
+    """All tasks of one kernel name: how many, their microseconds together and on average, where they are launched.
+
+    `bound`: the engine that takes the most of their time, see `helpers.profile.cost.ENGINES`.
+    """
 
     name: str
     core: str
     tasks: int
     total: float
     mean: float
+    bound: str
     place: Place
 
 
@@ -192,10 +196,11 @@ class Profile:
         count = np.bincount(t.name, minlength=len(t.names))
         total = np.bincount(t.name, s.end - s.start, len(t.names))
         _, first = np.unique(t.name, return_index=True)
+        spent = np.array([np.bincount(t.name, getattr(self.costs, e), len(t.names)) for e in ENGINES])
         return [
             NameRow(
                 n, CORES[t.kind[first[i]]], int(count[i]), float(total[i]), float(total[i] / count[i]),
-                t.place(first[i]),
+                ENGINES[int(spent[:, i].argmax())], t.place(first[i]),
             )
             for i, n in enumerate(t.names)
         ]  # fmt: skip

@@ -1,0 +1,141 @@
+"""A predicted run for other tools: Chrome trace events, which Perfetto opens, and the dependencies as JSON.
+
+Chrome's Trace Event Format: a complete event ("X") for each task on each core it has, a process for each kind of core
+and a thread for each core, a pair of flow events ("s", "f") for a dependency: an arrow from the task that ended last
+of the earlier launch to the one that starts first of the later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers.profile.profile import Profile
+from helpers.profile.tasks import CORES
+
+ARROWS = 50_000  # with more dependencies than this, only the one that held a launch up longest is drawn
+
+
+def chrome_trace(profile: Profile) -> Iterator[dict[str, Any]]:
+    """The events of a profile; times in microseconds, rounded to nanoseconds."""
+    chip, tasks, s, costs = profile.chip, profile.tasks, profile.schedule, profile.costs
+    for pid, kind, cores in ((0, "cube", chip.cube_cores), (1, "vector", chip.vector_cores)):
+        name = f"{kind} cores of {chip.name}, predicted"
+        yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_name", "args": {"name": name}}
+        yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_sort_index", "args": {"sort_index": pid}}
+        for core in range(cores):
+            yield {"ph": "M", "pid": pid, "tid": core, "name": "thread_name", "args": {"name": f"{kind} {core}"}}
+    start, end = np.round(s.start, 3).tolist(), np.round(s.end, 3).tolist()
+    for task, core in zip(*(a.tolist() for a in s.lanes())):
+        launch, cost = tasks.launch(task), costs[task]
+        yield {
+            "ph": "X",
+            **_thread(profile, core),
+            "name": launch.name,
+            "cat": CORES[tasks.kind[task]],
+            "ts": start[task],
+            "dur": round(end[task] - start[task], 3),
+            "args": {
+                "task": task, "launch": launch.index, "block": int(tasks.block[task]),
+                "source": f"{Path(launch.place.file).name}:{launch.place.line}",
+                "ready": round(float(s.ready[task]), 3), "bound": cost.bound,
+                "cube us": round(cost.cube, 3), "vector us": round(cost.vector, 3),
+                "load us": round(cost.load, 3), "store us": round(cost.store, 3),
+                "read bytes": round(cost.read_bytes), "written bytes": round(cost.write_bytes),
+            },
+        }  # fmt: skip
+    for number, (a, b) in enumerate(arrows(profile)):
+        common = {"name": "dependency", "cat": "dependency", "id": number}
+        inside = max(start[a], end[a] - 0.001)  # a flow belongs to the slice that is open at its time
+        yield {"ph": "s", **_thread(profile, int(s.core[a])), **common, "ts": inside}
+        yield {"ph": "f", "bp": "e", **_thread(profile, int(s.core[b])), **common, "ts": start[b]}
+
+
+def _thread(profile: Profile, core: int) -> dict[str, int]:
+    cubes = profile.chip.cube_cores
+    return {"pid": 0, "tid": core} if core < cubes else {"pid": 1, "tid": core - cubes}
+
+
+def arrows(profile: Profile) -> list[tuple[int, int]]:
+    """For each dependency the task that ends last of the earlier launch, and the first to start of the later.
+
+    With more than `ARROWS` dependencies: of those of a launch only the one that ended last.
+    """
+    tasks, s = profile.tasks, profile.schedule
+    first = tasks.first
+    last: dict[int, int] = {}
+    found: dict[tuple[int, int], None] = {}
+    for e in profile.edges:
+        if first[e.earlier] == first[e.earlier + 1] or first[e.later] == first[e.later + 1]:
+            continue
+        if e.earlier not in last:
+            last[e.earlier] = int(first[e.earlier] + np.argmax(s.end[first[e.earlier] : first[e.earlier + 1]]))
+        found[last[e.earlier], e.later] = None
+    pairs = list(found)
+    if len(pairs) > ARROWS:
+        longest: dict[int, int] = {}
+        for a, later in pairs:
+            if later not in longest or s.end[a] > s.end[longest[later]]:
+                longest[later] = a
+        pairs = [(a, later) for later, a in longest.items()]
+    return [(a, int(first[b] + np.argmin(s.start[first[b] : first[b + 1]]))) for a, b in pairs]
+
+
+def dependencies(profile: Profile) -> dict[str, Any]:
+    """The task graph: its launches, and which waits for which and why, see `helpers.interpret.depend.Edge`."""
+    trace = profile.trace
+    return {
+        "platform": trace.platform,
+        "launches": [
+            {
+                "id": d.index, "name": d.name, "source": str(d.place), "core": d.core, "blocks": d.blocks,
+                "runs": d.runs,
+            }
+            for d in trace.dispatches
+        ],
+        "edges": [
+            {
+                "from": e.earlier, "to": e.later, "why": e.why,
+                "buffer": trace.buffers[e.buffer].name if e.buffer >= 0 else None,
+            }
+            for e in profile.edges
+        ],
+    }  # fmt: skip
+
+
+def write_chrome_trace(profile: Profile, path: Path) -> None:
+    """Write `chrome_trace` as a JSON file for ui.perfetto.dev; complete or not at all."""
+    about = {
+        "what": "predicted by the cost model of the workbook, not measured",
+        "platform": profile.trace.platform,
+        "chip": profile.chip.name,
+        "makespan_us": round(profile.makespan, 3),
+    }
+
+    def write(f: Any) -> None:
+        f.write('{"displayTimeUnit": "ns", "otherData": ' + json.dumps(about) + ', "traceEvents": [\n')
+        for number, event in enumerate(chrome_trace(profile)):
+            f.write((",\n" if number else "") + json.dumps(event, separators=(",", ":")))
+        f.write("\n]}\n")
+
+    _replace(path, write)
+
+
+def write_dependencies(profile: Profile, path: Path) -> None:
+    """Write `dependencies` as a JSON file; complete or not at all."""
+    _replace(path, lambda f: json.dump(dependencies(profile), f, separators=(",", ":")))
+
+
+def _replace(path: Path, write: Any) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "w", encoding="utf-8") as f:
+            write(f)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""A predicted run in the terminal: what the tables of pypto-lib's profiling say, and what the time went to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from helpers.profile.profile import PathStep, Profile
+
+CAUSES = {"dependency": "it waited for the one above", "core": "its core was the one's above", "submit": "submitted"}
+_STEPS = 12
+
+
+def summary(profile: Profile, title: str) -> RenderableType:
+    """Tasks by name, the losses of both engines, bytes by level, and the critical path."""
+    head = Text.assemble(
+        (f"{title} on {profile.chip.title}, ", "bold"),
+        ("PREDICTED", "bold yellow"),
+        (
+            f" by the cost model: {profile.makespan:,.1f} us, {len(profile.tasks):,} tasks, "
+            f"{profile.mean_task:,.2f} us a task on average",
+            "bold",
+        ),
+    )
+    return Group(head, _names(profile), Text(), _engines(profile), Text(), _levels(profile), Text(), _path(profile))
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for h in headings:
+        table.add_column(h.lstrip(">"), justify="right" if h.startswith(">") else "left")
+    return table
+
+
+def _names(profile: Profile) -> Table:
+    table = _table("task", "core", ">count", ">total us", ">mean us", ">share", "bound by", "launched at")
+    rows = profile.by_name()
+    total = sum(r.total for r in rows) or 1.0
+    for r in rows:
+        where = f"{Path(r.place.file).name}:{r.place.line}"
+        share = f"{100 * r.total / total:.1f} %"
+        table.add_row(r.name, r.core, f"{r.tasks:,}", f"{r.total:,.1f}", f"{r.mean:,.2f}", share, r.bound, where)
+    return table
+
+
+def _engines(profile: Profile) -> Table:
+    table = _table("cores", ">busy", ">lost to dispatch", ">to dependencies", ">to imbalance")
+    for engine, shares in profile.losses_by_engine.items():
+        table.add_row(engine, *(f"{100 * share:.1f} %" for share in shares.values()))
+    return table
+
+
+def _levels(profile: Profile) -> Table:
+    table = _table("moved", ">MB")
+    for level, nbytes in profile.bytes.items():
+        table.add_row("HBM (estimate)" if level == "HBM" else level, f"{nbytes / 1e6:,.2f}")
+    return table
+
+
+def _path(profile: Profile) -> Table:
+    path = profile.path
+    shown: list[PathStep | None] = list(path)
+    if len(path) > _STEPS:
+        shown = [*path[: _STEPS // 2], None, *path[-_STEPS // 2 :]]
+    table = _table("critical path", "source", ">waited us", ">runs us", "because")
+    for step in shown:
+        if step is None:
+            left = path[_STEPS // 2 : -_STEPS // 2]
+            waited, ran = sum(p.waited for p in left), sum(p.end - p.start for p in left)
+            table.add_row(f"... {len(left):,} more", "", f"{waited:,.1f}", f"{ran:,.1f}", "")
+            continue
+        where = f"{Path(step.place.file).name}:{step.place.line}"
+        table.add_row(step.name, where, f"{step.waited:,.2f}", f"{step.end - step.start:,.2f}", CAUSES[step.cause])
+    return table

@@ -1,0 +1,258 @@
+"""Predicted time: the cost of steps by hand, what a profile says of a kernel, its exports and its command."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_plots import HUGE, huge
+from typer.testing import CliRunner
+
+from helpers import chips
+from helpers.cli import app
+from helpers.interpret.source import Place
+from helpers.interpret.trace import Chunk, Part, Step, Work
+from helpers.profile import Profile, profile
+from helpers.profile.cost import LEVELS, chunk_cost, step_times
+from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies
+from helpers.stages import find, trace_stage
+from kernels.qwen3 import HIDDEN, KV_HIDDEN
+
+A2A3, A5 = chips.chip("a2a3"), chips.chip("a5")
+CYCLE = 1e-3 / 1.85  # us
+LOOP = Place("none.py", 1, 1)
+
+
+@pytest.fixture(scope="module")
+def accumulate() -> Profile:
+    return profile(trace_stage(find("qkv_proj"), "split_k"))
+
+
+def chunk(*steps: tuple[Step, int], loops: tuple = ()) -> Chunk:
+    return Chunk(np.arange(1), np.zeros(0, np.int32), [], [], Work(), {}, 0, steps, loops)
+
+
+# ---- costs by hand
+
+
+def test_a_product_takes_its_feeds_and_its_tiles():
+    step = Step("cube", "", "BF16", (16, 128, 64), None, 1)
+    cycles = 21 + 1 * 8 * 4 + 16 * 128 * 2 / 129.7 + 64 * 128 * 2 / 85.4
+    assert dict(step_times(step, A2A3)) == pytest.approx({"cube": cycles * CYCLE})
+
+
+def test_fp32_products_take_more_passes():
+    ((_, bf16),) = step_times(Step("cube", "", "BF16", (128, 128, 128), None, 1), A5)
+    ((_, fp32),) = step_times(Step("cube", "", "FP32", (128, 128, 128), None, 1), A5)
+    tiles = 8 * 8 * 8
+    assert fp32 > 8 * 2 * tiles * 1e-3 / A5.clock_ghz > bf16 > tiles * 1e-3 / A5.clock_ghz
+
+
+def load(rows: int, nbytes: int, kind: str = "L1", loop: Place | None = None) -> Step:
+    return Step("load", kind, "BF16", (rows, nbytes), loop, 1)
+
+
+def test_short_rows_take_as_long_as_a_line():
+    def us(chip: chips.Chip, rows: int, nbytes: int) -> float:
+        ((_, t),) = step_times(load(rows, nbytes), chip)
+        return t
+
+    assert us(A2A3, 128, 128) == us(A2A3, 128, 512) == pytest.approx(0.12 + 128 * 512 / 145e3)
+    assert us(A2A3, 128, 513) == pytest.approx(0.12 + 128 * 1024 / 145e3)
+    assert us(A2A3, 1, 128 * 128) == pytest.approx(0.12 + 128 * 128 / 145e3)
+    assert us(A5, 128, 128) < us(A5, 128, 512) < us(A2A3, 128, 513)
+
+
+def test_vector_instructions_by_kind_and_bytes():
+    def us(name: str, shape: tuple[int, ...], dtype: str = "FP32", halves: bool = False) -> float:
+        ((_, t),) = step_times(Step("vector", name, dtype, shape, None, 1), A2A3, halves)
+        return t
+
+    assert us("add", (16, 256)) == pytest.approx((33 + 64 * 2) * CYCLE)
+    assert us("adds", (16, 256)) == pytest.approx((33 + 64) * CYCLE)
+    assert us("exp", (16, 256)) == pytest.approx((33 + 64 * 4) * CYCLE)
+    assert us("add", (16, 256), "BF16") == pytest.approx((33 + 32 * 2) * CYCLE)
+    assert us("add", (16, 256), halves=True) == pytest.approx((33 + 32 * 2) * CYCLE)
+
+
+def test_only_a_pipeline_overlaps():
+    cube = Step("cube", "", "BF16", (16, 256, 256), None, 1)
+    ((_, moved),) = step_times(load(256, 512), A2A3)
+    ((_, made),) = step_times(cube, A2A3)
+    plain = chunk_cost(chunk((load(256, 512), 10), (cube, 10)), A2A3)
+    assert plain.total == pytest.approx(10 * (moved + made))
+    ahead = chunk_cost(
+        chunk((load(256, 512, loop=LOOP), 10), (cube._replace(loop=LOOP), 10), loops=((LOOP, 1, 10),)), A2A3
+    )
+    assert ahead.total == pytest.approx(10 * max(moved, made) + min(moved, made))
+    assert (ahead.load, ahead.cube) == pytest.approx((plain.load, plain.cube))
+
+
+def test_the_two_lanes_of_a_split_aiv_run_side_by_side():
+    step = Step("vector", "exp", "FP32", (8, 128), None, 1)
+    alone = chunk_cost(chunk((step, 2)), A2A3)
+    both = chunk_cost(chunk((step._replace(lanes=2), 2)), A2A3)
+    assert both.vector == pytest.approx(alone.vector / 2)
+
+
+# ---- a profile
+
+
+def test_a_profile_says_what_the_trace_says(accumulate: Profile):
+    p = accumulate
+    rows = p.by_name()
+    assert {r.name: r.tasks for r in rows} == p.trace.tasks_by_name()
+    assert sum(r.total for r in rows) == pytest.approx(p.mean_task * len(p.tasks))
+    moved = p.bytes
+    assert moved["GM-L1"] + moved["GM-UB"] == p.trace.gm_read_bytes
+    assert moved["L0C-GM"] + moved["UB-GM"] == p.trace.gm_write_bytes
+    assert set(moved) == set(LEVELS)
+    # each weight of the layer is read once, from HBM
+    assert moved["HBM"] == pytest.approx(HIDDEN * (HIDDEN + 2 * KV_HIDDEN) * 2, rel=0.02)
+    assert p.costs[0].total == p.costs.total[0]
+    assert p.makespan >= p.costs.levels["HBM"] / (p.chip.memory.shared * 1e3)
+
+
+def test_no_time_is_shorter_than_memory_allows():
+    for stage, version in (("mlp", "mixed"), ("lm_head", "wide")):
+        p = profile(trace_stage(find(stage), version))
+        assert p.makespan >= p.costs.levels["HBM"] / (p.chip.memory.shared * 1e3)
+
+
+def test_351050_tasks_take_less_than_30_seconds():
+    trace, edges = huge()
+    step = (Step("vector", "mul", "FP32", (16, 32), None, 1), 3)
+    for d in trace.dispatches:
+        d.parts = [Part(chunk(step), None)]
+    start = time.process_time()
+    p = profile(trace, edges=edges)
+    assert p.path
+    assert p.losses
+    assert time.process_time() - start < 30
+    assert len(p.tasks) == HUGE
+
+
+# ---- exports
+
+
+def check_chrome_trace(text: str) -> dict:
+    """Hold a file against Chrome's Trace Event Format, as far as it has these phases; returns it."""
+    data = json.loads(text)
+    assert set(data) == {"displayTimeUnit", "otherData", "traceEvents"}
+    threads, slices, flows = set(), {}, {}
+    for e in data["traceEvents"]:
+        assert {"ph", "pid", "tid", "name"} <= set(e)
+        assert isinstance(e["pid"], int)
+        assert isinstance(e["tid"], int)
+        assert e["ph"] in "MXsf"
+        if e["ph"] == "M":
+            assert e["name"] in ("process_name", "process_sort_index", "thread_name")
+            if e["name"] == "thread_name":
+                threads.add((e["pid"], e["tid"]))
+                assert isinstance(e["args"]["name"], str)
+            continue
+        assert (e["pid"], e["tid"]) in threads
+        assert e["ts"] >= 0
+        assert math.isfinite(e["ts"])
+        if e["ph"] == "X":
+            assert e["dur"] >= 0
+            slices.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
+        else:
+            flows.setdefault(e["id"], {})[e["ph"]] = e
+    for spans in slices.values():
+        spans.sort()
+        assert all(a[1] <= b[0] + 2e-3 for a, b in zip(spans, spans[1:]))  # noqa: RUF007
+    for pair in flows.values():
+        assert set(pair) == {"s", "f"}
+        assert pair["s"]["ts"] <= pair["f"]["ts"]
+        assert pair["f"]["bp"] == "e"
+        for e in pair.values():
+            assert any(a - 1e-6 <= e["ts"] <= b + 1e-6 for a, b in slices[e["pid"], e["tid"]])
+    return data
+
+
+def test_chrome_trace_is_valid_and_its_total_is_the_makespan(accumulate: Profile, tmp_path: Path):
+    path = tmp_path / "run.json"
+    write_chrome_trace(accumulate, path)
+    data = check_chrome_trace(path.read_text())
+    events = data["traceEvents"]
+    last = max(e["ts"] + e["dur"] for e in events if e["ph"] == "X")
+    assert last == pytest.approx(accumulate.makespan, abs=2e-3)
+    assert data["otherData"]["makespan_us"] == pytest.approx(accumulate.makespan, abs=1e-3)
+    assert "predicted" in data["otherData"]["what"]
+    assert len({e["args"]["task"] for e in events if e["ph"] == "X"}) == len(accumulate.tasks)
+    assert sum(e["ph"] == "s" for e in events) > 0
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_mixed_task_has_a_bar_on_each_of_its_cores():
+    p = profile(trace_stage(find("mlp"), "mixed"))
+    bars = [e for e in chrome_trace(p) if e["ph"] == "X" and e["name"] == "gate_up_silu"]
+    assert len(bars) == 3 * 68
+    assert {e["pid"] for e in bars} == {0, 1}
+
+
+def test_dependencies_name_launches_and_reasons(accumulate: Profile, tmp_path: Path):
+    path = tmp_path / "deps.json"
+    write_dependencies(accumulate, path)
+    data = json.loads(path.read_text())
+    assert [d["id"] for d in data["launches"]] == list(range(len(accumulate.trace.dispatches)))
+    assert len(data["edges"]) == len(accumulate.edges)
+    assert {e["why"] for e in data["edges"]} <= {"deps", "inferred"}
+    assert all(e["from"] < e["to"] for e in data["edges"])
+
+
+# ---- the command
+
+
+def command(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["profile", *args])
+    return result.exit_code, result.output
+
+
+def test_the_command_labels_what_it_prints_as_predicted(tmp_path: Path):
+    out = tmp_path / "run.json"
+    code, text = command("mlp", "--version", "mixed", "--perfetto", str(out), "--deps", str(tmp_path / "deps.json"))
+    assert code == 0
+    assert "PREDICTED" in text
+    makespan = json.loads(out.read_text())["otherData"]["makespan_us"]
+    assert f"{makespan:,.1f} us, 109 tasks" in text
+    for word in ("gate_up_silu", "mlp.py:", "lost to dispatch", "critical path", "GM-L1"):
+        assert word in text
+
+
+def test_the_command_profiles_a_script(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\nfrom golden import TensorSpec, run_jit\nfrom kernels import hello\n"
+        "specs = [TensorSpec('x', [64, hello.WIDTH], torch.float32, init_value=torch.randn),\n"
+        "         TensorSpec('w', [1, hello.WIDTH], torch.float32, init_value=torch.randn),\n"
+        "         TensorSpec('o', [64, hello.WIDTH], torch.bfloat16, is_output=True)]\n"
+        "run_jit(hello.one_task, specs, lambda v: None, runtime_cfg={'platform': 'a5'})\n"
+    )
+    code, text = command(str(script))
+    assert code == 0, text
+    assert "PREDICTED" in text
+    assert "Ascend 950" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["nothing"], "unknown stage"),
+        (["mlp", "--version", "none"], "no version 'none'"),
+        (["mlp", "--chip", "a9"], "must be a2a3 or a5"),
+        (["mlp", "--what"], "unknown option --what"),
+        (["mlp", "--perfetto", "x.json"], "name one --version"),
+        (["none.py"], "no file"),
+        (["none.py", "--version", "x"], "belongs to a stage"),
+    ],
+)
+def test_the_command_refuses(args: list[str], error: str):
+    code, text = command(*args)
+    assert code == 2
+    assert error in text
