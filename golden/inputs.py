@@ -12,6 +12,7 @@ from golden.spec import TensorSpec
 from helpers.errors import InputError
 from kernels.qwen3 import BATCH, MAX_CTX
 
+_DRAWN = 4_194_301  # values that `weight` draws
 _ROWS = 1024  # rows of a weight that `product` widens at once
 
 
@@ -29,8 +30,9 @@ def normal(
     mean: float = 0.0,
     std: float = 1.0,
     batch: int | None = None,
+    is_output: bool = False,
 ) -> TensorSpec:
-    """An input of normally distributed values, made in its own dtype.
+    """An input of normally distributed values, made in its own dtype; with `is_output` one that a kernel updates.
 
     With `batch`, rows from there on are padding, and NaN: nothing may come of them.
     """
@@ -40,7 +42,24 @@ def normal(
         if batch is not None:
             made[batch:] = torch.nan
 
-    return TensorSpec(name, list(shape), dtype, fill=fill)
+    return TensorSpec(name, list(shape), dtype, fill=fill, is_output=is_output)
+
+
+def weight(seed: int, name: str, shape: Sequence[int], std: float) -> TensorSpec:
+    """BF16 weights: _DRAWN normally distributed values, over and over.
+
+    Drawing the 0.33e9 weights of a layer takes longer than a run on them. _DRAWN is prime, so rows of the same
+    values begin at different places of theirs.
+    """
+
+    def fill(made: torch.Tensor) -> None:
+        flat = made.view(-1)
+        drawn = flat[:_DRAWN].normal_(0.0, std, generator=generator(seed, name))
+        for first in range(_DRAWN, flat.numel(), _DRAWN):
+            part = flat[first : first + _DRAWN]
+            part.copy_(drawn[: part.numel()])
+
+    return TensorSpec(name, list(shape), torch.bfloat16, fill=fill)
 
 
 def lengths(batch: int, ctx: int | Sequence[int] | None) -> torch.Tensor:

@@ -34,3 +34,6 @@ PAGE = 128
 MAX_CTX = 4096
 MAX_PAGES = MAX_CTX // PAGE
 BATCH = 16
+
+# Prefill: tokens of a sequence that one call takes; a longer prompt comes in chunks.
+MAX_CHUNK = 512

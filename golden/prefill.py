@@ -1,0 +1,448 @@
+"""Stage prefill: whole decoder layers on chunks of prompts, K and V into the paged cache, causal attention over it.
+
+The values of a run, by name; B sequences (1 to BATCH), T tokens of all their chunks, L layers, H hidden width,
+I intermediate width, QW = HEADS * HEAD_DIM, R rows in the rotary tables, P pages:
+
+    input_norm_weight, post_norm_weight  [L, H] FP32
+    wq                                   [L * H, QW] BF16         input features are rows, one layer after the other,
+    wk, wv                               [L * H, KV_HIDDEN] BF16  here as below
+    q_norm_weight, k_norm_weight         [L, HEAD_DIM] FP32
+    rope_cos, rope_sin                   [R, HEAD_DIM] FP32       row = position
+    wo                                   [L * QW, H] BF16
+    w_gate, w_up                         [L * H, I] BF16
+    w_down                               [L * I, H] BF16
+    seq_lens                             [B] INT32                tokens of each sequence, its chunk included
+    chunk_lens                           [B] INT32                tokens of its chunk, 1 to MAX_CHUNK, the last ones
+    chunk_offsets                        [B] INT32                row of the first of them in hidden_states
+    block_table                          [B * MAX_PAGES] INT32    page of each PAGE tokens, the same for every layer
+    slot_mapping                         [T] INT32                page * PAGE + offset of each token of the chunks
+    k_cache, v_cache                     [L * P * KV_HEADS * PAGE, HEAD_DIM] BF16, updated in place
+                                         row = ((layer * P + page) * KV_HEADS + head) * PAGE + offset
+    hidden_states                        [T, H] BF16              before the first layer; after the last, in place
+
+A token sees the tokens of its sequence up to itself, those of earlier calls in the cache. The math is that of
+Qwen3's decoder layer; tests/test_golden_prefill.py holds it against the code of Hugging Face transformers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import silu
+
+from golden import inputs
+from golden.compare import Comparator, Tolerance, addressed_rows, close
+from golden.rope_kv_cache import rope_tables
+from golden.spec import ScalarSpec, TensorSpec
+from helpers.errors import InputError
+from kernels import qwen3
+from kernels.qwen3 import (
+    BATCH,
+    EPS,
+    HALF_DIM,
+    HEAD_DIM,
+    HEADS,
+    KV_HEADS,
+    KV_HIDDEN,
+    MAX_CHUNK,
+    MAX_CTX,
+    MAX_PAGES,
+    PAGE,
+    Q_PER_KV,
+)
+
+# What the tiles of every version divide: 512 columns of a norm, and tiles of 256.
+HIDDEN_UNIT, INTER_UNIT = 512, 256
+Q_WIDTH = HEADS * HEAD_DIM
+DEFAULT_TOKENS = 128  # the published measurement of prefill has one sequence of 128
+
+TOLERANCE = Tolerance(rtol=2.0**-7, atol=2.0**-3, text="BF16 activations")
+CACHE_TOLERANCE = Tolerance(rtol=2.0**-7, atol=2.0**-4, text="BF16 activations")
+
+
+def addressed(values: dict[str, Any], cache_rows: int) -> torch.Tensor:
+    """Rows of a cache that this call writes: INT64 [L, T, KV_HEADS].
+
+    Args:
+        values: At least slot_mapping and q_norm_weight (for the number of layers).
+        cache_rows: Rows of the whole cache, all layers.
+    """
+    layers = values["q_norm_weight"].shape[0]
+    slots = values["slot_mapping"].long()
+    rows = (slots[:, None] // PAGE * KV_HEADS + torch.arange(KV_HEADS)) * PAGE + slots[:, None] % PAGE
+    return torch.arange(layers)[:, None, None] * (cache_rows // layers) + rows
+
+
+_CACHED = addressed_rows(addressed, close(CACHE_TOLERANCE.rtol, CACHE_TOLERANCE.atol))
+COMPARE_FN: dict[str, Comparator] = {"k_cache": _CACHED, "v_cache": _CACHED}
+"""The comparator of each output that needs one of its own, for `golden.run_jit(compare_fn=...)`."""
+
+
+def reference(values: dict[str, Any]) -> None:
+    """Write hidden_states, k_cache and v_cache of `values` in place, from the model's math, in FP32.
+
+    Rounded to BF16 are K and V, which attention reads from the cache, and the hidden states after each layer.
+    """
+    layers, rows = values["q_norm_weight"].shape[0], addressed(values, values["k_cache"].shape[0])
+    for layer in range(layers):
+        x, k, v = _layer(values, layer, values["hidden_states"].float(), rounded=True)
+        values["k_cache"][rows[layer]] = k.to(torch.bfloat16)
+        values["v_cache"][rows[layer]] = v.to(torch.bfloat16)
+        values["hidden_states"].copy_(x)
+
+
+def exact(values: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What this call would write if nothing were rounded: the same math in FP64. Changes nothing.
+
+    Returns:
+        What `written` gives, in FP64.
+    """
+    x, ks, vs = values["hidden_states"].double(), [], []
+    for layer in range(values["q_norm_weight"].shape[0]):
+        x, k, v = _layer(values, layer, x, rounded=False)
+        ks.append(k.flatten(0, 1))
+        vs.append(v.flatten(0, 1))
+    return {"hidden_states": x, "k_cache": torch.cat(ks), "v_cache": torch.cat(vs)}
+
+
+def written(values: dict[str, Any], outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The rows of the outputs that this call writes.
+
+    Returns:
+        BF16: hidden_states [T, H]; k_cache and v_cache [L * T * KV_HEADS, HEAD_DIM], by layer, token, head.
+    """
+    rows = addressed(values, outputs["k_cache"].shape[0]).flatten()
+    return {
+        "hidden_states": outputs["hidden_states"],
+        "k_cache": outputs["k_cache"][rows],
+        "v_cache": outputs["v_cache"][rows],
+    }
+
+
+def limits(_values: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """What the comparison allows each of `written`: (rtol, atol)."""
+    cache = (CACHE_TOLERANCE.rtol, CACHE_TOLERANCE.atol)
+    return {"hidden_states": (TOLERANCE.rtol, TOLERANCE.atol), "k_cache": cache, "v_cache": cache}
+
+
+class Chunk(NamedTuple):
+    """What a call brings of sequence `b`: rows of hidden_states, for positions `start` to `end` - 1."""
+
+    b: int
+    rows: slice
+    start: int
+    end: int
+
+
+def chunks(values: dict[str, Any]) -> Iterator[Chunk]:
+    """The chunks of a call, in order."""
+    row = 0
+    for b, (end, length) in enumerate(zip(values["seq_lens"].tolist(), values["chunk_lens"].tolist(), strict=True)):
+        yield Chunk(b, slice(row, row + length), end - length, end)
+        row += length
+
+
+def _layer(
+    values: dict[str, Any], layer: int, x: torch.Tensor, *, rounded: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x [T, H] after one layer, in its dtype, and the rotated K and the V of its tokens, [T, KV_HEADS, HEAD_DIM].
+
+    rounded: whether attention sees K and V as BF16, as it does from the cache.
+    """
+    dtype, tokens = x.dtype, x.shape[0]
+    hidden, inter = x.shape[1], values["w_gate"].shape[1]
+
+    def projected(given: torch.Tensor, name: str, depth: int) -> torch.Tensor:
+        return inputs.product(given, values[name][layer * depth : (layer + 1) * depth])
+
+    def heads(given: torch.Tensor, norm: str) -> torch.Tensor:
+        given = given.view(tokens, -1, HEAD_DIM)
+        return _rotate(inputs.rms_norm(given, values[norm][layer], EPS), cos, sin)
+
+    positions = torch.cat([torch.arange(chunk.start, chunk.end) for chunk in chunks(values)])
+    cos, sin = (values[name][positions][:, None].to(dtype) for name in ("rope_cos", "rope_sin"))
+    normed = inputs.rms_norm(x, values["input_norm_weight"][layer], EPS)
+    q = heads(projected(normed, "wq", hidden), "q_norm_weight")
+    k = heads(projected(normed, "wk", hidden), "k_norm_weight")
+    v = projected(normed, "wv", hidden).view(tokens, KV_HEADS, HEAD_DIM)
+
+    attended = torch.empty([tokens, Q_WIDTH], dtype=dtype)
+    for chunk in chunks(values):
+        past = [_cached(values, name, layer, chunk.b, chunk.start).to(dtype) for name in ("k_cache", "v_cache")]
+        new = [t[chunk.rows].to(torch.bfloat16).to(dtype) if rounded else t[chunk.rows] for t in (k, v)]
+        keys, vals = (torch.cat(pair) for pair in zip(past, new, strict=True))
+        attended[chunk.rows] = _attend(q[chunk.rows], keys, vals)
+
+    resid = x + projected(attended, "wo", Q_WIDTH)
+    normed = inputs.rms_norm(resid, values["post_norm_weight"][layer], EPS)
+    activated = silu(projected(normed, "w_gate", hidden)) * projected(normed, "w_up", hidden)
+    return resid + projected(activated, "w_down", inter), k, v
+
+
+def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """RoPE over the last dimension: element i of the low half turns with element i of the high half."""
+    lo, hi = heads[..., :HALF_DIM], heads[..., HALF_DIM:]
+    return torch.cat(
+        [lo * cos[..., :HALF_DIM] - hi * sin[..., :HALF_DIM], hi * cos[..., HALF_DIM:] + lo * sin[..., HALF_DIM:]], -1
+    )
+
+
+def _cached(values: dict[str, Any], name: str, layer: int, b: int, tokens: int) -> torch.Tensor:
+    """What a cache holds of the first tokens of a sequence: BF16 [tokens, KV_HEADS, HEAD_DIM]."""
+    pages = values["block_table"].view(-1, MAX_PAGES)[b, : -(-tokens // PAGE)].long()
+    paged = values[name].view(values["q_norm_weight"].shape[0], -1, KV_HEADS, PAGE, HEAD_DIM)[layer, pages]
+    return paged.transpose(1, 2).flatten(0, 1)[:tokens]
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Causal attention of the last tokens q [n, HEADS, HEAD_DIM] to k, v [m, KV_HEADS, HEAD_DIM]: [n, Q_WIDTH]."""
+    n, m = q.shape[0], k.shape[0]
+    grouped = q.view(n, KV_HEADS, Q_PER_KV, HEAD_DIM)
+    scores = torch.einsum("nhgd,mhd->hgnm", grouped, k) * HEAD_DIM**-0.5
+    later = torch.arange(m) > torch.arange(m - n, m)[:, None]
+    weights = torch.softmax(scores.masked_fill(later, -torch.inf), -1)
+    return torch.einsum("hgnm,mhd->nhgd", weights, v).reshape(n, Q_WIDTH)
+
+
+def specs(
+    batch: int = 1,
+    ctx: int | Sequence[int] | None = None,
+    seed: int = 0,
+    start: int | Sequence[int] = 0,
+    layers: int = 1,
+    hidden: int = qwen3.HIDDEN,
+    inter: int = qwen3.INTERMEDIATE,
+    rope_rows: int = MAX_CTX,
+    spare_pages: int = 8,
+) -> list[TensorSpec | ScalarSpec]:
+    """Seeded inputs, at Qwen3-14B's widths unless others are given; one spec for each parameter of the kernels.
+
+    Hidden states have a standard deviation of 1, weights of 0.02 (norm weights: 0.25 around 1). Pages of a sequence
+    are drawn at random from a pool, entries of the block table past its last page are -1. Both caches are full of
+    normally distributed values before the run: the tokens before each chunk, and what nobody may read.
+
+    Args:
+        batch: Sequences, 1 to BATCH.
+        ctx: Tokens of every chunk, or of each, 1 to MAX_CHUNK. None: DEFAULT_TOKENS in all, cut at random.
+        seed: Same seed, same tensors.
+        start: Tokens before every chunk, or before each: what earlier calls have put into the cache.
+        layers: Layers, all of which are computed. A layer of Qwen3-14B has 0.66 GB.
+        hidden, inter: Widths in elements, multiples of 512 and 256. Heads are Qwen3-14B's.
+        rope_rows: Positions in the rotary tables.
+        spare_pages: Pages of the pool that no sequence owns.
+
+    Raises:
+        InputError: an argument out of its range.
+    """
+    if not 1 <= batch <= BATCH:
+        raise InputError(f"batch is {batch}: must be 1 to {BATCH}")
+    if layers < 1 or rope_rows < 1 or spare_pages < 0:
+        raise InputError(
+            f"layers is {layers}, rope_rows {rope_rows}, spare_pages {spare_pages}: must be at least 1, 1 and 0"
+        )
+    _check_widths(hidden, inter)
+    lens = _cut(batch, seed) if ctx is None else _each("ctx", ctx, batch)
+    starts = _each("start", start, batch)
+    for b, (length, before) in enumerate(zip(lens, starts, strict=True)):
+        if not 1 <= length <= MAX_CHUNK:
+            raise InputError(f"ctx of sequence {b} is {length}: a chunk must have 1 to {MAX_CHUNK} tokens")
+        if not 0 <= before <= min(MAX_CTX, rope_rows) - length:
+            raise InputError(
+                f"start of sequence {b} is {before}: with {length} tokens it must be 0 to "
+                f"{min(MAX_CTX, rope_rows) - length}"
+            )
+    ends = [before + length for before, length in zip(starts, lens, strict=True)]
+    owned = [-(-end // PAGE) for end in ends]
+    pages, tokens = sum(owned) + spare_pages, sum(lens)
+    pool = iter(torch.randperm(pages, generator=inputs.generator(seed, "pages")).tolist())
+    table = torch.full([batch, MAX_PAGES], -1, dtype=torch.int32)
+    for b, n in enumerate(owned):
+        table[b, :n] = torch.tensor(list(itertools.islice(pool, n)), dtype=torch.int32)
+    slots = [
+        int(table[b, position // PAGE]) * PAGE + position % PAGE
+        for b in range(batch)
+        for position in range(starts[b], ends[b])
+    ]
+    fp32, bf16, int32 = torch.float32, torch.bfloat16, torch.int32
+    cache = [layers * pages * KV_HEADS * PAGE, HEAD_DIM]
+
+    def given(name: str, value: Sequence[int] | torch.Tensor) -> TensorSpec:
+        tensor = torch.as_tensor(value, dtype=int32)
+        return TensorSpec(name, list(tensor.shape), int32, init_value=tensor)
+
+    def norm_weight(name: str, width: int) -> TensorSpec:
+        return inputs.normal(seed, name, [layers, width], fp32, mean=1.0, std=0.25)
+
+    def weight(name: str, rows: int, width: int) -> TensorSpec:
+        return inputs.weight(seed, name, [layers * rows, width], std=0.02)
+
+    def updated(name: str, shape: list[int]) -> TensorSpec:
+        return inputs.normal(seed, name, shape, bf16, is_output=True)
+
+    return [
+        norm_weight("input_norm_weight", hidden),
+        weight("wq", hidden, Q_WIDTH),
+        weight("wk", hidden, KV_HIDDEN),
+        weight("wv", hidden, KV_HIDDEN),
+        norm_weight("q_norm_weight", HEAD_DIM),
+        norm_weight("k_norm_weight", HEAD_DIM),
+        TensorSpec("rope_cos", [rope_rows, HEAD_DIM], fp32, init_value=lambda: rope_tables(rope_rows)[0]),
+        TensorSpec("rope_sin", [rope_rows, HEAD_DIM], fp32, init_value=lambda: rope_tables(rope_rows)[1]),
+        weight("wo", Q_WIDTH, hidden),
+        norm_weight("post_norm_weight", hidden),
+        weight("w_gate", hidden, inter),
+        weight("w_up", hidden, inter),
+        weight("w_down", inter, hidden),
+        given("seq_lens", ends),
+        given("chunk_lens", lens),
+        given("chunk_offsets", [sum(lens[:b]) for b in range(batch)]),
+        given("block_table", table.flatten()),
+        given("slot_mapping", slots),
+        updated("k_cache", cache),
+        updated("v_cache", cache),
+        updated("hidden_states", [tokens, hidden]),
+    ]
+
+
+def _each(name: str, value: int | Sequence[int], batch: int) -> list[int]:
+    """One number for each sequence.
+
+    Raises:
+        InputError: another count of them.
+    """
+    values = [value] * batch if isinstance(value, int) else list(value)
+    if len(values) != batch:
+        raise InputError(f"{name} has {len(values)} lengths for {batch} sequences")
+    return values
+
+
+def _cut(batch: int, seed: int) -> list[int]:
+    """DEFAULT_TOKENS cut into as many chunks as there are sequences, at random places."""
+    places = torch.randperm(DEFAULT_TOKENS - 1, generator=inputs.generator(seed, "chunk_lens"))[: batch - 1] + 1
+    bounds = [0, *sorted(places.tolist()), DEFAULT_TOKENS]
+    return [b - a for a, b in itertools.pairwise(bounds)]
+
+
+def check(values: dict[str, Any]) -> None:
+    """Raise InputError, before anything is run, for values that this stage cannot be run on. Changes nothing.
+
+    Checked: dtypes, shapes and that they fit together; widths that the tiles divide; 1 <= B <= BATCH; chunks of 1 to
+    MAX_CHUNK tokens, one after the other without gaps, all of hidden_states; 1 <= chunk_len <= seq_len <= MAX_CTX
+    and the rows of the rotary tables; pages of a sequence inside the cache (past its last page also -1 is allowed);
+    slots where the block table says; no page written by one sequence and used by another.
+    """
+    tensors = {name: inputs.tensor(values, name, rank, dtype) for name, (rank, dtype) in _TENSORS.items()}
+    batch = inputs.batch_of(tensors["seq_lens"])
+    layers, hidden = tensors["input_norm_weight"].shape
+    if layers < 1:
+        raise InputError("input_norm_weight has 0 rows: must have one for each layer, 1 or more")
+    inter = tensors["w_gate"].shape[1]
+    _check_widths(hidden, inter)
+    tokens, rope_rows = tensors["hidden_states"].shape[0], tensors["rope_cos"].shape[0]
+    cache_rows = tensors["k_cache"].shape[0]
+    wanted = {
+        "wq": [layers * hidden, Q_WIDTH],
+        "wk": [layers * hidden, KV_HIDDEN],
+        "wv": [layers * hidden, KV_HIDDEN],
+        "q_norm_weight": [layers, HEAD_DIM],
+        "k_norm_weight": [layers, HEAD_DIM],
+        "rope_cos": [rope_rows, HEAD_DIM],
+        "rope_sin": [rope_rows, HEAD_DIM],
+        "wo": [layers * Q_WIDTH, hidden],
+        "post_norm_weight": [layers, hidden],
+        "w_gate": [layers * hidden, inter],
+        "w_up": [layers * hidden, inter],
+        "w_down": [layers * inter, hidden],
+        "chunk_lens": [batch],
+        "chunk_offsets": [batch],
+        "block_table": [batch * MAX_PAGES],
+        "slot_mapping": [tokens],
+        "k_cache": [cache_rows, HEAD_DIM],
+        "v_cache": [cache_rows, HEAD_DIM],
+        "hidden_states": [tokens, hidden],
+    }
+    inputs.shapes(tensors, wanted)
+    page_rows = KV_HEADS * PAGE
+    if cache_rows == 0 or cache_rows % (layers * page_rows):
+        raise InputError(
+            f"k_cache has {cache_rows} rows: must be a multiple of {layers * page_rows}, "
+            f"{layers} layers of whole pages of {page_rows} rows"
+        )
+    _check_chunks(tensors, rope_rows)
+    _check_paging(tensors, cache_rows // layers // page_rows)
+
+
+def _check_chunks(tensors: dict[str, torch.Tensor], rope_rows: int) -> None:
+    """Lengths and offsets of the chunks, against hidden_states and the rotary tables."""
+    row = 0
+    rows = (tensors[name].tolist() for name in ("seq_lens", "chunk_lens", "chunk_offsets"))
+    for b, (end, length, offset) in enumerate(zip(*rows, strict=True)):
+        if not 1 <= length <= MAX_CHUNK:
+            raise InputError(f"chunk_lens[{b}] is {length}: must be 1 to {MAX_CHUNK}")
+        if not length <= end <= MAX_CTX:
+            raise InputError(
+                f"seq_lens[{b}] is {end}: must be {length}, the tokens of its chunk, to {MAX_CTX}, "
+                f"what {MAX_PAGES} pages of block_table hold"
+            )
+        if end > rope_rows:
+            raise InputError(f"seq_lens[{b}] is {end}: rope_cos and rope_sin have {rope_rows} positions only")
+        if offset != row:
+            raise InputError(f"chunk_offsets[{b}] is {offset}: must be {row}, chunks follow each other without gaps")
+        row += length
+    if row != tensors["hidden_states"].shape[0]:
+        raise InputError(f"hidden_states has {tensors['hidden_states'].shape[0]} rows: chunk_lens add up to {row}")
+
+
+def _check_paging(tensors: dict[str, torch.Tensor], pages: int) -> None:
+    """Pages and slots of every sequence, against each other and a cache of `pages` pages."""
+    table = tensors["block_table"].view(-1, MAX_PAGES).tolist()
+    slots = tensors["slot_mapping"].tolist()
+    writer: dict[int, int] = {}
+    for chunk in chunks(tensors):
+        used = -(-chunk.end // PAGE)
+        for p, page in enumerate(table[chunk.b]):
+            if not (0 <= page < pages or (page == -1 and p >= used)):
+                raise InputError(
+                    f"block_table[{chunk.b * MAX_PAGES + p}] (sequence {chunk.b}, tokens {p * PAGE} to "
+                    f"{(p + 1) * PAGE - 1}) is {page}: must be 0 to {pages - 1}, the pages of the cache"
+                )
+        for row, position in zip(range(chunk.rows.start, chunk.rows.stop), range(chunk.start, chunk.end), strict=True):
+            slot = table[chunk.b][position // PAGE] * PAGE + position % PAGE
+            if slots[row] != slot:
+                raise InputError(
+                    f"slot_mapping[{row}] is {slots[row]}: token {position} of sequence {chunk.b} has slot {slot}, "
+                    "as block_table says"
+                )
+        for p in range(chunk.start // PAGE, used):
+            writer.setdefault(table[chunk.b][p], chunk.b)
+    for chunk in chunks(tensors):
+        for p in range(-(-chunk.end // PAGE)):
+            page = table[chunk.b][p]
+            if writer.get(page, chunk.b) != chunk.b:
+                raise InputError(
+                    f"block_table[{chunk.b * MAX_PAGES + p}] is page {page} for sequence {chunk.b}: sequence "
+                    f"{writer[page]} writes that page"
+                )
+        used_pages = table[chunk.b][: -(-chunk.end // PAGE)]
+        if len(set(used_pages)) != len(used_pages):
+            raise InputError(f"block_table has a page twice for sequence {chunk.b}: {used_pages}")
+
+
+def _check_widths(hidden: int, inter: int) -> None:
+    for what, width, unit in (("hidden", hidden, HIDDEN_UNIT), ("intermediate", inter, INTER_UNIT)):
+        if width < unit or width % unit:
+            raise InputError(f"the {what} width is {width}: must be a multiple of {unit}, what the tiles divide")
+
+
+_TENSORS: dict[str, tuple[int, torch.dtype]] = {
+    **dict.fromkeys(
+        ("input_norm_weight", "q_norm_weight", "k_norm_weight", "rope_cos", "rope_sin", "post_norm_weight"),
+        (2, torch.float32),
+    ),
+    **dict.fromkeys(("wq", "wk", "wv", "wo", "w_gate", "w_up", "w_down"), (2, torch.bfloat16)),
+    **dict.fromkeys(("seq_lens", "chunk_lens", "chunk_offsets", "block_table", "slot_mapping"), (1, torch.int32)),
+    **dict.fromkeys(("k_cache", "v_cache", "hidden_states"), (2, torch.bfloat16)),
+}
