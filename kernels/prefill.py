@@ -419,9 +419,11 @@ def token_attention(
 
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="qk"):
             for p in pl.range(pages):
+                tokens = pl.min(PAGE, pos + 1 - p * PAGE)
                 page = pl.cast(pl.tensor.read(block_table, [b * MAX_PAGES + p]), pl.INDEX)
+                k_row = layer_row + (page * KV_HEADS + kv) * PAGE
                 q_all = pl.slice(q_padded, [Q_PAD, HEAD_DIM], [kv * Q_PAD, 0])
-                k_page = pl.slice(k_cache, [PAGE, HEAD_DIM], [layer_row + (page * KV_HEADS + kv) * PAGE, 0])
+                k_page = pl.slice(k_cache, [PAGE, HEAD_DIM], [k_row, 0], valid_shape=[tokens, HEAD_DIM])
                 s_page = pl.matmul(q_all, k_page, out_dtype=pl.FP32, b_trans=True)
                 scores = pl.assemble(scores, s_page, [p * Q_PAD, 0])
 
@@ -664,8 +666,9 @@ def page_phases(
         for item in pl.range(block, items, ATTENTION_BLOCKS):
             kv = item // seeing
             w_row = (kv * windows + skipped + item % seeing) * WINDOW_ROWS
+            k_row = layer_row + (page * KV_HEADS + kv) * PAGE
             q = pl.slice(q_windows, [WINDOW_ROWS, HEAD_DIM], [w_row, 0])
-            k = pl.slice(k_cache, [PAGE, HEAD_DIM], [layer_row + (page * KV_HEADS + kv) * PAGE, 0])
+            k = pl.slice(k_cache, [PAGE, HEAD_DIM], [k_row, 0], valid_shape=[tokens, HEAD_DIM])
             scores = pl.assemble(scores, pl.matmul(q, k, out_dtype=pl.FP32, b_trans=True), [w_row, 0])
 
     for block in pl.spmd(ATTENTION_BLOCKS, name_hint="softmax"):
