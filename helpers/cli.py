@@ -53,7 +53,7 @@ def run(
     every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     platform: Annotated[str, typer.Option(help="Where to run, see `workbook doctor`.")] = "default",
-    batch: Annotated[int, typer.Option(help="Sequences, 1 to 16.")] = 16,
+    batch: Annotated[int | None, typer.Option(help="Sequences, 1 to 16.", show_default="16, 1 for prefill")] = None,
     ctx: Annotated[
         str | None,
         typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged, up to 4096"),

@@ -13,11 +13,13 @@ import torch
 import golden.flash_attention
 import golden.lm_head
 import golden.mlp
+import golden.prefill
 import golden.qkv_proj
 import golden.rope_kv_cache
 import kernels.flash_attention
 import kernels.lm_head
 import kernels.mlp
+import kernels.prefill
 import kernels.qkv_proj
 import kernels.qwen3_32b
 import kernels.rope_kv_cache
@@ -25,7 +27,7 @@ from golden import RunResult, TensorSpec, run_jit
 from helpers.errors import InputError
 from helpers.interpret.trace import Trace
 from helpers.run import run
-from kernels.qwen3 import BATCH
+from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Stage:
         check: Raises InputError for values that the stage cannot be run on.
         tolerance: What the comparison allows; has rtol and atol, and reads well as text.
         compare_fn: The comparator of each output that needs one of its own.
+        batch: Sequences of a run that does not say how many.
+        longest: The largest `ctx`, in tokens.
     """
 
     name: str
@@ -53,7 +57,18 @@ class Stage:
     check: Callable[[dict[str, Any]], None]
     tolerance: Any
     compare_fn: dict[str, Callable] = field(default_factory=dict)
+    batch: int = BATCH
+    longest: int = MAX_CTX
 
+
+_PREFILL = {
+    "reference": golden.prefill.reference,
+    "check": golden.prefill.check,
+    "tolerance": golden.prefill.TOLERANCE,
+    "compare_fn": golden.prefill.COMPARE_FN,
+    "notebook": None,
+    "longest": MAX_CHUNK,
+}
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -146,6 +161,29 @@ STAGES: dict[str, Stage] = {
             tolerance=golden.lm_head.TOLERANCE,
             compare_fn=golden.lm_head.COMPARE_FN,
         ),
+        Stage(
+            name="prefill",
+            title="A whole layer on a prompt: K and V of all its tokens to the cache, causal attention",
+            versions={
+                "per_token": kernels.prefill.per_token,
+                "spmd": kernels.prefill.spmd,
+                "chunked": kernels.prefill.chunked,
+            },
+            specs=golden.prefill.specs,
+            batch=1,
+            **_PREFILL,
+        ),
+        Stage(
+            name="prefill_chunk",
+            title="The same for chunks of several prompts, which go on where earlier calls ended",
+            versions={
+                "spmd": kernels.prefill.spmd,
+                "chunked": kernels.prefill.chunked,
+            },
+            specs=partial(golden.prefill.specs, start=None),
+            batch=4,
+            **_PREFILL,
+        ),
     )
 }
 """Every stage, by name, in the decoder's order."""
@@ -167,18 +205,20 @@ def run_stage(
     version: str,
     *,
     platform: str = "default",
-    batch: int = BATCH,
+    batch: int | None = None,
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
+    **how: Any,
 ) -> RunResult:
-    """Run one version of a stage on seeded inputs of the model's full shapes; compare it with the golden.
+    """Run one version of a stage on seeded inputs, of the model's full shapes by default; compare it with the golden.
 
     Args:
         version: A name in `stage.versions`.
         platform: "default" or one of helpers.platforms.PLATFORMS.
-        batch: Sequences, 1 to 16.
+        batch: Sequences, 1 to 16; None: as many as the stage has by default.
         ctx: Tokens of every sequence, or of each; None: the stage's own ragged lengths.
         seed: Same seed, same inputs.
+        how: Other arguments of `stage.specs`, such as widths.
 
     Returns:
         What golden.run_jit returns: verdict, errors by output, platform, seconds, trace.
@@ -192,7 +232,7 @@ def run_stage(
         raise InputError(f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}")
     return run_jit(
         stage.versions[version],
-        stage.specs(batch=batch, ctx=ctx, seed=seed),
+        stage.specs(batch=stage.batch if batch is None else batch, ctx=ctx, seed=seed, **how),
         stage.reference,
         runtime_cfg={"platform": platform},
         rtol=stage.tolerance.rtol,
@@ -203,12 +243,10 @@ def run_stage(
     )
 
 
-def trace_stage(
-    stage: Stage, version: str, *, chip: str = "a2a3", batch: int = BATCH, ctx: int | Sequence[int] | None = None
-) -> Trace:
+def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | None = None, **how: Any) -> Trace:
     """What a version of a stage would do at full shapes, without its arithmetic: no numbers, and no time to speak of.
 
-    Tensors of 1 MiB and more have no memory. `batch` and `ctx` are as in `run_stage`.
+    Tensors of 1 MiB and more have no memory. `batch` is as in `run_stage`, `how` other arguments of `stage.specs`, such as `ctx`.
     """
 
     def value(spec: Any) -> Any:
@@ -218,5 +256,5 @@ def trace_stage(
             return spec.create_tensor()
         return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
-    values = {spec.name: value(spec) for spec in stage.specs(batch=batch, ctx=ctx)}
+    values = {spec.name: value(spec) for spec in stage.specs(batch=stage.batch if batch is None else batch, **how)}
     return run(stage.versions[version], values, platform=f"{chip}interp", dry=True).trace

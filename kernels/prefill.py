@@ -213,7 +213,7 @@ def narrow_product(
     weight_row: pl.Scalar[pl.INDEX],
     n0: pl.Scalar[pl.INDEX],
 ):
-    """x[0:rows, :] @ weight[weight_row : weight_row + its depth, n0 : n0 + 64], steps one after the other."""
+    """x[0:rows, :] @ weight[weight_row :, n0 : n0 + QKV_N], steps one after the other."""
     acc = pl.matmul(
         pl.slice(x, [TILE, TILE_K], [0, 0], valid_shape=[rows, TILE_K]),
         pl.slice(weight, [TILE_K, QKV_N], [weight_row, n0]),
@@ -234,7 +234,7 @@ def mlp_product(
     weight_row: pl.Scalar[pl.INDEX],
     n0: pl.Scalar[pl.INDEX],
 ):
-    """The same for 128 columns."""
+    """The same for MLP_N columns."""
     acc = pl.matmul(
         pl.slice(x, [TILE, TILE_K], [0, 0], valid_shape=[rows, TILE_K]),
         pl.slice(weight, [TILE_K, MLP_N], [weight_row, n0]),
@@ -256,7 +256,7 @@ def wide_product(
     weight_row: pl.Scalar[pl.INDEX],
     n0: pl.Scalar[pl.INDEX],
 ):
-    """x[row : row + rows, :] @ weight[weight_row : weight_row + its depth, n0 : n0 + WIDE_N], loads ahead of products."""
+    """x[row : row + rows, :] @ weight[weight_row :, n0 : n0 + WIDE_N], loads ahead of products."""
     acc = pl.matmul(
         pl.slice(x, [TILE, WIDE_K], [row, 0], valid_shape=[rows, WIDE_K]),
         pl.slice(weight, [WIDE_K, WIDE_N], [weight_row, n0]),
@@ -288,7 +288,7 @@ def tile_projections(
     rows: pl.Scalar[pl.INDEX],
     layer_idx: pl.Scalar[pl.INT32],
 ):
-    """Q and K, projected and normed head by head, and V of one tile: a task a norm, a task for each four tiles of 64."""
+    """Q and K, projected and normed head by head, and V, of one tile; a task for QKV_TILES tiles of the cube."""
     hidden = pl.tensor.dim(input_norm_weight, 1)
     weight_row = layer_idx * hidden
     normed = pl.create_tensor([TILE, hidden], dtype=pl.BF16)
@@ -489,7 +489,7 @@ def tile_layer_end(
     rows: pl.Scalar[pl.INDEX],
     layer_idx: pl.Scalar[pl.INT32],
 ):
-    """Output projection, norm, MLP and residuals of one tile, a task for each tile of the cube and of what follows it."""
+    """Output projection, norm, MLP, residuals of one tile: a task a tile of the cube, another for what follows it."""
     hidden = pl.tensor.dim(wo, 1)
     inter = pl.tensor.dim(w_gate, 1)
     weight_row = layer_idx * hidden
@@ -1057,7 +1057,7 @@ def chunked(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     hidden_states: pl.InOut[pl.Tensor[[TOKENS_DYN, HIDDEN_DYN], pl.BF16]],
 ):
-    """The steps of `spmd`, each for all tokens of the call: as many dispatches for 512 tokens as for one, but attention.
+    """The steps of `spmd`, each for all tokens of the call: 252 tasks a layer in one sequence's first page.
 
     The idea: a tile is 64 tokens, of whichever sequence. `spmd` has a tile of its own for the end of each chunk, and
     reads all weights for it: 0.66 GB for a chunk of three tokens. Only attention needs to know whose tokens they are,
@@ -1085,7 +1085,5 @@ def chunked(
                 q_proj, k_proj, v_proj, q_norm_weight, k_norm_weight, rope_cos, rope_sin, block_table,
                 slot_mapping, k_cache, v_cache, mask, attn, b, start, end, row, row, layer_idx,
             )  # fmt: skip
-        hidden_states = layer_end(
-            attn, hidden_states, wo, post_norm_weight, w_gate, w_up, w_down, 0, tokens, layer_idx
-        )
+        hidden_states = layer_end(attn, hidden_states, wo, post_norm_weight, w_gate, w_up, w_down, 0, tokens, layer_idx)
     return k_cache, v_cache, hidden_states

@@ -188,8 +188,8 @@ class Controls:
             setting.batch, 1, BATCH, description="batch", continuous_update=False, layout=wide
         )
         self.ctx = ipywidgets.SelectionSlider(
-            options=sorted({*CTX, setting.ctx}), value=setting.ctx, description="context", continuous_update=False,
-            layout=wide,
+            options=sorted({*(n for n in CTX if n <= find(stage).longest), setting.ctx}), value=setting.ctx,
+            description="context", continuous_update=False, layout=wide,
         )  # fmt: skip
         self.tiles: dict[str, ipywidgets.SelectionSlider] = {}
         self.tile_box = ipywidgets.VBox()
@@ -327,14 +327,15 @@ def _pre(text: str) -> str:
 
 
 def explore(
-    stage: str, version: str | None = None, chip: str = "a2a3", batch: int = BATCH, ctx: int = 1024,
+    stage: str, version: str | None = None, chip: str = "a2a3", batch: int | None = None, ctx: int = 1024,
     live: bool | None = None, **tiles: int,
 ) -> Explorer:  # fmt: skip
     """Controls over a stage; run in interpret mode. Running the cell again keeps what the controls say.
 
     Args:
         stage: Name of a stage.
-        version, chip, batch, ctx: Where the controls start; `version` None is the last of the ladder.
+        version, chip, batch, ctx: Where the controls start; `version` None is the last of the ladder, `batch` None
+            what the stage has by default.
         live: True for controls, False for text and figure; None: controls where a front end shows the cell.
         tiles: Constants of the version's kernel to start with, see `helpers.tuning.KNOBS`.
 
@@ -342,13 +343,14 @@ def explore(
         InputError: there is no such stage, or the version has no such constant, or not with this value.
         ValueError: chip, version, batch or ctx is none there is.
     """
-    versions = list(find(stage).versions)
+    one = find(stage)
+    versions, batch, longest = list(one.versions), one.batch if batch is None else batch, one.longest
     version = version or versions[-1]
     start = {"version": version, "chip": chip, "batch": batch, "ctx": ctx}
-    if version not in versions or chip not in CHIPS or not 1 <= batch <= BATCH or not 1 <= ctx <= MAX_CTX:
+    if version not in versions or chip not in CHIPS or not 1 <= batch <= BATCH or not 1 <= ctx <= longest:
         raise ValueError(
             f"explore({stage!r}) on {start}: versions are {', '.join(versions)}, chips {', '.join(CHIPS)}, "
-            f"batch 1 to {BATCH}, ctx 1 to {MAX_CTX}"
+            f"batch 1 to {BATCH}, ctx 1 to {longest}"
         )
     offered = {k.name: k.values for k in knobs(stage, version)}
     for name, value in tiles.items():
