@@ -246,7 +246,7 @@ def run_stage(
 def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | None = None, **how: Any) -> Trace:
     """What a version of a stage would do at full shapes, without its arithmetic: no numbers, and no time to speak of.
 
-    Tensors of 1 MiB and more have no memory. `batch` is as in `run_stage`, `how` other arguments of `stage.specs`, such as `ctx`.
+    Tensors of 1 MiB and more have no memory. `batch` is as in `run_stage`, `how` what else `stage.specs` takes.
     """
 
     def value(spec: Any) -> Any:
