@@ -306,6 +306,50 @@ def profile_kernel(
 
 @app.command()
 @plainly
+def compare(
+    stage: Annotated[str, typer.Argument(help="A stage, see `workbook list`.")],
+    platforms: Annotated[str, typer.Option(help="Platforms, with commas; the first is compared with.")] = (
+        "a5interp,a5sim"
+    ),
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    batch: Annotated[int, typer.Option(help="Sequences, 1 to 16.")] = 2,
+    ctx: Annotated[
+        str | None, typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same inputs.")] = 0,
+) -> None:
+    """Put a stage on several platforms side by side: outputs, tasks, dependencies, on-chip peaks.
+
+    Where PyPTO can compile and not run, what the compiler's own orchestration would launch is compared. The exit code
+    is 0 when all that differs is explained, 1 when something is not, 2 when a platform could not be asked.
+    """
+    from helpers import stages
+    from helpers.toolchain import show
+    from helpers.toolchain.compare import compare as put_side_by_side
+
+    one = stages.find(stage)
+    if version is not None and version not in one.versions:
+        raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
+    names = [name.strip() for name in platforms.split(",")]
+    lengths = parse_ctx(ctx)
+    console = _console()
+    agree = True
+    for label in [version] if version else one.versions:
+        with console.status(f"{one.name} {label} ..."):
+            found = put_side_by_side(one, label, names, batch=batch, ctx=lengths, seed=seed)
+        console.print(show.comparison(found))
+        console.print(show.differences(found))
+        console.print()
+        for side in found.sides:
+            if side.lacks:
+                print(f"{side.platform}: {side.lacks}", file=sys.stderr)
+        agree = agree and found.agrees
+    if not agree:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@plainly
 def doctor() -> None:
     """What is installed, which platforms work on this machine, and what the others lack."""
     from helpers import doctor as report

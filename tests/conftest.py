@@ -1,4 +1,5 @@
-"""Tests marked `pypto` need the real PyPTO, tests marked `browser` a Chromium; they are skipped where it is not.
+"""Tests marked `pypto` need the real PyPTO, tests marked `simulator` the simulator of their parameter `platform`,
+tests marked `browser` a Chromium; they are skipped where it is not.
 
 No other test is ever skipped.
 """
@@ -33,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if chromium() is None:
         absent["browser"] = "no chromium on the PATH (Debian: apt-get install chromium)"
     for item in items:
+        if item.get_closest_marker("simulator") and "pypto" not in absent:
+            platform = item.callspec.params["platform"]
+            lacks = platforms.missing(platform)
+            if lacks is not None:
+                item.add_marker(pytest.mark.skip(reason=f"{platform}: {lacks}"))
         for marker, reason in absent.items():
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))

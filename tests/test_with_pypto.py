@@ -1,14 +1,43 @@
-"""Interpret mode on kernels that PyPTO itself has decorated. Needs PyPTO (hw-native-sys/pypto), not its toolchain."""
+"""Interpret mode and PyPTO itself on the same kernels. Needs PyPTO (hw-native-sys/pypto) and a C++ compiler; tests
+marked `simulator` also its assembler, its runtime and g++-15."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
-from helpers import stages
+from helpers import chips, stages
+from helpers.errors import KernelError
 from helpers.interpret import language
 from helpers.interpret.lower import unwrap
+from helpers.toolchain import near, process
+from helpers.toolchain.compare import _counted, _outline, compare
+
+sys.path.insert(0, str(Path(__file__).parent / "interpret"))
+import kernelgen
+from language_cases import ACCEPTED, REFUSED, Arguments, Case
 
 pytestmark = pytest.mark.pypto
+
+VERSIONS = [(stage, version) for stage in stages.STAGES.values() for version in stage.versions]
+SIMULATORS = ("a2a3sim", "a5sim")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that an earlier run has compiled counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+    process.stop()
+
+
+def title(value: object) -> str:
+    return value[0].name + "-" + value[1] if isinstance(value, tuple) else str(value)
 
 
 def test_the_language_is_pypto_and_not_the_stand_in():
@@ -23,3 +52,74 @@ def test_a_stage_runs_unchanged(version: str):
     assert unwrap(kernel)[1] == "entry"
     result = stages.run_stage(stage, version, platform="a2a3interp", batch=2, ctx=[5, 130], seed=0)
     assert result.passed, result.error
+
+
+@pytest.mark.parametrize("which", VERSIONS, ids=title)
+@pytest.mark.parametrize("platform", SIMULATORS)
+def test_every_kernel_compiles_for_both_chips(platform: str, which: tuple):
+    stage, version = which
+    compiled = near.compile_kernel(stage.versions[version], platform)
+    assert {u.name for u in compiled.units}
+    for buffer, used in compiled.peaks().items():
+        assert used <= chips.chip(platform.removesuffix("sim")).buffers[buffer]
+    file = unwrap(stage.versions[version])[0].__code__.co_filename
+    assert all(unit.place is not None and unit.place.file == file for unit in compiled.units)
+
+
+@pytest.mark.parametrize("which", VERSIONS, ids=title)
+@pytest.mark.parametrize("platform", SIMULATORS)
+def test_the_compiler_launches_the_same_tasks(platform: str, which: tuple):
+    stage, version = which
+    values = {spec.name: _outline(spec) for spec in stage.specs(batch=2)}
+    theirs = _counted(near.replay(stage.versions[version], values, platform))[0]
+    ours = _counted(stages.trace_stage(stage, version, chip=platform.removesuffix("sim"), batch=2))[0]
+    assert theirs == ours
+
+
+@pytest.mark.parametrize(
+    ("stage", "version"),
+    [("rope_kv_cache", "naive"), ("flash_attention", "separate"), ("flash_attention", "fused"), ("lm_head", "wide")],
+)
+def test_compare_has_nothing_unexplained(stage: str, version: str):
+    found = compare(stages.find(stage), version, ["a2a3interp", "a2a3sim"], batch=2, ctx=[5, 130])
+    assert found.agrees, found.differences
+    assert found.sides[0].passed
+    assert sum(found.sides[1].tasks.values()) > 0
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize("which", VERSIONS, ids=title)
+@pytest.mark.parametrize("platform", SIMULATORS)
+def test_every_version_matches_its_golden_on_the_simulator(platform: str, which: tuple):
+    stage, version = which
+    result = stages.run_stage(stage, version, platform=platform, batch=2, seed=1)
+    assert result.passed, result.error
+    assert result.trace.tasks > 0
+
+
+def arguments(kernel: object) -> dict:
+    given = Arguments.new()
+    known = {f.name: getattr(given, f.name) for f in fields(given)}
+    return {n: known[n] for n in unwrap(kernel)[0].__annotations__ if n in known}
+
+
+# The compiler takes a keyword-only parameter when numbers are left to run time, and not when they are compiled in.
+TAKEN = {"keyword-only parameter"}
+# Another process does not find a kernel that a function defines.
+NOT_FOUND = {"kernel in a function"}
+
+
+@pytest.mark.parametrize("case", [c for c in REFUSED if c.title not in TAKEN], ids=lambda c: c.title)
+def test_what_interpret_mode_refuses_the_compiler_refuses(case: Case):
+    try:
+        kernel = kernelgen.module(case.source()).k
+    except Exception:
+        return  # refused when it is decorated
+    with pytest.raises(KernelError):
+        near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
+
+
+@pytest.mark.parametrize("case", [c for c in ACCEPTED if c.title not in NOT_FOUND], ids=lambda c: c.title)
+def test_what_interpret_mode_takes_the_compiler_takes(case: Case):
+    kernel = kernelgen.module(case.source()).k
+    near.compile_kernel(kernel, "a2a3sim", arguments(kernel))

@@ -901,9 +901,6 @@ class _Lowering:
             return self._expression(s)
         if isinstance(s, ast.For):
             return self._for(s)
-        if isinstance(s, ast.While):
-            self.facts.forget(live.stores(s.body))
-            return [ast.While(self._condition(s.test), self._nested(s.body), [])]
         if isinstance(s, ast.If):
             return self._if(s)
         if isinstance(s, ast.With):

@@ -82,8 +82,13 @@ def _check_node(source: Source, node: ast.AST) -> None:
         raise refuse(source.place(node), "a chained comparison", "write a < b and b < c")
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn, ast.Is, ast.IsNot)):
         raise refuse(source.place(node), "`in` and `is` are not in the language", "compare with == or <")
-    if isinstance(node, (ast.For, ast.While)) and node.orelse:
+    if isinstance(node, ast.For) and node.orelse:
         raise refuse(source.place(node.orelse[0]), "else after a loop", "put the statements after the loop")
+    if isinstance(node, ast.While):  # refused in PyPTO's ConvertToSSA, or compiled into a loop that never moves on
+        raise refuse(
+            source.place(node), "a plain `while`: the compiler loses what its body re-binds",
+            "for (k,) in pl.while_(init_values=(0,)): pl.cond(k < n) ... (k,) = pl.yield_(k + 1)",
+        )  # fmt: skip
     if isinstance(node, ast.Starred):
         raise refuse(source.place(node), "a starred expression", "write the elements out")
 
@@ -126,10 +131,6 @@ class _Scopes:
             self.read(s.iter, known)
             inner = self.block(s.body, known | names_in(s.target))
             return known | _yielded(s.body) | (inner - names_in(s.target) if _is_placement(s.iter) else set())
-        if isinstance(s, ast.While):
-            self.read(s.test, known)
-            self.block(s.body, set(known))
-            return known
         if isinstance(s, ast.With):
             for item in s.items:
                 self.read(item.context_expr, known)

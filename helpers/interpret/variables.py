@@ -44,8 +44,6 @@ class _Renamer:
             self.branch(s)
         elif isinstance(s, ast.With):
             self.inner(s.body)
-        elif isinstance(s, ast.While):
-            self.block(s.body)
 
     def assign(self, target: ast.Name, annotated: bool) -> None:
         name = target.id

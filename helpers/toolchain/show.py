@@ -11,6 +11,7 @@ from rich.text import Text
 
 from helpers import chips
 from helpers.interpret.source import shown
+from helpers.toolchain.compare import Comparison
 from helpers.toolchain.near import Compilation, Refusal, where
 
 
@@ -51,6 +52,41 @@ def details(title: str, one: Compilation, console: Console) -> None:
     console.print(Text(f"  generated in {shown(str(one.folder))}:"))
     for file in one.files:
         console.print(Text(f"    {file}"))
+
+
+def comparison(found: Comparison) -> Table:
+    """One comparison, a column a platform: what each says, and the differences with their reasons below."""
+    table = Table(title=f"{found.stage} {found.version}", title_justify="left", box=None, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for side in found.sides:
+        table.add_column(side.platform)
+    table.add_row("how", *(s.how for s in found.sides))
+    verdicts = {True: "PASS", False: "FAIL", None: "-"}
+    table.add_row("golden", *(verdicts[s.passed] for s in found.sides))
+    table.add_row("tasks", *(_number(s.tasks and sum(s.tasks.values())) for s in found.sides))
+    table.add_row("names of tasks", *(_number(s.tasks and len(s.tasks)) for s in found.sides))
+    for why in ("declared", "inferred"):
+        counts = (None if s.edges is None else sum(n for k, n in s.edges.items() if k[2] == why) for s in found.sides)
+        table.add_row(f"{why} dependencies", *map(_number, counts))
+    for buffer in chips.chip("a5").buffers:
+        table.add_row(f"peak of {buffer}, bytes", *(_number(s.peaks and s.peaks[buffer]) for s in found.sides))
+    return table
+
+
+def differences(found: Comparison) -> Table | Text:
+    """What differs from the first platform, and why."""
+    if not found.differences:
+        return Text("no difference")
+    table = Table(box=None, padding=(0, 3, 0, 2))
+    for heading in ("differs", found.sides[0].platform, "platform", "", "why"):
+        table.add_column(heading)
+    for platform, d in found.differences:
+        table.add_row(d.what, d.first, platform, d.second, d.why or "NOT EXPLAINED")
+    return table
+
+
+def _number(n: int | None) -> str:
+    return "-" if n is None else f"{n:,}"
 
 
 def _share(used: int, limit: int) -> str:

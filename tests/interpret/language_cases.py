@@ -759,6 +759,17 @@ REFUSED = [
     refused("runtime extent by pl.min", "m = idx[0]\nt = x[0 : pl.min(m, 4), :]  #!", "pl.min"),
     refused("pl.slice of runtime shape", "m = idx[0]\nt = pl.slice(x, [m, 64], [0, 0])  #!", "pl.slice"),
     refused("set_validshape by an INT32", "m = idx[0]\nt = pl.set_validshape(x, m, 64)  #!", "pl.set_validshape"),
+    refused(
+        "while True and break",
+        "k2 = 0\nwhile True:  #!\n    k2 = k2 + 1\n    if k2 > 4:\n        break\n"
+        "out[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        "while",
+    ),
+    refused(
+        "while with a condition",
+        "k2 = n\nwhile k2 < 7:  #!\n    k2 = k2 + 2\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
+        "while",
+    ),
 ]
 
 
@@ -1547,19 +1558,4 @@ STRICTER = [
     refused("**kwargs", module("pass", "n: pl.INT32, **kwargs").replace("):", "):  #!"), "kwargs", MODULE),
     refused("element past the end", "v = x[64, 0]  #!\nout[:, :] = pl.mul(x, v)", "x[64"),
     refused("negative element", "v = x[-1, 0]  #!\nout[:, :] = pl.mul(x, v)", ""),
-]
-
-# The compiler loses what a plain `while` carries; here it counts.
-WIDER = [
-    accepted(
-        "while True and break",
-        "k2 = 0\nwhile True:\n    k2 = k2 + 1\n    if k2 > 4:\n        break\n"
-        "out[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
-        _shift(5),
-    ),
-    accepted(
-        "while with a condition",
-        "k2 = n\nwhile k2 < 7:\n    k2 = k2 + 2\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
-        _shift(8),
-    ),
 ]
