@@ -70,8 +70,8 @@ def reference(values: dict[str, Any]) -> None:
     step = {**values, "q_padded": torch.empty([batch * KV_HEADS * Q_PAD, HEAD_DIM], dtype=torch.bfloat16)}
     rope_kv_cache.reference(step)
     q = rope_kv_cache.written(step, step)["q_padded"].float()
-    for b, (k, v) in enumerate(_cached(values)):
-        out = _attend(q.view(batch, KV_HEADS, Q_PER_KV, HEAD_DIM)[b], k.float(), v.float())
+    for b, (k, v) in enumerate(cached(values, int(values["layer_idx"]))):
+        out = attend(q.view(batch, KV_HEADS, Q_PER_KV, HEAD_DIM)[b], k.float(), v.float())
         values["attn_out"][b] = out.reshape(HIDDEN).to(torch.bfloat16)
 
 
@@ -85,11 +85,11 @@ def exact(values: dict[str, Any]) -> dict[str, torch.Tensor]:
     batch = values["seq_lens"].numel()
     q = new["q_padded"].view(batch, KV_HEADS, Q_PER_KV, HEAD_DIM)
     rows = []
-    for b, (k, v) in enumerate(_cached(values)):
+    for b, (k, v) in enumerate(cached(values, int(values["layer_idx"]))):
         k, v = k.double(), v.double()
         k[:, -1] = new["k_cache"].view(batch, KV_HEADS, HEAD_DIM)[b]
         v[:, -1] = new["v_cache"].view(batch, KV_HEADS, HEAD_DIM)[b]
-        rows.append(_attend(q[b], k, v).flatten(0, 1))
+        rows.append(attend(q[b], k, v).flatten(0, 1))
     return {"attn_out": torch.cat(rows), "k_cache": new["k_cache"], "v_cache": new["v_cache"]}
 
 
@@ -115,10 +115,9 @@ def limits(values: dict[str, Any]) -> dict[str, tuple[float, float | torch.Tenso
     return {"attn_out": (TOLERANCE.rtol, TOLERANCE.atol / by_head.sqrt()), "k_cache": rows, "v_cache": rows}
 
 
-def _cached(values: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each sequence the rows of K and V that the cache holds for it, in order: BF16 [KV_HEADS, n, HEAD_DIM]."""
+def cached(values: dict[str, Any], layer: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each sequence the rows of K and V that a layer's cache holds for it: BF16 [KV_HEADS, n, HEAD_DIM]."""
     layers = values["q_norm_weight"].shape[0]
-    layer = int(values["layer_idx"])
     table = values["block_table"].view(-1, MAX_PAGES).long()
 
     def gathered(cache: torch.Tensor, b: int, n: int) -> torch.Tensor:
@@ -131,7 +130,7 @@ def _cached(values: dict[str, Any]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Attention of q [KV_HEADS, Q_PER_KV, HEAD_DIM] to k, v [KV_HEADS, n, HEAD_DIM], in their dtype; q's shape."""
     scores = q @ k.transpose(-1, -2) * HEAD_DIM**-0.5
     return torch.softmax(scores, -1) @ v

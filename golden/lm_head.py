@@ -42,7 +42,7 @@ MODES = {"full": CHUNKS, "single": 1, "skip": 0}
 TOLERANCE = Tolerance(rtol=0.0, atol=2.0**-6, text="BF16 activations")
 
 
-def greedy_tokens() -> Comparator:
+def greedy_tokens(atol: float = TOLERANCE.atol) -> Comparator:
     """For `tokens`: each is where the kernel's own logits are greatest, and as good as the golden's choice.
 
     Two logits closer than the tolerance may change places, and then another token than the golden's is right.
@@ -59,7 +59,7 @@ def greedy_tokens() -> Comparator:
         golden = run["expected_outputs"]["logits"][:, :width]
         at = actual.long()[:, None]
         wrong = own.gather(1, at)[:, 0] != own.amax(1)
-        worse = golden.gather(1, at)[:, 0] < golden.amax(1) - 2 * TOLERANCE.atol
+        worse = golden.gather(1, at)[:, 0] < golden.amax(1) - 2 * atol
         for b in (wrong | worse).nonzero().flatten().tolist():
             return False, (
                 f"token of sequence {b} is {int(actual[b])} with logit {own[b, int(actual[b])].item():.6g}, the "
@@ -80,13 +80,7 @@ COMPARE_FN: dict[str, Comparator] = {
 
 def reference(values: dict[str, Any]) -> None:
     """Write logits and tokens of `values` in place, from the model's math, all in FP32."""
-    computed = _head(values, torch.float32)
-    values["logits"].zero_()
-    values["logits"][:, : computed.shape[1]] = computed
-    values["tokens"].zero_()
-    width = _columns(int(values["chunks"]))
-    if width:
-        values["tokens"].copy_(computed[:, :width].argmax(1))
+    store(values, _head(values, torch.float32))
 
 
 def exact(values: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -100,14 +94,30 @@ def written(values: dict[str, Any], outputs: dict[str, torch.Tensor]) -> dict[st
 
 
 def _head(values: dict[str, Any], dtype: torch.dtype) -> torch.Tensor:
-    """Logits of the computed chunks, [B, chunks * VOCAB_CHUNK] in `dtype`; the weight is widened in parts."""
-    batch, columns = values["seq_lens"].numel(), int(values["chunks"]) * VOCAB_CHUNK
-    normed = inputs.rms_norm(values["hidden_states"][:batch].to(dtype), values["norm_weight"][0], EPS)
-    logits = normed.new_empty(batch, columns)
-    for first in range(0, columns, 16 * VOCAB_CHUNK):
-        part = slice(first, min(first + 16 * VOCAB_CHUNK, columns))
-        torch.matmul(normed, values["lm_head_weight"][part].to(dtype).T, out=logits[:, part])
+    """Logits of the computed chunks, [B, chunks * VOCAB_CHUNK] in `dtype`."""
+    hidden = values["hidden_states"][: values["seq_lens"].numel()].to(dtype)
+    return head(hidden, values["norm_weight"][0], values["lm_head_weight"], int(values["chunks"]))
+
+
+def head(hidden: torch.Tensor, norm_weight: torch.Tensor, weight: torch.Tensor, chunks: int) -> torch.Tensor:
+    """Logits [B, chunks * VOCAB_CHUNK] of hidden [B, H], in its dtype; the weight [tokens, H] is widened in parts."""
+    columns = chunks * VOCAB_CHUNK
+    normed = inputs.rms_norm(hidden, norm_weight, EPS)
+    logits = normed.new_empty(len(normed), columns)
+    for first in range(0, columns, VOCAB_CHUNK):
+        part = slice(first, first + VOCAB_CHUNK)
+        torch.matmul(normed, weight[part].to(normed.dtype).T, out=logits[:, part])
     return logits
+
+
+def store(values: dict[str, Any], computed: torch.Tensor) -> None:
+    """Write `computed`, what `head` gives, to logits, and the greedy tokens of it to tokens."""
+    values["logits"].zero_()
+    values["logits"][:, : computed.shape[1]] = computed
+    values["tokens"].zero_()
+    width = _columns(int(values["chunks"]))
+    if width:
+        values["tokens"].copy_(computed[:, :width].argmax(1))
 
 
 def _columns(chunks: int) -> int:
@@ -115,11 +125,24 @@ def _columns(chunks: int) -> int:
     return min(chunks * VOCAB_CHUNK, VOCAB)
 
 
+def chunks_of(mode: str | int) -> int:
+    """`chunks` of a mode, or of a number of chunks.
+
+    Raises:
+        InputError: no such mode, or more chunks than there are.
+    """
+    if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode <= CHUNKS:
+        return mode
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; there are: {', '.join(MODES)}, or 0 to {CHUNKS} chunks")
+    return MODES[mode]
+
+
 def specs(
     batch: int = BATCH,
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
-    mode: str = "full",
+    mode: str | int = "full",
 ) -> list[TensorSpec | ScalarSpec]:
     """Seeded inputs at the model's full shapes, one spec for each parameter of the stage's kernels.
 
@@ -138,16 +161,13 @@ def specs(
         InputError: an argument out of its range.
     """
     seq_lens = inputs.lengths(batch, ctx)
-    if mode not in MODES:
-        raise InputError(f"unknown mode {mode!r}; there are: {', '.join(MODES)}")
-    chunks = MODES[mode]
+    chunks = chunks_of(mode)
     fp32, bf16 = torch.float32, torch.bfloat16
     hidden_states = inputs.normal(seed, "hidden_states", [BATCH, HIDDEN], bf16, batch=batch)
 
     def fill(weight: torch.Tensor) -> None:
-        random = inputs.generator(seed, "lm_head_weight")
         computed = weight[: chunks * VOCAB_CHUNK]
-        computed.normal_(0.0, 0.02, generator=random)
+        inputs.draw(computed, inputs.generator(seed, "lm_head_weight"), 0.0, 0.02)
         padding = computed[VOCAB:]
         padding[:batch] = hidden_states.create_tensor()[:batch][: len(padding)] * 0.02
 
@@ -167,11 +187,17 @@ def check(values: dict[str, Any]) -> None:
 
     Checked: dtypes, shapes and that they fit together; 1 <= B <= BATCH; 0 <= chunks <= CHUNKS.
     """
-    tensors = {name: inputs.tensor(values, name, rank, dtype) for name, (rank, dtype) in _TENSORS.items()}
+    check_head(values, "norm_weight")
+
+
+def check_head(values: dict[str, Any], norm_weight: str) -> None:
+    """The work of `check`, for values in which the norm's weight has this name."""
+    names = {norm_weight if name == "norm_weight" else name: what for name, what in _TENSORS.items()}
+    tensors = {name: inputs.tensor(values, name, rank, dtype) for name, (rank, dtype) in names.items()}
     batch = inputs.batch_of(tensors["seq_lens"])
     wanted = {
         "hidden_states": [BATCH, HIDDEN],
-        "norm_weight": [1, HIDDEN],
+        norm_weight: [1, HIDDEN],
         "lm_head_weight": [VOCAB_PADDED, HIDDEN],
         "logits": [batch, VOCAB_PADDED],
         "tokens": [batch],

@@ -101,8 +101,7 @@ def specs(
         InputError: an argument out of its range.
     """
     seq_lens = inputs.lengths(batch, ctx)
-    if layers < 1 or not 0 <= layer < layers:
-        raise InputError(f"layer is {layer} of {layers} layers: must be 0 to {layers - 1}, with 1 layer or more")
+    inputs.of_layers(layers, layer)
     _check_widths(hidden, inter)
     bf16 = torch.bfloat16
 

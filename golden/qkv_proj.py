@@ -25,7 +25,6 @@ import torch
 from golden import inputs
 from golden.compare import Tolerance
 from golden.spec import ScalarSpec, TensorSpec
-from helpers.errors import InputError
 from kernels.qwen3 import BATCH, EPS, HIDDEN, KV_HIDDEN
 
 # The golden rounds nothing; a kernel hands the cube BF16, so it rounds the normed row (or, with 1/rms deferred,
@@ -90,8 +89,7 @@ def specs(
         InputError: an argument out of its range.
     """
     seq_lens = inputs.lengths(batch, ctx)
-    if layers < 1 or not 0 <= layer < layers:
-        raise InputError(f"layer is {layer} of {layers} layers: must be 0 to {layers - 1}, with 1 layer or more")
+    inputs.of_layers(layers, layer)
     fp32, bf16 = torch.float32, torch.bfloat16
 
     def weight(name: str, width: int) -> TensorSpec:

@@ -21,13 +21,13 @@ holds it against the code of Hugging Face transformers.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from golden import inputs
 from golden.compare import Comparator, Tolerance, addressed_rows, close
 from golden.compare import exact as same_bits
 from golden.spec import ScalarSpec, TensorSpec
@@ -65,18 +65,20 @@ def _query_rows(_inputs: dict[str, Any], rows: int) -> torch.Tensor:
     return torch.arange(rows).view(-1, Q_PAD)[:, :Q_PER_KV]
 
 
-def addressed(values: dict[str, Any], cache_rows: int) -> torch.Tensor:
+def addressed(values: dict[str, Any], cache_rows: int, layer: int | None = None) -> torch.Tensor:
     """Rows of a cache that this step writes: INT64 [B, KV_HEADS].
 
     Args:
-        values: At least slot_mapping, layer_idx and q_norm_weight (for the number of layers).
+        values: At least slot_mapping, q_norm_weight (for the number of layers) and, without `layer`, layer_idx.
         cache_rows: Rows of the whole cache, all layers.
+        layer: The layer that writes, if not that of layer_idx.
     """
+    layer = int(values["layer_idx"]) if layer is None else layer
     rows_per_layer = cache_rows // values["q_norm_weight"].shape[0]
     slots = values["slot_mapping"].long()
     heads = torch.arange(KV_HEADS)
     rows = (slots[:, None] // PAGE * KV_HEADS + heads) * PAGE + slots[:, None] % PAGE
-    return int(values["layer_idx"]) * rows_per_layer + rows
+    return layer * rows_per_layer + rows
 
 
 COMPARE_FN: dict[str, Comparator] = {
@@ -139,17 +141,22 @@ def _heads(values: dict[str, Any], dtype: torch.dtype) -> tuple[torch.Tensor, to
     q = values["q_proj"][:batch].view(batch, HEADS, HEAD_DIM).to(dtype)
     k = values["k_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM).to(dtype)
     v = values["v_proj"][:batch].view(batch, KV_HEADS, HEAD_DIM).to(dtype)
-    q = _rotate(_norm(q, values["q_norm_weight"][layer].to(dtype)), cos, sin)
-    k = _rotate(_norm(k, values["k_norm_weight"][layer].to(dtype)), cos, sin)
+    q = rotate(inputs.rms_norm(q, values["q_norm_weight"][layer], EPS), cos, sin)
+    k = rotate(inputs.rms_norm(k, values["k_norm_weight"][layer], EPS), cos, sin)
     return q, k, v
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """RoPE over the last dimension: its two halves are the coordinates that turn."""
+    lo, hi = x.split(HALF_DIM, dim=-1)
+    return x * cos + torch.cat([-hi, lo], dim=-1) * sin
 
 
 def rope_tables(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine tables of RoPE, each FP32 [rows, HEAD_DIM]; row = position, the two halves are equal.
 
     The angle of position p and pair i is p * ROPE_THETA^(-2i / HEAD_DIM), in radians, computed in FP32 as the
-    model
-    does: at position 4095 an FP64 table would differ from the one the model knows by up to 1e-4.
+    model does: at position 4095 an FP64 table would differ from the one the model knows by up to 1e-4.
     """
     frequencies = 1.0 / ROPE_THETA ** (torch.arange(HALF_DIM, dtype=torch.float32) / HALF_DIM)
     angles = torch.arange(rows, dtype=torch.float32)[:, None] * frequencies
@@ -164,6 +171,7 @@ def specs(
     layer: int = 1,
     rope_rows: int = MAX_CTX,
     spare_pages: int = 8,
+    ahead: int = 0,
 ) -> list[TensorSpec | ScalarSpec]:
     """Realistic seeded inputs at the model's full shapes, one spec for each parameter of the stage's kernels.
 
@@ -181,48 +189,44 @@ def specs(
         layers, layer: Layers in the cache, and the one that is written.
         rope_rows: Positions in the rotary tables.
         spare_pages: Pages of the pool that no sequence owns.
+        ahead: Tokens after the new one for which every sequence has pages already.
 
     Raises:
         InputError: an argument out of its range.
     """
-    if not 1 <= batch <= BATCH:
-        raise InputError(f"batch is {batch}: must be 1 to {BATCH}, the rows of a batch tile")
-    if layers < 1 or not 0 <= layer < layers:
-        raise InputError(f"layer is {layer} of {layers} layers: must be 0 to {layers - 1}, with 1 layer or more")
-    if rope_rows < 1 or spare_pages < 0:
-        raise InputError(f"rope_rows is {rope_rows}, spare_pages {spare_pages}: must be at least 1 and 0")
-    lengths = _lengths(batch, ctx, seed, min(rope_rows, MAX_CTX))
+    inputs.of_layers(layers, layer)
+    if rope_rows < 1 or spare_pages < 0 or ahead < 0:
+        raise InputError(
+            f"rope_rows is {rope_rows}, spare_pages {spare_pages}, ahead {ahead}: must be at least 1, 0 and 0"
+        )
+    longest = min(rope_rows, MAX_CTX) - ahead
+    if ctx is None and 1 <= batch <= BATCH and longest > 0:
+        ctx = _ragged(batch, seed, longest)
+    lengths = inputs.lengths(batch, ctx, longest).tolist()
 
-    owned = [-(-length // PAGE) for length in lengths]
+    owned = [-(-(length + ahead) // PAGE) for length in lengths]
     pages = sum(owned) + spare_pages
-    pool = iter(torch.randperm(pages, generator=_generator(seed, "pages")).tolist())
+    pool = iter(torch.randperm(pages, generator=inputs.generator(seed, "pages")).tolist())
     table = torch.full([batch, MAX_PAGES], -1, dtype=torch.int32)
     slots = []
     for b, length in enumerate(lengths):
         table[b, : owned[b]] = torch.tensor(list(itertools.islice(pool, owned[b])), dtype=torch.int32)
-        slots.append(int(table[b, owned[b] - 1]) * PAGE + (length - 1) % PAGE)
+        slots.append(int(table[b, (length - 1) // PAGE]) * PAGE + (length - 1) % PAGE)
 
     cache = [layers * pages * KV_HEADS * PAGE, HEAD_DIM]
     weights = [layers, HEAD_DIM]
     rope = [rope_rows, HEAD_DIM]
     fp32, int32, bf16 = torch.float32, torch.int32, torch.bfloat16
 
-    def normal(name: str, shape: list[int], dtype: torch.dtype = fp32, **how: Any) -> Callable[[], torch.Tensor]:
-        return lambda: _normal(seed, name, shape, dtype, **how)
-
     def given(name: str, value: Sequence[int] | torch.Tensor) -> TensorSpec:
         tensor = torch.as_tensor(value, dtype=int32)
         return TensorSpec(name, list(tensor.shape), int32, init_value=tensor)
 
     def projection(name: str, width: int) -> TensorSpec:
-        shape = [BATCH, width]
-        return TensorSpec(name, shape, fp32, init_value=normal(name, shape, std=2.0, rows=batch))
+        return inputs.normal(seed, name, [BATCH, width], fp32, std=2.0, batch=batch)
 
     def norm_weight(name: str) -> TensorSpec:
-        return TensorSpec(name, weights, fp32, init_value=normal(name, weights, mean=1.0, std=0.25))
-
-    def filled_cache(name: str) -> TensorSpec:
-        return TensorSpec(name, cache, bf16, init_value=normal(name, cache, bf16), is_output=True)
+        return inputs.normal(seed, name, weights, fp32, mean=1.0, std=0.25)
 
     return [
         projection("q_proj", HIDDEN),
@@ -235,8 +239,8 @@ def specs(
         given("seq_lens", lengths),
         given("block_table", table.flatten()),
         given("slot_mapping", slots),
-        filled_cache("k_cache"),
-        filled_cache("v_cache"),
+        inputs.normal(seed, "k_cache", cache, bf16, is_output=True),
+        inputs.normal(seed, "v_cache", cache, bf16, is_output=True),
         TensorSpec("q_padded", [batch * KV_HEADS * Q_PAD, HEAD_DIM], bf16, is_output=True),
         ScalarSpec("layer_idx", int32, layer),
     ]
@@ -254,26 +258,34 @@ def check(values: dict[str, Any]) -> None:
 def check_step(values: dict[str, Any]) -> int:
     """Raise InputError unless `values` hold one decode step: every value of this stage but q_padded. Changes nothing.
 
-    Checked: dtypes, shapes and that they fit together; 1 <= B <= BATCH; layer_idx; 1 <= seq_len <= MAX_CTX
-    and the rows of the rotary tables; pages of a sequence inside the cache (past its last page also -1 is
-    allowed); slots inside the cache and where the block table says; no slot written twice.
+    Checked: the projections, what `check_paged` checks, layer_idx.
 
     Returns:
         B, the number of sequences.
     """
-    tensors = {name: _tensor(values, name, rank, dtype) for name, (rank, dtype) in _TENSORS.items()}
-    batch = tensors["seq_lens"].numel()
-    if not 1 <= batch <= BATCH:
-        raise InputError(f"seq_lens has {batch} sequences: must be 1 to {BATCH}, the rows of a batch tile")
-    layers = tensors["q_norm_weight"].shape[0]
-    if layers < 1:
-        raise InputError("q_norm_weight has 0 rows: must have one for each layer, 1 or more")
+    for name, width in (("q_proj", HIDDEN), ("k_proj", KV_HIDDEN), ("v_proj", KV_HIDDEN)):
+        check_tensor(values, name, [BATCH, width], torch.float32)
+    batch = check_paged(values)
+    inputs.layer_of(values, values, "q_norm_weight")
+    return batch
+
+
+def check_paged(values: dict[str, Any]) -> int:
+    """Raise InputError unless `values` hold the caches, and where in them a decode step reads and writes.
+
+    Checked: dtypes, shapes and that they fit together; 1 <= B <= BATCH; 1 or more layers; 1 <= seq_len <= MAX_CTX
+    and the rows of the rotary tables; pages of a sequence inside the cache (past its last page also -1 is
+    allowed); slots inside the cache and where the block table says; no slot written twice. Changes nothing.
+
+    Returns:
+        B, the number of sequences.
+    """
+    tensors = {name: inputs.tensor(values, name, rank, dtype) for name, (rank, dtype) in _PAGED.items()}
+    batch = inputs.batch_of(tensors["seq_lens"])
+    layers = inputs.layers_of(tensors, "q_norm_weight")
     rope_rows = tensors["rope_cos"].shape[0]
     cache_rows = tensors["k_cache"].shape[0]
     sizes = {
-        "q_proj": [BATCH, HIDDEN],
-        "k_proj": [BATCH, KV_HIDDEN],
-        "v_proj": [BATCH, KV_HIDDEN],
         "q_norm_weight": [layers, HEAD_DIM],
         "k_norm_weight": [layers, HEAD_DIM],
         "rope_cos": [rope_rows, HEAD_DIM],
@@ -283,21 +295,13 @@ def check_step(values: dict[str, Any]) -> int:
         "k_cache": [cache_rows, HEAD_DIM],
         "v_cache": [cache_rows, HEAD_DIM],
     }
-    for name, size in sizes.items():
-        _shape(tensors[name], name, size)
-
+    inputs.shapes(tensors, sizes)
     page_rows = KV_HEADS * PAGE
     if cache_rows == 0 or cache_rows % (layers * page_rows):
         raise InputError(
             f"k_cache has {cache_rows} rows: must be a multiple of {layers * page_rows}, "
             f"{layers} layers of whole pages of {page_rows} rows"
         )
-    layer = values.get("layer_idx")
-    layer = layer.item() if isinstance(layer, torch.Tensor) and layer.numel() == 1 else layer
-    if isinstance(layer, bool) or not isinstance(layer, int):
-        raise InputError(f"layer_idx must be an integer, not {layer!r}")
-    if not 0 <= layer < layers:
-        raise InputError(f"layer_idx is {layer}: must be 0 to {layers - 1}, there are {layers} layers")
     _check_paging(tensors, batch, cache_rows // layers // page_rows, rope_rows)
     return batch
 
@@ -338,10 +342,7 @@ def _check_paging(tensors: dict[str, torch.Tensor], batch: int, pages: int, rope
         writer[slot] = b
 
 
-_TENSORS: dict[str, tuple[int, torch.dtype]] = {
-    "q_proj": (2, torch.float32),
-    "k_proj": (2, torch.float32),
-    "v_proj": (2, torch.float32),
+_PAGED: dict[str, tuple[int, torch.dtype]] = {
     "q_norm_weight": (2, torch.float32),
     "k_norm_weight": (2, torch.float32),
     "rope_cos": (2, torch.float32),
@@ -356,72 +357,11 @@ _TENSORS: dict[str, tuple[int, torch.dtype]] = {
 
 def check_tensor(values: dict[str, Any], name: str, shape: list[int], dtype: torch.dtype) -> None:
     """Raise InputError unless the value of that name is a contiguous tensor of that shape and dtype."""
-    _shape(_tensor(values, name, len(shape), dtype), name, shape)
+    inputs.shapes({name: inputs.tensor(values, name, len(shape), dtype)}, {name: shape})
 
 
-def _shape(tensor: torch.Tensor, name: str, shape: list[int]) -> None:
-    if list(tensor.shape) != shape:
-        raise InputError(f"{name} has shape {list(tensor.shape)}: must be {shape}")
-
-
-def _tensor(values: dict[str, Any], name: str, rank: int, dtype: torch.dtype) -> torch.Tensor:
-    """The tensor of that name, or an InputError unless it is one, of that rank and dtype, contiguous."""
-    value = values.get(name)
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if value.dtype != dtype:
-        raise InputError(f"{name} has dtype {value.dtype}: must be {dtype}")
-    if value.ndim != rank:
-        raise InputError(f"{name} has shape {list(value.shape)}: must have {rank} dimensions")
-    if not value.is_contiguous():
-        raise InputError(f"{name} is not contiguous: its strides are {list(value.stride())}")
-    return value
-
-
-def _norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """RMSNorm over the last dimension."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
-
-
-def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """RoPE over the last dimension: its two halves are the coordinates that turn."""
-    lo, hi = x.split(HALF_DIM, dim=-1)
-    return x * cos + torch.cat([-hi, lo], dim=-1) * sin
-
-
-def _lengths(batch: int, ctx: int | Sequence[int] | None, seed: int, longest: int) -> list[int]:
-    """Lengths of the sequences, as `specs` says."""
-    if ctx is None:
-        edges = [length for length in (longest, 1, PAGE, PAGE + 1) if length <= longest]
-        drawn = torch.randint(1, longest + 1, [batch], generator=_generator(seed, "seq_lens")).tolist()
-        return [*edges[:batch], *drawn[min(batch, len(edges)) :]]
-    lengths = [ctx] * batch if isinstance(ctx, int) else list(ctx)
-    if len(lengths) != batch:
-        raise InputError(f"ctx has {len(lengths)} lengths for {batch} sequences")
-    for b, length in enumerate(lengths):
-        if not 1 <= length <= longest:
-            raise InputError(f"ctx of sequence {b} is {length}: must be 1 to {longest}")
-    return lengths
-
-
-def _generator(seed: int, name: str) -> torch.Generator:
-    """A stream of random numbers for each seed and tensor, so that no tensor depends on another being
-    made."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:6], "big"))
-
-
-def _normal(
-    seed: int,
-    name: str,
-    shape: list[int],
-    dtype: torch.dtype,
-    mean: float = 0.0,
-    std: float = 1.0,
-    rows: int | None = None,
-) -> torch.Tensor:
-    """Normally distributed tensor; from row `rows` on NaN."""
-    made = torch.empty(shape, dtype=dtype).normal_(mean, std, generator=_generator(seed, name))
-    if rows is not None:
-        made[rows:] = torch.nan
-    return made
+def _ragged(batch: int, seed: int, longest: int) -> list[int]:
+    """Lengths of the sequences where none are asked for, as `specs` says."""
+    edges = [length for length in (longest, 1, PAGE, PAGE + 1) if length <= longest]
+    drawn = torch.randint(1, longest + 1, [batch], generator=inputs.generator(seed, "seq_lens")).tolist()
+    return [*edges[:batch], *drawn[min(batch, len(edges)) :]]
