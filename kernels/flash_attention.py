@@ -204,8 +204,8 @@ def merge_head(
     return attn_out
 
 
-@pl.jit
-def separate(
+@pl.jit.inline
+def separate_attention(
     q_proj: pl.Tensor[[BATCH, HIDDEN], pl.FP32],
     k_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
     v_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
@@ -216,18 +216,12 @@ def separate(
     seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
     block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
     slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
-    k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    k_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    attn_out: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
     layer_idx: pl.Scalar[pl.INT32],
 ):
-    """A task for each step of each page: four for every (sequence, KV head, page), 16,768 at 16 x 4096 tokens.
-
-    The idea: take the math apart and make every step a task of one kind of core. It is the version to check the
-    others against. It is slow because a step is one cube instruction or a few vector ones while a task costs a
-    dispatch, because scores, weights and partial results travel through global memory between cube and vector,
-    and because each page's merge waits for that of the page before.
-    """
+    """The work of `separate`, which the naive decode layer does too."""
     q_heads = pl.reshape(q_proj, [BATCH * HEADS, HEAD_DIM])
     k_heads = pl.reshape(k_proj, [BATCH * KV_HEADS, HEAD_DIM])
     v_heads = pl.reshape(v_proj, [BATCH * KV_HEADS, HEAD_DIM])
@@ -298,6 +292,37 @@ def separate(
                 o_end = pl.slice(o_all, [Q_ROWS, HEAD_DIM], [0, 0])
                 total_end = pl.slice(sum_all, [Q_ROWS, 1], [0, 0])
                 attn_out = write_out(o_end, total_end, attn_out, kv_head)
+    return k_cache, v_cache, attn_out
+
+
+@pl.jit
+def separate(
+    q_proj: pl.Tensor[[BATCH, HIDDEN], pl.FP32],
+    k_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
+    v_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
+    q_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    k_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    rope_cos: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    rope_sin: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
+    slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
+    k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
+    v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
+    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    layer_idx: pl.Scalar[pl.INT32],
+):
+    """A task for each step of each page: four for every (sequence, KV head, page), 16,768 at 16 x 4096 tokens.
+
+    The idea: take the math apart and make every step a task of one kind of core. It is the version to check the
+    others against. It is slow because a step is one cube instruction or a few vector ones while a task costs a
+    dispatch, because scores, weights and partial results travel through global memory between cube and vector,
+    and because each page's merge waits for that of the page before.
+    """
+    k_cache, v_cache, attn_out = separate_attention(
+        q_proj, k_proj, v_proj, q_norm_weight, k_norm_weight, rope_cos, rope_sin, seq_lens, block_table, slot_mapping,
+        k_cache, v_cache, attn_out, layer_idx,
+    )  # fmt: skip
     return k_cache, v_cache, attn_out
 
 
@@ -452,6 +477,116 @@ def mixed(
     return k_cache, v_cache, attn_out
 
 
+@pl.jit.inline
+def list_pages(
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    work: pl.Tensor[[BATCH * MAX_PAGES], pl.INT32],
+    work_pages: pl.Tensor[[1], pl.INT32],
+):
+    """work = the entries of block_table that hold a page of a sequence, work_pages = how many; in the caller's task."""
+    count = 0
+    for b in pl.range(pl.tensor.dim(seq_lens, 0)):
+        pages = (pl.tensor.read(seq_lens, [b]) + PAGE - 1) // PAGE
+        for p in pl.range(pages):
+            pl.tensor.write(work, [count + p], pl.cast(b * MAX_PAGES + p, pl.INT32))
+        count = count + pages
+    pl.tensor.write(work_pages, [0], pl.cast(count, pl.INT32))
+    return work, work_pages
+
+
+@pl.jit.inline
+def launch_attention(
+    q_proj: pl.Tensor[[BATCH, HIDDEN], pl.FP32],
+    k_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
+    v_proj: pl.Tensor[[BATCH, KV_HIDDEN], pl.FP32],
+    q_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    k_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    rope_cos: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    rope_sin: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
+    slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
+    work: pl.Tensor[[BATCH * MAX_PAGES], pl.INT32],
+    work_pages: pl.Tensor[[1], pl.INT32],
+    k_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    attn_out: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
+    layer_idx: pl.Scalar[pl.INT32],
+    table_ready: pl.Scalar[pl.TASK_ID],
+):
+    """The one launch of `fused`: new token, pages and merge, a barrier between them; it waits for the work table."""
+    q_heads = pl.reshape(q_proj, [BATCH * HEADS, HEAD_DIM])
+    k_heads = pl.reshape(k_proj, [BATCH * KV_HEADS, HEAD_DIM])
+    v_heads = pl.reshape(v_proj, [BATCH * KV_HEADS, HEAD_DIM])
+    layer_row = layer_idx * (pl.tensor.dim(k_cache, 0) // pl.tensor.dim(q_norm_weight, 0))
+    heads = pl.tensor.dim(seq_lens, 0) * KV_HEADS
+    q_padded = pl.create_tensor([Q_PAD_ROWS, HEAD_DIM], dtype=pl.BF16)
+    o_parts = pl.create_tensor([PART_ROWS, HEAD_DIM], dtype=pl.FP32)
+    max_parts = pl.create_tensor([PART_ROWS, 1], dtype=pl.FP32)
+    sum_parts = pl.create_tensor([PART_ROWS, 1], dtype=pl.FP32)
+    groups = pl.system.available_cluster_count()
+
+    with pl.spmd(groups, name_hint="attention", deps=[table_ready], sync_start=True) as _done:
+        core = pl.get_block_idx()
+        cores = pl.get_block_num()
+
+        # Phase 0, vector: the new token. Each vector lane takes every (2 * cores)-th head.
+        for lane in pl.split_aiv(2, mode=pl.SplitMode.NONE):
+            for head in pl.range(core * 2 + lane, heads, cores * 2):
+                k_cache, v_cache, q_padded = new_token(
+                    q_heads, k_heads, v_heads, q_norm_weight, k_norm_weight, rope_cos, rope_sin, seq_lens,
+                    block_table, slot_mapping, k_cache, v_cache, q_padded, layer_idx, layer_row, head,
+                )  # fmt: skip
+
+        # What the phase wrote leaves the caches of its core; then all cores meet; then nobody reads stale lines.
+        pl.system.cacheinvalid()
+        pl.system.fence()
+        pl.system.syncall(core_type="mix")
+        pl.system.cacheinvalid()
+
+        # Phase 1, cube and vector: the pages. Each core group takes every cores-th run of the work table.
+        runs = pl.cast(pl.tensor.read(work_pages, [0]), pl.INDEX) * RUNS_A_PAGE
+        for run in pl.range(core, runs, cores):
+            entry = pl.cast(pl.tensor.read(work, [run // RUNS_A_PAGE]), pl.INDEX)
+            b = entry // MAX_PAGES
+            p = entry % MAX_PAGES
+            tokens = pl.cast(pl.min(PAGE, pl.tensor.read(seq_lens, [b]) - p * PAGE), pl.INDEX)
+            page = pl.cast(pl.tensor.read(block_table, [entry]), pl.INDEX)
+            for i in pl.pipeline(RUN, stage=2):
+                kv = run % RUNS_A_PAGE * RUN + i
+                row = layer_row + (page * KV_HEADS + kv) * PAGE
+                part = ((b * KV_HEADS + kv) * MAX_PAGES + p) * Q_PAD
+
+                q = pl.slice(q_padded, [Q_PAD, HEAD_DIM], [(b * KV_HEADS + kv) * Q_PAD, 0])
+                k = pl.slice(k_cache, [PAGE, HEAD_DIM], [row, 0])
+                scores = pl.matmul(q, k, out_dtype=pl.FP32, b_trans=True)
+                for lane in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
+                    half = pl.mul(pl.aiv_shard(scores), SCALE)
+                    half = pl.fillpad(pl.set_validshape(half, Q_PAD // 2, tokens), pad_value=pl.PadValue.min)
+                    top = pl.row_max(half)
+                    exponentials = pl.exp(pl.row_expand_sub(half, top))
+                    max_parts = pl.assemble(max_parts, top, [part + lane * (Q_PAD // 2), 0])
+                    total = pl.row_sum(exponentials)
+                    sum_parts = pl.assemble(sum_parts, total, [part + lane * (Q_PAD // 2), 0])
+                    half_weights = pl.cast(exponentials, target_type=pl.BF16, mode="rint")
+                    half_weights = pl.set_validshape(half_weights, Q_PAD // 2, tokens)
+                    weights = pl.aic_gather(half_weights)
+                v = pl.slice(v_cache, [PAGE, HEAD_DIM], [row, 0], valid_shape=[tokens, HEAD_DIM])
+                o = pl.matmul(weights, v, out_dtype=pl.FP32)
+                o_parts = pl.assemble(o_parts, pl.set_validshape(o, Q_ROWS, HEAD_DIM), [part, 0])
+
+        pl.system.cacheinvalid()
+        pl.system.fence()
+        pl.system.syncall(core_type="mix")
+        pl.system.cacheinvalid()
+
+        # Phase 2, vector: the merge, heads over lanes as in phase 0.
+        for lane in pl.split_aiv(2, mode=pl.SplitMode.NONE):
+            for head in pl.range(core * 2 + lane, heads, cores * 2):
+                attn_out = merge_head(o_parts, max_parts, sum_parts, seq_lens, attn_out, head)
+    return k_cache, v_cache, attn_out
+
+
 @pl.jit
 def fused(
     q_proj: pl.Tensor[[BATCH, HIDDEN], pl.FP32],
@@ -478,86 +613,13 @@ def fused(
     device's block count, starts all blocks at once (`sync_start`), and in the manual scope nothing but the table,
     which it waits for, is there to hold a core. 25 tasks on A2/A3, 37 on A5, at any batch and length.
     """
-    q_heads = pl.reshape(q_proj, [BATCH * HEADS, HEAD_DIM])
-    k_heads = pl.reshape(k_proj, [BATCH * KV_HEADS, HEAD_DIM])
-    v_heads = pl.reshape(v_proj, [BATCH * KV_HEADS, HEAD_DIM])
-    layer_row = layer_idx * (pl.tensor.dim(k_cache, 0) // pl.tensor.dim(q_norm_weight, 0))
-    heads = pl.tensor.dim(seq_lens, 0) * KV_HEADS
-    q_padded = pl.create_tensor([Q_PAD_ROWS, HEAD_DIM], dtype=pl.BF16)
-    o_parts = pl.create_tensor([PART_ROWS, HEAD_DIM], dtype=pl.FP32)
-    max_parts = pl.create_tensor([PART_ROWS, 1], dtype=pl.FP32)
-    sum_parts = pl.create_tensor([PART_ROWS, 1], dtype=pl.FP32)
     work = pl.create_tensor([BATCH * MAX_PAGES], dtype=pl.INT32)
     work_pages = pl.create_tensor([1], dtype=pl.INT32)
-
     with pl.manual_scope():
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="work_table") as table_ready:
-            count = 0
-            for b in pl.range(pl.tensor.dim(seq_lens, 0)):
-                pages = (pl.tensor.read(seq_lens, [b]) + PAGE - 1) // PAGE
-                for p in pl.range(pages):
-                    pl.tensor.write(work, [count + p], pl.cast(b * MAX_PAGES + p, pl.INT32))
-                count = count + pages
-            pl.tensor.write(work_pages, [0], pl.cast(count, pl.INT32))
-
-        with pl.spmd(
-            pl.system.available_cluster_count(), name_hint="attention", deps=[table_ready], sync_start=True
-        ) as _done:  # fmt: skip
-            core = pl.get_block_idx()
-            cores = pl.get_block_num()
-
-            # Phase 0, vector: the new token. Each vector lane takes every (2 * cores)-th head.
-            for lane in pl.split_aiv(2, mode=pl.SplitMode.NONE):
-                for head in pl.range(core * 2 + lane, heads, cores * 2):
-                    k_cache, v_cache, q_padded = new_token(
-                        q_heads, k_heads, v_heads, q_norm_weight, k_norm_weight, rope_cos, rope_sin, seq_lens,
-                        block_table, slot_mapping, k_cache, v_cache, q_padded, layer_idx, layer_row, head,
-                    )  # fmt: skip
-
-            # What the phase wrote leaves the caches of its core; then all cores meet; then nobody reads stale lines.
-            pl.system.cacheinvalid()
-            pl.system.fence()
-            pl.system.syncall(core_type="mix")
-            pl.system.cacheinvalid()
-
-            # Phase 1, cube and vector: the pages. Each core group takes every cores-th run of the work table.
-            runs = pl.cast(pl.tensor.read(work_pages, [0]), pl.INDEX) * RUNS_A_PAGE
-            for run in pl.range(core, runs, cores):
-                entry = pl.cast(pl.tensor.read(work, [run // RUNS_A_PAGE]), pl.INDEX)
-                b = entry // MAX_PAGES
-                p = entry % MAX_PAGES
-                tokens = pl.cast(pl.min(PAGE, pl.tensor.read(seq_lens, [b]) - p * PAGE), pl.INDEX)
-                page = pl.cast(pl.tensor.read(block_table, [entry]), pl.INDEX)
-                for i in pl.pipeline(RUN, stage=2):
-                    kv = run % RUNS_A_PAGE * RUN + i
-                    row = layer_row + (page * KV_HEADS + kv) * PAGE
-                    part = ((b * KV_HEADS + kv) * MAX_PAGES + p) * Q_PAD
-
-                    q = pl.slice(q_padded, [Q_PAD, HEAD_DIM], [(b * KV_HEADS + kv) * Q_PAD, 0])
-                    k = pl.slice(k_cache, [PAGE, HEAD_DIM], [row, 0])
-                    scores = pl.matmul(q, k, out_dtype=pl.FP32, b_trans=True)
-                    for lane in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
-                        half = pl.mul(pl.aiv_shard(scores), SCALE)
-                        half = pl.fillpad(pl.set_validshape(half, Q_PAD // 2, tokens), pad_value=pl.PadValue.min)
-                        top = pl.row_max(half)
-                        exponentials = pl.exp(pl.row_expand_sub(half, top))
-                        max_parts = pl.assemble(max_parts, top, [part + lane * (Q_PAD // 2), 0])
-                        total = pl.row_sum(exponentials)
-                        sum_parts = pl.assemble(sum_parts, total, [part + lane * (Q_PAD // 2), 0])
-                        half_weights = pl.cast(exponentials, target_type=pl.BF16, mode="rint")
-                        half_weights = pl.set_validshape(half_weights, Q_PAD // 2, tokens)
-                        weights = pl.aic_gather(half_weights)
-                    v = pl.slice(v_cache, [PAGE, HEAD_DIM], [row, 0], valid_shape=[tokens, HEAD_DIM])
-                    o = pl.matmul(weights, v, out_dtype=pl.FP32)
-                    o_parts = pl.assemble(o_parts, pl.set_validshape(o, Q_ROWS, HEAD_DIM), [part, 0])
-
-            pl.system.cacheinvalid()
-            pl.system.fence()
-            pl.system.syncall(core_type="mix")
-            pl.system.cacheinvalid()
-
-            # Phase 2, vector: the merge, heads over lanes as in phase 0.
-            for lane in pl.split_aiv(2, mode=pl.SplitMode.NONE):
-                for head in pl.range(core * 2 + lane, heads, cores * 2):
-                    attn_out = merge_head(o_parts, max_parts, sum_parts, seq_lens, attn_out, head)
+            work, work_pages = list_pages(seq_lens, work, work_pages)
+        k_cache, v_cache, attn_out = launch_attention(
+            q_proj, k_proj, v_proj, q_norm_weight, k_norm_weight, rope_cos, rope_sin, seq_lens, block_table,
+            slot_mapping, work, work_pages, k_cache, v_cache, attn_out, layer_idx, table_ready,
+        )  # fmt: skip
     return k_cache, v_cache, attn_out

@@ -173,6 +173,30 @@ def no_tokens(tokens: pl.Tensor[[BATCH_DYN], pl.INT32], batch: pl.Scalar[pl.INDE
     return tokens
 
 
+@pl.jit.inline
+def narrow_logits(
+    hidden_states: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
+    norm_weight: pl.Tensor[[1, HIDDEN], pl.FP32],
+    lm_head_weight: pl.Tensor[[VOCAB_PADDED, HIDDEN], pl.BF16],
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    logits: pl.Tensor[[BATCH_DYN, VOCAB_PADDED], pl.FP32],
+    tokens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    chunks: pl.Scalar[pl.INT32],
+):
+    """The work of `narrow`, which naive decode does too."""
+    batch = pl.tensor.dim(seq_lens, 0)
+    count = pl.cast(chunks, pl.INDEX)
+    normed = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
+    if count > 0:
+        normed = final_rmsnorm(hidden_states, norm_weight, normed, batch)
+        logits = narrow_head(normed, lm_head_weight, logits, batch, count)
+        tokens = greedy(logits, tokens, batch, count)
+    else:
+        tokens = no_tokens(tokens, batch)
+    logits = zero_logits(logits, batch, count)
+    return logits, tokens
+
+
 @pl.jit
 def narrow(
     hidden_states: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
@@ -190,12 +214,29 @@ def narrow(
     and stores them. 20 MB more cross global memory than need to, and the cube waits for many small loads: K in
     steps of 256 is 512 bytes a row of the weight.
     """
+    logits, tokens = narrow_logits(
+        hidden_states, norm_weight, lm_head_weight, seq_lens, logits, tokens, chunks,
+    )  # fmt: skip
+    return logits, tokens
+
+
+@pl.jit.inline
+def wide_logits(
+    hidden_states: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
+    norm_weight: pl.Tensor[[1, HIDDEN], pl.FP32],
+    lm_head_weight: pl.Tensor[[VOCAB_PADDED, HIDDEN], pl.BF16],
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    logits: pl.Tensor[[BATCH_DYN, VOCAB_PADDED], pl.FP32],
+    tokens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    chunks: pl.Scalar[pl.INT32],
+):
+    """The work of `wide`, which fused decode does too."""
     batch = pl.tensor.dim(seq_lens, 0)
     count = pl.cast(chunks, pl.INDEX)
     normed = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
     if count > 0:
         normed = final_rmsnorm(hidden_states, norm_weight, normed, batch)
-        logits = narrow_head(normed, lm_head_weight, logits, batch, count)
+        logits = wide_head(normed, lm_head_weight, logits, batch, count)
         tokens = greedy(logits, tokens, batch, count)
     else:
         tokens = no_tokens(tokens, batch)
@@ -220,14 +261,7 @@ def wide(
     store takes just these: no scratch, no second task. A step of the loop fills more than half of L1, so loads
     cannot run a step ahead; that is what it costs.
     """
-    batch = pl.tensor.dim(seq_lens, 0)
-    count = pl.cast(chunks, pl.INDEX)
-    normed = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
-    if count > 0:
-        normed = final_rmsnorm(hidden_states, norm_weight, normed, batch)
-        logits = wide_head(normed, lm_head_weight, logits, batch, count)
-        tokens = greedy(logits, tokens, batch, count)
-    else:
-        tokens = no_tokens(tokens, batch)
-    logits = zero_logits(logits, batch, count)
+    logits, tokens = wide_logits(
+        hidden_states, norm_weight, lm_head_weight, seq_lens, logits, tokens, chunks,
+    )  # fmt: skip
     return logits, tokens

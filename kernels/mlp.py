@@ -294,8 +294,8 @@ def down_proj_residual(
     return out
 
 
-@pl.jit
-def partial_products(
+@pl.jit.inline
+def partial_products_mlp(
     attn_out: pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16],
     hidden_states: pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16],
     norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN_DYN], pl.FP32],
@@ -304,16 +304,10 @@ def partial_products(
     w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN_DYN], pl.BF16],
     seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
-    out: pl.Out[pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16]],
+    out: pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16],
     layer_idx: pl.Scalar[pl.INT32],
 ):
-    """A task for each partial product of the down projection and one to add it: 22,787 tasks for Qwen3-14B.
-
-    The idea: follow the data. A tile of 64 columns of mlp is all that 64 rows of w_down wait for, so it is
-    multiplied with them at once, in tiles of 128 columns, and each product is added to a sum in global memory.
-    That is 83 tasks a tile of mlp, nearly all of them a product of 16 x 64 x 128, and as many round trips of
-    8 KiB through global memory; what they cost is dispatches. Of the tasks of PR 90's before, each is here.
-    """
+    """The work of `partial_products`, which the naive decode layer does too."""
     batch = pl.tensor.dim(seq_lens, 0)
     hidden = pl.tensor.dim(hidden_states, 1)
     inter = pl.tensor.dim(w_gate, 1)
@@ -344,7 +338,33 @@ def partial_products(
         total = down_by_products(mlp, w_down, total, k0, layer_idx)
 
     for down_idx in pl.parallel(hidden // TILE_K):
-        out = final_residual(resid, total, out, down_idx * TILE_K)
+        final_residual(resid, total, out, down_idx * TILE_K)  # bare: PyPTO takes its result to be as wide as `resid`
+    return out
+
+
+@pl.jit
+def partial_products(
+    attn_out: pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16],
+    hidden_states: pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16],
+    norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN_DYN], pl.FP32],
+    wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN_DYN], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN_DYN], pl.BF16],
+    seq_lens: pl.Tensor[[BATCH_DYN], pl.INT32],
+    out: pl.Out[pl.Tensor[[BATCH, HIDDEN_DYN], pl.BF16]],
+    layer_idx: pl.Scalar[pl.INT32],
+):
+    """A task for each partial product of the down projection and one to add it: 22,787 tasks for Qwen3-14B.
+
+    The idea: follow the data. A tile of 64 columns of mlp is all that 64 rows of w_down wait for, so it is
+    multiplied with them at once, in tiles of 128 columns, and each product is added to a sum in global memory.
+    That is 83 tasks a tile of mlp, nearly all of them a product of 16 x 64 x 128, and as many round trips of
+    8 KiB through global memory; what they cost is dispatches. Of the tasks of PR 90's before, each is here.
+    """
+    out = partial_products_mlp(
+        attn_out, hidden_states, norm_weight, wo, w_gate, w_up, w_down, seq_lens, out, layer_idx,
+    )  # fmt: skip
     return out
 
 
