@@ -42,6 +42,8 @@ class TensorSpec:
             A tensor or returned value of another dtype is converted; one of another shape is an error.
         fill: Instead of `init_value`: called with the new tensor, all zeros, to write values into it. For a
             tensor too large to be made twice. What it does not write takes no memory.
+        shared: Instead of `init_value`: called with nothing, and what it returns is used as it is, without a copy. For
+            an input that is too large to be made for every run.
         is_output: The kernel writes this tensor: it is compared with the golden. With an `init_value` it is
             both read and written. A tensor without `is_output` must come out of a run as it went in.
         resident: Where the tensor lives in a run on several chips: on one worker (its number) or cut along
@@ -60,6 +62,7 @@ class TensorSpec:
     is_output: bool = False
     resident: int | str | bool | None = None
     fill: Callable[[torch.Tensor], Any] | None = None
+    shared: Callable[[], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         _check_name("TensorSpec", self.name)
@@ -81,13 +84,18 @@ class TensorSpec:
         return not self.is_output or self.init_value is not None or self.fill is not None
 
     def create_tensor(self) -> torch.Tensor:
-        """Make the tensor: `shape`, `dtype`, values by `init_value`. Each call returns memory of its own.
+        """Make the tensor: `shape`, `dtype`, values by `init_value`. Each call returns new memory, but for `shared`.
 
         Raises:
-            InputError: `init_value` is, or returned, something else than a tensor of this shape.
+            InputError: `init_value` or `shared` is, or returned, something else than a tensor of this shape.
         """
         _check_init_value(self)
         init = self.init_value
+        if self.shared is not None:
+            made = self.shared()
+            if list(made.shape) != list(self.shape) or made.dtype != self.dtype:
+                raise InputError(f"TensorSpec {self.name!r}: shared is {list(made.shape)} {made.dtype}")
+            return made
         if self.fill is not None and init is None:
             made = _untouched(self.shape, self.dtype)
             self.fill(made)
@@ -178,6 +186,12 @@ def _check_init_value(spec: TensorSpec) -> None:
         )
     if spec.fill is not None and (init is not None or not callable(spec.fill)):
         raise InputError(f"TensorSpec {spec.name!r}: fill must be a callable, in place of init_value")
+    if spec.shared is not None and (
+        init is not None or spec.fill is not None or spec.is_output or not callable(spec.shared)
+    ):
+        raise InputError(
+            f"TensorSpec {spec.name!r}: shared must be a callable, for an input without init_value or fill"
+        )
 
 
 def _check_resident(spec: TensorSpec) -> None:
