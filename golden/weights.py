@@ -57,6 +57,7 @@ SOURCES: dict[str, dict[str, str]] = {
     "decode_layer": _LAYERS,
     "decode": {**_LAYERS, "final_norm_weight": _FINAL_NORM, "lm_head_weight": _HEAD},
     "prefill": _LAYERS,
+    "prefill_chunk": _LAYERS,
 }
 """By stage, then by parameter: the name in a checkpoint, {} for the layer. Source: the index of Qwen/Qwen3-14B."""
 

@@ -17,6 +17,7 @@ from helpers.errors import InputError, KernelError, WorkbookError
 
 if TYPE_CHECKING:
     from golden import RunResult
+    from golden.weights import Checkpoint
     from helpers.stages import Stage
 
 app = typer.Typer(
@@ -59,6 +60,10 @@ def run(
         typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged, up to 4096"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same inputs.")] = 0,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a local Qwen3-14B checkpoint in safetensors.", show_default="seeded weights"),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also execute the notebooks and write them to this folder.")] = None,
 ) -> None:
     """Run a stage, or all, at the model's full shapes, and print one table.
@@ -76,15 +81,20 @@ def run(
             raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
     lengths = parse_ctx(ctx)
     name = platforms.resolve(platform)
+    checkpoint = None
+    if weights is not None:
+        checkpoint, chosen = _checkpoint(weights, chosen, every)
 
     console = _console()
-    table = _result_table()
+    table = _result_table(name)
     failures = []
     try:
         for one in chosen:
             for label in [version] if version else one.versions:
                 with console.status(f"{one.name} {label} on {name} ..."):
-                    result = stages.run_stage(one, label, platform=name, batch=batch, ctx=lengths, seed=seed)
+                    result = stages.run_stage(
+                        one, label, platform=name, batch=batch, ctx=lengths, seed=seed, weights=checkpoint
+                    )
                 table.add_row(*_row(one, label, result))
                 if not result.passed:
                     failures.append(f"{one.name} {label}: {result.error}")
@@ -380,30 +390,49 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=140)
 
 
-def _result_table() -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("stage", "version", "platform"):
+def _checkpoint(directory: Path, chosen: list[Stage], every: bool) -> tuple[Checkpoint, list[Stage]]:
+    """The checkpoint of --weights, once it is known to have what each stage needs, and the stages.
+
+    Without those that have no weights of the model, where all are asked for.
+    """
+    from golden import weights
+
+    found = weights.checkpoint(directory)
+    stages = [one for one in chosen if not every or one.name in weights.SOURCES]
+    for one in stages:
+        weights.loaded(one.name, one.specs(batch=1, ctx=1), found)
+    return found, stages
+
+
+ON_CHIP = ("UB", "L1", "L0A", "L0B", "L0C")
+
+
+def _result_table(platform: str) -> Table:
+    title = f"{platform}; {' '.join(ON_CHIP)}: the most of each on-chip buffer that a task needs, in KiB"
+    table = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left", title_style="none")
+    for heading in ("stage", "version"):
         table.add_column(heading)
-    for heading in ("max abs error", "max rel error"):
+    for heading in ("max abs", "max rel"):
         table.add_column(heading, justify="right")
     table.add_column("tolerance")
-    for heading in ("tasks", "seconds"):
+    for heading in ("tasks", "seconds", *ON_CHIP):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     return table
 
 
 def _row(stage: Stage, version: str, result: RunResult) -> list[str | Text]:
-    """A run's line of the table: the largest errors over its outputs, its tasks, its verdict."""
+    """A run's line of the table: the largest errors over its outputs, its tasks and peaks, its verdict."""
     errors = list(result.errors.values())
+    peaks = result.trace.peaks() if result.trace is not None else {}
     return [
         stage.name,
         version,
-        result.platform or "-",
         f"{max((e.max_abs for e in errors), default=0.0):.2e}" if errors else "-",
         f"{max((e.max_rel for e in errors), default=0.0):.2e}" if errors else "-",
         str(stage.tolerance),
         f"{result.trace.tasks:,}" if result.trace is not None else "-",
         f"{result.seconds:.2f}" if result.seconds is not None else "-",
+        *(f"{peaks[buffer] / 1024:.3g}" if buffer in peaks else "-" for buffer in ON_CHIP),
         Text("PASS", style="green") if result.passed else Text("FAIL", style="bold red"),
     ]

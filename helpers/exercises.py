@@ -176,6 +176,19 @@ def _greedy(answer: Any) -> str | None:
     return None if torch.equal(got.long(), right) else f"{got.tolist()}, not {right.tolist()}, for {best.tolist()}"
 
 
+def _next_slot(answer: Any) -> str | None:
+    for pages, length in (([7], 1), ([4, 9], 128), ([4, 9], 127), ([5, 0, 3], 256), ([5, 0, 3], 300)):
+        right = _slot_after(pages, length)
+        got = _called(answer, pages, length)
+        if got != right:
+            return f"pages {pages}, {length} tokens so far: {got}, not {right}"
+    return None
+
+
+def _slot_after(pages: list[int], length: int) -> int:
+    return pages[length // PAGE] * PAGE + length % PAGE
+
+
 def word(right: str, hint: str) -> Callable[[Any], str | None]:
     """A check for one word, in any case."""
     return lambda answer: None if str(answer).strip().lower() == right else f"{answer!r}. {hint}"
@@ -300,6 +313,21 @@ EXERCISES: dict[str, Exercise] = {
         _greedy,
         "The best chunk of each sequence, then the place in it; the first of equals, as argmax has it.",
         lambda best, place: best.argmax(0) * 256 + place.gather(0, best.argmax(0)[None])[0],
+    ),
+    "5.1": Exercise(
+        number(1 + 40 * 312 + 321, "The table once, 312 tasks a layer, and wide's 321 for all logits."),
+        "One table, 40 layers of 312 tasks, 321 for the LM head.",
+        1 + 40 * 312 + 321,
+    ),
+    "5.2": Exercise(
+        number(25, "Weights of 40 layers, 660.6 MB each, and 1.557 GB for the LM head, at 1.139e12 bytes a second."),
+        "28 GB in all: no decode step of this model is faster than that on one chip, however it is written.",
+        25,
+    ),
+    "5.3": Exercise(
+        _next_slot,
+        "The new token's position is the number of tokens before it.",
+        _slot_after,
     ),
     "7.1": Exercise(
         number(17, "It runs `rows // 16` blocks of 16 rows, and needs at least one."),

@@ -16,8 +16,10 @@ from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, St
 
 from golden import ScalarSpec, TensorSpec
 from helpers.errors import KernelError
+from helpers.interpret.depend import declared, inferred
 from helpers.interpret.lower import unwrap
 from helpers.interpret.source import of, shown
+from helpers.interpret.trace import Trace
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT
 
 
@@ -114,6 +116,31 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.2g}"
+
+
+def parts(trace: Trace, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Tasks of a trace and bytes they move, summed over those of certain names: a row for each of `names`."""
+    rows = {}
+    for part, among in names.items():
+        launches = [d for d in trace.dispatches if d.runs and d.name in among]
+        works = [(p.chunk.work, len(p)) for d in launches for p in d.parts]
+        rows[part] = {
+            "tasks": sum(d.blocks for d in launches),
+            "GM read": sum(work.gm_read_bytes * n for work, n in works),
+            "GM written": sum(work.gm_write_bytes * n for work, n in works),
+        }
+    return rows
+
+
+def waits(trace: Trace) -> str:
+    """Which launches of a trace wait for which, by name, as the runtime infers it from tensors or is told by deps=."""
+    by_name: dict[str, dict[str, None]] = {d.name: {} for d in trace.dispatches if d.runs}
+    for edge in (*inferred(trace), *declared(trace)):
+        earlier, later = trace.dispatches[edge.earlier], trace.dispatches[edge.later]
+        if later.name in by_name and earlier.name != later.name:
+            by_name[later.name][earlier.name] = None
+    wide = max(map(len, by_name))
+    return "\n".join(f"{name:{wide}}  waits for  {', '.join(on) or 'nothing'}" for name, on in by_name.items())
 
 
 def inputs(specs: Iterable[TensorSpec | ScalarSpec], outputs: bool = False) -> dict[str, Any]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+import golden.decode
+import golden.decode_layer
 import golden.flash_attention
 import golden.lm_head
 import golden.mlp
 import golden.prefill
 import golden.qkv_proj
 import golden.rope_kv_cache
+import golden.weights
+import kernels.decode
+import kernels.decode_layer
 import kernels.flash_attention
 import kernels.lm_head
 import kernels.mlp
@@ -162,6 +167,34 @@ STAGES: dict[str, Stage] = {
             compare_fn=golden.lm_head.COMPARE_FN,
         ),
         Stage(
+            name="decode_layer",
+            title="One decoder layer, all of it (decode)",
+            notebook="05_decode_layer",
+            versions={
+                "naive": kernels.decode_layer.naive,
+                "fused": kernels.decode_layer.fused,
+            },
+            specs=golden.decode_layer.specs,
+            reference=golden.decode_layer.reference,
+            check=golden.decode_layer.check,
+            tolerance=golden.decode_layer.TOLERANCE,
+            compare_fn=golden.decode_layer.COMPARE_FN,
+        ),
+        Stage(
+            name="decode",
+            title="Two decoder layers, the LM head and the greedy token (decode)",
+            notebook="05_decode_layer",
+            versions={
+                "naive": kernels.decode.naive,
+                "fused": kernels.decode.fused,
+            },
+            specs=golden.decode.specs,
+            reference=golden.decode.reference,
+            check=golden.decode.check,
+            tolerance=golden.decode.TOLERANCE,
+            compare_fn=golden.decode.COMPARE_FN,
+        ),
+        Stage(
             name="prefill",
             title="A whole layer on a prompt: K and V of all its tokens to the cache, causal attention",
             versions={
@@ -208,6 +241,7 @@ def run_stage(
     batch: int | None = None,
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
+    weights: golden.weights.Checkpoint | None = None,
     **how: Any,
 ) -> RunResult:
     """Run one version of a stage on seeded inputs, of the model's full shapes by default; compare it with the golden.
@@ -218,21 +252,26 @@ def run_stage(
         batch: Sequences, 1 to 16; None: as many as the stage has by default.
         ctx: Tokens of every sequence, or of each; None: the stage's own ragged lengths.
         seed: Same seed, same inputs.
+        weights: Where to take the weights from, in place of seeded ones.
         how: Other arguments of `stage.specs`, such as widths.
 
     Returns:
         What golden.run_jit returns: verdict, errors by output, platform, seconds, trace.
 
     Raises:
-        InputError: no such version; batch or ctx out of range.
+        InputError: no such version; batch or ctx out of range; weights that are not this stage's.
         PlatformError: the platform does not exist or does not work here.
         KernelError, FaultError: see helpers.errors.
     """
     if version not in stage.versions:
         raise InputError(f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}")
-    return run_jit(
+    specs = stage.specs(batch=stage.batch if batch is None else batch, ctx=ctx, seed=seed, **how)
+    if weights is not None:
+        specs = golden.weights.loaded(stage.name, specs, weights)
+    run_of = (stage.name, batch, str(ctx), seed, weights and weights.directory, str(how))
+    result = run_jit(
         stage.versions[version],
-        stage.specs(batch=stage.batch if batch is None else batch, ctx=ctx, seed=seed, **how),
+        [_made_once(spec, run_of) for spec in specs],
         stage.reference,
         runtime_cfg={"platform": platform},
         rtol=stage.tolerance.rtol,
@@ -241,6 +280,29 @@ def run_stage(
         check=stage.check,
         quiet=True,
     )
+    if not result.passed:  # it may have written what it should only read
+        _large.clear()
+    return result
+
+
+_LARGE = 1 << 27  # bytes of an input from which on it is kept for the stage's other versions
+_large: dict[tuple, dict[str, torch.Tensor]] = {}  # the large inputs of the last run, by what they depend on
+
+
+def _made_once(spec: Any, run_of: tuple) -> Any:
+    """The spec, with the tensor shared with the next run of the same inputs if it is large."""
+    if not isinstance(spec, TensorSpec) or spec.is_output or math.prod(spec.shape) * spec.dtype.itemsize < _LARGE:
+        return spec
+
+    def made() -> torch.Tensor:
+        if run_of not in _large:
+            _large.clear()
+            _large[run_of] = {}
+        if spec.name not in _large[run_of]:
+            _large[run_of][spec.name] = spec.create_tensor()
+        return _large[run_of][spec.name]
+
+    return replace(spec, init_value=None, fill=None, shared=made)
 
 
 def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | None = None, **how: Any) -> Trace:

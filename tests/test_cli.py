@@ -41,22 +41,29 @@ def stage() -> stages.Stage:
 def test_run_prints_one_table_with_a_verdict():
     result = workbook(*SMALL)
     assert result.exit_code == 0, result.output
-    heading, *rows = result.stdout.splitlines()
-    for column in ("stage", "version", "platform", "max abs error", "max rel error", "tolerance", "tasks"):
+    title, heading, *rows = result.stdout.splitlines()
+    assert title.startswith(f"{platforms.resolve()}; UB L1 L0A L0B L0C: ")
+    assert "in KiB" in title
+    for column in ("stage", "version", "max abs", "max rel", "tolerance", "tasks"):
         assert column in heading
-    assert heading.split()[-2:] == ["seconds", "verdict"]
+    assert heading.split()[-7:] == ["seconds", "UB", "L1", "L0A", "L0B", "L0C", "verdict"]
     assert len(rows) == 1
-    assert rows[0].split()[:3] == ["rope_kv_cache", "flat", platforms.resolve()]
-    assert rows[0].split()[-1] == "PASS"
+    assert rows[0].split()[:2] == ["rope_kv_cache", "flat"]
+    ub, *others, verdict = rows[0].split()[-6:]
+    assert 8 < float(ub) < 184
+    assert others == ["0", "0", "0", "0"]
+    assert verdict == "PASS"
+    assert max(map(len, result.stdout.splitlines())) < 125
 
 
 def test_run_without_version_runs_the_ladder_in_order(stage: stages.Stage):
     result = workbook("run", stage.name, "--batch", "2", "--ctx", "1", "--platform", "a5interp")
     assert result.exit_code == 0, result.output
-    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    title, *lines = result.stdout.splitlines()
+    rows = [line.split() for line in lines[1:]]
     assert [row[1] for row in rows] == list(stage.versions) == ["naive", "per_sequence", "flat"]
-    assert {row[2] for row in rows} == {"a5interp"}
-    naive, per_sequence, flat = (int(row[-3].replace(",", "")) for row in rows)
+    assert title.startswith("a5interp;")
+    naive, per_sequence, flat = (int(row[-8].replace(",", "")) for row in rows)
     assert (per_sequence, flat) == (2, 2 * KV_HEADS)  # a task a sequence; one for each KV head of each
     assert naive > flat
 
@@ -85,7 +92,7 @@ def test_a_fault_keeps_the_rows_before_it(stage: stages.Stage, monkeypatch: pyte
     monkeypatch.setattr(stages, "run_stage", faulty)
     result = workbook("run", stage.name, "--batch", "1", "--ctx", "1")
     assert result.exit_code == cli.REFUSED
-    assert [line.split()[1] for line in result.stdout.splitlines()] == ["version", "naive"]
+    assert [line.split()[1] for line in result.stdout.splitlines()[1:]] == ["version", "naive"]
     assert result.stderr == "error: kernel.py:1:1: out of bounds [16, 128]\n"
 
 
