@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
@@ -38,6 +39,18 @@ class Edge:
     later: int
     why: str
     buffer: int = -1
+
+
+_stated: WeakKeyDictionary[Trace, tuple[int, tuple[Edge, ...]]] = WeakKeyDictionary()
+
+
+def stated(trace: Trace) -> tuple[Edge, ...]:
+    """What the runtime would enforce of a finished run: `declared`, then `inferred`. Found once for each trace."""
+    launches, edges = _stated.get(trace, (-1, ()))
+    if launches != len(trace.dispatches):
+        edges = (*declared(trace), *inferred(trace, trace.inout))
+        _stated[trace] = (len(trace.dispatches), edges)
+    return edges
 
 
 def declared(trace: Trace) -> list[Edge]:
@@ -224,15 +237,10 @@ def graph(trace: Trace, edges: Iterable[Edge]) -> nx.DiGraph:
     return g
 
 
-def stated(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
-    """Edges that the runtime would enforce: declared and inferred."""
-    return [*declared(trace), *inferred(trace, inout)]
-
-
 def races(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
     """Required edges that no chain of stated edges enforces."""
     before: dict[int, set[int]] = {}
-    for e in stated(trace, inout):
+    for e in (*declared(trace), *inferred(trace, inout)):
         before.setdefault(e.later, set()).add(e.earlier)
     open_ = [e for e in required(trace) if e.earlier not in before.get(e.later, ())]
     return unordered(open_, before)

@@ -19,19 +19,13 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from helpers.interpret import depend
-from helpers.interpret.depend import Edge
+from helpers.interpret.depend import Edge, stated
 from helpers.interpret.trace import Dispatch, Trace
 from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
 
 _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge
 _LEVEL = 1.02  # inches from one row of boxes to the next
 _BINS = 180  # columns of `task_order` at most
-
-
-def stated(trace: Trace) -> list[Edge]:
-    """Dependencies between launches as the runtime would enforce them: written with deps=, or inferred."""
-    return [*depend.declared(trace), *depend.inferred(trace, trace.inout)]
 
 
 def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:

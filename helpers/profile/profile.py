@@ -220,7 +220,7 @@ def profile(trace: Trace, chip: Chip | None = None, edges: Sequence[Edge] | None
     if chip is None:
         chip = chips.chip(trace.platform.removesuffix("interp"))
     if edges is None:
-        edges = [*depend.declared(trace), *depend.inferred(trace, trace.inout)]
+        edges = depend.stated(trace)
     tasks = tabulate(trace)
     costs = cost(tasks, chip)
     return Profile(trace, chip, tasks, costs, tuple(edges), schedule(tasks, costs, edges, chip))

@@ -10,10 +10,9 @@ import anywidget
 import traitlets
 
 from helpers import plots
-from helpers.interpret.depend import Edge
+from helpers.interpret.depend import Edge, stated
 from helpers.interpret.trace import Trace
 from helpers.plots.style import Figure
-from helpers.plots.tasks import stated
 from helpers.widgets.front_end import front_end
 
 _HERE = Path(__file__).parent
