@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import linecache
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +21,7 @@ from helpers.interpret import dtypes
 from helpers.interpret.annotations import Dim
 from helpers.interpret.lower import Compiled, Parameter, compile_kernel
 from helpers.interpret.machine import Machine, Replay
+from helpers.interpret.products import one_thread
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
 
@@ -75,7 +75,7 @@ def interpret(
     else:
         body = lambda: compiled.run(machine, *bound)  # noqa: E731
     try:
-        with _one_thread():
+        with one_thread():
             _guarded(body, compiled)
     except BaseException as e:
         restored = machine.take_back()
@@ -87,17 +87,6 @@ def interpret(
     for buffer in machine.trace.buffers:  # a trace that is kept does not keep the memory of the run
         buffer.base = None
     return machine.trace
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: a tile is little work to share, and on a busy machine waiting for the other one is more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list[Any]:

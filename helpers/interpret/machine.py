@@ -28,6 +28,7 @@ from helpers.interpret.boxes import affine_step, disjoint, row_index, separate, 
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Diverged, Lanes, counted, one, settled
 from helpers.interpret.memory import peaks
+from helpers.interpret.products import Product
 from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import (
@@ -190,6 +191,7 @@ class Machine:
         self._known_peaks: dict[tuple, tuple[dict[str, int], frozenset[Place]]] = {}
         self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten
         self._log_bytes = 0
+        self._sizes: dict[Place, int] = {} if dry else BATCH_SIZES
         self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
         self._largest = 1  # elements of the largest tile since a pl.parallel began
         self._sequential = 0  # pl.range and while loops of orchestration around
@@ -343,7 +345,7 @@ class Machine:
             # what is not valid may lie outside the buffer
             part = w if w.valid is None else Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
             data = self.view(part)
-        tile = self.tile(at, data, w.shape, w.dtype, w.valid, space)
+        tile = self.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
         if not self.quiet:
             moved[-1] = (tile.memory, *self.inside)
         if data is not None:
@@ -364,6 +366,11 @@ class Machine:
         tile.origin = buffer
         self.task.views.setdefault(buffer.id, []).append(weakref.ref(tile))
 
+    def share_product(self, product: Product, a: Tile, b: Tile) -> None:
+        """Remember that a product reads its operands' global memory, to be worked out before a store changes it."""
+        for buffer in {a.origin.id, b.origin.id}:
+            self.task.views.setdefault(buffer, []).append(weakref.ref(product))
+
     def store(self, at: Place, w: Tensor, tile: Tile, atomic: bool = False) -> None:
         """Write the valid part of `tile` to window `w` (of the tile's shape)."""
         task = self.task
@@ -383,7 +390,7 @@ class Machine:
         for ref in task.views.pop(w.buffer.id, ()):
             shared = ref()
             if shared is not None:
-                shared.data, shared.origin = shared.data.clone(), None
+                shared.detach()
         data = tile.data
         if w.valid is not None:
             w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
@@ -489,21 +496,27 @@ class Machine:
 
     def tile(
         self, at: Place, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None = None,
-        space: str = "UB",
+        space: str = "UB", loaded: bool = False,
     ) -> Tile:  # fmt: skip
-        """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it."""
+        """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it. What is `loaded`
+        shares global memory."""
         task = self.task
         n = _elements(shape)
-        if n > task.largest:
-            task.largest = n
-            if n > self._largest:
-                self._largest = n
+        if not loaded:
+            self.hold(n)
         self.clock += 1
         size = n * dtype.bits + 7 >> 3
         task.total += size
         memory = Memory(space, size, self.clock, at, self.stages if space == "" else 1)
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
+
+    def hold(self, elements: int) -> None:
+        """A block holds a value of that many elements: the largest decides how many blocks make a batch."""
+        if elements > self._largest:
+            self._largest = elements
+        if self.task is not None and elements > self.task.largest:
+            self.task.largest = elements
 
     def step(self, engine: str, kind: str, dtype: DType, size: tuple) -> None:
         """Note something that takes time, see `trace.Step`."""
@@ -929,11 +942,11 @@ class Machine:
                 alone(int(i))
             return
         todo: list[tuple[np.ndarray, _Split | None]] = [(ids, None)]
-        if place not in BATCH_SIZES:
+        if place not in self._sizes:
             todo = [(ids[:1], None), (ids[1:], None)]
         while todo:
             ids, split = todo.pop(0)
-            size = BATCH_SIZES.get(place, 1)
+            size = self._sizes.get(place, 1)
             if self.dry and size > 1:
                 size = count
             if len(ids) > size:
@@ -944,9 +957,9 @@ class Machine:
             if len(ids) == 1 and split is None:
                 around, self._widest = self._widest, 1
                 largest = alone(int(ids[0]))
-                if place not in BATCH_SIZES:
+                if place not in self._sizes:
                     size = BATCH_ELEMENTS // largest
-                    BATCH_SIZES[place] = size if size >= FEW and self._widest <= count else 1
+                    self._sizes[place] = size if size >= FEW and self._widest <= count else 1
                 self._widest = max(around, self._widest)
                 continue
             try:
@@ -962,7 +975,7 @@ class Machine:
                 todo[:0] = [(group, split) for group in split_by(ids, e.values)]
             except (Conflict, FaultError):
                 if self.dry:
-                    BATCH_SIZES[place] = 1
+                    self._sizes[place] = 1
                 if split is not None:
                     self._take_back(split)
                     ids, todo = split.ids, [t for t in todo if t[1] is not split]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from helpers.interpret.dtypes import DType
+from helpers.interpret.products import Product
 
 
 @dataclass(eq=False)
@@ -72,16 +73,39 @@ class Tensor:
 class Tile:
     """A value on chip. `space` is where it lies: UB, L1, L0A, L0B, L0C, or "" until something uses it."""
 
-    __slots__ = ("data", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "__weakref__")
+    __slots__ = (
+        "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "__weakref__",
+    )  # fmt: skip
 
     def __init__(
         self, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None, memory: Memory
     ):
-        self.data, self.shape, self.dtype, self.valid, self.memory = data, shape, dtype, valid, memory
+        self._data, self.shape, self.dtype, self.valid, self.memory = data, shape, dtype, valid, memory
+        self.pending: Product | None = None  # what `data` will be, once someone looks
         self.origin: Buffer | None = None  # the global memory that `data` still shares
         self.wide: torch.Tensor | None = None  # the same values in FP32, once a matmul has needed them
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
         self.crossed = False  # it went from the cube to a vector core, or back
+
+    @property
+    def data(self) -> torch.Tensor | None:
+        """The values; None in a dry run."""
+        if self.pending is not None:
+            self._data, self.pending = self.pending.value(), None
+        return self._data
+
+    @data.setter
+    def data(self, data: torch.Tensor | None) -> None:
+        self._data, self.pending = data, None
+
+    @property
+    def empty(self) -> bool:
+        """True when there are no values, as in a dry run."""
+        return self._data is None and self.pending is None
+
+    def detach(self) -> None:
+        """Stop sharing global memory, which is about to change."""
+        self.data, self.origin = self.data.clone(), None
 
     @property
     def batched(self) -> bool:

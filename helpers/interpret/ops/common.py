@@ -45,7 +45,7 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         if x.memory.space != space and not m.quiet:
             crossed(m, x, space)
         m.touch(x, space)
-        if x.data is None and not m.dry:
+        if x.empty and not m.dry:
             raise Crossing
         return x
     if type(x) is Tensor:

@@ -6,6 +6,7 @@ which a product's K terms are added differs between torch and the cube; both acc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine, filled, fitted
 from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, operands
 from helpers.interpret.ops.movement import same_rank
+from helpers.interpret.products import Product
 from helpers.interpret.source import Place
 from helpers.interpret.values import Memory, Tile, held
 
@@ -66,7 +68,7 @@ def multiply(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple:
-    """Check two operands and account for their product; returns (shape, valid, accumulator dtype, lhs, rhs data)."""
+    """Check two operands and account for their product; returns (shape, valid, accumulator dtype, lhs, rhs)."""
     if a.dtype is not b.dtype:
         raise m.fault(at, f"matmul of {a} and {b}: operands must have one element type", "pl.cast one of them")
     if len(a.shape) < 2 or len(b.shape) < 2:
@@ -97,13 +99,42 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     if not m.quiet:
         m.step("cube", "", a.dtype, (n * rows, ka, cols))
     _l0(m, at, a, b)
-    if m.dry:
-        return shape, valid, FP32 if a.dtype.is_float else INT32, None, None
-    x, y = _same_k(a, b, a_trans, b_trans)
-    return (
-        shape, valid, FP32 if a.dtype.is_float else INT32,
-        x.transpose(-1, -2) if a_trans else x, y.transpose(-1, -2) if b_trans else y,
-    )  # fmt: skip
+    return shape, valid, FP32 if a.dtype.is_float else INT32, _Operand(a, a_trans), _Operand(b, b_trans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """One side of a product."""
+
+    tile: Tile
+    transposed: bool
+
+    def turned(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(-1, -2) if self.transposed else x
+
+
+def factors(m: Machine, a: _Operand, b: _Operand) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two sides as torch multiplies them."""
+    m.hold(max(_count(a.tile.shape), _count(b.tile.shape)))
+    x, y = _same_k(a.tile, b.tile, a.transposed, b.transposed)
+    return a.turned(x), b.turned(y)
+
+
+def _later(m: Machine, a: _Operand, b: _Operand, c: Tile | None = None) -> Product | None:
+    """The product, to be worked out when it is read, where that can pay: of two windows on global memory, the
+    beginning of a K-loop, or going on (`c`) where the one before ended."""
+    p, q = a.tile, b.tile
+    if p.origin is None or q.origin is None or not p.dtype.is_float or p.wide is not None or q.wide is not None:
+        return None
+    if any(type(v) is Lanes for t in (p, q) for v in t.valid or ()):
+        return None
+    x, y = a.turned(p.data), b.turned(q.data)
+    if x.shape[-1] != y.shape[-2]:
+        return None
+    out = Product(x, y, x.shape[-1], m.hold) if c is None else c.pending.extended(x, y)
+    if out is not None:
+        m.share_product(out, p, q)
+    return out
 
 
 def _same_k(a: Tile, b: Tile, a_trans: bool, b_trans: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,8 +176,11 @@ def matmul(
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
-    data = None if m.dry else _cast(multiply(x, y), out)
-    return m.tile(at, data, shape, out, valid, "L0C")
+    later = None if m.dry or out is not FP32 else _later(m, x, y)
+    data = None if m.dry or later is not None else _cast(multiply(*factors(m, x, y)), out)
+    tile = m.tile(at, data, shape, out, valid, "L0C")
+    tile.pending = later
+    return tile
 
 
 @op(*everywhere("matmul_acc"), "tile.batch_matmul_acc", "gemv_acc", "tile.gemv_acc")
@@ -164,12 +198,19 @@ def matmul_acc(
         raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
     _check_window(m, at, c)
     if init_cond is not None and bool(init_cond):
-        data = None if m.dry else multiply(x, y)
+        data = None if m.dry else multiply(*factors(m, x, y))
     elif c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
-        data = None if m.dry else fitted(Tile(multiply(x, y), shape, dtype, valid, c.memory), shape) + c.data
+        data = (
+            None if m.dry else fitted(Tile(multiply(*factors(m, x, y)), shape, dtype, valid, c.memory), shape) + c.data
+        )
         valid = None
+    elif c.pending is not None and c.valid == valid and c.window is None and (later := _later(m, x, y, c)) is not None:
+        c.memory.last = m.clock
+        out = Tile(None, shape, dtype, valid, c.memory)
+        out.pending = later
+        return out
     else:
-        data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), x, y)
+        data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), *factors(m, x, y))
     c.memory.last = m.clock
     return _in_place(m, c, data, shape, dtype, valid)
 
@@ -217,7 +258,7 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
     a, b, c = operands(m, at, lhs, rhs, bias, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
-    data = None if m.dry else multiply(x, y) + wide(c)
+    data = None if m.dry else multiply(*factors(m, x, y)) + wide(c)
     return m.tile(at, data, shape, dtype, valid, "L0C")
 
 
