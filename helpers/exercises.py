@@ -213,6 +213,46 @@ def _pair_row(answer: Any) -> str | None:
     return f"rows {sorted(rows)}" + (f"; {twice} more than once" if twice else f", not {wanted}")
 
 
+def _seen(answer: Any) -> str | None:
+    for pos, p in ((0, 0), (127, 0), (128, 0), (128, 1), (130, 1), (127, 1), (300, 0), (300, 2)):
+        right = max(0, min(PAGE, pos + 1 - p * PAGE))
+        got = _called(answer, pos, p)
+        if got != right:
+            return f"position {pos}, page {p}: {got}, not {right}"
+    return None
+
+
+def _windows(answer: Any) -> str | None:
+    for start, tokens in ((0, 16), (0, 17), (15, 1), (15, 2), (16, 16), (30, 100), (127, 1)):
+        right = (start + tokens - 1) // 16 - start // 16 + 1
+        got = _called(answer, start, tokens)
+        if got != right:
+            return f"{tokens} tokens from position {start} on: {got}, not {right}"
+    return None
+
+
+def _merged(answer: Any) -> str | None:
+    random = torch.Generator().manual_seed(0)
+    for pages, step in ((1, 0.0), (3, 0.0), (3, 200.0), (4, -200.0)):
+        scores = torch.randn(pages, 5, 24, generator=random) + step * torch.arange(pages).view(-1, 1, 1)
+        v = torch.randn(pages, 24, 128, generator=random)
+        top = scores.amax(2, keepdim=True)
+        weights = torch.exp(scores - top)
+        got = _called(answer, weights @ v, top, weights.sum(2, keepdim=True))
+        if not isinstance(got, torch.Tensor) or got.shape != (5, 128):
+            return "it must return a tensor of shape [5, 128] for 5 rows"
+        whole = torch.softmax(scores.transpose(0, 1).flatten(1), 1) @ v.flatten(0, 1)
+        off = (got - whole).abs().max().item()
+        if not off < 1e-5:
+            return f"with {pages} pages, maxima about {abs(step):.0f} apart, it is off by {off:.2g}"
+    return None
+
+
+def _all_pages(o: Any, top: Any, total: Any) -> Any:
+    scale = torch.exp(top - top.amax(0))
+    return (o * scale).sum(0) / (total * scale).sum(0)
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         number(16, "One task is one tile of 16 rows."),
@@ -351,5 +391,25 @@ EXERCISES: dict[str, Exercise] = {
         _pair_row,
         "Two tiles a block: block t has tiles 2 t and 2 t + 1.",
         lambda t, i: (t * 2 + i) * Q_PAD,
+    ),
+    "6.1": Exercise(
+        number(200 * 58 + 4 * 676, "58 tasks for each token, 676 for each tile of 64, the last tile included."),
+        "200 x 58 for the tokens, 4 x 676 for the tiles, the last of which has 8 tokens.",
+        200 * 58 + 4 * 676,
+    ),
+    "6.2": Exercise(
+        _seen,
+        "A page it is past, whole; its own, up to itself; a later one, not at all.",
+        lambda pos, p: max(0, min(PAGE, pos + 1 - p * PAGE)),
+    ),
+    "6.3": Exercise(
+        _windows,
+        "From the window of the first token to that of the last: a chunk may begin and end within one.",
+        lambda start, tokens: (start + tokens - 1) // 16 - start // 16 + 1,
+    ),
+    "6.4": Exercise(
+        _merged,
+        "All pages brought to one maximum, then plain sums, and one division: exact for any number of pages.",
+        _all_pages,
     ),
 }

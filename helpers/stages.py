@@ -71,7 +71,7 @@ _PREFILL = {
     "check": golden.prefill.check,
     "tolerance": golden.prefill.TOLERANCE,
     "compare_fn": golden.prefill.COMPARE_FN,
-    "notebook": None,
+    "notebook": "06_prefill",
     "longest": MAX_CHUNK,
 }
 
