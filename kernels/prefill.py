@@ -234,7 +234,7 @@ def mlp_product(
     weight_row: pl.Scalar[pl.INDEX],
     n0: pl.Scalar[pl.INDEX],
 ):
-    """The same for MLP_N columns."""
+    """The same for MLP_N columns: extents of tiles are constants, so it takes a function of its own."""
     acc = pl.matmul(
         pl.slice(x, [TILE, TILE_K], [0, 0], valid_shape=[rows, TILE_K]),
         pl.slice(weight, [TILE_K, MLP_N], [weight_row, n0]),
