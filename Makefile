@@ -27,7 +27,7 @@ help:
 setup: $(READY)
 
 run: $(READY)
-	@$(RUN) -m helpers run --all --html out/
+	@$(RUN) -m helpers run --all --last --html out/
 
 test: $(READY)
 	$(RUN) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg

@@ -53,6 +53,7 @@ def run(
     stage: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Only the last version of each stage.")] = False,
     platform: Annotated[str, typer.Option(help="Where to run, see `workbook doctor`.")] = "default",
     batch: Annotated[int | None, typer.Option(help="Sequences, 1 to 16.", show_default="16, 1 for prefill")] = None,
     ctx: Annotated[
@@ -72,6 +73,8 @@ def run(
     """
     if every == (stage is not None):
         raise InputError("name one stage (see `workbook list`), or say --all")
+    if last and version is not None:
+        raise InputError("--version names one version, --last another: give one of them")
 
     from helpers import platforms, stages
 
@@ -90,7 +93,7 @@ def run(
     failures = []
     try:
         for one in chosen:
-            for label in [version] if version else one.versions:
+            for label in [version] if version else list(one.versions)[-1 if last else 0 :]:
                 with console.status(f"{one.name} {label} on {name} ..."):
                     result = stages.run_stage(
                         one, label, platform=name, batch=batch, ctx=lengths, seed=seed, weights=checkpoint

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from helpers.errors import WorkbookError
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+_AT_ONCE = 2  # notebooks executed side by side: each computes on one thread, and may take 3 GB
 
 
 def find(name: str | None = None) -> list[Path]:
@@ -35,7 +37,7 @@ def find(name: str | None = None) -> list[Path]:
 
 
 def write_html(notebooks: Sequence[Path], folder: Path, console: Console) -> list[str]:
-    """Execute each notebook from a clean kernel and write it to FOLDER/NAME.html; show progress.
+    """Execute each notebook from a clean kernel and write it to FOLDER/NAME.html, two at a time; show progress.
 
     A page is written to a temporary name and then renamed, so that there is never half of one. A notebook in
     which a cell fails has its page all the same, with the error in it.
@@ -44,31 +46,49 @@ def write_html(notebooks: Sequence[Path], folder: Path, console: Console) -> lis
         What failed: one text for each such notebook.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    failures = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        for path in notebooks:
-            start = time.perf_counter()
-            notebook = nbformat.read(path, as_version=4)
-            task = progress.add_task(path.stem, total=len(notebook.cells))
-            failure = _execute(
-                notebook,
-                path.parent,
-                lambda cell, cell_index, task=task: progress.update(task, completed=cell_index),
-            )
-            page = folder / f"{path.stem}.html"
-            _write(page, _page(notebook, path.stem))
-            progress.remove_task(task)
-            took = f"{time.perf_counter() - start:.1f} s"
-            if failure is None:
-                progress.console.print(f"{path.name} -> {page} ({took})", markup=False, highlight=False)
-            else:
-                progress.console.print(f"{path.name} -> {page} ({took}): FAIL", markup=False, highlight=False)
-                failures.append(f"{path.name}: {failure}")
+        return asyncio.run(_write_all(notebooks, folder, progress))
+
+
+async def _write_all(notebooks: Sequence[Path], folder: Path, progress: Progress) -> list[str]:
+    free, stopping = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+
+    async def write(path: Path) -> tuple[str, str | None]:
+        async with free:
+            return await _write_one(path, folder, progress, stopping)
+
+    failures = []
+    writing = [asyncio.ensure_future(write(path)) for path in notebooks]
+    for path, one in zip(notebooks, writing):  # told in their order, whichever is done first
+        line, failure = await one
+        progress.console.print(line, markup=False, highlight=False)
+        if failure is not None:
+            failures.append(f"{path.name}: {failure}")
     return failures
 
 
-def _execute(notebook: nbformat.NotebookNode, folder: Path, on_cell) -> str | None:
+async def _write_one(path: Path, folder: Path, progress: Progress, stopping: asyncio.Event) -> tuple[str, str | None]:
+    """What to print of a notebook, and what failed in it."""
+    start = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    task = progress.add_task(path.stem, total=len(notebook.cells))
+    failure = await _execute(
+        notebook,
+        path.parent,
+        lambda cell, cell_index: progress.update(task, completed=cell_index),
+        stopping,
+    )
+    page = folder / f"{path.stem}.html"
+    _write(page, _page(notebook, path.stem))
+    progress.remove_task(task)
+    took = f"{path.name} -> {page} ({time.perf_counter() - start:.1f} s)"
+    return (took if failure is None else f"{took}: FAIL"), failure
+
+
+async def _execute(
+    notebook: nbformat.NotebookNode, folder: Path, on_cell: Callable[..., None], stopping: asyncio.Event
+) -> str | None:
     """Run every cell, in place; what failed, or None. The kernel's own chatter is shown only if it dies."""
     with tempfile.TemporaryFile("w+") as chatter:
         client = NotebookClient(
@@ -79,12 +99,16 @@ def _execute(notebook: nbformat.NotebookNode, folder: Path, on_cell) -> str | No
             on_cell_start=on_cell,
         )
         try:
-            client.execute(stderr=chatter.fileno())
+            await client.async_execute(stderr=chatter.fileno())
         except CellExecutionError as error:
             return f"a cell failed: {error.ename}: {error.evalue}"
         except Exception as error:
-            # nbclient answers Ctrl-C itself: it ends the kernel, and what comes out is whatever that led to.
+            # nbclient answers Ctrl-C itself: it ends one kernel, and what comes out is whatever that led to. Other
+            # notebooks are then cancelled, which nbclient takes for the death of their kernels.
+            if stopping.is_set():
+                raise asyncio.CancelledError from None
             if hasattr(client, "_async_cleanup_kernel_future"):
+                stopping.set()
                 raise KeyboardInterrupt from None
             if not isinstance(error, DeadKernelError):
                 raise

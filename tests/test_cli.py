@@ -68,6 +68,13 @@ def test_run_without_version_runs_the_ladder_in_order(stage: stages.Stage):
     assert naive > flat
 
 
+def test_run_with_last_runs_the_last_version(stage: stages.Stage):
+    result = workbook("run", stage.name, "--last", "--batch", "1", "--ctx", "1")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[1] for line in result.stdout.splitlines()[2:]] == ["flat"]
+    assert "--last" in refused("run", stage.name, "--last", "--version", "naive")
+
+
 def test_a_wrong_result_is_a_fail_and_exit_code_1(stage: stages.Stage, monkeypatch: pytest.MonkeyPatch):
     def wrong(values: dict) -> None:
         stage.reference(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ def make(batch: int, hidden: int, inter: int) -> Values:
 @pytest.mark.parametrize(("batch", "hidden", "inter"), [(1, 512, 256), (7, 1024, 1280), (16, 1536, 512)])
 def test_every_version_is_the_golden_at_any_width(platform: str, batch: int, hidden: int, inter: int) -> None:
     golden = make(batch, hidden, inter)
+    outputs = []
     for version, kernel in STAGE.versions.items():
         values = {**golden, "out": torch.full_like(golden["out"], torch.nan)}
         trace = run(kernel, values, platform=platform).trace
@@ -61,6 +63,9 @@ def test_every_version_is_the_golden_at_any_width(platform: str, batch: int, hid
         room = chip(PLATFORMS[platform]).buffers
         assert all(0 < used <= room[buffer] for buffer, used in trace.peaks().items())
         assert races(trace) == []
+        outputs.append(ours)
+    for one, other in itertools.combinations(outputs, 2):
+        assert ((one - other).abs() <= TOLERANCE.atol + TOLERANCE.rtol * other.abs()).all()
 
 
 @pytest.mark.parametrize(("version", "batch"), [("partial_products", 1), ("accumulate", 16), ("mixed", 7)])

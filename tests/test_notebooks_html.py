@@ -66,20 +66,25 @@ def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [(page.name, page.read_text()) for page in tmp_path.iterdir()] == [("a.html", "old")]
 
 
-def test_ctrl_c_ends_the_kernel_and_leaves_no_page(tmp_path: Path):
-    slow = write(
-        tmp_path / "slow.ipynb",
-        "import os, pathlib, time\npathlib.Path('new').write_text(str(os.getpid()))\nos.rename('new', 'pid')",
-        "time.sleep(300)",
-    )
+def test_ctrl_c_ends_every_kernel_and_leaves_no_page(tmp_path: Path):
+    slow = [
+        write(
+            tmp_path / f"slow{n}.ipynb",
+            "import os, pathlib, time\n"
+            f"pathlib.Path('new{n}').write_text(str(os.getpid()))\nos.rename('new{n}', 'pid{n}')",
+            "time.sleep(300)",
+        )
+        for n in range(3)
+    ]
     code = f"""
 from pathlib import Path
 from rich.console import Console
 from helpers import cli, notebooks
-cli.plainly(notebooks.write_html)([Path({str(slow)!r})], Path({str(tmp_path / "out")!r}), Console())
+paths = [Path(name) for name in {[str(path) for path in slow]!r}]
+cli.plainly(notebooks.write_html)(paths, Path({str(tmp_path / "out")!r}), Console())
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "pid").exists():
+    while not all((tmp_path / f"pid{n}").exists() for n in range(2)):
         assert process.poll() is None
         time.sleep(0.1)
     time.sleep(0.5)
@@ -88,8 +93,10 @@ cli.plainly(notebooks.write_html)([Path({str(slow)!r})], Path({str(tmp_path / "o
     assert stderr.splitlines()[0] == "interrupted"
     assert process.returncode != 0
     assert list((tmp_path / "out").iterdir()) == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert not (tmp_path / "pid2").exists()  # two at a time
+    for n in range(2):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / f"pid{n}").read_text()), 0)
 
 
 def test_find_names_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
