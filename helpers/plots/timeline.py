@@ -97,12 +97,12 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
         axes.set_xlim(*span)
         axes.xaxis.set_major_locator(MaxNLocator(8))
         time_axis(axes)
-        axes.set_xlabel("predicted time")
-        axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}, predicted; {busy}")
+        axes.set_xlabel(f"time, {profile.kind}")
+        axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}, {profile.kind}; {busy}")
         patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, PALETTE)]
         if patches:
             fig.legend(handles=patches, loc="outside upper left", ncols=3, fontsize=8, handlelength=1.2)
-        sign(fig, profile.trace.platform, f"predicted by the cost model of {chip.name}")
+        sign(fig, profile.trace.platform, profile.basis)
     return fig
 
 

@@ -27,7 +27,7 @@ _SHARES = {"busy": BLUE, "dispatch": ORANGE, "dependencies": PURPLE, "imbalance"
 
 
 def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None = None, source: str = "") -> Figure:
-    """A bar of predicted time for each version, cut by what the time goes to; below them what was published.
+    """A bar of time, predicted or real, for each version, cut by what the time goes to; below them what was published.
 
     Args:
         published: Measured microseconds, by the label of their bar.
@@ -35,7 +35,7 @@ def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None
     """
     published = published or {}
     spans = {v: p.makespan for v, p in profiles.items()}
-    alt = "predicted times: " + ", ".join(spans) + (f"; published: {', '.join(published)}" if published else "")
+    alt = "times: " + ", ".join(spans) + (f"; published: {', '.join(published)}" if published else "")
     rows = len(spans) + len(published)
     top = max([*spans.values(), *published.values(), 1e-9])
     with styled():
@@ -56,7 +56,9 @@ def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None
             axes.annotate(time_text(us), (us, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
         if spans and published:
             axes.axhline(len(spans) - 0.5, color=FAINT)
-        axes.set_yticks(range(rows), [*(f"{v}, predicted" for v in spans), *(f"{v}, published" for v in published)])
+        axes.set_yticks(
+            range(rows), [*(f"{v}, {p.kind}" for v, p in profiles.items()), *(f"{v}, published" for v in published)]
+        )
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(rows - 0.45, -0.55)
         axes.set_xlim(0, 1.18 * top)
@@ -68,6 +70,9 @@ def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None
             parts.append(Patch(facecolor="none", edgecolor=TEXT, hatch="////", label="measured"))
         if parts:
             fig.legend(handles=parts, loc="outside upper left", ncols=5, fontsize=8, handlelength=1.2)
-        chip = next(iter(profiles.values())).chip.name if profiles else ""
-        sign(fig, platform_of(p.trace for p in profiles.values()), f"predicted by the cost model of {chip}")
+        sign(
+            fig,
+            platform_of(p.trace for p in profiles.values()),
+            "; ".join(dict.fromkeys(p.basis for p in profiles.values())),
+        )
     return fig

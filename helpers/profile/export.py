@@ -25,7 +25,7 @@ def chrome_trace(profile: Profile) -> Iterator[dict[str, Any]]:
     """The events of a profile; times in microseconds, rounded to nanoseconds."""
     chip, tasks, s, costs = profile.chip, profile.tasks, profile.schedule, profile.costs
     for pid, kind, cores in ((0, "cube", chip.cube_cores), (1, "vector", chip.vector_cores)):
-        name = f"{kind} cores of {chip.name}, predicted"
+        name = f"{kind} cores of {chip.name}, {profile.kind}"
         yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_name", "args": {"name": name}}
         yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_sort_index", "args": {"sort_index": pid}}
         for core in range(cores):
@@ -111,7 +111,7 @@ def dependencies(profile: Profile) -> dict[str, Any]:
 def write_chrome_trace(profile: Profile, path: Path) -> None:
     """Write `chrome_trace` as a JSON file for ui.perfetto.dev; complete or not at all."""
     about = {
-        "what": "predicted by the cost model of the workbook, not measured",
+        "what": profile.basis,
         "platform": profile.trace.platform,
         "chip": profile.chip.name,
         "makespan_us": round(profile.makespan, 3),

@@ -10,11 +10,13 @@ import numpy as np
 
 from helpers import chips
 from helpers.chips import Chip
+from helpers.errors import InputError
 from helpers.interpret import depend
 from helpers.interpret.depend import Edge
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
 from helpers.profile.cost import ENGINES, Costs, cost
+from helpers.profile.measured import durations, measured
 from helpers.profile.schedule import Schedule, schedule
 from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
@@ -54,7 +56,7 @@ class PathStep:
 
 @dataclass(frozen=True)
 class Profile:
-    """A predicted run of a trace. Times are in microseconds."""
+    """A run of a trace: predicted, or, where the trace records a real run, as it was. Times are in microseconds."""
 
     trace: Trace
     chip: Chip
@@ -62,6 +64,22 @@ class Profile:
     costs: Costs
     edges: tuple[Edge, ...]  # between launches
     schedule: Schedule
+
+    @property
+    def kind(self) -> str:
+        """What its times are, for labels: "predicted", "measured", or "simulator (host)"."""
+        if self.trace.recorded is None:
+            return "predicted"
+        return "simulator (host)" if self.trace.platform.endswith("sim") else "measured"
+
+    @property
+    def basis(self) -> str:
+        """Where its times come from, for signatures."""
+        if self.trace.recorded is None:
+            return f"predicted by the cost model of {self.chip.name}"
+        if self.trace.platform.endswith("sim"):
+            return "times of the machine that the simulator ran on, not of the chip"
+        return "measured by PyPTO's runtime"
 
     @property
     def makespan(self) -> float:
@@ -200,27 +218,33 @@ class Profile:
         return [
             NameRow(
                 n, CORES[t.kind[first[i]]], int(count[i]), float(total[i]), float(total[i] / count[i]),
-                ENGINES[int(spent[:, i].argmax())], t.place(first[i]),
+                ENGINES[int(spent[:, i].argmax())] if spent[:, i].any() else "unknown", t.place(first[i]),
             )
             for i, n in enumerate(t.names)
         ]  # fmt: skip
 
 
 def profile(trace: Trace, chip: Chip | None = None, edges: Sequence[Edge] | None = None) -> Profile:
-    """Predict the run of a trace.
+    """Predict the run of a trace; of a real run's trace: read off how it went.
 
     Args:
-        trace: What interpret mode recorded; a dry run's trace is enough.
+        trace: What interpret mode recorded; a dry run's trace is enough. Or the record of a real run.
         chip: The chip to predict for; None: the one that the trace models.
         edges: Dependencies between launches when they are at hand; else those that the runtime would enforce.
 
     Raises:
         FaultError: blocks that wait for each other at a barrier are more than the chip has cores for.
+        InputError: a trace of PyPTO's that has no times.
     """
     if chip is None:
-        chip = chips.chip(trace.platform.removesuffix("interp"))
+        chip = chips.chip(trace.platform.removesuffix("interp").removesuffix("sim"))
     if edges is None:
         edges = depend.stated(trace)
     tasks = tabulate(trace)
+    if not trace.platform.endswith("interp"):
+        spans = trace.recorded and trace.recorded.spans
+        if spans is None:
+            raise InputError(f"{trace.platform}: the runtime recorded no times of this run")
+        return Profile(trace, chip, tasks, durations(spans), tuple(edges), measured(tasks, spans, edges, chip))
     costs = cost(tasks, chip)
     return Profile(trace, chip, tasks, costs, tuple(edges), schedule(tasks, costs, edges, chip))

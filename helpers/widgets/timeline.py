@@ -79,7 +79,7 @@ def details(profile: Profile, task: int) -> dict[str, str]:
     return {
         "task": t.title(task),
         "core": f"{profile.chip.core_name(int(s.core[task]))} ({CORES[t.kind[task]]} task)",
-        "when": f"{time_text(start)} to {time_text(end)}: {time_text(end - start)}, predicted",
+        "when": f"{time_text(start)} to {time_text(end)}: {time_text(end - start)}, {profile.kind}",
         "ready": f"at {time_text(ready)}, so it waited {time_text(start - ready)} for its dispatch and a core",
         "engines": ", ".join(f"{n} {time_text(us)}" for n, us in engines.items() if us) + f"; bound by {cost.bound}",
         "global memory": f"{bytes_text(cost.read_bytes)} read, {bytes_text(cost.write_bytes)} written",

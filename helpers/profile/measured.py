@@ -1,0 +1,46 @@
+"""The schedule of a real run, from the start, end and core of each task that its runtime recorded.
+
+What a record does not say is left at what it implies: a task is ready when the last that it waits for has ended, it
+is given its core when it starts, and when its launch was submitted is not known (0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from helpers.chips import Chip
+from helpers.interpret.depend import Edge
+from helpers.interpret.trace import Spans
+from helpers.profile.cost import Costs
+from helpers.profile.schedule import Schedule
+from helpers.profile.tasks import Tasks
+
+
+def durations(spans: Spans) -> Costs:
+    """Costs that have the tasks' durations and nothing else: what bounds them is not recorded."""
+    none = np.zeros(len(spans.start))
+    return Costs(none, none, none, none, spans.end - spans.start, none, none, none, {}, {})
+
+
+def measured(tasks: Tasks, spans: Spans, edges: Iterable[Edge], chip: Chip) -> Schedule:
+    """The schedule that the spans are."""
+    ended = np.zeros(len(tasks.first) - 1)
+    np.maximum.at(ended, tasks.dispatch, spans.end)
+    ready = np.zeros(len(ended))
+    empty = np.diff(tasks.first) == 0
+    for e in sorted(edges, key=lambda e: e.later):
+        when = ready[e.earlier] if empty[e.earlier] else ended[e.earlier]
+        ready[e.later] = max(ready[e.later], when)
+    before = np.full(len(spans.start), -1, np.int32)
+    last: dict[int, int] = {}
+    for task in np.argsort(spans.start, kind="stable").tolist():
+        core = int(spans.core[task])
+        before[task] = last.get(core, -1)
+        last[core] = task
+    none = np.zeros(len(spans.start))
+    return Schedule(
+        chip, tasks, none, np.minimum(ready[tasks.dispatch], spans.start), spans.start, spans.start, spans.end,
+        spans.core, before,
+    )  # fmt: skip
