@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
     parser.add_argument("--python", default=None, help="an environment that has the peers, instead of bench/.peers")
+    parser.add_argument("--full", action="store_true", help="also the LM head over the whole vocabulary, torch beside")
     args = parser.parse_args()
+    if args.full:
+        measure("lm_head", lm_head_inputs(y.V_FULL), {}, args.rounds, HERE)
     inputs = make_inputs()
     with tempfile.TemporaryDirectory() as folder:
         save(inputs, Path(folder))
@@ -58,7 +62,7 @@ def make_inputs() -> dict[str, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     pages = y.B * y.NB
     return {
-        "lm_head": {"x": torch.randn(y.M, y.K).bfloat16(), "w": (torch.randn(y.V, y.K) * 0.02).bfloat16()},
+        "lm_head": lm_head_inputs(y.V),
         "attention": {
             "q": torch.randn(y.B * y.KV * y.QP, y.D).bfloat16(),
             "k": torch.randn(pages * y.KV * y.PAGE, y.D).bfloat16(),
@@ -67,6 +71,14 @@ def make_inputs() -> dict[str, dict[str, torch.Tensor]]:
             "lens": torch.full((y.B,), y.NB * y.PAGE, dtype=torch.int32),
         },
     }
+
+
+def lm_head_inputs(vocabulary: int) -> dict[str, torch.Tensor]:
+    """Seeded inputs of the LM head."""
+    x, w = torch.randn(y.M, y.K).bfloat16(), torch.empty(vocabulary, y.K, dtype=torch.bfloat16)
+    for rows in w.split(y.V):  # never all of it in FP32
+        rows.copy_(torch.randn(rows.shape) * 0.02)
+    return {"x": x, "w": w}
 
 
 def save(inputs: dict[str, dict[str, torch.Tensor]], folder: Path) -> None:
@@ -101,7 +113,7 @@ def torch_eager(name: str, a: dict[str, torch.Tensor]) -> Callable[[], torch.Ten
 def interpreted(name: str, a: dict[str, torch.Tensor]) -> Callable[[], torch.Tensor]:
     """The yardstick in interpret mode."""
     kernel = getattr(y, name)
-    out = torch.zeros(y.M, y.V) if name == "lm_head" else torch.zeros(a["q"].shape)
+    out = torch.zeros(y.M, len(a["w"])) if name == "lm_head" else torch.zeros(a["q"].shape)
 
     def go() -> torch.Tensor:
         run(kernel, {**a, "out": out}, platform="a2a3interp")
@@ -112,14 +124,13 @@ def interpreted(name: str, a: dict[str, torch.Tensor]) -> Callable[[], torch.Ten
 
 def measure(name: str, a: dict[str, torch.Tensor], peers: dict[str, Peer], rounds: int, folder: Path) -> None:
     """Time one yardstick on all sides, in turn, and print the table."""
-    sides: dict[str, Callable[[], object]] = {
-        "torch FP32": torch_eager(name, a),
-        "interpret mode": interpreted(name, a),
-    }
-    sides |= {p: peer.asker(name) for p, peer in peers.items()}
+    ours = interpreted(name, a)
     start = time.perf_counter()
-    sides["interpret mode"]()
+    ours()
     first = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    sides: dict[str, Callable[[], object]] = {"torch FP32": torch_eager(name, a), "interpret mode": ours}
+    sides |= {p: peer.asker(name) for p, peer in peers.items()}
     seconds: dict[str, list[float]] = {s: [] for s in sides}
     for i in range(rounds + 1):
         for side, go in sides.items():
@@ -129,7 +140,8 @@ def measure(name: str, a: dict[str, torch.Tensor], peers: dict[str, Peer], round
             if i:
                 seconds[side].append(taken)
     expected = sides["torch FP32"]()
-    table = Table("", "median s", "x torch", "interpret mode is faster by", "max abs error", title=name)
+    title = f"{name} {list(a['w'].shape)}" if "w" in a else name
+    table = Table("", "median s", "x torch", "interpret mode is faster by", "max abs error", title=title)
     mine = statistics.median(seconds["interpret mode"])
     for side in sides:
         s = statistics.median(seconds[side])
@@ -141,7 +153,8 @@ def measure(name: str, a: dict[str, torch.Tensor], peers: dict[str, Peer], round
         ratio = statistics.median(t / u for t, u in zip(seconds[side], seconds["torch FP32"]))
         table.add_row(side, f"{s:.3f}", f"{ratio:.2f}", f"{s / mine:.1f}" if side in peers else "", error)
     Console().print(table)
-    print(f"interpret mode's first call, analysis included: {first:.3f} s, {first - mine:.3f} s more than the median\n")
+    print(f"interpret mode's first call, analysis included: {first:.3f} s, {first - mine:.3f} s more than the median")
+    print(f"largest memory of the process up to its end: {memory:.1f} GB\n")
 
 
 class Peer:

@@ -7,20 +7,22 @@ query and 8 KV heads of 128 (5 query heads padded to 16 rows), context 1024, KV 
 import pypto.language as pl
 
 M, K, V = 16, 5120, 16384
+V_FULL = 152064  # Qwen3-14B's vocabulary, padded
 N_TILE, K_TILE = 256, 512
 B, KV, NB, QP, D, PAGE = 16, 8, 8, 16, 128, 128
 SCALE = D**-0.5
 LOWEST = -3.0e38
+VOCAB = pl.dynamic("VOCAB")
 
 
 @pl.jit
 def lm_head(
     x: pl.Tensor[[M, K], pl.BF16],
-    w: pl.Tensor[[V, K], pl.BF16],
-    out: pl.Out[pl.Tensor[[M, V], pl.FP32]],
+    w: pl.Tensor[[VOCAB, K], pl.BF16],
+    out: pl.Out[pl.Tensor[[M, VOCAB], pl.FP32]],
 ):
     """One block a tile of the vocabulary; the accumulator stays in L0C over the K-loop."""
-    for block in pl.spmd(V // N_TILE, name_hint="lm_head"):
+    for block in pl.spmd(pl.tensor.dim(w, 0) // N_TILE, name_hint="lm_head"):
         col = block * N_TILE
         a = pl.slice(x, [M, K_TILE], [0, 0])
         b = pl.slice(w, [N_TILE, K_TILE], [col, 0])
