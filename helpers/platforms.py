@@ -174,6 +174,18 @@ def _lacks(name: str) -> list[str]:
     return lacks
 
 
+def parts() -> dict[str, str | None]:
+    """What PyPTO's platforms need beside PyPTO itself, and where or which revision it is; None for what is absent."""
+    runtime = _find("simpler")
+    revision = runtime and runtime.origin and _revision(Path(runtime.origin).parent, "simpler")
+    return {
+        "runtime (simpler)": runtime and (f"revision {revision[:12]}" if revision else "revision unknown"),
+        "assembler (ptoas)": assembler(),
+        "g++-15": shutil.which("g++-15"),
+        "CANN's toolkit": os.environ.get("ASCEND_HOME_PATH"),
+    }
+
+
 def assembler() -> str | None:
     """The assembler that PyPTO would use: that of PTOAS_ROOT when this is set, else the one on PATH."""
     root = os.environ.get("PTOAS_ROOT")

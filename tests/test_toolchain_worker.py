@@ -24,6 +24,7 @@ from helpers import platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
 from helpers.run import run
 from helpers.toolchain import near, process
+from helpers.toolchain.cache import cache_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,6 +104,14 @@ def test_platforms_work_with_a_toolchain(site: Path):
     assert "CANN" in platforms.missing("a5")
 
 
+def test_what_there_is(site: Path):
+    parts = platforms.parts()
+    assert parts["assembler (ptoas)"] == str(site / "bin" / "ptoas")
+    assert parts["g++-15"] == str(site / "bin" / "g++-15")
+    assert parts["runtime (simpler)"] == "revision unknown"
+    assert platforms.missing_compiler() is None
+
+
 def test_a_kernel_runs_in_another_process(module: ModuleType):
     assert works(module)
     assert process._PROCESSES["a5sim"].popen.pid != os.getpid()
@@ -163,7 +172,7 @@ def test_a_crash_of_the_compiler(site: Path, module: ModuleType, how: str, says:
         near.compile_kernel(module.double, "a5sim")
     behave(site, "fine")
     near.compile_kernel(module.double, "a5sim")
-    left = [f.name for f in (near.cache_folder() / "a5sim").iterdir()]
+    left = [f.name for f in (cache_folder() / "a5sim").iterdir()]
     assert len(left) == 1, left  # what the crash left half made has been swept away
 
 
@@ -250,7 +259,7 @@ def test_a_full_disk(site: Path, module: ModuleType):
     behave(site, "compiling: full disk")
     with pytest.raises(ToolchainError, match=r"No space left.* XDG_CACHE_HOME"):
         near.compile_kernel(module.double, "a5sim")
-    assert list((near.cache_folder() / "a5sim").iterdir()) == []
+    assert list((cache_folder() / "a5sim").iterdir()) == []
     behave(site, "fine")
     near.compile_kernel(module.double, "a5sim")
 

@@ -15,7 +15,7 @@ from helpers.errors import KernelError
 from helpers.interpret import language
 from helpers.interpret.lower import unwrap
 from helpers.toolchain import near, process
-from helpers.toolchain.compare import _counted, _outline, compare
+from helpers.toolchain.compare import compare, outline, tasks_of
 
 sys.path.insert(0, str(Path(__file__).parent / "interpret"))
 import kernelgen
@@ -70,9 +70,9 @@ def test_every_kernel_compiles_for_both_chips(platform: str, which: tuple):
 @pytest.mark.parametrize("platform", SIMULATORS)
 def test_the_compiler_launches_the_same_tasks(platform: str, which: tuple):
     stage, version = which
-    values = {spec.name: _outline(spec) for spec in stage.specs(batch=2)}
-    theirs = _counted(near.replay(stage.versions[version], values, platform))[0]
-    ours = _counted(stages.trace_stage(stage, version, chip=platform.removesuffix("sim"), batch=2))[0]
+    values = {spec.name: outline(spec) for spec in stage.specs(batch=2)}
+    theirs, _ = tasks_of(near.replay(stage.versions[version], values, platform))
+    ours, _ = tasks_of(stages.trace_stage(stage, version, chip=platform.removesuffix("sim"), batch=2))
     assert theirs == ours
 
 

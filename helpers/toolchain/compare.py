@@ -104,19 +104,24 @@ def _side(stage: Stage, version: str, platform: str, batch: int, ctx: Any, seed:
     if platforms.missing(platform) is None:
         result = run_stage(stage, version, platform=platform, batch=batch, ctx=ctx, seed=seed)
         trace = result.trace
-        return Side(platform, "ran", result.outputs, result.passed, *_counted(trace), lacks=result.error)
+        if trace is None:
+            return Side(platform, "ran", result.outputs, result.passed, None, None, None, lacks=result.error)
+        tasks, own = tasks_of(trace)
+        return Side(
+            platform, "ran", result.outputs, result.passed, tasks, edges_of(trace), trace.peaks(), own, result.error
+        )
     kernel = stage.versions[version]
-    values = {spec.name: _outline(spec) for spec in stage.specs(batch=batch, ctx=ctx, seed=seed)}
+    values = {spec.name: outline(spec) for spec in stage.specs(batch=batch, ctx=ctx, seed=seed)}
     compiled = near.compile_kernel(kernel, platform)
     try:
         trace = near.replay(kernel, values, platform)
     except ToolchainError as e:
         return Side(platform, "compiled, not run", None, None, None, None, compiled.peaks(), lacks=str(e))
-    tasks, edges, _, own = _counted(trace)
-    return Side(platform, "compiled, not run", None, None, tasks, edges, compiled.peaks(), own)
+    tasks, own = tasks_of(trace)
+    return Side(platform, "compiled, not run", None, None, tasks, edges_of(trace), compiled.peaks(), own)
 
 
-def _outline(spec: Any) -> Any:
+def outline(spec: Any) -> Any:
     """A value with memory where orchestration may read it: numbers and small tensors."""
     if not isinstance(spec, TensorSpec):
         return spec.to_python()
@@ -125,23 +130,26 @@ def _outline(spec: Any) -> Any:
     return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
 
-def _counted(trace: Trace | None) -> tuple[dict | None, Edges | None, dict | None, dict]:
-    """Tasks by name, dependencies by names, peaks, and the platform's own names."""
-    if trace is None:
-        return None, None, None, {}
+def tasks_of(trace: Trace) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    """Tasks by the name they are compared under, and a platform's own names where these are several."""
     known = set(trace.tasks_by_name())
     tasks: Counter[str] = Counter()
     own: dict[str, dict[str, None]] = {}
     for name, n in trace.tasks_by_name().items():
         tasks[common(name, known)] += n
         own.setdefault(common(name, known), {})[name] = None
+    return dict(tasks), {n: tuple(names) for n, names in own.items() if len(names) > 1}
+
+
+def edges_of(trace: Trace) -> Edges:
+    """Dependencies by the names of their tasks."""
+    known = set(trace.tasks_by_name())
+    names = [common(d.name, known) for d in trace.dispatches]
     edges: Edges = Counter()
     for e in [*depend.declared(trace), *depend.inferred(trace, trace.inout)]:
-        earlier, later = trace.dispatches[e.earlier], trace.dispatches[e.later]
-        if earlier.runs and later.runs:  # not: the allocations and joins that a runtime counts as tasks
-            why = "declared" if e.why == "deps" else "inferred"
-            edges[common(earlier.name, known), common(later.name, known), why] += 1
-    return dict(tasks), edges, trace.peaks(), {n: tuple(names) for n, names in own.items() if len(names) > 1}
+        if trace.dispatches[e.earlier].runs and trace.dispatches[e.later].runs:  # not a runtime's allocations, joins
+            edges[names[e.earlier], names[e.later], "declared" if e.why == "deps" else "inferred"] += 1
+    return edges
 
 
 def common(name: str, known: set[str]) -> str:

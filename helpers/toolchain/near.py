@@ -24,6 +24,7 @@ from helpers.interpret.source import Place, explain, shown
 from helpers.interpret.trace import Trace
 from helpers.toolchain import artifacts, memory, process, records
 from helpers.toolchain.artifacts import Hint, Tile, Unit
+from helpers.toolchain.cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,6 @@ def require_compiler(platform: str) -> None:
     lack = platforms.missing_compiler()
     if lack is not None:
         raise PlatformError(f"nothing can be compiled for '{platform}' here: {lack}")
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: pypto-workbook in XDG_CACHE_HOME, or in .cache of the home folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pypto-workbook"
 
 
 # ---- requests and answers ------------------------------------------------------------------------------------------
