@@ -436,7 +436,7 @@ class _Lowering:
             value = self.outside(node)
             if value is _MISSING:
                 raise self.unknown(node, path)
-            if path in OPS:
+            if names.exists(path):
                 raise self.refuse(node, f"pl.{path} without a call", "only its result can be used")
             return self.constant(value, path.replace(".", "_"))
         if isinstance(node, ast.Attribute):
@@ -521,6 +521,9 @@ class _Lowering:
         out = []
         for axis, i in enumerate(items):
             if isinstance(i, ast.Slice):
+                for part in (i.lower, i.upper):
+                    if part is not None:
+                        self._check_number(part)
                 self._check_extent(i, of, axis)
                 parts = [self.expr(p) if p else ast.Constant(None) for p in (i.lower, i.upper)]
                 out.append(ast.Call(ast.Name("_slice", ast.Load()), parts, []))
@@ -528,6 +531,8 @@ class _Lowering:
                 raise self.refuse(i, "None as a subscript", "use pl.reshape")
             elif isinstance(i, (ast.List, ast.Tuple)):
                 raise self.refuse(i, "a list as a subscript", "slice contiguously; pl.gather picks rows")
+            elif self.kind(i) == "tensor":
+                raise self.refuse(i, f"`{ast.unparse(i)}` as a subscript is no number", "pl.gather picks rows")
             elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
                 raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
             else:
@@ -623,6 +628,7 @@ class _Lowering:
         wrong = signatures.check(path, len(node.args), [k.arg for k in node.keywords])
         if wrong is not None:
             raise self.refuse(node, f"pl.{path}: {wrong}")
+        self._check_numbers(node)
         self._check_left_number(node, path)
         self._check_operands(node, path)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
@@ -631,6 +637,18 @@ class _Lowering:
             [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
             [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
         )
+
+    def _check_numbers(self, node: ast.Call) -> None:
+        """Shapes, offsets and indices are lists of numbers."""
+        for a in [*node.args, *(k.value for k in node.keywords)]:
+            for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
+                self._check_number(e)
+
+    def _check_number(self, node: ast.expr) -> None:
+        none = isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float))
+        none = none or (isinstance(node, ast.Attribute) and self.pl_path(node) is not None)
+        if none or isinstance(node, (ast.List, ast.Tuple)) or self.kind(node) in ("tensor", "task"):
+            raise self.refuse(node, f"`{ast.unparse(node)}` is no number", "shapes, offsets and bounds are numbers")
 
     def _of_scalars(self, node: ast.Call, path: str) -> bool:
         """True for pl.add and its like between numbers: another way to write the operator."""
@@ -1223,12 +1241,15 @@ class _Lowering:
             )
         bounds = [self.expr(a) for a in call.args]
         for a in call.args:
+            self._check_number(a)
             if category(self.facts.dtype(a)) == "float":
                 raise self.refuse(a, "a bound of a loop that is no integer", "use //, or pl.cast(n, pl.INDEX)")
         if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
         if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
             raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
+        if len(bounds) == 3 and not self._is_constant(bounds[2]):
+            bounds[2] = self.machine("step", [self.place(call.args[2]), bounds[2]])
         if path == "pipeline":
             stage = keywords.get("stage")
             if stage is None:
@@ -1485,6 +1506,7 @@ class _Lowering:
         count = keywords.get("core_num", call.args[0] if call.args else None)
         if count is None or len(call.args) > 1:
             raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
+        self._check_number(count)
         if self.function_kind == "inline" and self._asks_extent(count):
             raise self.refuse(
                 count, "the number of blocks reads an extent inside an inline function",

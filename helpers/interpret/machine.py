@@ -1034,6 +1034,12 @@ class Machine:
         finally:
             self._scopes.pop()
 
+    def step(self, at: Place, value: Any) -> Any:
+        """The step of a loop, when it is known only at run time: a positive number."""
+        if np.any(_lane(value) <= 0):
+            raise self.fault(at, f"a loop whose step is {_plain(value)}", "a positive step; compute the index")
+        return value
+
     def loop(self, *bounds: Any) -> Iterator[int]:
         """A sequential loop of orchestration whose body is no function: it carries values, or is left early."""
         before, after = self._written[-1], set()
