@@ -1249,7 +1249,7 @@ class _Lowering:
         if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
             raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
         if len(bounds) == 3 and not self._is_constant(bounds[2]):
-            bounds[2] = self.machine("step", [self.place(call.args[2]), bounds[2]])
+            bounds[2] = self.machine("stride", [self.place(call.args[2]), bounds[2]])
         if path == "pipeline":
             stage = keywords.get("stage")
             if stage is None:

@@ -1034,7 +1034,7 @@ class Machine:
         finally:
             self._scopes.pop()
 
-    def step(self, at: Place, value: Any) -> Any:
+    def stride(self, at: Place, value: Any) -> Any:
         """The step of a loop, when it is known only at run time: a positive number."""
         if np.any(_lane(value) <= 0):
             raise self.fault(at, f"a loop whose step is {_plain(value)}", "a positive step; compute the index")
