@@ -140,13 +140,14 @@ SUBJECTS: dict[str, Subject] = {
 }
 
 
-def _unordered(subject: str, tensors: Mapping[str, str]) -> list[Mutant]:
+def _unordered(subject: str, tensors: Mapping[str, str], survives: Mapping[str, str] | None = None) -> list[Mutant]:
     """Scratch tensors taken out of dependency inference, one at a time."""
     version = subject.split(".")[1]
     return [
         Mutant(
             subject, ORDER, f"{name} is opted out of inference", f"def {version}(",
             f"{name} = pl.create_tensor({shape})", f"{name} = pl.create_tensor({shape}, manual_dep=True)",
+            (survives or {}).get(name, ""),
         )
         for name, shape in tensors.items()
     ]  # fmt: skip
@@ -226,10 +227,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "scores": "[PART_ROWS, PAGE], dtype=pl.FP32",
         "weights": "[PART_ROWS, PAGE], dtype=pl.BF16",
         "o_parts": "[PART_ROWS, HEAD_DIM], dtype=pl.FP32",
-        "max_parts": _PART,
-        "sum_parts": _PART,
-    }),
-    *_unordered("flash_attention.mixed", {"q_padded": "[Q_PAD_ROWS, HEAD_DIM], dtype=pl.BF16", "max_parts": _PART}),
+    }, {"q_padded": "equivalent: the launch that writes q_padded writes k_cache too, and that orders the same two"}),
+    *_unordered(
+        "flash_attention.mixed", {"max_parts": _PART},
+        {"max_parts": "equivalent: the launch that writes max_parts writes o_parts too, and that orders the same two"},
+    ),
     Mutant("flash_attention.flat", MEMORY, "SV skips the last page", 'name_hint="sv"', _PAGES, "length // PAGE"),
     Mutant("flash_attention.flat", BOUNDS, "softmax takes a page too many", 'name_hint="softmax"):', _PAGES,
            "length // PAGE + 1"),
