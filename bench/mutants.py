@@ -53,11 +53,11 @@ class Subject:
     compare_fn: Mapping[str, Callable]
     sweep: Mapping[str, Sequence[int]]
 
-    def check(self, module: ModuleType) -> list[Finding]:
-        """Findings of this version in a module."""
+    def check(self, module: ModuleType, sweeps: bool) -> list[Finding]:
+        """Findings of this version in a module, at other sizes too when it `sweeps`."""
         return check(
             getattr(module, self.version), self.specs, self.reference, rtol=self.tolerance.rtol,
-            atol=self.tolerance.atol, compare_fn=self.compare_fn, sweep=self.sweep,
+            atol=self.tolerance.atol, compare_fn=self.compare_fn, sweep=self.sweep, sweeps=sweeps,
         )  # fmt: skip
 
 
@@ -354,10 +354,10 @@ def mutated(mutant: Mutant) -> str:
 
 
 @cache
-def clean(subject: str) -> frozenset[tuple[str, str]]:
+def clean(subject: str, sweeps: bool) -> frozenset[tuple[str, str]]:
     """Kind and text of what is found in the kernel as it is."""
     s = SUBJECTS[subject]
-    return frozenset((f.kind, f.what) for f in s.check(_module(s.file, source(s))))
+    return frozenset((f.kind, f.what) for f in s.check(_module(s.file, source(s)), sweeps))
 
 
 @dataclass(frozen=True)
@@ -376,12 +376,16 @@ class Outcome:
 
 
 def outcome(mutant: Mutant) -> Outcome:
-    """Check a mutant."""
-    known = clean(mutant.subject)
-    subject = SUBJECTS[mutant.subject]
+    """Check a mutant: at the given sizes, and at others where that does not decide it."""
     start = time.perf_counter()
-    found = [f for f in subject.check(_module(subject.file, mutated(mutant))) if (f.kind, f.what) not in known]
-    seen = tuple(f for f in found if f.kind not in OF_THE_GOLDEN)
+    subject = SUBJECTS[mutant.subject]
+    module = _module(subject.file, mutated(mutant))
+    for sweeps in (False, True):
+        known = clean(mutant.subject, sweeps)
+        found = [f for f in subject.check(module, sweeps) if (f.kind, f.what) not in known]
+        seen = tuple(f for f in found if f.kind not in OF_THE_GOLDEN)
+        if seen or (mutant.family == VALUE and found):
+            break
     return Outcome(mutant, seen, len(seen) < len(found), time.perf_counter() - start)
 
 

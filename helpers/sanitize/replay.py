@@ -15,8 +15,7 @@ from helpers.interpret.machine import Replay
 from helpers.interpret.trace import Trace
 from helpers.sanitize.order import Clash, ancestors
 
-FILL = 30_000.0  # what memory holds in the second run: large, and within FP16
-SMALL_FILL = 111  # the same for the integers of a byte
+FILL = 111.0  # what memory holds in the second run: a value of every type
 
 
 @dataclass(frozen=True)
