@@ -209,7 +209,7 @@ def check(
     context: typer.Context,
     subject: Annotated[str, typer.Argument(help="A stage (see `workbook list`), or a kernel script: FILE.py.")],
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
-    batch: Annotated[int | None, typer.Option(help="Sequences of the stage's run, 1 to 16.", show_default="16")] = None,
+    batch: Annotated[int | None, typer.Option(help="Sequences.", show_default="the stage's own")] = None,
     ctx: Annotated[
         str | None, typer.Option(help="Tokens of every sequence, or of each, with commas.", show_default="ragged")
     ] = None,
@@ -244,7 +244,7 @@ def check(
             if label not in one.versions:
                 raise InputError(f"stage {one.name} has no version {label!r}; there are: {', '.join(one.versions)}")
             with _console().status(f"checking {one.name} {label} ..."):
-                found += check_stage(one, label, batch=16 if batch is None else batch, ctx=parse_ctx(ctx), dry=dry)
+                found += check_stage(one, label, batch=batch, ctx=parse_ctx(ctx), dry=dry)
     report.show(found)
     if json is not None:
         report.write(json, report.as_json(found, subject=subject))

@@ -110,7 +110,10 @@ def check(
                 return []
             return _compared(kernel, compiled, specs, of, reference, rtol, atol, compare_fn or {}, given)
 
-        found += _Sweep(kernel, compiled, space, home, judge).findings(found, _blind(kernel, compiled, base, home))
+        sweep_ = _Sweep(kernel, compiled, space, home, judge, [])
+        found += sweep_.findings(found, _blind(kernel, compiled, base, home))
+        read = set().union(*sweep_.read)  # what nothing reads at one size may be there for another
+        found = [f for f in found if f.kind != "unread-result" or f.other not in read]
     return grouped(found)
 
 
@@ -313,6 +316,7 @@ class _Sweep:
     space: Space
     on: Chip
     judge: Callable[[list, Run], list[Finding]]
+    read: list[set]  # of each case, where the tensors were allocated that something reads
 
     def findings(self, known: list[Finding], computes: bool) -> list[Finding]:
         """What other sizes show and the given ones do not, each at its smallest case."""
@@ -333,6 +337,8 @@ class _Sweep:
             little = _bytes(specs) <= LITTLE
             run = _examine(self.kernel, self.compiled, specs, self.on, not little)
             found = [*run.findings, *(f for f, _ in run.clashes)]
+            if run.trace is not None and run.memory is not None:
+                self.read.append({run.trace.buffers[b].place for b in run.memory.reads})
             if little and run.trace is not None:
                 found += self.judge(specs, run)
         except InputError:

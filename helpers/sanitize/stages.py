@@ -8,17 +8,25 @@ from typing import Any
 from helpers.sanitize.check import check
 from helpers.sanitize.findings import Finding
 from helpers.stages import Stage
-from kernels.qwen3 import BATCH, MAX_CTX, PAGE
+from kernels.qwen3 import PAGE
 
-BATCHES = (1, BATCH - 1, BATCH)
-CONTEXTS = (1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 1, MAX_CTX)  # the last one fills the last page of the table
+WITHOUT_CONTEXT = ("qkv_proj", "mlp", "mlp_32b", "lm_head")  # stages in which no sequence has a length
+
+
+def sweep_of(stage: Stage) -> dict[str, Any]:
+    """The sizes that break kernels of a stage: batches around the tile, lengths around a page, the last page."""
+    batches = sorted({1, max(1, stage.batch - 1), stage.batch})
+    if stage.name in WITHOUT_CONTEXT:
+        return {"batch": batches}
+    around = (1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 1)
+    return {"batch": batches, "ctx": [*(n for n in around if n < stage.longest), stage.longest]}
 
 
 def check_stage(
     stage: Stage,
     version: str,
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
     ctx: int | Sequence[int] | None = None,
     on: Sequence[str] = ("a2a3", "a5"),
     dry: bool = False,
@@ -33,12 +41,9 @@ def check_stage(
         dry: No arithmetic and no golden.
         sweeps: False: at `batch` and `ctx` only.
     """
-    sweep: dict[str, Any] = {"batch": BATCHES}
-    if stage.name in ("rope_kv_cache", "flash_attention"):
-        sweep["ctx"] = CONTEXTS
 
     def specs(**sizes: Any) -> list:
-        return stage.specs(**{"batch": batch, "ctx": ctx, **sizes})
+        return stage.specs(**{"batch": stage.batch if batch is None else batch, "ctx": ctx, **sizes})
 
     return check(
         stage.versions[version],
@@ -48,7 +53,7 @@ def check_stage(
         atol=stage.tolerance.atol,
         compare_fn=stage.compare_fn,
         on=on,
-        sweep=sweep,
+        sweep=sweep_of(stage),
         sweeps=sweeps,
         dry=dry,
     )
