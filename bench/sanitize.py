@@ -2,8 +2,8 @@
 
     python -m bench.sanitize [STAGE [VERSION]]
 
-`plain` is the kernel in interpret mode, without its golden. `one case` is a check of the same inputs on one chip without
-the golden; `both chips` looks at the other chip too; `all sizes` also tries the sizes that break kernels.
+`plain` is the kernel in interpret mode, without its golden. `one case` is a check of the same inputs on one chip,
+no golden either; `both chips` looks at the other chip too; `all sizes` also tries the sizes that break kernels.
 """
 
 from __future__ import annotations
