@@ -319,6 +319,21 @@ def test_boxes_of_a_graph_do_not_overlap(name: str):
     assert_legible(fig)
 
 
+def test_numbers_stand_beside_their_arrows():
+    names = ["root", *(f"leaf_{i}" for i in range(5)), "end"]
+    edges = [Edge(0, i, "deps") for i in range(1, 6)] + [Edge(i, 6, "deps") for i in range(1, 6)]
+    fig = plots.task_graph(made(names), edges=edges)
+    renderer = drawn(fig)
+    numbers = [t.get_window_extent(renderer) for t in fig.axes[0].texts if t.get_text() == "1"]
+    assert len(numbers) == 10
+    for arrow in patches(fig, FancyArrowPatch):
+        line = arrow.get_path().cleaned(curves=False)
+        for (_, a), (code, b) in itertools.pairwise(zip(line.codes, line.vertices)):
+            for share in np.linspace(0, 1, 40) if code == line.LINETO else ():
+                x, y = fig.axes[0].transData.transform(a + share * (b - a))
+                assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in numbers)
+
+
 def test_an_expanded_name_has_a_box_for_each_launch_or_quarter():
     edges = [Edge(0, i, "deps") for i in range(1, 6)] + [Edge(i, 6, "deps") for i in range(1, 6)]
     trace = made(["first", *["middle"] * 5, "last"])
@@ -338,11 +353,11 @@ def test_an_expanded_name_has_a_box_for_each_launch_or_quarter():
 
 def test_graph_and_order_of_351050_tasks():
     trace, edges = huge()
-    start = time.perf_counter()
+    start = time.process_time()
     graph = plots.task_graph(trace, edges=edges)
     order = plots.task_order(trace)
     wave = plots.task_order(trace, by="wave", edges=edges)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert graph.alt.startswith("task graph: 351,050 tasks in 351,050 launches")
     assert len(patches(graph, FancyBboxPatch)) == 58
     assert_legible(graph)

@@ -110,9 +110,9 @@ def test_swimlane_of_351050_tasks():
     for d in trace.dispatches:
         d.parts = [Part(chunk, None)]
     p = profile(trace, edges=edges[: HUGE // 2])
-    start = time.perf_counter()
+    start = time.process_time()
     fig, roof = plots.swimlane(p), plots.roofline(p)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert "351,050 tasks" in said(fig)
     assert fig.axes[0].images[0].get_array().shape[1] == 1200
     assert_legible(fig)

@@ -214,7 +214,7 @@ def _draw(
             lines.append((back, n, "--"))
         for path, _, dashes in lines:
             _arrow(axes, path, dashes)
-            taken += [(x - 0.02, y - 0.02, x + 0.02, y + 0.02) for x, y in _points(path)]
+            taken += [(x - 0.02, y - 0.02, x + 0.02, y + 0.02) for x, y in _points(path, 97)]
         for path, n, _ in lines:
             _number(axes, path, count(n), taken)
         sign(fig, platform, "numbers on arrows count dependencies between launches" if arrows else "no dependencies")
@@ -309,8 +309,9 @@ def _number(axes: Axes, path: Path, text: str, taken: list[tuple]) -> None:
     best = None
     for i in (12, 9, 15, 7, 17, 5, 19, 21):
         x, y = along[min(i, len(along) - 1)]
-        for low in (x + 0.06, x - 0.06 - wide):
-            mine = (low, y - high / 2, low + wide, y + high / 2)
+        beside = ((x + 0.06, y - high / 2), (x - 0.06 - wide, y - high / 2))
+        for left, low in (*beside, (x - wide / 2, y + 0.05), (x - wide / 2, y - 0.05 - high)):
+            mine = (left, low, left + wide, low + high)
             across = np.minimum(mine[2], others[:, 2]) - np.maximum(mine[0], others[:, 0])
             down = np.minimum(mine[3], others[:, 3]) - np.maximum(mine[1], others[:, 1])
             over = float((across.clip(0) * down.clip(0)).sum())
@@ -320,9 +321,9 @@ def _number(axes: Axes, path: Path, text: str, taken: list[tuple]) -> None:
     axes.text(best[1][0] + wide / 2, (best[1][1] + best[1][3]) / 2, text, ha="center", va="center", fontsize=8)
 
 
-def _points(path: Path) -> np.ndarray:
-    """Points along the first cubic of a path, 25 of them, then along the others."""
-    t = np.linspace(0, 1, 25)[:, None]
+def _points(path: Path, n: int = 25) -> np.ndarray:
+    """Points along the first cubic of a path, n of them, then along the others."""
+    t = np.linspace(0, 1, n)[:, None]
     corners = [path.vertices[i : i + 4] for i in range(0, len(path.vertices) - 1, 3)]
     return np.concatenate(
         [a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3 for a, b, c, d in corners]
