@@ -120,7 +120,7 @@ function render({ model, el }) {
       c.fillRect(Math.min(brush[0], brush[1]), TOP, Math.abs(brush[1] - brush[0]), rows.length * h);
     }
     c.restore();
-    where.textContent = `${timeText(from, to - from)} to ${timeText(to, to - from)}, predicted`;
+    where.textContent = `${timeText(from, to - from)} to ${timeText(to, to - from)}, ${model.get("kind")}`;
   }
 
   function ticks(c, from, to, y) {

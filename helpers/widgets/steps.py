@@ -30,7 +30,7 @@ def idea(kernel: Any) -> str:
 
 def changes(before: Profile | None, now: Profile) -> dict[str, str]:
     """The numbers of a version, each with what it was in the version before where it differs."""
-    rows = {"predicted time": (None if before is None else before.makespan, now.makespan, time_text)}
+    rows = {f"{now.kind} time": (None if before is None else before.makespan, now.makespan, time_text)}
     old = {} if before is None else figures_of(before.trace)
     for title, n in figures_of(now.trace).items():
         size = title.startswith("GM") or title.endswith("peak")
@@ -50,7 +50,9 @@ class Steps:
         """What one step is and what it changed."""
         names = list(self.profiles)
         i = names.index(version)
-        lines = [f"{i + 1} of {len(names)}: {version} ({self.profiles[version].chip.name}, predicted)"]
+        lines = [
+            f"{i + 1} of {len(names)}: {version} ({self.profiles[version].chip.name}, {self.profiles[version].kind})"
+        ]
         lines.append(idea(self.stage.versions[version]))
         rows = changes(self.profiles[names[i - 1]] if i else None, self.profiles[version])
         return "\n".join([*lines, *(f"  {title:<30}{value}" for title, value in rows.items())])

@@ -40,6 +40,7 @@ class Lanes(anywidget.AnyWidget):
     colors = traitlets.List(traitlets.Unicode()).tag(sync=True)
     lane_names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     makespan = traitlets.Float().tag(sync=True)
+    kind = traitlets.Unicode().tag(sync=True)  # "predicted", or what else the times are
     span = traitlets.List(traitlets.Float()).tag(sync=True)
     selected = traitlets.Int(-1).tag(sync=True)
 
@@ -64,6 +65,7 @@ def lanes(profile: Profile) -> Lanes:
         colors=list(PALETTE),
         lane_names=[profile.chip.core_name(int(c)) for c in used],
         makespan=profile.makespan,
+        kind=profile.kind,
     )
 
 
