@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, dtypes, live, names, rules, signatures, variables
+from helpers.interpret import annotations, chunks, dtypes, live, names, rules, signatures, variables
 from helpers.interpret.infer import Facts, category
 from helpers.interpret.lanes import counted
 from helpers.interpret.machine import BATCH_SIZES
@@ -227,8 +227,9 @@ class _Lowering:
             _IN_PROGRESS.pop()
 
     def _compile(self) -> Compiled:
-        rules.check(self.source)
         tree = self.source.tree
+        chunks.rewrite(tree, self.pl_path)
+        rules.check(self.source)
         live.analyse(tree, self._is_region, self._is_turns)
         parameters = self._parameters(tree)
         self.locals = {p.name for p in parameters} | live.stores(tree.body)
