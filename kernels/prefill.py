@@ -72,8 +72,7 @@ O_ROWS = 8  # rows of a token's five query heads that are stored: a FP32 column 
 
 # Tiles of `spmd` and `chunked`: rows of 512 bytes, the unit in which memory is read.
 WIDE_N = 256
-WIDE_K = 256
-GATE_UP_K = 128  # two weights share a K-loop
+WIDE_K = 128  # with WIDE_N all of L0B
 NORM_ROWS, NORM_N = 8, 512  # of an RMSNorm
 VECTOR_ROWS, VECTOR_N = 32, 256  # of other vector work on whole rows
 
@@ -256,17 +255,14 @@ def wide_product(
     weight_row: pl.Scalar[pl.INDEX],
     n0: pl.Scalar[pl.INDEX],
 ):
-    """x[row : row + rows, :] @ weight[weight_row :, n0 : n0 + WIDE_N], loads ahead of products."""
-    acc = pl.matmul(
-        pl.slice(x, [TILE, WIDE_K], [row, 0], valid_shape=[rows, WIDE_K]),
-        pl.slice(weight, [WIDE_K, WIDE_N], [weight_row, n0]),
-        out_dtype=pl.FP32,
-    )
-    for kb in pl.pipeline(1, pl.tensor.dim(x, 1) // WIDE_K, stage=2):
+    """x[row : row + rows, :] @ weight[weight_row :, n0 : n0 + WIDE_N]; loads run ahead, the first one too."""
+    acc = pl.create_tensor([TILE, WIDE_N], dtype=pl.FP32)
+    for kb in pl.pipeline(pl.tensor.dim(x, 1) // WIDE_K, stage=2):
         x_k = pl.slice(x, [TILE, WIDE_K], [row, kb * WIDE_K], valid_shape=[rows, WIDE_K])
         w_k = pl.slice(weight, [WIDE_K, WIDE_N], [weight_row + kb * WIDE_K, n0])
-        acc = pl.matmul_acc(acc, x_k, w_k)
-    return acc
+        acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
+    product = pl.set_validshape(acc, rows, WIDE_N)
+    return product
 
 
 # `per_token`: phases of a tile, then of a token.
@@ -592,16 +588,17 @@ def projections(
             first = item % tiles * TILE
             rows = pl.min(TILE, tokens - first)
             n0 = item // tiles * HEAD_DIM
-            x = pl.slice(normed, [TILE, WIDE_K], [first, 0], valid_shape=[rows, WIDE_K])
-            k_acc = pl.matmul(x, pl.slice(wk, [WIDE_K, HEAD_DIM], [weight_row, n0]), out_dtype=pl.FP32)
-            v_acc = pl.matmul(x, pl.slice(wv, [WIDE_K, HEAD_DIM], [weight_row, n0]), out_dtype=pl.FP32)
-            for kb in pl.pipeline(1, hidden // WIDE_K, stage=2):
+            k_acc = pl.create_tensor([TILE, HEAD_DIM], dtype=pl.FP32)
+            v_acc = pl.create_tensor([TILE, HEAD_DIM], dtype=pl.FP32)
+            for kb in pl.pipeline(hidden // WIDE_K, stage=2):
                 k0 = kb * WIDE_K
                 x_k = pl.slice(normed, [TILE, WIDE_K], [first, k0], valid_shape=[rows, WIDE_K])
-                k_acc = pl.matmul_acc(k_acc, x_k, pl.slice(wk, [WIDE_K, HEAD_DIM], [weight_row + k0, n0]))
-                v_acc = pl.matmul_acc(v_acc, x_k, pl.slice(wv, [WIDE_K, HEAD_DIM], [weight_row + k0, n0]))
-            k_proj = pl.assemble(k_proj, k_acc, [first, n0])
-            v_proj = pl.assemble(v_proj, v_acc, [first, n0])
+                wk_k = pl.slice(wk, [WIDE_K, HEAD_DIM], [weight_row + k0, n0])
+                k_acc = pl.matmul_acc(k_acc, x_k, wk_k, init_cond=(kb == 0))
+                wv_k = pl.slice(wv, [WIDE_K, HEAD_DIM], [weight_row + k0, n0])
+                v_acc = pl.matmul_acc(v_acc, x_k, wv_k, init_cond=(kb == 0))
+            k_proj = pl.assemble(k_proj, pl.set_validshape(k_acc, rows, HEAD_DIM), [first, n0])
+            v_proj = pl.assemble(v_proj, pl.set_validshape(v_acc, rows, HEAD_DIM), [first, n0])
     return q_proj, k_proj, v_proj
 
 
@@ -869,16 +866,17 @@ def layer_end(
             first = item % tiles * TILE
             rows = pl.min(TILE, tokens - first)
             n0 = item // tiles * WIDE_N
-            x = pl.slice(normed, [TILE, GATE_UP_K], [first, 0], valid_shape=[rows, GATE_UP_K])
-            g_acc = pl.matmul(x, pl.slice(w_gate, [GATE_UP_K, WIDE_N], [weight_row, n0]), out_dtype=pl.FP32)
-            u_acc = pl.matmul(x, pl.slice(w_up, [GATE_UP_K, WIDE_N], [weight_row, n0]), out_dtype=pl.FP32)
-            for kb in pl.pipeline(1, hidden // GATE_UP_K, stage=2):
-                k0 = kb * GATE_UP_K
-                x_k = pl.slice(normed, [TILE, GATE_UP_K], [first, k0], valid_shape=[rows, GATE_UP_K])
-                g_acc = pl.matmul_acc(g_acc, x_k, pl.slice(w_gate, [GATE_UP_K, WIDE_N], [weight_row + k0, n0]))
-                u_acc = pl.matmul_acc(u_acc, x_k, pl.slice(w_up, [GATE_UP_K, WIDE_N], [weight_row + k0, n0]))
-            gate = pl.assemble(gate, g_acc, [first, n0])
-            up = pl.assemble(up, u_acc, [first, n0])
+            g_acc = pl.create_tensor([TILE, WIDE_N], dtype=pl.FP32)
+            u_acc = pl.create_tensor([TILE, WIDE_N], dtype=pl.FP32)
+            for kb in pl.pipeline(hidden // WIDE_K, stage=2):
+                k0 = kb * WIDE_K
+                x_k = pl.slice(normed, [TILE, WIDE_K], [first, k0], valid_shape=[rows, WIDE_K])
+                gate_k = pl.slice(w_gate, [WIDE_K, WIDE_N], [weight_row + k0, n0])
+                g_acc = pl.matmul_acc(g_acc, x_k, gate_k, init_cond=(kb == 0))
+                up_k = pl.slice(w_up, [WIDE_K, WIDE_N], [weight_row + k0, n0])
+                u_acc = pl.matmul_acc(u_acc, x_k, up_k, init_cond=(kb == 0))
+            gate = pl.assemble(gate, pl.set_validshape(g_acc, rows, WIDE_N), [first, n0])
+            up = pl.assemble(up, pl.set_validshape(u_acc, rows, WIDE_N), [first, n0])
 
     for block in pl.spmd(MLP_BLOCKS, name_hint="silu"):
         for item in pl.range(block, inter // VECTOR_N * parts, MLP_BLOCKS):
