@@ -109,7 +109,7 @@ def browser() -> Iterator[Browser]:
 
 def new_page(browser: Browser) -> Page:
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
-    context.set_default_timeout(120_000)
+    context.set_default_timeout(180_000)
     return context.new_page()
 
 
@@ -122,9 +122,7 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c 
 def opened(page: Page, lab: str, name: str) -> None:
     """The notebook with its kernel ready, and nothing shown that was stored with it."""
     page.goto(lab.format(name))
-    page.wait_for_function(
-        "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel", timeout=60_000
-    )
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel")
     page.wait_for_function(
         "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
     )
@@ -169,10 +167,11 @@ def running(browser: Browser, lab: str) -> Iterator[dict[str, Page]]:
 def test_every_cell_runs(browser: Browser, lab: str, running: dict[str, Page], name: str):
     for one in NOTEBOOKS[NOTEBOOKS.index(name) :][:2]:  # the next one runs beside it: a kernel is busy on one core
         if one not in running:
-            running[one] = new_page(browser)
-            opened(running[one], lab, one)
-            begin(running[one])
-    page = running[name]
+            page = new_page(browser)
+            opened(page, lab, one)
+            begin(page)
+            running[one] = page
+    page = running.pop(name)
     page.bring_to_front()
     ended(page)
     cells = page.evaluate(CELLS)
@@ -180,6 +179,7 @@ def test_every_cell_runs(browser: Browser, lab: str, running: dict[str, Page], n
     assert [c for c in cells if c["errors"]] == []
     pictures(page, name)
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")  # frees its memory
+    page.context.close()
 
 
 def output(page: Page, cell: int) -> Locator:
