@@ -261,7 +261,9 @@ def profile_kernel(
     what: Annotated[str, typer.Argument(help="A stage, see `workbook list`, or a kernel script (a .py file).")],
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     chip: Annotated[str | None, typer.Option(help="a2a3 or a5.", show_default="a2a3; of a script, its own")] = None,
-    batch: Annotated[int, typer.Option(help="Sequences of a stage, 1 to 16.")] = 16,
+    batch: Annotated[
+        int | None, typer.Option(help="Sequences of a stage, 1 to 16.", show_default="the stage's own")
+    ] = None,
     perfetto: Annotated[
         Path | None, typer.Option(help="Write the run as Chrome trace events, for ui.perfetto.dev.")
     ] = None,
@@ -269,8 +271,8 @@ def profile_kernel(
 ) -> None:
     """Predict how long a kernel takes on the chip, and show what the time goes to.
 
-    Nothing is computed: interpret mode follows the kernel's control flow. A stage that reads in orchestration what
-    its kernels have written is run. Options that are not known go to the script.
+    Nothing is computed: interpret mode follows the kernel's control flow. A stage that loops by what it has computed
+    is run. Options that are not known go to the script.
     """
     from helpers import chips, stages
     from helpers.interpret.script import run_script
@@ -296,11 +298,9 @@ def profile_kernel(
         if version is not None and version not in stage.versions:
             raise InputError(f"stage {what} has no version {version!r}; there are: {', '.join(stage.versions)}")
         for label in [version] if version else stage.versions:
-            trace = stages.trace_stage(stage, label, chip=chip or "a2a3", batch=batch)
-            if trace.blind:
-                with console.status(f"{what} {label} depends on what it computes: it runs ..."):
-                    platform = f"{chip or 'a2a3'}interp"
-                    trace = stages.run_stage(stage, label, platform=platform, batch=batch).trace
+            with console.status(f"{what} {label} ..."):
+                specs = stage.specs(batch=stage.batch if batch is None else batch)
+                trace = stages.trace_settled(stage.versions[label], specs, chip=chip or "a2a3")
             found.append((f"{what} {label}", trace))
     if len(found) > 1 and (perfetto or deps):
         raise InputError("a file is for one run: name one --version" if version is None else "the script runs several")

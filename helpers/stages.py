@@ -29,7 +29,8 @@ import kernels.qkv_proj
 import kernels.qwen3_32b
 import kernels.rope_kv_cache
 from golden import RunResult, TensorSpec, run_jit
-from helpers.errors import InputError
+from helpers.errors import FaultError, InputError
+from helpers.interpret.machine import UNKNOWN
 from helpers.interpret.trace import Trace
 from helpers.run import run
 from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
@@ -310,6 +311,12 @@ def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | 
 
     Tensors of 1 MiB and more have no memory. `batch` is as in `run_stage`, `how` what else `stage.specs` takes.
     """
+    specs = stage.specs(batch=stage.batch if batch is None else batch, **how)
+    return trace_kernel(stage.versions[version], specs, chip=chip)
+
+
+def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
+    """The same for any kernel, with arguments as `specs` say: TensorSpecs and ScalarSpecs, in parameter order."""
 
     def value(spec: Any) -> Any:
         if not isinstance(spec, TensorSpec):
@@ -318,5 +325,33 @@ def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | 
             return spec.create_tensor()
         return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
-    values = {spec.name: value(spec) for spec in stage.specs(batch=stage.batch if batch is None else batch, **how)}
-    return run(stage.versions[version], values, platform=f"{chip}interp", dry=True).trace
+    values = {spec.name: value(spec) for spec in specs}
+    return run(kernel, values, platform=f"{chip}interp", dry=True).trace
+
+
+def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
+    """The same, also for a kernel that launches or loops by what it has computed: that one is run.
+
+    A dry run takes 0 for an element that it has not computed. When the kernel reads one it is gone through again with
+    1; where that gives the same work, elements of that kind decide nothing.
+    """
+    trace = trace_kernel(kernel, specs, chip=chip)
+    if not trace.blind:
+        return trace
+    token = UNKNOWN.set(1)
+    try:
+        other = trace_kernel(kernel, specs, chip=chip)
+    except FaultError:
+        other = None
+    finally:
+        UNKNOWN.reset(token)
+    if other is not None and _work(other) == _work(trace):
+        return trace
+    values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+    return run(kernel, values, platform=f"{chip}interp").trace
+
+
+def _work(trace: Trace) -> tuple:
+    """What a trace's tasks do, as far as two runs of a kernel can differ in it."""
+    fields = ("cube_flops", "vector_elements", "loads", "stores", "gm_read_bytes", "gm_write_bytes")
+    return trace.tasks_by_name(), [trace.total(f) for f in fields]

@@ -15,6 +15,7 @@ import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,10 @@ FEW = 4
 
 # How many blocks of the pl.spmd at a place fit in a batch, learned from its first block; kept from run to run.
 BATCH_SIZES: dict[Place, int] = {}
+
+
+# What a dry run takes for an element that it has not computed.
+UNKNOWN: ContextVar[int] = ContextVar("UNKNOWN", default=0)
 
 
 # How much of what a run overwrites in its arguments is remembered, to be put back when the run fails.

@@ -9,6 +9,8 @@ import pytest
 import torch
 from kernelgen import kernel, run
 
+from golden import ScalarSpec, TensorSpec
+from helpers import stages
 from helpers.errors import FaultError
 from helpers.interpret.trace import READ, WRITE
 
@@ -233,3 +235,44 @@ def test_a_trace_that_is_kept_keeps_no_memory():
     gc.collect()
     assert held() is None
     assert trace.buffers[0].size == 64 * 32
+
+
+LOOPS = kernel("""
+@pl.jit
+def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):
+    count = pl.create_tensor([8], dtype=pl.INT32)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="put"):
+        pl.write(count, [0], n)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="loop"):
+        turns = pl.cast(pl.read(count, [0]), pl.INDEX)
+        for i in pl.range(turns):
+            o[:, :] = pl.mul(x[:, :], 2.0)
+    return o
+""")
+
+PICKS = kernel("""
+@pl.jit
+def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):
+    where = pl.create_tensor([8], dtype=pl.INT32)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="put"):
+        pl.write(where, [0], n)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="pick"):
+        row = pl.cast(pl.read(where, [0]), pl.INDEX)
+        o[0:1, :] = x[row : row + 1, :]
+    return o
+""")
+
+
+@pytest.mark.parametrize(("fn", "computed"), [(LOOPS, True), (PICKS, False)])
+def test_a_kernel_that_loops_by_what_it_computes_is_run(fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch):
+    runs = []
+    real = stages.run
+    monkeypatch.setattr(stages, "run", lambda *a, **k: runs.append(k.get("dry", False)) or real(*a, **k))
+    specs = [
+        TensorSpec("x", [16, 64], torch.float32, init_value=torch.randn),
+        ScalarSpec("n", torch.int32, 3),
+        TensorSpec("o", [16, 64], torch.float32, is_output=True),
+    ]
+    trace = stages.trace_settled(fn, specs)
+    assert runs == [True, True, False] if computed else [True, True]
+    assert trace.total("loads") == (3 if computed else 1)

@@ -17,7 +17,7 @@ from helpers.interpret import dtypes
 from helpers.interpret.annotations import Type
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
-from helpers.interpret.machine import Conflict, Machine, filled, fitted, narrowed, poison
+from helpers.interpret.machine import UNKNOWN, Conflict, Machine, filled, fitted, narrowed, poison
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,
@@ -411,7 +411,8 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     base = src.buffer.base
     if base is None:
         m.trace.blind = True
-        return Lanes(np.zeros(len(cell.offset), np.int64)) if type(cell.offset) is np.ndarray else 0
+        guess = UNKNOWN.get()
+        return Lanes(np.full(len(cell.offset), guess, np.int64)) if type(cell.offset) is np.ndarray else guess
     if type(cell.offset) is np.ndarray:
         return Lanes(_numpy(base.view(-1)[torch.from_numpy(cell.offset)]))
     return _number(torch.as_strided(base, (), (), src.buffer.origin + int(cell.offset)), src.dtype)
