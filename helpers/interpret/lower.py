@@ -641,7 +641,7 @@ class _Lowering:
 
     def _check_numbers(self, node: ast.Call) -> None:
         """Shapes, offsets and indices are lists of numbers."""
-        for a in [*node.args, *(k.value for k in node.keywords)]:
+        for a in [*node.args, *(k.value for k in node.keywords if k.arg != "deps")]:
             for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
                 self._check_number(e)
 

@@ -101,3 +101,19 @@ def test_scratch_of_a_tile(fold: str, r: int, c: int, large: bool, seed: int):
     trace = run(incore(kinds, body), x, p)
     same(o, p)
     assert trace.peaks()["UB"] >= 4 * (r * c + room[0] * room[1])
+
+
+def test_task_ids_are_listed_in_deps():
+    x, o = values((8, 16), "FP32", 0), sevens((8, 16), "FP32")
+    source = f"""
+@pl.jit
+def k(x: {tensor(x.shape, "FP32")}, o: {out(o.shape, "FP32")}):
+    with pl.at(level=pl.Level.CORE_GROUP) as first:
+        o[:, :] = pl.neg(x)
+    both = pl.system.task_dummy(deps=[first])
+    with pl.at(level=pl.Level.CORE_GROUP, deps=[both]):
+        o[:, :] = pl.abs(o[:, :])
+    return o
+"""
+    run(source, x, o)
+    same(o, x.abs())
