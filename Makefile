@@ -1,6 +1,6 @@
 # The workbook's commands. Each one does all of its own set-up; the second run starts in seconds.
 #
-#   make run     run every stage on the default platform, print one table, write the notebooks as HTML to out/
+#   make run     run the last version of every stage on the default platform, write the notebooks as HTML to out/
 #   make test    pytest and the notebooks' stored outputs (nbval)
 #   make lab     JupyterLab, opened on notebooks/00_start_here.ipynb
 #   make lint    ruff check and ruff format --check

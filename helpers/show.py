@@ -118,6 +118,16 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.2g}"
 
 
+def steps(traces: Mapping[str, Trace], errors: Mapping[str, Mapping[str, float]]) -> str:
+    """Text of a table with a line for each version: tasks, bytes to and from global memory, errors over tolerance.
+
+    Args:
+        errors: By version, then by output: the largest error over what the tolerance allows.
+    """
+    moved = {v: {"tasks": t.tasks, "GM bytes": t.gm_read_bytes + t.gm_write_bytes} for v, t in traces.items()}
+    return table({v: row | {f"error of {n}": e for n, e in errors[v].items()} for v, row in moved.items()})
+
+
 def parts(trace: Trace, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
     """Tasks of a trace and bytes they move, summed over those of certain names: a row for each of `names`."""
     rows = {}
