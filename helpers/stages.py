@@ -209,12 +209,12 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             name="prefill_chunk",
-            title="The same for chunks of several prompts, which go on where earlier calls ended",
+            title="Two layers on chunks of several prompts, which go on where earlier calls ended",
             versions={
                 "spmd": kernels.prefill.spmd,
                 "chunked": kernels.prefill.chunked,
             },
-            specs=partial(golden.prefill.specs, start=None),
+            specs=partial(golden.prefill.specs, start=None, layers=2),
             batch=4,
             **_PREFILL,
         ),
