@@ -21,7 +21,10 @@ NEVER = {
     "MemRef": "placement of buffers is the compiler's; an annotation that uses it is read and not needed",
     "TensorView": "strides are those of the tensor passed; an annotation that uses it is refused",
     "TileView": "layouts are the compiler's",
-}
+} | dict.fromkeys(
+    (space + name for name in ("matmul_mx", "matmul_mx_acc", "matmul_mx_bias") for space in ("", "tile.")),
+    "block-scaled operands are not modelled",
+)
 
 HEAD = """# The language, as interpret mode has it
 
@@ -33,9 +36,9 @@ in hw-native-sys/pypto at e2d0f78a. **runs**: interpreted; **no**: refused, at i
 
 def state(path: str) -> str:
     """What becomes of `pl.<path>` in a kernel."""
-    if path in OPS or path in CONSTRUCTS:
-        return "runs"
-    return NEVER.get(path, "no")
+    if path in NEVER:
+        return NEVER[path]
+    return "runs" if path in OPS or path in CONSTRUCTS else "no"
 
 
 def page() -> str:
