@@ -35,14 +35,14 @@ def controls_of(name: str = STAGE, **start: object) -> stage.Controls:
     """The controls of `explore(name, **start)`, when their first run has ended."""
     explorer = explore(name, **start)
     made = stage.Controls(name, explorer.setting, stage._kept[name][1].update)
-    made.job.wait(120)
+    made.job.wait(300)
     return made
 
 
 def turn(made: stage.Controls, control: str, value: object) -> None:
     """Set a control and wait for what follows."""
     getattr(made, control).value = value
-    made.job.wait(120)
+    made.job.wait(300)
 
 
 # explore
@@ -114,7 +114,7 @@ def test_tile_sizes_offer_what_fits_and_say_what_does_not():
     assert "bytes of L1" in made.refused.value
     tasks = made.text.value
     made.tiles["GROUP_N"].value = 512
-    made.job.wait(120)
+    made.job.wait(300)
     assert made.setting.tiles == (("GROUP_N", 512),)
     assert "spmd, batch 1, context 1, GROUP_N 512 on a2a3interp: PASS" in made.text.value
     assert made.text.value != tasks
@@ -191,7 +191,7 @@ def test_progress_goes_up_to_all_tasks():
     made = stage.Controls(STAGE, stage.Setting("naive", "a2a3", 5, 9), lambda _: None)
     seen = []
     made.bar.observe(lambda change: seen.append(change["new"]), "value")
-    made.job.wait(120)
+    made.job.wait(300)
     assert seen == sorted(seen)
     assert any(0 < share < 1 for share in seen)
     assert made.bar.value == 1
