@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from helpers.errors import WorkbookError
+from helpers.files import whole
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 _AT_ONCE = 2  # notebooks executed side by side: each computes on one thread, and may take 3 GB
@@ -80,7 +80,9 @@ async def _write_one(path: Path, folder: Path, progress: Progress, stopping: asy
         stopping,
     )
     page = folder / f"{path.stem}.html"
-    _write(page, _page(notebook, path.stem))
+    text = _page(notebook, path.stem)
+    with whole(page) as file:
+        file.write(text)
     progress.remove_task(task)
     took = f"{path.name} -> {page} ({time.perf_counter() - start:.1f} s)"
     return (took if failure is None else f"{took}: FAIL"), failure
@@ -120,15 +122,3 @@ async def _execute(
 def _page(notebook: nbformat.NotebookNode, title: str) -> str:
     html, _ = HTMLExporter().from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return html
-
-
-def _write(page: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=page.parent, prefix=f".{page.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, page)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -8,13 +8,13 @@ of the earlier launch to the one that starts first of the later.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from helpers.files import whole
 from helpers.profile.profile import Profile
 from helpers.profile.tasks import CORES
 
@@ -117,25 +117,14 @@ def write_chrome_trace(profile: Profile, path: Path) -> None:
         "makespan_us": round(profile.makespan, 3),
     }
 
-    def write(f: Any) -> None:
+    with whole(path) as f:
         f.write('{"displayTimeUnit": "ns", "otherData": ' + json.dumps(about) + ', "traceEvents": [\n')
         for number, event in enumerate(chrome_trace(profile)):
             f.write((",\n" if number else "") + json.dumps(event, separators=(",", ":")))
         f.write("\n]}\n")
 
-    _replace(path, write)
-
 
 def write_dependencies(profile: Profile, path: Path) -> None:
     """Write `dependencies` as a JSON file; complete or not at all."""
-    _replace(path, lambda f: json.dump(dependencies(profile), f, separators=(",", ":")))
-
-
-def _replace(path: Path, write: Any) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w", encoding="utf-8") as f:
-            write(f)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as file:
+        json.dump(dependencies(profile), file, separators=(",", ":"))

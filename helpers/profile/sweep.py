@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from golden import run_jit
 from helpers import chips, stages
 from helpers.errors import InputError, WorkbookError
+from helpers.files import whole
 from helpers.interpret.lower import unwrap
 from helpers.profile.profile import profile
 from helpers.stages import Stage
@@ -201,9 +201,5 @@ def _write(cache: Path | None, known: dict[str, dict], key: str, point: Point) -
     if cache is None:
         return
     known[key] = asdict(point)
-    part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(known, indent=0))
-        os.replace(part, cache)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(cache) as file:
+        json.dump(known, file, indent=0)

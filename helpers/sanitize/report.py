@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from helpers.files import whole
 from helpers.interpret.source import Place, shown
 from helpers.sanitize.findings import ERROR, HINT, KINDS, SEVERITIES, WARNING, Finding
 
@@ -134,9 +135,5 @@ def _location(place: Place) -> dict[str, Any]:
 
 def write(path: Path, content: str) -> None:
     """Write a report to a file, which is there whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as file:
+        file.write(content)
