@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import files
 from helpers.files import whole
 
 
@@ -33,3 +34,16 @@ def test_what_is_not_finished_leaves_the_old_one(tmp_path: Path, error: type[Bas
         unfinished()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_rename_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.html"
+    path.write_text("old")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole(path) as file:
+        file.write("new")
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("a.html", "old")]

@@ -54,18 +54,6 @@ def test_pages_hold_text_and_figures_and_a_failure_is_named(tmp_path: Path):
     ]
 
 
-def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    notebooks._write(tmp_path / "a.html", "old")
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(notebooks.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        notebooks._write(tmp_path / "a.html", "new")
-    assert [(page.name, page.read_text()) for page in tmp_path.iterdir()] == [("a.html", "old")]
-
-
 def test_ctrl_c_ends_every_kernel_and_leaves_no_page(tmp_path: Path):
     slow = [
         write(
