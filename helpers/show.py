@@ -16,8 +16,8 @@ from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, St
 
 from golden import ScalarSpec, TensorSpec
 from helpers.errors import KernelError
+from helpers.interpret.decorated import unwrap
 from helpers.interpret.depend import declared, inferred
-from helpers.interpret.lower import unwrap
 from helpers.interpret.source import of, shown
 from helpers.interpret.trace import Trace
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT

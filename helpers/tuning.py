@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from helpers.errors import InputError, KernelError, WorkbookError
-from helpers.interpret.lower import unwrap
+from helpers.interpret.decorated import unwrap
 from helpers.interpret.trace import Trace
 from helpers.stages import Stage, trace_stage
 from kernels.qwen3 import BATCH

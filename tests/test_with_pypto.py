@@ -13,7 +13,7 @@ import pytest
 from helpers import chips, stages
 from helpers.errors import KernelError
 from helpers.interpret import language
-from helpers.interpret.lower import unwrap
+from helpers.interpret.decorated import unwrap
 from helpers.toolchain import near, process
 from helpers.toolchain.compare import compare, outline, tasks_of
 

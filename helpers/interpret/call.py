@@ -19,7 +19,8 @@ from helpers.chips import Chip
 from helpers.errors import FaultError, InputError, WorkbookError
 from helpers.interpret import dtypes
 from helpers.interpret.annotations import Dim
-from helpers.interpret.lower import Compiled, Parameter, compile_kernel
+from helpers.interpret.lower import Compiled, compile_kernel
+from helpers.interpret.lowering.forms import Parameter
 from helpers.interpret.machine import Machine, Replay
 from helpers.interpret.products import one_thread
 from helpers.interpret.source import Place, located
@@ -52,7 +53,7 @@ def interpret(
         KernelError: the kernel's source is not in the language.
         InputError: an argument does not fit its parameter; nothing has run.
         FaultError: the kernel did something wrong while it ran. The arguments hold what they held before, unless it
-            had overwritten more than `machine.LOG_BYTES` of them, which the message then says.
+            had overwritten more than `gm.LOG_BYTES` of them, which the message then says.
     """
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)

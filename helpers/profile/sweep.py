@@ -27,7 +27,7 @@ from golden import run_jit
 from helpers import chips, stages
 from helpers.errors import InputError, WorkbookError
 from helpers.files import whole
-from helpers.interpret.lower import unwrap
+from helpers.interpret.decorated import unwrap
 from helpers.profile.profile import profile
 from helpers.stages import Stage
 from helpers.tuning import constants, tuned

@@ -19,7 +19,8 @@ from rich.console import Console
 from helpers import chips, platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
 from helpers.interpret.call import arrange, check
-from helpers.interpret.lower import signature, unwrap
+from helpers.interpret.decorated import unwrap
+from helpers.interpret.lower import signature
 from helpers.interpret.source import Place, explain, shown
 from helpers.interpret.trace import Trace
 from helpers.toolchain import artifacts, memory, process, records

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 
 from helpers import plots
-from helpers.interpret.lower import unwrap
+from helpers.interpret.decorated import unwrap
 from helpers.interpret.trace import Trace
 from helpers.plots.ladder import figures_of
 from helpers.plots.style import bytes_text, time_text

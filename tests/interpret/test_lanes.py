@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from kernelgen import few, kernel, same, seeds, values
 
 from helpers.errors import FaultError
-from helpers.interpret import machine
+from helpers.interpret import batches
 from helpers.interpret.trace import Trace
 
 
 @contextmanager
 def one_by_one() -> Iterator[None]:
     """No batches: a block at a time, in order."""
-    before, machine.BATCH_ELEMENTS = machine.BATCH_ELEMENTS, 1
-    machine.BATCH_SIZES.clear()
+    before, batches.BATCH_ELEMENTS = batches.BATCH_ELEMENTS, 1
+    batches.BATCH_SIZES.clear()
     try:
         yield
     finally:
-        machine.BATCH_ELEMENTS = before
-        machine.BATCH_SIZES.clear()
+        batches.BATCH_ELEMENTS = before
+        batches.BATCH_SIZES.clear()
 
 
 def record(trace: Trace) -> tuple:
@@ -467,7 +467,7 @@ def test_the_batch_is_bounded():
     """)
     x = torch.rand(8704, 256)
     trace = kernelgen.run(k, x, torch.zeros_like(x))
-    size = machine.BATCH_ELEMENTS // (64 * 256)
+    size = batches.BATCH_ELEMENTS // (64 * 256)
     whole, rest = divmod(33, size)
     assert groups(trace) == [1] + [size] * whole + [rest] * (rest > 0)
     assert np.concatenate([p.chunk.blocks for p in trace.dispatches[0].parts]).tolist() == list(range(34))

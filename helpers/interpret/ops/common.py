@@ -11,7 +11,8 @@ import torch
 from helpers.interpret import names
 from helpers.interpret.dtypes import DType, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.machine import Crossing, Machine
+from helpers.interpret.launch import Crossing
+from helpers.interpret.machine import Machine
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile
 

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from helpers.interpret.dtypes import BY_NAME, FP32, DType
+from helpers.interpret.extents import filled, fitted
 from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine, filled, fitted
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, operands
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.products import Product

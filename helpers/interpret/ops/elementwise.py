@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from helpers.interpret.dtypes import wrap
+from helpers.interpret.extents import fitted
 from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
-from helpers.interpret.machine import Machine, fitted
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, operands, scalar, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place

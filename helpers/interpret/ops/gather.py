@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.interpret.batches import Conflict
 from helpers.interpret.bits import bits_of, of_bits, reinterpret
 from helpers.interpret.dtypes import BY_NAME, INT32
+from helpers.interpret.extents import filled, fitted, inside, poison
 from helpers.interpret.lanes import Lanes, each, is_scalar, one
-from helpers.interpret.machine import Conflict, Machine, filled, fitted, inside, poison
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import describe, dtype_of, elements, op, operand, operands, scalar, static, vector
 from helpers.interpret.ops.movement import space_of
 from helpers.interpret.ops.select import comparison

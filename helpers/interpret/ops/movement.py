@@ -15,9 +15,11 @@ import torch
 
 from helpers.interpret import dtypes
 from helpers.interpret.annotations import Type
+from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import DType
+from helpers.interpret.extents import filled, fitted, narrowed, poison
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
-from helpers.interpret.machine import UNKNOWN, Conflict, Machine, filled, fitted, narrowed, poison
+from helpers.interpret.machine import UNKNOWN, Machine
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from helpers.interpret.dtypes import BY_NAME
+from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine, fitted, inside
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import describe, everywhere, op, operand, operands, scalar, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place

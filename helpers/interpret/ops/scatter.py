@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.interpret.batches import Conflict
 from helpers.interpret.bits import bits_of, of_bits
 from helpers.interpret.dtypes import INT32
+from helpers.interpret.extents import filled, fitted, inside
 from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Conflict, Machine, filled, fitted, inside
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import describe, elements, everywhere, op, operand, operands, vector
 from helpers.interpret.ops.gather import checked, pattern, same_lead
 from helpers.interpret.source import Place

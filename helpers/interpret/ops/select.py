@@ -19,8 +19,9 @@ import torch
 
 from helpers.interpret.bits import bits_of
 from helpers.interpret.dtypes import BY_NAME, INT32, wrap
+from helpers.interpret.extents import filled, fitted, inside
 from helpers.interpret.lanes import Lanes, each, is_scalar
-from helpers.interpret.machine import Machine, filled, fitted, inside
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import (
     describe,
     dtype_of,

@@ -14,8 +14,9 @@ import torch
 
 from helpers.interpret.bits import bits_of
 from helpers.interpret.dtypes import BY_NAME, FP16, FP32
+from helpers.interpret.extents import fitted, poison
 from helpers.interpret.lanes import one
-from helpers.interpret.machine import Machine, fitted, poison
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import elements, everywhere, op, operands, vector
 from helpers.interpret.ops.gather import same_lead
 from helpers.interpret.source import Place

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from helpers.interpret.extents import filled
 from helpers.interpret.lanes import one
-from helpers.interpret.machine import Machine, filled
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops import movement
 from helpers.interpret.ops.common import dtype_of, op, operand
 from helpers.interpret.source import Place

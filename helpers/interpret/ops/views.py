@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from helpers.interpret.bits import reinterpret
+from helpers.interpret.extents import filled
 from helpers.interpret.lanes import Lanes, one
-from helpers.interpret.machine import Machine, filled
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops import movement
 from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, op, operand, static, vector
 from helpers.interpret.source import Place

@@ -1,0 +1,337 @@
+"""Calls in a kernel, of operations and of other kernels, checked and lowered."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from helpers.errors import KernelError
+from helpers.interpret import dtypes, names, signatures
+from helpers.interpret.decorated import unwrap
+from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
+from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
+from helpers.interpret.ops import OPS, elementwise
+
+SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
+
+# How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
+NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
+
+# Operations that take tensors as they are, and where operations that make a tile have its shape.
+TAKES_TENSORS = {
+    "slice", "load", "store", "assemble", "read", "write", "dim", "view", "no_dep", "gather_row", "paged_gather",
+    "mgather", "mscatter", "scatter_update", "create_tensor", "reshape", "transpose", "reinterpret_view", "matmul",
+    "matmul_acc", "gather", "scatter",
+}  # fmt: skip
+
+SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
+
+
+class Calls:
+    """The part of the lowering that does calls."""
+
+    def _call(self, node: ast.Call) -> ast.expr:
+        path = self.pl_path(node.func)
+        if path is not None:
+            return self._pl_call(node, path)
+        value = self.outside(node.func)
+        if value is MISSING:
+            raise self.refuse(node.func, f"'{ast.unparse(node.func)}' is not a kernel or an operation of pl")
+        if value is min or value is max:
+            raise self.refuse(node, f"Python's {value.__name__} in a kernel", f"use pl.{value.__name__}(a, b)")
+        found = unwrap(value)
+        if found is not None:
+            raise self.refuse(
+                node, f"the call of '{ast.unparse(node.func)}' is part of an expression",
+                f"give its result a name of its own: y = {ast.unparse(node.func)}(...)",
+            )  # fmt: skip
+        raise self.refuse(
+            node.func, f"'{ast.unparse(node.func)}' is a Python function: a kernel calls kernels and pl operations",
+            "decorate it with @pl.jit.inline, or compute the value outside the kernel",
+        )  # fmt: skip
+
+    def _pl_call(self, node: ast.Call, path: str) -> ast.expr:
+        if path == "const":
+            return self.expr(node.args[0])
+        if path.endswith(".get_byte"):  # pl.FP32.get_byte()
+            return ast.Constant(self.outside(node.func)())
+        if path in names.DIRECTIVES or path in ("cond", "yield_"):
+            raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
+        fn = OPS.get(path)
+        if fn is None:
+            raise self.unknown(node.func, path)
+        if self._of_scalars(node, path):
+            self._check_categories(node, *node.args)
+        of_scalar = self._of_scalars(node, path) or (
+            path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
+        )
+        if not (self.incore or of_scalar or path in CONTROL_OPS or path.startswith(("system.", "array."))):
+            raise self.misplaced(node, f"pl.{path}")
+        key = "_op_" + path.replace(".", "_")
+        self.space[key] = fn
+        wrong = signatures.check(path, len(node.args), [k.arg for k in node.keywords])
+        if wrong is not None:
+            raise self.refuse(node, f"pl.{path}: {wrong}")
+        self._check_numbers(node)
+        self._check_left_number(node, path)
+        self._check_operands(node, path)
+        args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
+        return ast.Call(
+            ast.Name(key, ast.Load()),
+            [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
+            [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
+        )
+
+    def _of_scalars(self, node: ast.Call, path: str) -> bool:
+        """True for pl.add and its like between numbers: another way to write the operator."""
+        return path in SCALAR and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
+
+    def _check_left_number(self, node: ast.Call, path: str) -> None:
+        name = path.rsplit(".", 1)[-1]
+        if name in elementwise.BINARY and len(node.args) == 2:
+            if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
+                raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
+
+    def _check_operands(self, node: ast.Call, path: str) -> None:
+        """What PyPTO refuses from the types of an operation's arguments."""
+        space, _, name = path.rpartition(".")
+        given = [*node.args, *(k.value for k in node.keywords)]
+        if name in elementwise.BINARY and len(node.args) == 2 and self.facts.level(node.args[0]):
+            if self.facts.dtype(node.args[1]) == "INDEX" and not self.facts.folds(node.args[1]):
+                raise self.refuse(
+                    node.args[1], f"`{ast.unparse(node.args[1])}` is an INDEX scalar: tile instructions take none",
+                    f"pl.cast({ast.unparse(node.args[1])}, pl.INT32)",
+                )  # fmt: skip
+        if name in signatures.TILE_SCRATCH and not space and node.args:
+            self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
+        if name == "cast" and self.incore:
+            self._check_cast(node, given)
+        if name == "set_validshape":
+            for a in given[1:]:
+                if self.facts.dtype(a) == "INT32":
+                    raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
+        if not self.incore:
+            return
+        shape = SHAPED.get(name)
+        if shape is not None:
+            where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)
+            where = where or (node.args[shape] if len(node.args) > shape else None)
+            for e in where.elts if isinstance(where, (ast.List, ast.Tuple)) else ():
+                if self.facts.at_run_time(e) and not self.fixed(e, None):
+                    raise self.refuse(
+                        node, f"the extent `{ast.unparse(e)}` is known only at run time: a tile has a static shape",
+                        "a constant extent, and valid_shape= or pl.set_validshape for a partial one",
+                    )  # fmt: skip
+        if name not in TAKES_TENSORS:
+            for a in given:
+                if isinstance(a, ast.Name) and self.dynamic.get(a.id):
+                    raise self.refuse(
+                        node, f"'{a.id}' has an extent known only at run time: a tile has a static shape",
+                        "slice a constant extent of it, and loop",
+                    )  # fmt: skip
+            levels = [self.facts.level(a) for a in given]
+            if (not space and {"tile", "tensor"} <= set(levels)) or (space == "tile" and levels[:1] == ["tensor"]):
+                raise self.refuse(
+                    node, f"pl.{path} of a tile and a tensor" if not space else f"pl.{path} of a tensor",
+                    "load the tensor first, or slice it instead of loading the tile",
+                )  # fmt: skip
+        if name == "store" and node.args and self.facts.level(node.args[0]) == "tensor":
+            raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
+        if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
+            raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
+
+    def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
+        """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""
+        level, scratch = self.facts.level(node.args[0]), signatures.TILE_SCRATCH[name]
+        if level == "tile" and not has:
+            raise self.refuse(
+                node, f"pl.{name} of a tile without {scratch}", f"{scratch}=pl.create_tile(...) of its shape and type"
+            )
+        if level == "tensor" and has:
+            raise self.refuse(node, f"pl.{name} of a tensor with {scratch}", "leave it out: the compiler makes it")
+
+    def _check_cast(self, node: ast.Call, given: list[ast.expr]) -> None:
+        """In a region there is no instruction between an INDEX and a float."""
+        if len(given) > 1 and self.facts.dtype(given[0]) == "INDEX":
+            to = dtypes.of(self.pl_path(given[1]))
+            if to is not None and to.is_float:
+                text = ast.unparse(given[0])
+                raise self.refuse(
+                    node, f"`{text}` is an INDEX scalar and cast to {to}",
+                    f"pl.cast(pl.cast({text}, pl.INT32), pl.{to}), or cast it outside the region",
+                )  # fmt: skip
+
+    def kernel_call(self, node: ast.Call) -> ast.expr | None:
+        """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""
+        member = self._member(node.func)
+        value = self.outside(node.func) if self.pl_path(node.func) is None and member is None else member or MISSING
+        found = None if value is MISSING else unwrap(value)
+        if found is None:
+            return None
+        fn, kind, _ = found
+        if isinstance(node.func, ast.Attribute) and member is None:
+            raise self.refuse(node.func, "a kernel called as an attribute", f"from its module import {fn.__name__}")
+        if kind in ("host", "extern"):
+            what = "a C++ kernel" if kind == "extern" else "a host function of several chips"
+            raise self.refuse(
+                node, f"'{fn.__name__}' is {what} (@pl.jit.{kind}), which interpret mode does not run",
+                "write it in the language, or run it with PyPTO",
+            )  # fmt: skip
+        if kind == "entry" and member is None:
+            raise self.refuse(
+                node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
+                "make the callee @pl.jit.inline, .incore or .opaque",
+            )  # fmt: skip
+        if kind in ("opaque", "incore") and self.incore and not self.dispatching:
+            raise self.refuse(
+                node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
+            )
+        if self.compiling(fn):
+            raise self.refuse(node, f"'{fn.__name__}' calls itself", "loop: the device has no recursion")
+        callee = self.compiled(value, INCORE if self.incore or kind == "incore" else ORCHESTRATION)
+        self.callees.append(callee)
+        wanted = [p.name for p in callee.parameters]
+        named = {k.arg: k.value for k in node.keywords}
+        if list(named) != wanted[len(node.args) :] and sorted(map(str, named)) != sorted(wanted[len(node.args) :]):
+            raise self.refuse(node, f"'{fn.__name__}' takes ({', '.join(wanted)})")
+        given = [*node.args, *(named[n] for n in wanted[len(node.args) :])]
+        for a, p in zip(given, callee.parameters):
+            self._check_kernel_argument(a, p)
+        args = [self.expr(a) for a in given]
+        if kind == "inline":
+            self._one_shape(node, fn, callee.parameters, args)
+        target = self.bind(callee.run, fn.__name__)
+        if kind == "incore" and not self.incore:
+            return self.machine(
+                "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
+            )
+        return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
+
+    def _one_shape(self, node: ast.Call, fn: Callable, parameters: list[Parameter], args: list[ast.expr]) -> None:
+        """Have the machine check that an inline function sees tensors of one shape wherever it is called."""
+        static = [i for i, p in enumerate(parameters) if p.type.kind == "tensor" and not dynamic_axes(p.type)]
+        if static:
+            seen = [self.place(node), self.bind(fn, fn.__name__), *(args[i] for i in static)]
+            args[static[0]] = self.machine("called", seen)
+
+    def _member(self, node: ast.expr) -> Any:
+        """The function of the program that `self.name` means, or None."""
+        if self.program is None or not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            return None
+        return self.program.functions.get(node.attr) if node.value.id == "self" else None
+
+    def _dispatched(self, node: ast.expr) -> bool:
+        """True for a kernel that `with pl.spmd` launches as a whole: of the program, or written in C++."""
+        if self._member(node) is not None:
+            return True
+        found = unwrap(self.outside(node)) if isinstance(node, ast.Name) else None
+        return found is not None and found[1] == "extern"
+
+    def _submit(self, call: ast.Call, path: str) -> ast.expr:
+        """`pl.submit(self.kernel, *args, deps=...)`: a task of that kernel; its results and its task id."""
+        callee = self._member(call.args[0]) if call.args else None
+        if callee is None:
+            raise self.refuse(call, f"pl.{path} takes a kernel of the program first", f"pl.{path}(self.kernel, x, out)")
+        keywords = self._keywords(
+            call, ("deps", "dumps", "allow_early_resolve", "predicate", "core_num", "sync_start", "name_hint")
+        )
+        compiled = self.compiled(callee, INCORE)
+        self.callees.append(compiled)
+        if len(call.args) - 1 != len(compiled.parameters):
+            raise self.refuse(call, f"'{compiled.name}' takes {', '.join(p.name for p in compiled.parameters)}")
+        if (path == "spmd_submit") != ("core_num" in keywords):
+            raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
+        args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
+        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", core_num="core_num")
+        passed += self._predicate(keywords)
+        target = self.bind(compiled.run, compiled.name)
+        return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
+
+    def _asks_extent(self, node: ast.expr) -> bool:
+        """True when an expression reads the extent of a tensor: pl.tensor.dim(x, 0), x.shape[0], a pl.dynamic."""
+        for n in ast.walk(node):
+            if isinstance(n, ast.Call) and self.pl_path(n.func) in ("dim", "tensor.dim"):
+                return True
+            if isinstance(n, ast.Attribute) and n.attr == "shape":
+                return True
+            if isinstance(n, ast.Name) and type(self.outside(n)).__name__ == "DynVar":
+                return True
+        return False
+
+    def _predicate(self, keywords: dict[str, ast.expr]) -> list[ast.keyword]:
+        """predicate=(tensor[i] > n): read where the task would be dispatched, which here is now."""
+        node = keywords.get("predicate")
+        if node is None:
+            return []
+        literal = isinstance(node, ast.Compare) and self._is_constant(self.expr(node.comparators[0]))
+        if not literal or not isinstance(node.left, ast.Subscript):
+            raise self.refuse(node, "predicate= must be tensor[indices] compared with an integer literal")
+        return [ast.keyword("predicate", self.expr(node))]
+
+    def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
+        """PyPTO infers the shape of a tensor argument from how its name was bound, not from what was computed."""
+        if p.type.kind != "tensor":
+            return
+        if not isinstance(a, ast.Name):
+            raise self.refuse(a, f"the tensor argument '{p.name}' is an expression", "bind it to a name first")
+        if self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
+            raise self.refuse(
+                a, f"the tensor argument '{a.id}' was made by a {self.origin[a.id]}: its shape is not inferred",
+                "pass a parameter, a pl.create_tensor, a pl.slice, a reshape of a name or another kernel's result",
+            )  # fmt: skip
+
+    def machine(self, method: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.Call:
+        return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
+
+    def unknown(self, node: ast.expr, path: str) -> KernelError:
+        if names.exists(path):
+            return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
+        return self.refuse(node, f"pl.{path} is not a name of pypto.language")
+
+    def misplaced(self, node: ast.expr, what: str) -> KernelError:
+        return self.refuse(
+            node, f"{what} outside an InCore region: orchestration launches tasks and computes nothing on tensors",
+            "put it into `with pl.at(level=pl.Level.CORE_GROUP):` or into a @pl.jit.incore function",
+        )  # fmt: skip
+
+    def _launch(self, call: ast.Call) -> ast.expr | None:
+        """A call that is the whole value of a statement: of a kernel, or of pl.submit; None for any other."""
+        path = self.pl_path(call.func)
+        if path in ("submit", "spmd_submit"):
+            return self._submit(call, path)
+        return self.kernel_call(call)
+
+    def _discarded(self, call: ast.Call) -> None:
+        """The result of an incore function is not bound: its outputs cannot be read by their old names."""
+        found = unwrap(self.outside(call.func)) if self.pl_path(call.func) is None else None
+        if found is None or found[1] != "incore":
+            return
+        for a, p in zip(call.args, self.compiled(self.outside(call.func)).parameters):
+            if p.type.direction != "In" and isinstance(a, ast.Name):
+                self.passed_on[a.id] = found[0].__name__
+
+    def _bind_dynamic(self, call: ast.Call, func: ast.Attribute) -> list[ast.stmt]:
+        """`x.bind_dynamic(axis, M)`: the extent of that axis is M, a pl.dynamic of the module."""
+        if len(call.args) != 2 or call.keywords or not isinstance(func.value, ast.Name):
+            raise self.refuse(call, "bind_dynamic takes an axis and a pl.dynamic")
+        name = getattr(self.outside(call.args[1]), "name", None)
+        if name is None:
+            raise self.refuse(call.args[1], f"`{ast.unparse(call.args[1])}` is no pl.dynamic of the module")
+        args = [self.place(call), self.expr(func.value), self.expr(call.args[0]), ast.Constant(name)]
+        return [ast.Expr(self.machine("bind_dynamic", args))]
+
+    def _keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
+        path = self.pl_path(call.func)
+        out = {}
+        for k in call.keywords:
+            if k.arg not in allowed:
+                raise self.refuse(
+                    k.value, f"pl.{path} has no keyword '{k.arg}'", f"it takes {', '.join(allowed) or 'no keywords'}"
+                )
+            out[k.arg] = k.value
+        return out
+
+    def _passed(self, keywords: dict[str, ast.expr], **names_: str) -> list[ast.keyword]:
+        """Keywords of a scope that the machine takes too: its name = the language's."""
+        return [ast.keyword(mine, self.expr(keywords[theirs])) for mine, theirs in names_.items() if theirs in keywords]

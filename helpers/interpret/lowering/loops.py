@@ -1,0 +1,199 @@
+"""Loops of a kernel, lowered."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from helpers.interpret import live
+from helpers.interpret.infer import category
+from helpers.interpret.lowering.forms import handed_on, name_tuple
+
+LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
+
+
+class Loops:
+    """The part of the lowering that does loops."""
+
+    def _for(self, s: ast.For) -> list[ast.stmt]:
+        call = s.iter
+        path = self.pl_path(call.func) if isinstance(call, ast.Call) else None
+        if path not in LOOPS:
+            if isinstance(call, ast.Call) and self.outside(call.func) is range:
+                raise self.refuse(
+                    call, "Python's range in a kernel", "use pl.range (or pl.parallel, pl.unroll, pl.pipeline)"
+                )
+            raise self.refuse(s.iter, "a loop over something else than a pl loop", "use for i in pl.range(n)")
+        if path == "spmd":
+            return self._spmd(s, call, s.target, s.body)
+        if path == "while_":
+            return self._while(s, call)
+        if path == "split_aiv":
+            return self._split_aiv(s, call)
+        return self._counted(s, call, path)
+
+    def _split_aiv(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
+        """`for aiv_id in pl.split_aiv(2, mode=...)`: the body once for each of the two vector lanes of a cluster."""
+        keywords = self._keywords(call, ("mode",))
+        if not self.incore:
+            raise self.refuse(call, "pl.split_aiv outside an InCore region")
+        if not isinstance(s.target, ast.Name):
+            raise self.refuse(s.target, "the lane index must be one name")
+        mode = ast.unparse(keywords["mode"]).rsplit(".", 1)[-1] if "mode" in keywords else "NONE"
+        self.kinds[s.target.id] = "scalar"
+        iterator = self.machine("split_aiv", [ast.Constant(mode)])
+        return [ast.For(s.target, ast.copy_location(iterator, call), self.block(s.body) or [ast.Pass()], [])]
+
+    def _counted(self, s: ast.For, call: ast.Call, path: str) -> list[ast.stmt]:
+        allowed = {"pipeline": ("stage", "init_values", "attrs"), "unroll": ()}.get(path, ("init_values", "attrs"))
+        keywords = self._keywords(call, allowed)
+        if not 1 <= len(call.args) <= 3:
+            raise self.refuse(call, f"pl.{path} takes (stop), (start, stop) or (start, stop, step)")
+        if path == "pipeline" and not self.incore:
+            raise self.refuse(
+                call, "pl.pipeline outside an InCore region", "use pl.range or pl.parallel in orchestration"
+            )
+        bounds = [self.expr(a) for a in call.args]
+        for a in call.args:
+            self._check_number(a)
+            if category(self.facts.dtype(a)) == "float":
+                raise self.refuse(a, "a bound of a loop that is no integer", "use //, or pl.cast(n, pl.INDEX)")
+        if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
+            raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
+        if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
+            raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
+        if len(bounds) == 3 and not self._is_constant(bounds[2]):
+            bounds[2] = self.machine("stride", [self.place(call.args[2]), bounds[2]])
+        if path == "pipeline":
+            stage = keywords.get("stage")
+            if stage is None:
+                raise self.refuse(call, "pl.pipeline needs stage=", "pl.pipeline(n, stage=2)")
+            value = self.expr(stage)
+            if not (self._is_constant(value) and self._evaluate(value) >= 1):
+                raise self.refuse(stage, "stage= must be a positive integer literal")
+            iterator: ast.expr = self.machine("pipeline", [self.place(call), *bounds], [ast.keyword("stage", value)])
+        else:
+            iterator = self._range(path, bounds)
+        iterator = ast.copy_location(iterator, call)
+        target, carried = self._loop_target(s, keywords.get("init_values"))
+        if path in ("parallel", "unroll"):
+            self._check_no_break(s.body, f"pl.{path}")
+        self.kinds[target.id] = "scalar"
+        self.facts.forget(live.stores(s.body) | set(carried))
+        self.facts.counter(target.id)
+        if path == "unroll" and self.bindings[target.id] == 1:
+            self.unrolled.add(target.id)
+        if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
+            return self._turns(s, call, bounds, path == "range")
+        if keywords.get("init_values") is None:
+            return [ast.For(target, iterator, self._nested(s.body), [])]
+        before, body = self._carry(s, carried, keywords["init_values"], s.body)
+        return [*before, ast.For(target, iterator, body, [])]
+
+    def _check_no_break(self, body: list[ast.stmt], loop: str) -> None:
+        """No break or continue of this loop itself."""
+        for s in body:
+            if isinstance(s, (ast.Break, ast.Continue)):
+                word = "break" if isinstance(s, ast.Break) else "continue"
+                raise self.refuse(s, f"{word} in {loop}", "use pl.range, or put the rest into an if")
+            if isinstance(s, (ast.If, ast.With)):
+                self._check_no_break([*s.body, *getattr(s, "orelse", [])], loop)
+
+    def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr], sequential: bool) -> list[ast.stmt]:
+        """A loop of orchestration: its body becomes a function that the machine runs, in batches or not."""
+        captured = sorted({*s.needed, *s.live_after})
+        function = f"_turns_{call.lineno}_{call.col_offset}"
+        define = self._function(function, s.target.id, captured, s.body, self._nested)
+        values = name_tuple(captured, ast.Load())
+        args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
+        launch = ast.copy_location(self.machine("turns", [*args, ast.Constant(sequential)]), call)
+        result = ast.Assign([name_tuple(captured, ast.Store())], launch) if captured else ast.Expr(launch)
+        return [ast.copy_location(define, s), result]
+
+    def _function(
+        self, name: str, index: str, captured: list[str], source: list[ast.stmt],
+        lower: Callable[[list[ast.stmt]], list[ast.stmt]],
+    ) -> ast.FunctionDef:  # fmt: skip
+        """`def name(_m, index, *captured)` that returns what `captured` hold at its end; `lower` makes its body."""
+        around = self.frame, self.checked
+        self.frame, self.checked = [{index, *captured}], set()
+        body = lower(source)
+        arguments = ast.arguments(
+            posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
+            kw_defaults=[], defaults=[],
+        )  # fmt: skip
+        unbound = sorted((handed_on(source) | self.checked) - {index, *captured})
+        blanks = [self._assign_name(source[0], n, ast.Constant(None)) for n in unbound]
+        self.frame, self.checked = around
+        end = ast.Return(name_tuple(captured, ast.Load()))
+        return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
+
+    def _range(self, path: str, bounds: list[ast.expr]) -> ast.expr:
+        """What a loop iterates over: Python's range in a region; in orchestration the machine keeps count of loops."""
+        if self.incore or path == "unroll":
+            return ast.Call(ast.Name("_range", ast.Load()), bounds, [])
+        return self.machine("loop", bounds)
+
+    def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
+        if init is None:
+            if not isinstance(s.target, ast.Name):
+                raise self.refuse(s.target, "the loop variable must be one name", "carry values with init_values=(...)")
+            return s.target, []
+        ok = isinstance(s.target, ast.Tuple) and len(s.target.elts) == 2 and isinstance(s.target.elts[0], ast.Name)
+        if not ok or not isinstance(s.target.elts[1], ast.Tuple):
+            raise self.refuse(s.target, "a loop with init_values needs `for i, (a, b) in ...`")
+        return s.target.elts[0], self._carried_names(s.target.elts[1])
+
+    def _carried_names(self, target: ast.Tuple) -> list[str]:
+        if not all(isinstance(e, ast.Name) for e in target.elts):
+            raise self.refuse(target, "carried values must be names")
+        return [e.id for e in target.elts]
+
+    def _carry(self, s: ast.stmt, names_: list[str], init: ast.expr, body: list[ast.stmt]) -> tuple[list, list]:
+        """Statements before a loop with carried values, and its body: the last statement hands them on."""
+        if not isinstance(init, (ast.Tuple, ast.List)) or len(init.elts) != len(names_):
+            raise self.refuse(init, f"init_values must be a tuple of {len(names_)} values")
+        before = []
+        for n, v in zip(names_, init.elts):
+            self._note(ast.Name(n, ast.Store()), self.kind(v))
+            before.append(self._assign_name(s, n, self.expr(v)))
+        self.types.append(dict.fromkeys(names_, (None, None, None)))
+        try:
+            return self._carried_body(s, before, names_, body)
+        finally:
+            self.types.pop()
+
+    def _carried_body(self, s: ast.stmt, before: list, names_: list[str], body: list[ast.stmt]) -> tuple[list, list]:
+        last, results = body[-1] if body else None, None
+        if (
+            isinstance(last, ast.Assign)
+            and isinstance(last.value, ast.Call)
+            and self.pl_path(last.value.func) == "yield_"
+        ):
+            t = last.targets[0]
+            results = [t.id] if isinstance(t, ast.Name) else [e.id for e in t.elts]
+        if results is None:
+            return before, self.block(body) or [ast.Pass()]
+        if len(results) != len(names_):
+            raise self.refuse(last, f"pl.yield_ of {len(results)} values in a loop that carries {len(names_)}")
+        for r, n in zip(results, names_):  # with no iteration, the result is the initial value
+            before.append(self._assign_name(s, r, ast.Name(n, ast.Load())))
+            self.kinds.setdefault(r, self.kinds.get(n, "any"))
+        lowered = self.block(body)
+        for r, n in zip(results, names_):
+            lowered.append(self._assign_name(last, n, ast.Name(r, ast.Load())))
+        return before, lowered
+
+    def _while(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
+        keywords = self._keywords(call, ("init_values",))
+        if call.args or "init_values" not in keywords:
+            raise self.refuse(call, "pl.while_ takes init_values=(...) only", "put the condition into pl.cond(...)")
+        if not isinstance(s.target, ast.Tuple):
+            raise self.refuse(s.target, "pl.while_ needs `for (x,) in ...`")
+        first = s.body[0]
+        is_cond = isinstance(first, ast.Expr) and isinstance(first.value, ast.Call)
+        if not is_cond or self.pl_path(first.value.func) != "cond" or len(first.value.args) != 1:
+            raise self.refuse(first, "the first statement of pl.while_ must be pl.cond(condition)")
+        carried = self._carried_names(s.target)
+        before, body = self._carry(s, carried, keywords["init_values"], s.body[1:])
+        return [*before, ast.While(self.expr(first.value.args[0]), body, [])]

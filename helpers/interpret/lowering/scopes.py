@@ -1,0 +1,160 @@
+"""Context managers of a kernel, lowered: pl.at, pl.spmd, pl.scope."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+
+from helpers.interpret.lowering.forms import INCORE, name_tuple
+
+
+class Scopes:
+    """The part of the lowering that does scopes."""
+
+    def _with(self, s: ast.With) -> list[ast.stmt]:
+        if len(s.items) != 1:
+            raise self.refuse(s, "several context managers in one with", "nest them")
+        item = s.items[0]
+        call = item.context_expr
+        path = self.pl_path(call.func) if isinstance(call, ast.Call) else None
+        if item.optional_vars is not None and not isinstance(item.optional_vars, ast.Name):
+            raise self.refuse(item.optional_vars, "`as` takes one name")
+        if path == "at":
+            return self._at(s, call, item.optional_vars)
+        if path == "spmd":
+            return self._spmd(s, call, None, s.body, item.optional_vars)
+        if path in ("scope", "manual_scope"):
+            if self.incore:
+                raise self.refuse(s, f"pl.{path} inside an InCore region", "scopes belong to orchestration")
+            manual = path == "manual_scope" or any("MANUAL" in ast.unparse(k.value) for k in call.keywords)
+            if not manual and self.auto_scope and self.function_kind == "entry" and self.program is None:
+                raise self.refuse(
+                    call,
+                    "pl.scope in a function that has automatic scopes",
+                    "decorate it with @pl.jit(auto_scope=False)",
+                )
+            return [self._with_machine("scope", [ast.Constant(manual)], [], None, self.block(s.body))]
+        if path == "cluster":
+            return self.block(s.body)
+        raise self.refuse(call, "this context manager is not in the language", "use pl.at, pl.spmd or pl.scope")
+
+    def _with_machine(self, method: str, args: list, keywords: list, bound: ast.Name | None, body: list) -> ast.With:
+        return ast.With([ast.withitem(self.machine(method, args, keywords), bound)], body or [ast.Pass()])
+
+    def _at(self, s: ast.With, call: ast.Call, bound: ast.Name | None) -> list[ast.stmt]:
+        keywords = self._keywords(call, (
+            "level", "role", "optimizations", "name_hint", "deps", "no_dep_args", "dumps", "allow_early_resolve",
+            "windowize",
+        ))  # fmt: skip
+        level = keywords.get("level", call.args[0] if call.args else None)
+        if level is None:
+            raise self.refuse(call, "pl.at needs a level", "pl.at(level=pl.Level.CORE_GROUP)")
+        if not ast.unparse(level).endswith("CORE_GROUP"):
+            raise self.refuse(
+                level, f"pl.at at {ast.unparse(level)}: interpret mode runs one chip", "pl.Level.CORE_GROUP"
+            )
+        split = self._split(keywords.get("optimizations"))
+        if self.incore:
+            raise self.refuse(
+                call, "pl.at inside an InCore region", "one region is one task: write them one after the other"
+            )
+        name = self._task_name(keywords, call, "incore")
+        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args") + split
+        body = self._incore_block(s.body)
+        for n in s.live_after:
+            export = self.machine("export", [self.place(call), ast.Name(n, ast.Load())])
+            body.append(self._assign_name(s.body[-1], n, export))
+        if bound is not None:
+            self.kinds[bound.id] = "task"
+        return [self._with_machine("at", [self.place(call), ast.Constant(name)], passed, bound, body)]
+
+    def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        self.incore, around, self.nested = True, self.nested, 0
+        try:
+            return self.block(body) or [ast.Pass()]
+        finally:
+            self.incore, self.nested = self.plane == INCORE, around
+
+    def _task_name(self, keywords: dict, call: ast.Call, fallback: str) -> str:
+        hint = keywords.get("name_hint")
+        if hint is None:
+            return f"{self.fn.__name__}_{fallback}_{call.lineno}"
+        name = hint.value if isinstance(hint, ast.Constant) and isinstance(hint.value, str) else ""
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise self.refuse(hint, "name_hint must be a string literal that is an identifier and no keyword")
+        return hint.value
+
+    def _split(self, node: ast.expr | None) -> list[ast.keyword]:
+        """Check `optimizations=`; what of it the machine takes: the mode of a pl.split."""
+        if node is None:
+            return []
+        found = []
+        if not isinstance(node, ast.List):
+            raise self.refuse(node, "optimizations= must be a list written in place")
+        for e in node.elts:
+            path = self.pl_path(e.func) if isinstance(e, ast.Call) else None
+            if path not in ("split", "cross_core_slot"):
+                raise self.refuse(
+                    e, "this entry of optimizations= is not known", "pl.split(mode) or pl.cross_core_slot(slot_num=n)"
+                )
+            if path == "split" and (e.args or e.keywords):
+                mode = e.args[0] if e.args else e.keywords[0].value
+                found = [ast.keyword("split", ast.Constant(ast.unparse(mode).rsplit(".", 1)[-1]))]
+        return found
+
+    def _spmd(
+        self, s: ast.stmt, call: ast.Call, target: ast.expr | None, body: list[ast.stmt], bound: ast.Name | None = None
+    ) -> list[ast.stmt]:
+        keywords = self._keywords(call, (
+            "core_num", "name_hint", "optimizations", "sync_start", "deps", "predicate", "allow_early_resolve",
+        ))  # fmt: skip
+        if self.incore:
+            raise self.refuse(
+                call, "pl.spmd inside an InCore region", "pl.spmd launches tasks: write it in orchestration"
+            )
+        if "deps" in keywords and bound is None:
+            raise self.refuse(
+                keywords["deps"], "deps= on a pl.spmd without `as tid`", "with pl.spmd(n, deps=[...]) as tid:"
+            )
+        count = keywords.get("core_num", call.args[0] if call.args else None)
+        if count is None or len(call.args) > 1:
+            raise self.refuse(call, "pl.spmd takes the number of blocks", "pl.spmd(n)")
+        self._check_number(count)
+        if self.function_kind == "inline" and self._asks_extent(count):
+            raise self.refuse(
+                count, "the number of blocks reads an extent inside an inline function",
+                f"n = {ast.unparse(count)} on a line of its own, and pl.spmd(n)",
+            )  # fmt: skip
+        split = self._split(keywords.get("optimizations"))
+        dispatches = any(self._dispatched(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
+        if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
+            raise self.refuse(
+                call, "the body of `with pl.spmd` does not read its block index: every block would do the same",
+                "read pl.tile.get_block_idx(), or write `for i in pl.spmd(n):`",
+            )  # fmt: skip
+        if target is not None and not isinstance(target, ast.Name):
+            raise self.refuse(target, "the block index must be one name")
+        name = self._task_name(keywords, call, "spmd")
+        index = target.id if target is not None else "_block"
+        self._check_no_break(body, "pl.spmd")
+        self.kinds[index] = "scalar"
+        self.facts.counter(index)
+        function = f"_blocks_{call.lineno}_{call.col_offset}"
+        captured = sorted({*s.needed, *s.live_after})
+        self.dispatching = dispatches
+        define = self._function(function, index, captured, body, self._incore_block)
+        self.dispatching = False
+        extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
+        extra += self._predicate(keywords) + split
+        launch = self.machine("spmd", [
+            self.place(call), self.expr(count), ast.Name(function, ast.Load()),
+            name_tuple(captured, ast.Load()), ast.Constant(name),
+        ], extra)  # fmt: skip
+        out = name_tuple(captured, ast.Store())
+        tid = ast.Name(bound.id if bound is not None else "_tid", ast.Store())
+        if bound is not None:
+            self.kinds[bound.id] = "task"
+        return [
+            ast.copy_location(define, s),
+            ast.Assign([ast.Tuple([tid, out], ast.Store())], ast.copy_location(launch, call)),
+        ]

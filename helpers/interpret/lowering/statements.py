@@ -1,0 +1,300 @@
+"""Statements of a kernel, lowered."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from helpers.errors import KernelError
+from helpers.interpret import rules
+from helpers.interpret.lowering.forms import linear
+
+
+class Statements:
+    """The part of the lowering that does statements."""
+
+    def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for s in body:
+            for new in self.statement(s):
+                out.append(ast.copy_location(new, s))
+        return out
+
+    def statement(self, s: ast.stmt) -> list[ast.stmt]:
+        if isinstance(s, ast.Assign):
+            return self._assign(s)
+        if isinstance(s, ast.AnnAssign):
+            if s.value is None:
+                raise self.refuse(s, "a declaration without a value", "assign when the value is known")
+            return self._annotated(s)
+        if isinstance(s, ast.Expr):
+            return self._expression(s)
+        if isinstance(s, ast.For):
+            return self._for(s)
+        if isinstance(s, ast.If):
+            return self._if(s)
+        if isinstance(s, ast.With):
+            return self._with(s)
+        if isinstance(s, ast.Return):
+            called = self.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
+            return [ast.Return(called or (self.expr(s.value) if s.value else None))]
+        if isinstance(s, (ast.Pass, ast.Break, ast.Continue)):
+            return [s]
+        raise self.refuse(s, f"{type(s).__name__} is not in the language")
+
+    def _nested(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """The body of a loop or of an arm of an if."""
+        self.nested += 1
+        self.frame.append(set())
+        closed = rules.yields(body)  # what is bound in it does not reach beyond it, but for what it hands on
+        if closed:
+            self.types.append({})
+        try:
+            return self.block(body) or [ast.Pass()]
+        finally:
+            self.nested -= 1
+            self.frame.pop()
+            if closed:
+                self.types.pop()
+
+    def _annotated(self, s: ast.AnnAssign) -> list[ast.stmt]:
+        """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
+        want = self._annotation(s.annotation, ast.unparse(s.target))
+        out = self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
+        if want.kind in ("tensor", "tile") and isinstance(s.target, ast.Name):
+            name = ast.Name(s.target.id, ast.Load())
+            args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, self.bind(want, "type")]
+            out.append(ast.Expr(ast.Call(ast.Name("_typed", ast.Load()), args, [])))
+        elif want.dtype is not None and isinstance(s.target, ast.Name):
+            self.facts.scalars[s.target.id] = want.dtype.name
+        return out
+
+    def _assign_name(self, node: ast.AST, name: str, value: ast.expr) -> ast.stmt:
+        return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node)
+
+    def _note(self, target: ast.expr, kind: str) -> None:
+        if isinstance(target, ast.Name):
+            old = self.kinds.get(target.id)
+            self.kinds[target.id] = kind if old in (None, kind) else "any"
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for t in target.elts:
+                self._note(t, "any")
+
+    def _assign(self, s: ast.Assign) -> list[ast.stmt]:
+        if len(s.targets) != 1:
+            raise self.refuse(s, "an assignment to several targets", "assign one name at a time")
+        target = s.targets[0]
+        if isinstance(s.value, ast.Call) and self.pl_path(s.value.func) == "yield_":
+            return self._yield(s.value, target)
+        if isinstance(target, ast.Subscript):
+            return self._store(target, s.value)
+        self._check_target(target)
+        called = self._launch(s.value) if isinstance(s.value, ast.Call) else None
+        if called is not None:
+            self._note(target, "any")
+            for name in rules.names_in(target):
+                self.origin.pop(name, None)
+                self.passed_on.pop(name, None)
+            self.facts.forget(rules.names_in(target))
+            return [ast.Assign([target], called)]
+        self._check_value(target, s.value)
+        value = self.expr(s.value)
+        self._note(target, self.kind(s.value))
+        if isinstance(target, ast.Name):
+            self._keeps_type(s, target)
+        if isinstance(target, ast.Name):
+            self._remember(target.id, s.value, value)
+            value = self._same_type(s, target.id, value)
+        else:
+            self.facts.forget(rules.names_in(target))
+            if isinstance(s.value, ast.Attribute) and s.value.attr == "shape":
+                self.unrolled |= {n for n in rules.names_in(target) if self.bindings[n] == 1}
+        self.frame[-1] |= rules.names_in(target)
+        return [ast.Assign([target], value)]
+
+    def _type(self, node: ast.expr) -> tuple:
+        """What is certain of the type of a value: (scalar, tile or tensor; element type; extents)."""
+        scalar = self.facts.dtype(node)
+        if scalar is not None:
+            return "scalar", scalar, None
+        level = self.facts.level(node)
+        return (level, self.facts.element(node), self.facts.shape(node)) if level is not None else (None, None, None)
+
+    def _keeps_type(self, s: ast.Assign, target: ast.Name) -> None:
+        """A variable has one type in all of a function (see `variables`)."""
+        variable = self.variables.get(id(target))
+        if variable is None:
+            return
+        new = self._type(s.value)
+        old = next((scope[variable] for scope in reversed(self.types) if variable in scope), None)
+        if old is None:
+            self.types[-1][variable] = new
+        elif not _compatible(old, new):
+            raise self.refuse(
+                s, f"'{target.id}' is {_described(new)} here and {_described(old)} where it was bound before",
+                "use another name",
+            )  # fmt: skip
+
+    def _same_type(self, s: ast.stmt, name: str, value: ast.expr) -> ast.expr:
+        """In a loop or branch of a region, a name bound before keeps its shape and element type."""
+        before = set().union(*self.frame[:-1])
+        if not (self.incore and self.nested and name in before) or self.kind(s.value) == "scalar":
+            return value
+        self.checked.add(name)
+        args = [ast.Name("_m", ast.Load()), self.place(s), ast.Constant(name), ast.Name(name, ast.Load()), value]
+        return ast.Call(ast.Name("_rebound", ast.Load()), args, [])
+
+    def _check_value(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(value, ast.Constant) and not isinstance(value.value, (bool, int, float)):
+            raise self.refuse(value, f"{value.value!r} bound to a name", "only numbers, tensors and tiles have names")
+        if isinstance(value, ast.Attribute) and self.pl_path(value) is not None:
+            raise self.refuse(value, f"`{ast.unparse(value)}` bound to a name", "write it where it is used")
+        if isinstance(value, (ast.List, ast.Tuple)) and isinstance(target, ast.Name):
+            raise self.refuse(value, "a list or tuple bound to a name", "write it where it is used")
+        if isinstance(value, (ast.List, ast.Tuple)) and self.incore:
+            raise self.refuse(value, "several values assigned at once in an InCore region", "assign one name at a time")
+
+    def _remember(self, name: str, source: ast.expr, value: ast.expr) -> None:
+        """How a name was bound, and its value when that is a constant."""
+        self.origin.pop(name, None)
+        self.passed_on.pop(name, None)
+        self.facts.bind(name, source)
+        self.computed.discard(name)
+        if isinstance(source, ast.BinOp) and (
+            self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
+        ):
+            self.computed.add(name)
+        self.extents.discard(name)
+        if isinstance(source, ast.Call) and self.pl_path(source.func) in ("dim", "tensor.dim"):
+            self.extents.add(name)
+        if isinstance(source, ast.Call) and self.pl_path(source.func) is not None:
+            path = self.origin[name] = self.pl_path(source.func)
+            if path in ("reshape", "tensor.reshape") and source.args and not isinstance(source.args[0], ast.Name):
+                self.origin[name] = "reshape of an expression"
+            if path in ("create_tensor", "tensor.create", "tensor.create_tensor") and self._computes_extent(source):
+                self.origin[name] = f"{path} of a computed extent"
+        if isinstance(source, ast.Subscript) and self.incore and self.facts.at_run_time(source.slice):
+            self.origin[name] = "subscript at an offset of run time"
+        form = linear(value)
+        if self.bindings[name] == 1 and all(a == "" or (a.isidentifier() and self.bindings[a] <= 1) for a in form):
+            self.forms[name] = self._expanded(form)
+
+    def _computes_extent(self, call: ast.Call) -> bool:
+        """True when the shape of a pl.create_tensor has an extent that PyPTO's specializer cannot name: it knows
+        constants, pl.dynamic names, and names bound to pl.tensor.dim and nothing else."""
+        shape = next((k.value for k in call.keywords if k.arg == "shape"), call.args[0] if call.args else None)
+        for e in shape.elts if isinstance(shape, (ast.List, ast.Tuple)) else ():
+            if not isinstance(e, ast.Name) and self._asks_extent(e):
+                return True
+            if isinstance(e, ast.Name) and e.id in self.computed:
+                return True
+        return False
+
+    def _check_target(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            return
+        if isinstance(target, (ast.Tuple, ast.List)):
+            for t in target.elts:
+                self._check_target(t)
+            return
+        raise self.refuse(target, f"an assignment to {ast.unparse(target)}", "assign to a name or a subscript")
+
+    def _store(self, target: ast.Subscript, value: ast.expr) -> list[ast.stmt]:
+        if not isinstance(target.value, ast.Name):
+            raise self.refuse(target, "an assignment to a subscript of an expression", "name the tensor first")
+        name = target.value.id
+        if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
+            raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
+        self.frame[-1].add(name)
+        call = ast.Call(
+            ast.Name("_setitem", ast.Load()),
+            [ast.Name("_m", ast.Load()), self.place(target), self.expr(target.value),
+             self._index(target.slice, target.value), self.expr(value)], [],
+        )  # fmt: skip
+        return [ast.Assign([ast.Name(name, ast.Store())], ast.copy_location(call, target))]
+
+    def _yield(self, call: ast.Call, target: ast.expr | None) -> list[ast.stmt]:
+        values = [self.expr(a) for a in call.args]
+        value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
+        if target is None:
+            return [ast.Expr(value)]
+        self._check_target(target)
+        self._note(target, self.kind(call.args[0]) if len(call.args) == 1 else "any")
+        return [ast.Assign([target], value)]
+
+    def _expression(self, s: ast.Expr) -> list[ast.stmt]:
+        if isinstance(s.value, ast.Constant):
+            if isinstance(s.value.value, str):
+                return []  # a docstring
+            raise self.refuse(s, "a bare value as a statement", "remove it")
+        if isinstance(s.value, ast.Call):
+            path = self.pl_path(s.value.func)
+            if path in ("func_attr", "dump_tag", "tensor.dump_tag"):
+                return []
+            if path == "static_print":
+                return [ast.Expr(ast.Call(self.bind(print, "print"), [self.bind_place(self.source.place(s)), *(
+                    ast.Constant(ast.unparse(a)) for a in s.value.args)], []))]  # fmt: skip
+            if path == "static_assert":
+                return self._static_assert(s.value)
+            if path == "yield_":
+                return self._yield(s.value, None)
+            if isinstance(s.value.func, ast.Attribute) and s.value.func.attr == "bind_dynamic":
+                return self._bind_dynamic(s.value, s.value.func)
+            called = self._launch(s.value)
+            if called is not None:
+                self._discarded(s.value)
+                return [ast.Expr(called)]
+        return [ast.Expr(self.expr(s.value))]
+
+    def _condition(self, test: ast.expr) -> ast.expr:
+        if self.kind(test) in ("scalar", "tensor"):
+            raise self.refuse(
+                test, f"`{ast.unparse(test)}` as a condition is not a comparison", f"write {ast.unparse(test)} != 0"
+            )
+        return self.expr(test)
+
+    def _static_assert(self, call: ast.Call) -> list[ast.stmt]:
+        if not 1 <= len(call.args) <= 2:
+            raise self.refuse(call, "pl.static_assert takes a condition and a message")
+        message = call.args[1] if len(call.args) > 1 else ast.Constant("")
+        if not isinstance(message, ast.Constant) or not isinstance(message.value, str):
+            raise self.refuse(message, "the message of pl.static_assert must be a string literal")
+        fail = self.refuse(call, f"static_assert failed: {message.value or ast.unparse(call.args[0])}")
+        raiser = self.bind(_raiser(fail), "fail")
+        return [ast.If(ast.UnaryOp(ast.Not(), self.expr(call.args[0])), [ast.Expr(ast.Call(raiser, [], []))], [])]
+
+    def _if(self, s: ast.If) -> list[ast.stmt]:
+        test = self._condition(s.test)
+        kinds, facts = dict(self.kinds), self.facts.copy()
+        body = self._nested(s.body)
+        self.kinds = {**kinds, **self.kinds}
+        after = self.facts.copy()
+        self.facts.restore(facts)
+        orelse = self._nested(s.orelse) if s.orelse else []
+        self.facts.merge(after)
+        return [ast.If(test, body, orelse)]
+
+
+def _compatible(old: tuple, new: tuple) -> bool:
+    """False when two types, as far as they are certain, differ."""
+    (kind, element, shape), (kind2, element2, shape2) = old, new
+    if kind is None or kind2 is None:
+        return True
+    if kind != kind2 or (element is not None and element2 is not None and element != element2):
+        return False
+    if shape is None or shape2 is None:
+        return True
+    return len(shape) == len(shape2) and all(a is None or b is None or a == b for a, b in zip(shape, shape2))
+
+
+def _described(t: tuple) -> str:
+    kind, element, shape = t
+    extents = "" if shape is None else f" [{', '.join('?' if n is None else str(n) for n in shape)}]"
+    return f"a {kind}{extents} {element or ''}".rstrip()
+
+
+def _raiser(error: KernelError) -> Callable:
+    def fail() -> None:
+        raise error
+
+    return fail

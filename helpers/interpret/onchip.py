@@ -1,0 +1,110 @@
+"""On-chip memory and work of a task: tiles, how long they live, what they hold at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from helpers.interpret.dtypes import DType
+from helpers.interpret.extents import most_elements
+from helpers.interpret.launch import Task
+from helpers.interpret.memory import peaks
+from helpers.interpret.source import Place
+from helpers.interpret.trace import READ, Dispatch
+from helpers.interpret.values import Memory, Tile
+
+
+class OnChip:
+    """The part of a `Machine` that accounts for what happens on chip."""
+
+    def tile(
+        self, at: Place, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None = None,
+        space: str = "UB", loaded: bool = False,
+    ) -> Tile:  # fmt: skip
+        """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it. What is `loaded`
+        shares global memory."""
+        task = self.task
+        n = most_elements(shape)
+        if not loaded:
+            self.hold(n)
+        self.clock += 1
+        size = n * dtype.bits + 7 >> 3
+        task.total += size
+        memory = Memory(space, size, self.clock, at, self.stages if space == "" else 1)
+        task.memory.append(memory)
+        return Tile(data, shape, dtype, valid, memory)
+
+    def hold(self, elements: int) -> None:
+        """A block holds a value of that many elements: the largest decides how many blocks make a batch."""
+        if elements > self._largest:
+            self._largest = elements
+        if self.task is not None and elements > self.task.largest:
+            self.task.largest = elements
+
+    def step(self, engine: str, kind: str, dtype: DType, size: tuple) -> None:
+        """Note something that takes time, see `trace.Step`."""
+        key = (engine, kind, dtype.name, size, *self.inside)
+        steps = self.task.steps
+        steps[key] = steps.get(key, 0) + 1
+
+    def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
+        """An operation takes a temporary buffer of the size of `like` while it runs."""
+        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, 1)
+        self.task.total += memory.bytes
+        self.task.memory.append(memory)
+
+    def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
+        """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
+        self.touch(tile)
+        out = Tile(data, shape, dtype, valid, tile.memory)
+        if tile.origin is not None:
+            self.share(out, tile.origin)
+        return out
+
+    def touch(self, tile: Tile, space: str = "") -> None:
+        """`tile` is used now, from buffer `space` if it has none yet."""
+        self.clock += 1
+        memory = tile.memory
+        memory.last = self.clock
+        if not memory.space:
+            memory.space = space or "UB"
+
+    def _steps(self, task: Task, shapes: Sequence[int], cramped: frozenset[Place]) -> tuple:
+        """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside
+        of its pl.pipeline."""
+        steps = dict(task.steps)
+        for s, (memory, loop, lanes) in zip(shapes, task.moved):
+            rows, nbytes = self.trace.rows(s)
+            access = self.trace.shapes[s]
+            dtype = self.trace.buffers[access.buffer].dtype.name
+            kind = "scalar" if memory is None and access.elements == 1 else "UB" if memory is None else memory.space
+            if memory is not None and memory.place in cramped:
+                loop = None
+            key = ("load" if access.mode == READ else "store", kind or "UB", dtype, (rows, nbytes), loop, lanes)
+            steps[key] = steps.get(key, 0) + 1
+        return tuple((self.trace.step(key), n) for key, n in steps.items())
+
+    def _peaks(self, place: Place, task: Task) -> tuple[dict[str, int], frozenset[Place]]:
+        """Peaks of the task's memory, and where loads of a pl.pipeline have one buffer only.
+
+        Worked out once for all tasks of a place that made the same steps.
+        """
+        key = (id(place), len(task.memory), task.total, self.clock - task.start)
+        known = self._known_peaks.get(key)
+        if known is None:
+            staged = [m for m in task.memory if m.copies > 1]
+            top = peaks(task.memory, self.chip.buffers if self.fit else None)
+            known = self._known_peaks[key] = (top, frozenset(m.place for m in staged if m.copies == 1))
+        return known
+
+    def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
+        for space, n in top.items():
+            limit = self.chip.buffers[space]
+            if n > limit:
+                largest = sorted((m for m in self.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
+                tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
+                raise self.fault(
+                    d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
+                    f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages", kind="on-chip overflow",
+                )  # fmt: skip
