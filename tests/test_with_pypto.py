@@ -123,3 +123,11 @@ def test_what_interpret_mode_refuses_the_compiler_refuses(case: Case):
 def test_what_interpret_mode_takes_the_compiler_takes(case: Case):
     kernel = kernelgen.module(case.source()).k
     near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
+
+
+def test_the_page_of_the_language_has_every_name():
+    import pypto.language as pl
+
+    from helpers.interpret import report
+
+    assert set(pl.__all__) == report.listed()

@@ -35,12 +35,13 @@ class Type:
     dtype: DType | None = None
 
     def __str__(self) -> str:
-        if self.kind != "tensor":
+        if self.kind not in ("tensor", "tile"):
             return f"pl.{self.kind.capitalize()}[{self.dtype}]"
+        name = f"pl.{self.kind.capitalize()}"
         if self.shape is None:
-            return "pl.Tensor"
+            return name
         dims = ", ".join(d.name if isinstance(d, Dim) else str(d) for d in self.shape)
-        return f"pl.Tensor[[{dims}], {self.dtype}]"
+        return f"{name}[[{dims}], {self.dtype}]"
 
 
 KINDS = {"Tensor": "tensor", "Tile": "tile", "Scalar": "scalar", "Array": "array", "TaskId": "scalar", "Tuple": "other"}
@@ -71,6 +72,12 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     args = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if kind == "scalar":
         return Type(kind, dtype=dtypes.of(value(args[0])))
+    if kind == "tile":
+        _check_tile(node, args, pl_path)
+        try:
+            return Type(kind, "In", tuple(_dim(d) for d in value(args[0])), dtypes.of(value(args[1])))
+        except (NameError, TypeError, ValueError, IndexError):  # an extent that a line of the kernel names
+            return Type(kind)
     if kind != "tensor":
         return Type(kind)
     shape = value(args[0])
@@ -79,7 +86,65 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     dtype = dtypes.of(value(args[1])) if len(args) > 1 else None
     if len(args) > 1 and dtype is None:
         raise ValueError(f"`{ast.unparse(args[1])}` is no element type that interpret mode supports")
+    for a in args[2:]:
+        layout = (pl_path(a) or "").rsplit(".", 1)[-1]
+        if layout in ("DN", "NZ"):
+            raise ValueError(f"pl.{layout} is no layout of a tensor: write its row-major shape and no layout")
+        if not isinstance(a, ast.Call) and layout not in ("ND", "MX_A_ZZ", "MX_B_NN"):
+            raise ValueError(f"`{ast.unparse(a)}` in `{ast.unparse(node)}` is no layout")
     return Type(kind, "In", tuple(_dim(d) for d in shape), dtype)
+
+
+def _check_tile(node: ast.expr, args: list[ast.expr], pl_path: Callable[[ast.expr], str | None]) -> None:
+    """A tile's annotation may go on with the memory it lies in, a `pl.MemRef` and a `pl.TileView`."""
+    found = set()
+    for a in args[2:]:
+        call = a.value if isinstance(a, ast.Subscript) else a
+        path = pl_path(call.func if isinstance(call, ast.Call) else a) or ""
+        what = path if path in ("MemRef", "TileView") else path.partition(".")[0]
+        if what not in ("MemRef", "TileView", "Mem", "MemorySpace"):
+            raise ValueError(f"`{ast.unparse(a)}` in a tile's type: write pl.Mem.Vec, pl.MemRef or pl.TileView")
+        found.add(what)
+    if "MemRef" in found and not found & {"Mem", "MemorySpace"}:
+        raise ValueError(f"`{ast.unparse(node)}` has a pl.MemRef and no memory: write pl.Mem.Vec too")
+
+
+def tile_view(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> list[ast.expr] | None:
+    """The valid shape that the `pl.TileView` of a tile's annotation gives, or None."""
+    for a in _extra(node):
+        if isinstance(a, ast.Call) and pl_path(a.func) == "TileView":
+            valid = next((k.value for k in a.keywords if k.arg == "valid_shape"), None)
+            return list(valid.elts) if isinstance(valid, (ast.List, ast.Tuple)) else None
+    return None
+
+
+def memref(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> tuple[str, int, ast.expr] | None:
+    """The `pl.MemRef("name", slots=n)[i]` of a tile's annotation: its name, its slots, and which; or None.
+
+    Raises:
+        ValueError: the name is no literal, or the slot is not one of them.
+    """
+    for a in _extra(node):
+        call, index = (a.value, a.slice) if isinstance(a, ast.Subscript) else (a, ast.Constant(0))
+        if not isinstance(call, ast.Call) or pl_path(call.func) != "MemRef":
+            continue
+        slots = next((k.value for k in call.keywords if k.arg == "slots"), ast.Constant(1))
+        if not call.args or not isinstance(call.args[0], ast.Constant) or not isinstance(slots, ast.Constant):
+            raise ValueError(f"`{ast.unparse(call)}`: a name and a number of slots, both literal")
+        if isinstance(index, ast.Constant) and not 0 <= index.value < slots.value:
+            raise ValueError(f"slot {index.value} of '{call.args[0].value}', which has {slots.value}")
+        return str(call.args[0].value), slots.value, index
+    return None
+
+
+def has_tensor_view(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> bool:
+    """True when an annotation has a `pl.TensorView`."""
+    return any(isinstance(n, ast.Call) and pl_path(n.func) == "TensorView" for n in ast.walk(node))
+
+
+def _extra(node: ast.expr) -> list[ast.expr]:
+    given = node.slice if isinstance(node, ast.Subscript) else None
+    return given.elts[2:] if isinstance(given, ast.Tuple) else []
 
 
 def _dim(d: Any) -> int | Dim:

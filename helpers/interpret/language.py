@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, package
+from helpers.interpret import names, package, text
 
 
 class DataType:
@@ -67,6 +67,16 @@ class Annotation:
         return f"pl.{self.kind}[{', '.join(map(repr, self.args))}]"
 
 
+class Placement:
+    """What an annotation says of where a tile or tensor lies: `pl.MemRef`, `pl.TileView`, `pl.TensorView`."""
+
+    def __init__(self, *args: Any, **options: Any):
+        self.args, self.options = args, options
+
+    def __getitem__(self, slot: Any) -> Placement:
+        return self
+
+
 class _Annotated(type):
     def __getitem__(cls, args: Any) -> Annotation:
         return Annotation(cls.__name__, args if isinstance(args, tuple) else (args,))
@@ -83,6 +93,11 @@ class JitFunction:
         self.fn, self.kind, self.options = fn, kind, options
         self.program: Program | None = None
         functools.update_wrapper(self, fn)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.fn.__name__
 
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run the kernel in place on the default platform, as PyPTO's `kernel(*args)` does."""
@@ -149,6 +164,11 @@ class Program:
         for f in functions.values():
             f.program = self
 
+    @property
+    def name(self) -> str:
+        """The class's name."""
+        return self.__name__
+
     def __getattr__(self, name: str) -> JitFunction:
         try:
             return self.__dict__["functions"][name]
@@ -182,7 +202,7 @@ def program(cls: type | None = None, **options: Any) -> Any:
 # How the type of a `@pl.function` is treated; a function without one is Opaque.
 FUNCTION_KINDS = {
     "Opaque": "entry", "Orchestration": "entry", "Inline": "inline",
-    "InCore": "incore", "AIC": "incore", "AIV": "incore",
+    "InCore": "incore", "AIC": "incore", "AIV": "incore", "Group": "group",
 }  # fmt: skip
 
 
@@ -193,7 +213,11 @@ def function(fn: Callable | None = None, *, type: Any = None, **options: Any) ->
     name = getattr(type, "name", "Opaque")
     if "external_source" in options or name not in FUNCTION_KINDS:
         raise KernelError(f"@pl.function '{fn.__name__}': interpret mode runs no {name} functions or C++ kernels")
-    return JitFunction(fn, FUNCTION_KINDS[name], options)
+    if (options.get("attrs") or {}).get("split_aiv"):
+        raise KernelError(f"@pl.function '{fn.__name__}': split_aiv marks what the compiler has split; write split=")
+    return JitFunction(
+        fn, FUNCTION_KINDS[name], {**options, "function": True, "core": name if name in ("AIC", "AIV") else None}
+    )
 
 
 class _Jit:
@@ -251,11 +275,20 @@ def _members() -> dict[str, Any]:
         m[layout] = m["TensorLayout"][layout]
     for n in ("Tensor", "Tile", "Scalar", "Array", "Tuple", "Out", "InOut"):
         m[n] = _annotation_type(n, f"Annotation `pl.{n}[...]`.")
+    m.update(dict.fromkeys(("MemRef", "TileView", "TensorView"), Placement))
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
     m["jit"], m["inline"], m["function"], m["program"] = _Jit(), _decorator("inline"), function, program
     m["AUTO"] = names.AUTO
     m["IntLike"] = int
+    m.update({n: getattr(text, n) for n in ("parse", "loads", "parse_program", "loads_program")})
+    m.update({n: _annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in names.HANDLES})
+    m["InlineFunction"], m["RUNTIME"] = JitFunction, names.RUNTIME
+    m["optimizations"] = _module("pypto.language.optimizations", "`pl.optimizations` (stand-in)", {
+        n: m[n] for n in ("split", "cross_core_slot")
+    })  # fmt: skip
+    m["adir"] = _module("pypto.language.arg_direction", "`pl.adir` (stand-in)", {})
+    m["parser"] = _module("pypto.language.parser", "`pl.parser` (stand-in)", {n: m[n] for n in ("parse", "loads")})
     m["__all__"] = sorted(n for n in m if not n.startswith("_"))
     return m
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from helpers.interpret.batches import Conflict, split_by
 from helpers.interpret.lanes import Lanes, counted, one
+from helpers.interpret.pipes import Ring
 from helpers.interpret.source import Place
 from helpers.interpret.trace import OUT, Argument, Chunk, Dispatch, Part, Syncall, Work
 from helpers.interpret.values import Memory, TaskId, Tensor, Tile
@@ -29,7 +30,7 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops",
+        "moved", "steps", "loops", "pipes", "slots",
     )  # fmt: skip
 
     def __init__(self, clock: int) -> None:
@@ -48,6 +49,8 @@ class Task:
         self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes
         self.steps: dict[tuple, int] = {}
         self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
+        self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
+        self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
 
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
@@ -106,6 +109,8 @@ class Launches:
         self._launched = launched
         try:
             yield
+            if task.pipes:
+                self.check_rings()
             if self.fit:
                 self._check_fit(first, self._peaks(first.place, task)[0])
             arguments = [
@@ -271,6 +276,9 @@ class Launches:
         """`pl.system.syncall`: every block waits here for all the others."""
         if self.task is None:
             raise self.fault(at, "pl.system.syncall outside an InCore region")
+        if self.cores is not None:
+            self.rendezvous(at)
+            return
         here = Syncall(at, core_type, mode)
         for d in self._launched:
             if here not in d.barriers:

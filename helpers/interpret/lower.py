@@ -27,6 +27,7 @@ from helpers.interpret.lanes import counted
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
+from helpers.interpret.lowering.groups import Groups
 from helpers.interpret.lowering.loops import Loops
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
@@ -67,7 +68,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
@@ -80,7 +81,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes):
         self.callees: list[Compiled] = []
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
-            "_not": _logical_not, "_typed": movement.typed, "_rebound": movement.rebound,
+            "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
             "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
@@ -129,7 +130,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes):
             self._check_returns(tree)
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
-        lowered = self.block(tree.body) or [ast.Pass()]
+        lowered = (self.group(tree) if self.function_kind == "group" else self.block(tree.body)) or [ast.Pass()]
         blanks = sorted((handed_on(tree.body) | self.checked) - {p.name for p in parameters})
         body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks] + lowered
         arguments = ast.arguments(
@@ -155,6 +156,11 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes):
                 raise refuse(
                     self.source.place(a), f"parameter '{a.arg}' has no type", f"write {a.arg}: pl.Tensor[[64], pl.FP32]"
                 )
+            if annotations.has_tensor_view(a.annotation, self.pl_path):
+                raise self.refuse(
+                    a.annotation, f"pl.TensorView of '{a.arg}': a parameter's strides are those of the tensor passed",
+                    "leave it out, and slice the window where it is used",
+                )  # fmt: skip
             default = inspect.signature(self.fn).parameters[a.arg].default
             known = default if isinstance(default, (bool, int, float)) else None
             out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known, self.source.place(a)))
@@ -294,7 +300,7 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     if kind in ("host", "extern"):
         raise KernelError(f"kernel '{fn.__name__}' is @pl.jit.{kind}: interpret mode runs one chip and no C++ kernels")
     if plane is None:
-        plane = INCORE if kind == "incore" else ORCHESTRATION
+        plane = INCORE if kind in ("incore", "group") else ORCHESTRATION
     key = (fn, plane)
     cached = _CACHE.get(key)
     if cached is None or cached.stale():

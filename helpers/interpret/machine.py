@@ -4,7 +4,8 @@ Generated kernel code (see `lower`) calls the operations in `ops`, and those cal
 that is not arithmetic: loading a window of global memory into a tile, storing one back, starting and ending
 tasks, accounting for on-chip memory and work.
 
-Its parts are `gm` (global memory), `onchip` (tiles and work), `launch` (tasks) and `batches` (many blocks at once).
+Its parts are `gm` (global memory), `onchip` (tiles and work), `launch` (tasks), `batches` (many blocks at once)
+and `pipes` (cores that pass tiles to each other).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from helpers.interpret.gm import GlobalMemory
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.launch import Launches, Task
 from helpers.interpret.onchip import OnChip
+from helpers.interpret.pipes import Cluster, Pipes
 from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
@@ -50,7 +52,7 @@ class Replay:
     backward: bool = False
 
 
-class Machine(GlobalMemory, OnChip, Launches, Batches):
+class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes):
     """One run on one modelled chip.
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
@@ -79,6 +81,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches):
         self.inside: tuple[Place | None, int] = (None, 1)  # the pl.pipeline around; 2 in a pl.split_aiv
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
         self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather
+        self.cores: Cluster | None = None  # of a Group, while it runs
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_peaks: dict[tuple, tuple[dict[str, int], frozenset[Place]]] = {}

@@ -49,7 +49,7 @@ row_expand_min row_expand_expdif col_expand_max col_expand_min col_expand_expdif
 min slice reshape reinterpret_view transpose transpose_view set_validshape rem rems part_add part_mul part_max
 part_min fmod fmods and_ ands or_ ors xor xors shl shls shr shrs maximums minimums prelu not_ addc subc addsc
 subsc lrelu sel sels sort32 gather gatherb gather_mask gather_compare scatter scatter_mask mscatter mgather
-mrgsort
+mrgsort tpush_to_aiv tpush_to_aic tpop_from_aic tpop_from_aiv
 """.split(),
     "system": """
 sync_set sync_wait set_ffts syncall cacheinvalid fence tpush_to_aiv tpush_to_aic tfree_to_aic tfree_to_aiv
@@ -57,7 +57,7 @@ tpop_from_aic tpop_from_aiv reserve_buffer import_peer_buffer task_invalid task_
 available_aiv_count bar_all bar_v bar_m sync_src sync_dst aic_initialize_pipe aiv_initialize_pipe
 """.split(),
     "array": "create get_element update_element".split(),
-    "prefetch": "async_prefetch make_context".split(),
+    "prefetch": "async_prefetch make_context session wait".split(),
 }
 
 DIRECTIVES = """
@@ -87,6 +87,14 @@ ENUMS = {
     "CompactMode": ("null", "normal"),
     "PipeType": ("MTE1", "MTE2", "MTE3", "M", "V", "S", "FIX", "ALL"),
 }
+
+# Names that are neither operations nor directives.
+DECORATORS = "jit function inline program".split()
+TYPES = "Tensor Tile Scalar Array Tuple Out InOut TaskId DynVar dynamic IntLike JITFunction InlineFunction".split()
+CONSTANTS = "AUTO RUNTIME Mem ND DN NZ MX_A_ZZ MX_B_NN".split()
+MODULES = "optimizations parser adir".split()
+HANDLES = "AsyncEvent AsyncSession PrefetchAsyncContext MemRefType Ptr PtrType".split()
+RUNTIME = "RUNTIME"  # in place of a scalar argument when compiling: its value is not compiled in
 
 MASK_PATTERNS = ("P0101", "P1010", "P0001", "P0010", "P0100", "P1000", "P1111")
 

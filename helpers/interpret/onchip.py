@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import most_elements
+from helpers.interpret.lanes import one
 from helpers.interpret.launch import Task
 from helpers.interpret.memory import peaks
 from helpers.interpret.source import Place
@@ -69,6 +71,25 @@ class OnChip:
         memory.last = self.clock
         if not memory.space:
             memory.space = space or "UB"
+
+    def put_in_slot(self, at: Place, tile: Tile, name: str, slots: int, index: Any) -> None:
+        """A tile is annotated with `pl.MemRef(name, slots=n)[index]`: it lies in one of n slots of one allocation.
+
+        Raises:
+            FaultError: the allocation has no such slot.
+        """
+        if not 0 <= one(index) < slots:
+            raise self.fault(at, f"slot {one(index)} of '{name}', which has {slots}")
+        own = tile.memory
+        whole = self.task.slots.get(name)
+        if whole is None:
+            whole = self.task.slots[name] = Memory(own.space, 0, own.born, at, 1)
+            self.task.memory.append(whole)
+        size = max(whole.bytes, own.bytes * slots)
+        self.task.total += size - whole.bytes - own.bytes
+        whole.bytes, own.bytes = size, 0
+        tile.memory = whole
+        self.touch(tile)
 
     def _steps(self, task: Task, shapes: Sequence[int], cramped: frozenset[Place]) -> tuple:
         """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside

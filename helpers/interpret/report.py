@@ -13,14 +13,17 @@ PAGE = Path(__file__).parents[2] / "docs" / "language.md"
 CONSTRUCTS = {
     "range", "parallel", "unroll", "pipeline", "while_", "yield_", "cond", "static_print", "static_assert", "func_attr",
     "at", "cluster", "spmd", "split_aiv", "split", "cross_core_slot", "scope", "manual_scope", "submit", "spmd_submit",
-    "const",
+    "const", "MemRef", "TileView", "parse", "loads", "parse_program", "loads_program",
 }  # fmt: skip
 
 # Names that only make sense with something interpret mode does not have.
 NEVER = {
-    "MemRef": "placement of buffers is the compiler's; an annotation that uses it is read and not needed",
-    "TensorView": "strides are those of the tensor passed; an annotation that uses it is refused",
-    "TileView": "layouts are the compiler's",
+    "TensorView": "of a name in a kernel it runs; of a parameter it is refused: strides are those of the tensor passed",
+    "RUNTIME": "for compiling; interpret mode has no use for it",
+    "adir": "directions in printed programs of the compiler",
+    "MemRefType": "of printed programs of the compiler",
+    "Ptr": "of printed programs of the compiler",
+    "PtrType": "of printed programs of the compiler",
 } | dict.fromkeys(
     (space + name for name in ("matmul_mx", "matmul_mx_acc", "matmul_mx_bias") for space in ("", "tile.")),
     "block-scaled operands are not modelled",
@@ -41,6 +44,12 @@ def state(path: str) -> str:
     return "runs" if path in OPS or path in CONSTRUCTS else "no"
 
 
+def listed() -> set[str]:
+    """The names below `pl` that the page has."""
+    kinds = (names.OPERATIONS, names.DIRECTIVES, names.NAMESPACES, names.DTYPES, names.ENUMS, names.DECORATORS)
+    return {n for k in (*kinds, names.TYPES, names.CONSTANTS, names.MODULES, names.HANDLES) for n in k}
+
+
 def page() -> str:
     """The whole page."""
     out = [HEAD, "## Names\n\n"]
@@ -54,6 +63,13 @@ def page() -> str:
         missing = [f"`{m}`" + (f" ({s})" if s != "no" else "") for m, s in found.items() if s != "runs"]
         if missing:
             out.append(f"No: {', '.join(missing)}.\n\n")
+    kinds = {
+        "Decorators": names.DECORATORS, "Types": names.TYPES, "Constants": names.CONSTANTS, "Modules": names.MODULES,
+        "Enums": names.ENUMS, "Handles": names.HANDLES,
+    }  # fmt: skip
+    for kind, members in kinds.items():
+        said = (f"`{n}`" + (f" (no: {NEVER[n]})" if n in NEVER else "") for n in members)
+        out.append(f"{kind}: {', '.join(said)}.\n\n")
     out.append(
         f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}; 4-bit and Hisilicon floats are refused.\n\n"
     )

@@ -183,13 +183,13 @@ class Calls:
                 node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
                 "make the callee @pl.jit.inline, .incore or .opaque",
             )  # fmt: skip
-        if kind in ("opaque", "incore") and self.incore and not self.dispatching:
+        if kind in ("opaque", "incore", "group") and self.incore and not self.dispatching:
             raise self.refuse(
                 node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
             )
         if self.compiling(fn):
             raise self.refuse(node, f"'{fn.__name__}' calls itself", "loop: the device has no recursion")
-        callee = self.compiled(value, INCORE if self.incore or kind == "incore" else ORCHESTRATION)
+        callee = self.compiled(value, INCORE if self.incore or kind in ("incore", "group") else ORCHESTRATION)
         self.callees.append(callee)
         wanted = [p.name for p in callee.parameters]
         named = {k.arg: k.value for k in node.keywords}
@@ -202,7 +202,7 @@ class Calls:
         if kind == "inline":
             self._one_shape(node, fn, callee.parameters, args)
         target = self.bind(callee.run, fn.__name__)
-        if kind == "incore" and not self.incore:
+        if kind in ("incore", "group") and not self.incore:
             return self.machine(
                 "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
             )

@@ -17,7 +17,8 @@ SCALAR_OPS = {
     "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
     "get_block_num", "tensor.get_block_idx", "tensor.get_block_num", "tile.get_block_idx", "tile.get_block_num",
     "get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx", "system.available_cluster_count",
-    "system.available_aiv_count", "array.get_element",
+    "system.available_aiv_count", "array.get_element", "reserve_buffer", "system.reserve_buffer",
+    "import_peer_buffer", "system.import_peer_buffer",
 }  # fmt: skip
 
 CONTROL_OPS = SCALAR_OPS | {

@@ -35,7 +35,7 @@ class Scopes:
                 )
             return [self._with_machine("scope", [ast.Constant(manual)], [], None, self.block(s.body))]
         if path == "cluster":
-            return self.block(s.body)
+            return self.cluster(s)
         raise self.refuse(call, "this context manager is not in the language", "use pl.at, pl.spmd or pl.scope")
 
     def _with_machine(self, method: str, args: list, keywords: list, bound: ast.Name | None, body: list) -> ast.With:

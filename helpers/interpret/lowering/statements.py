@@ -6,8 +6,9 @@ import ast
 from collections.abc import Callable
 
 from helpers.errors import KernelError
-from helpers.interpret import rules
+from helpers.interpret import annotations, rules
 from helpers.interpret.lowering.forms import linear
+from helpers.interpret.lowering.groups import POPS
 
 
 class Statements:
@@ -22,6 +23,7 @@ class Statements:
 
     def statement(self, s: ast.stmt) -> list[ast.stmt]:
         if isinstance(s, ast.Assign):
+            self.check_pop(s)
             return self._assign(s)
         if isinstance(s, ast.AnnAssign):
             if s.value is None:
@@ -65,8 +67,31 @@ class Statements:
             name = ast.Name(s.target.id, ast.Load())
             args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, self.bind(want, "type")]
             out.append(ast.Expr(ast.Call(ast.Name("_typed", ast.Load()), args, [])))
+            out += self._tile_details(s, name)
+            if want.kind == "tile" and want.shape is not None:
+                self.facts.shapes[s.target.id] = tuple(n if isinstance(n, int) else None for n in want.shape)
+                self.facts.elements[s.target.id] = want.dtype.name
         elif want.dtype is not None and isinstance(s.target, ast.Name):
             self.facts.scalars[s.target.id] = want.dtype.name
+        return out
+
+    def _tile_details(self, s: ast.AnnAssign, name: ast.Name) -> list[ast.stmt]:
+        """The `pl.TileView` and `pl.MemRef` of a tile's annotation."""
+        out = []
+        valid = annotations.tile_view(s.annotation, self.pl_path)
+        if valid is not None:
+            popped = isinstance(s.value, ast.Call) and self.pl_path(s.value.func) in POPS
+            extents = ast.Tuple([self.expr(e) for e in valid], ast.Load())
+            args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, extents, ast.Constant(popped)]
+            out.append(self._assign_name(s, name.id, ast.Call(ast.Name("_viewed", ast.Load()), args, [])))
+        try:
+            where = annotations.memref(s.annotation, self.pl_path)
+        except ValueError as e:
+            raise self.refuse(s.annotation, f"the annotation cannot be used: {e}") from e
+        if where is not None:
+            buffer, slots, index = where
+            args = [self.place(s.annotation), name, ast.Constant(buffer), ast.Constant(slots), self.expr(index)]
+            out.append(ast.Expr(self.machine("put_in_slot", args)))
         return out
 
     def _assign_name(self, node: ast.AST, name: str, value: ast.expr) -> ast.stmt:

@@ -1,6 +1,7 @@
 """The operations of `pl`, by family. `OPS` maps the path below `pl` to the function that does it."""
 
 from helpers.interpret.ops import (
+    cross_core,
     cube,
     elementwise,
     gather,
@@ -16,6 +17,7 @@ from helpers.interpret.ops.common import OPS
 
 __all__ = [
     "OPS",
+    "cross_core",
     "cube",
     "elementwise",
     "gather",

@@ -319,6 +319,19 @@ def typed(m: Machine, at: Place, value: Any, want: Type) -> None:
         raise m.fault(at, f"{value} is bound to a name annotated {want}", "correct the annotation, or leave it out")
 
 
+def viewed(m: Machine, at: Place, tile: Tile, valid: tuple, popped: bool) -> Tile:
+    """`pl.TileView(valid_shape=...)` in a tile's annotation: a popped tile gets that valid shape, any other has it."""
+    if popped:
+        return set_validshape(m, at, tile, *valid)
+    have = tile.valid or tile.shape
+    if tuple(valid) != tuple(have):
+        raise m.fault(
+            at, f"{tile} is bound to a name annotated with valid shape {[one(v) for v in valid]}",
+            "correct the annotation, or leave it out",
+        )  # fmt: skip
+    return tile
+
+
 def rebound(m: Machine, at: Place, name: str, old: Any, new: Any) -> Any:
     """A name that gets another value in a loop or branch: it keeps its shape and element type. Returns the value."""
     was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))

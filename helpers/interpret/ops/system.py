@@ -72,7 +72,7 @@ def make_context(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """A context for pl.prefetch.async_prefetch."""
 
 
-@op("prefetch.async_prefetch")
+@op("prefetch.async_prefetch", "prefetch.session", "prefetch.wait")
 def async_prefetch(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """Fetches data into a cache ahead of use, which changes no value."""
 

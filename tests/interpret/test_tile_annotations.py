@@ -1,0 +1,111 @@
+"""Annotations of tiles and tensors inside a kernel: what they say is checked, and what they place is counted."""
+
+from __future__ import annotations
+
+import re
+
+import kernelgen
+import pytest
+import torch
+from kernelgen import same
+
+from helpers.errors import FaultError, KernelError
+
+PARAMETERS = {
+    "x": "pl.Tensor[[64, 64], pl.FP32]", "n": "pl.Tensor[[1], pl.INT32]", "out": "pl.Out[pl.Tensor[[64, 64], pl.FP32]]",
+}  # fmt: skip
+
+
+def run(body: str, n: int = 3):
+    x, out = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)), torch.zeros(64, 64)
+    k = kernelgen.kernel(kernelgen.incore(PARAMETERS, body))
+    trace = kernelgen.run(k, x, torch.tensor([n], dtype=torch.int32), out)
+    return x, out, trace
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "pl.Tile[[32, 64], pl.FP32]", "pl.Tile[[32, 64], pl.FP32, pl.Mem.Vec]", "pl.Tile",
+        "pl.Tile[[32, 64], pl.FP32, pl.MemorySpace.Vec, pl.TileView()]", "pl.Tile[[rows, 64], pl.FP32]",
+        "pl.Tile[[32, 64], pl.FP32, pl.MemRef('ub'), pl.Mem.Vec]",
+    ],
+)  # fmt: skip
+def test_annotations_that_hold(annotation: str):
+    x, out, _ = run(f"rows = 32\nt: {annotation} = pl.load(x, [0, 0], [32, 64])\npl.store(pl.add(t, 1.0), [0, 0], out)")
+    same(out[:32], x[:32] + 1)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ("pl.Tile[[16, 64], pl.FP32]", "annotated"),
+        ("pl.Tile[[32, 64], pl.BF16]", "annotated"),
+        ("pl.Tile[[32, 64], pl.FP32, pl.MemRef('ub')]", "has a pl.MemRef and no memory"),
+        ("pl.Tile[[32, 64], pl.FP32, pl.MemRef('ub', slots=2)[2], pl.Mem.Vec]", "slot 2 of 'ub', which has 2"),
+        ("pl.Tile[[32, 64], pl.FP32, pl.MemRef(NAME), pl.Mem.Vec]", "literal"),
+        ("pl.Tile[[32, 64], pl.FP32, NAME, pl.Mem.Vec]", "in a tile's type"),
+        ("pl.Tile[[32, 64], pl.FP32, pl.Mem.Vec, pl.TileView(valid_shape=[16, 64])]", "annotated with valid shape"),
+    ],
+)
+def test_annotations_that_do_not(annotation: str, message: str):
+    with pytest.raises((KernelError, FaultError), match=message) as e:
+        run(f"t: {annotation} = pl.load(x, [0, 0], [32, 64])\npl.store(t, [0, 0], out)")
+    assert re.search(r"^  at .+:\d+:\d+$", str(e.value), re.MULTILINE)
+
+
+def test_slots_share_one_allocation():
+    """Four tiles of 16 rows in two slots take two tiles of memory for as long as any of them is used."""
+    body = """
+    for i in pl.range(4):
+        t: pl.Tile[[16, 64], pl.FP32, pl.MemRef("ub", slots=2)[i % 2], pl.Mem.Vec] = pl.load(x, [i * 16, 0], [16, 64])
+        pl.store(t, [i * 16, 0], out)
+    """
+    x, out, trace = run(body)
+    same(out, x)
+    assert trace.peaks()["UB"] == 2 * 16 * 64 * 4
+
+
+def test_a_slot_known_at_run_time_only():
+    body = """
+    m = pl.read(n, [0])
+    t: pl.Tile[[16, 64], pl.FP32, pl.MemRef("ub", slots=2)[m], pl.Mem.Vec] = pl.load(x, [0, 0], [16, 64])
+    pl.store(t, [0, 0], out)
+    """
+    run(body, 1)
+    with pytest.raises(FaultError, match="slot 3 of 'ub', which has 2"):
+        run(body, 3)
+
+
+def test_a_valid_shape_in_the_annotation():
+    body = """
+    m = pl.cast(pl.read(n, [0]), pl.INDEX)
+    t: pl.Tile[[16, 64], pl.FP32, pl.Mem.Vec, pl.TileView(valid_shape=[m, 64])] = pl.load(x, [0, 0], [16, 64], [m, 64])
+    pl.store(t, [0, 0], out)
+    """
+    x, out, _ = run(body)
+    same(out[:3], x[:3])
+    assert not out[3:].any()
+
+
+def test_a_tensor_view_of_a_local_name():
+    body = """
+    t: pl.Tensor[[16, 64], pl.FP32, pl.TensorView(stride=[64, 1], layout=pl.TensorLayout.ND)] = pl.slice(
+        x, [16, 64], [0, 0])
+    out[0:16, :] = t
+    """
+    x, out, _ = run(body)
+    same(out[:16], x[:16])
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [("pl.DN", "pl.DN is no layout of a tensor"), ("pl.NZ", "pl.NZ is no layout of a tensor"),
+     ("pl.TensorView(stride=[128, 1], layout=pl.TensorLayout.ND)", "parameter's strides")],
+)  # fmt: skip
+def test_layouts_of_parameters(layout: str, message: str):
+    k = kernelgen.kernel(
+        kernelgen.incore({**PARAMETERS, "x": f"pl.Tensor[[64, 64], pl.FP32, {layout}]"}, "out[:, :] = pl.add(x, 1.0)")
+    )
+    with pytest.raises(KernelError, match=message):
+        kernelgen.run(k, torch.zeros(64, 64), torch.zeros(1, dtype=torch.int32), torch.zeros(64, 64))
