@@ -33,6 +33,7 @@ class Type:
     direction: str = "In"
     shape: tuple[int | Dim, ...] | None = None
     dtype: DType | None = None
+    layout: str = ""
 
     def __str__(self) -> str:
         if self.kind not in ("tensor", "tile"):
@@ -61,7 +62,7 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
         return evaluated(value(node))
     if name in ("Out", "InOut"):
         inner = parse(node.slice, pl_path, value)
-        return Type(inner.kind, name, inner.shape, inner.dtype)
+        return Type(inner.kind, name, inner.shape, inner.dtype, inner.layout)
     if dtypes.of(name) is not None:  # n: pl.INT32
         return Type("scalar", dtype=dtypes.of(name))
     if name not in KINDS or (name == "Scalar" and not isinstance(node, ast.Subscript)):
@@ -86,13 +87,15 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     dtype = dtypes.of(value(args[1])) if len(args) > 1 else None
     if len(args) > 1 and dtype is None:
         raise ValueError(f"`{ast.unparse(args[1])}` is no element type that interpret mode supports")
+    scales = ""
     for a in args[2:]:
         layout = (pl_path(a) or "").rsplit(".", 1)[-1]
         if layout in ("DN", "NZ"):
             raise ValueError(f"pl.{layout} is no layout of a tensor: write its row-major shape and no layout")
         if not isinstance(a, ast.Call) and layout not in ("ND", "MX_A_ZZ", "MX_B_NN"):
             raise ValueError(f"`{ast.unparse(a)}` in `{ast.unparse(node)}` is no layout")
-    return Type(kind, "In", tuple(_dim(d) for d in shape), dtype)
+        scales = layout if layout.startswith("MX_") else scales
+    return Type(kind, "In", tuple(_dim(d) for d in shape), dtype, scales)
 
 
 def _check_tile(node: ast.expr, args: list[ast.expr], pl_path: Callable[[ast.expr], str | None]) -> None:

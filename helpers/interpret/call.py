@@ -64,7 +64,7 @@ def interpret(
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):
             tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
-            tensor.buffer.place = p.place
+            tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
             if p.type.direction == "InOut":
                 machine.trace.inout.add(tensor.buffer.id)
             bound.append(tensor)

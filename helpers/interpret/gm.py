@@ -87,6 +87,10 @@ class GlobalMemory:
         if len(offsets) != len(t.shape) or len(sizes) != len(t.shape):
             what = f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
             raise self.fault(at, what)
+        if t.buffer.layout and what != "load":
+            raise self.fault(
+                at, f"a {what} of {called(t.buffer)}, whose scales lie in pl.{t.buffer.layout}", "pl.load the part"
+            )
         if type(sizes) is not tuple:
             sizes = tuple(int(one(n)) for n in sizes)
         valid = narrowed(sizes, t, offsets, valid)

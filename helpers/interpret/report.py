@@ -24,10 +24,7 @@ NEVER = {
     "MemRefType": "of printed programs of the compiler",
     "Ptr": "of printed programs of the compiler",
     "PtrType": "of printed programs of the compiler",
-} | dict.fromkeys(
-    (space + name for name in ("matmul_mx", "matmul_mx_acc", "matmul_mx_bias") for space in ("", "tile.")),
-    "block-scaled operands are not modelled",
-)
+}
 
 HEAD = """# The language, as interpret mode has it
 

@@ -33,6 +33,7 @@ class Buffer:
     initialised: bool = False  # allocated with an init_value
     shape: tuple[int, ...] = ()  # as it was declared
     place: object = None  # the source.Place of the parameter, or of what allocated it
+    layout: str = ""  # "MX_A_ZZ" or "MX_B_NN", of the scales of block-scaled operands
     parts: int = 1  # allocations of one size that it holds: one for each turn of a loop that ran as a batch
 
     @property
@@ -74,7 +75,8 @@ class Tile:
     """A value on chip. `space` is where it lies: UB, L1, L0A, L0B, L0C, or "" until something uses it."""
 
     __slots__ = (
-        "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "__weakref__",
+        "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "scales",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +87,7 @@ class Tile:
         self.origin: Buffer | None = None  # the global memory that `data` still shares
         self.wide: torch.Tensor | None = None  # the same values in FP32, once a matmul has needed them
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
+        self.scales = ""  # the layout in which scales of a block-scaled operand lay in global memory
         self.crossed = False  # it went from the cube to a vector core, or back
 
     @property

@@ -213,7 +213,7 @@ def matmul_acc(
     else:
         data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), *factors(m, x, y))
     c.memory.last = m.clock
-    return _in_place(m, c, data, shape, dtype, valid)
+    return in_place(m, c, data, shape, dtype, valid)
 
 
 def _accumulate(c: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -242,7 +242,7 @@ def _check_window(m: Machine, at: Place, c: Tile) -> None:
         )  # fmt: skip
 
 
-def _in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
+def in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
     """The accumulator's next value: a new value in the same L0C buffer, and in the accumulator it is a part of."""
     out = Tile(data, shape, dtype, valid, c.memory)
     out.window = c.window

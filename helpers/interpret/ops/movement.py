@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import dtypes
+from helpers.interpret import dtypes, scales
 from helpers.interpret.annotations import Type
 from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import DType
@@ -257,7 +257,31 @@ def load(
     shape = static(m, at, shapes)
     if clamp:
         valid_shape = _clamped(tensor, shape, offsets, valid_shape)
-    return m.load(at, m.window(at, tensor, offsets, shape, valid_shape, "load"), space)
+    window = m.window(at, tensor, offsets, shape, valid_shape, "load")
+    if tensor.buffer.layout:
+        return _load_scales(m, at, tensor, window, offsets, space)
+    return m.load(at, window, space)
+
+
+def _load_scales(m: Machine, at: Place, tensor: Tensor, window: Tensor, offsets: Any, space: str) -> Tile:
+    """Scales of a block-scaled operand, out of the order that they lie in (see `scales`)."""
+    layout = tensor.buffer.layout
+    rows, blocks = (0, 1) if layout == "MX_A_ZZ" else (1, 0)
+    start = [int(one(o)) for o in offsets]
+    if space != "L1":
+        raise m.fault(at, f"scales in pl.{layout} loaded into {space}", "target_memory=pl.Mem.Mat")
+    for axis, multiple in ((rows, scales.PIECE), (blocks, scales.PAIR)):
+        if start[axis] % multiple or window.shape[axis] % multiple or tensor.shape[axis] % multiple:
+            raise m.fault(
+                at, f"scales in pl.{layout}: axis {axis} from {start[axis]}, {window.shape[axis]} of "
+                f"{tensor.shape[axis]}", f"multiples of {multiple}",
+            )  # fmt: skip
+    tile = m.load(at, window, space)
+    if not tile.empty:
+        whole = scales.unpacked(tensor.buffer.base[: tensor.buffer.size].view(tensor.buffer.shape), layout)
+        tile.data = whole[tuple(slice(o, o + n) for o, n in zip(start, window.shape))].contiguous()
+    tile.scales = layout
+    return tile
 
 
 @op("store", "tile.store")
@@ -280,6 +304,7 @@ def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = No
     """The same values in another on-chip buffer."""
     x = operand(m, at, tile)
     out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space_of(target_memory))
+    out.scales = x.scales
     if x.origin is not None:
         m.share(out, x.origin)
     out.wide = x.wide

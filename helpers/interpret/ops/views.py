@@ -142,15 +142,6 @@ def alloc(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     raise m.fault(at, "pl.tile.alloc is written by PyPTO's passes, not by kernels", "use pl.create_tile")
 
 
-@op("matmul_mx", "tile.matmul_mx", "matmul_mx_acc", "tile.matmul_mx_acc", "matmul_mx_bias", "tile.matmul_mx_bias")
-def matmul_mx(m: Machine, at: Place, *_: Any, **__: Any) -> None:
-    """Block-scaled products of A5: their scales lie in MX layouts that interpret mode does not model."""
-    raise m.fault(
-        at, "pl.matmul_mx: interpret mode does not model block-scaled (MX) operands",
-        "scale the operands in the vector unit and use pl.matmul, or run it on a5sim",
-    )  # fmt: skip
-
-
 @op("dump_tag", "tensor.dump_tag")
 def dump_tag(m: Machine, at: Place, tensor: Any) -> Any:
     """The tensor itself; the marker is for PyPTO's selective dump."""
