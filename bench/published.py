@@ -63,7 +63,7 @@ def prefill(version: str, **constants: int) -> Trace:
     return stages.trace_stage(tuned_stage(stage, version, **constants), version, batch=1)
 
 
-TILES_662 = {"WIDE_N": 128, "WIDE_K": 128, "GATE_UP_K": 128}
+TILES_662 = {"WIDE_N": 128, "WIDE_K": 128}
 KERNELS: dict[tuple[str, str], tuple[str, Callable[[], Trace], float]] = {
     ("90", "before"): ("mlp.partial_products, hidden 5120", lambda: decode_mlp("partial_products", 5120), 1),
     ("90", "after"): ("mlp.accumulate, hidden 8192", lambda: decode_mlp("accumulate", 8192), 1),

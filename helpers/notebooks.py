@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -48,11 +50,39 @@ def write_html(notebooks: Sequence[Path], folder: Path, console: Console) -> lis
     folder.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        return asyncio.run(_write_all(notebooks, folder, progress))
+        return _interruptible(lambda stopping: _write_all(notebooks, folder, progress, stopping))
 
 
-async def _write_all(notebooks: Sequence[Path], folder: Path, progress: Progress) -> list[str]:
-    free, stopping = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+def _interruptible(work: Callable[[asyncio.Event], Coroutine[Any, Any, list[str]]]) -> list[str]:
+    """Run it on an event loop in a thread of its own. Ctrl-C sets `stopping`, cancels it and waits for its end.
+
+    In the main thread nbclient would answer Ctrl-C itself, of all kernels only for the one that was started last, and
+    not any more once one notebook has ended.
+    """
+    started: Future[Callable[[], None]] = Future()
+
+    async def main() -> list[str]:
+        loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+
+        def stop() -> None:
+            stopping.set()
+            task.cancel()
+
+        started.set_result(lambda: loop.call_soon_threadsafe(stop))
+        return await work(stopping)
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(lambda: asyncio.run(main()))
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            if not done.done():
+                started.result()()
+            raise
+
+
+async def _write_all(notebooks: Sequence[Path], folder: Path, progress: Progress, stopping: asyncio.Event) -> list[str]:
+    free = asyncio.Semaphore(_AT_ONCE)
 
     async def write(path: Path) -> tuple[str, str | None]:
         async with free:
@@ -105,13 +135,8 @@ async def _execute(
         except CellExecutionError as error:
             return f"a cell failed: {error.ename}: {error.evalue}"
         except Exception as error:
-            # nbclient answers Ctrl-C itself: it ends one kernel, and what comes out is whatever that led to. Other
-            # notebooks are then cancelled, which nbclient takes for the death of their kernels.
-            if stopping.is_set():
+            if stopping.is_set():  # nbclient takes a cancelled notebook for the death of its kernel
                 raise asyncio.CancelledError from None
-            if hasattr(client, "_async_cleanup_kernel_future"):
-                stopping.set()
-                raise KeyboardInterrupt from None
             if not isinstance(error, DeadKernelError):
                 raise
             chatter.seek(0)

@@ -329,11 +329,12 @@ def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
     return run(kernel, values, platform=f"{chip}interp", dry=True).trace
 
 
-def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
-    """The same, also for a kernel that launches or loops by what it has computed: that one is run.
+def trace_guessed(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
+    """The same; `blind` only if what the kernel does depends on elements that it computes.
 
     A dry run takes 0 for an element that it has not computed. When the kernel reads one it is gone through again with
-    1; where that gives the same work, elements of that kind decide nothing.
+    1; where that gives the same work, elements of that kind decide nothing. Where not, this second trace is the one to
+    go by: a loop over 0 items shows nothing, and over one what it does with each.
     """
     trace = trace_kernel(kernel, specs, chip=chip)
     if not trace.blind:
@@ -341,11 +342,20 @@ def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
     token = UNKNOWN.set(1)
     try:
         other = trace_kernel(kernel, specs, chip=chip)
-    except FaultError:
-        other = None
+    except FaultError as error:
+        if error.kind == "on-chip overflow":  # tiles have constant extents, so it is no matter of the guess
+            raise
+        return trace
     finally:
         UNKNOWN.reset(token)
-    if other is not None and _work(other) == _work(trace):
+    other.blind = _work(other) != _work(trace)
+    return other
+
+
+def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
+    """The same, also for a kernel that launches or loops by what it has computed: that one is run."""
+    trace = trace_guessed(kernel, specs, chip=chip)
+    if not trace.blind:
         return trace
     values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
     return run(kernel, values, platform=f"{chip}interp").trace

@@ -12,7 +12,7 @@ from typing import Any
 from helpers.errors import InputError, KernelError, WorkbookError
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.trace import Trace
-from helpers.stages import Stage, trace_stage
+from helpers.stages import Stage, trace_guessed
 from kernels.qwen3 import BATCH
 
 
@@ -38,6 +38,12 @@ _MLP = {
         Knob("MIXED_K", "step of K, gate and up", (32, 64, 128, 256, 512)),
     ),
 }
+_PREFILL = (
+    Knob("WIDE_N", "columns of a tile", (128, 256, 512)),
+    Knob("WIDE_K", "step of K", (64, 128, 256)),
+    Knob("ATTENTION_BLOCKS", "blocks of attention", (4, 8, 16, 24, 48)),
+    Knob("MLP_BLOCKS", "blocks of gate and up", (8, 12, 16, 24)),
+)
 KNOBS: dict[str, dict[str, tuple[Knob, ...]]] = {
     "qkv_proj": {
         "tile": (_TILE_N, Knob("TILE_K", "step of K", _STEP_K)),
@@ -50,6 +56,8 @@ KNOBS: dict[str, dict[str, tuple[Knob, ...]]] = {
         ),
     },
     "flash_attention": {"fused": (Knob("RUN", "KV heads at a time", (1, 2, 4, 8)),)},
+    "prefill": {"spmd": _PREFILL, "chunked": _PREFILL},
+    "prefill_chunk": {"chunked": _PREFILL},
     "mlp": _MLP,
     "mlp_32b": _MLP,
     "lm_head": {
@@ -121,10 +129,11 @@ def attempt(
 ) -> Trace | WorkbookError:
     """The trace of a version with other constants, or what stands against them: on-chip memory, as a rule.
 
-    It runs nothing, see `helpers.stages.trace_stage`.
+    It runs nothing, see `helpers.stages.trace_guessed`.
     """
     try:
-        return trace_stage(tuned_stage(stage, version, **values), version, chip=chip, batch=batch, ctx=ctx)
+        kernel = tuned_stage(stage, version, **values).versions[version]
+        return trace_guessed(kernel, stage.specs(batch=batch, ctx=ctx), chip=chip)
     except WorkbookError as error:
         return error
 

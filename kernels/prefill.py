@@ -66,6 +66,7 @@ TILE = 64  # tokens of a tile of the projections and of the MLP
 # Tiles of `per_token`. Source: PR 662 of hw-native-sys/pypto-lib, before.
 TILE_K = 128  # depth of a step of a K-loop
 QKV_N, QKV_TILES = 64, 4  # columns of a tile of the Q, K and V projections; tiles that a task makes
+QKV_GROUP = QKV_TILES * QKV_N
 OUT_N = 64  # columns of a tile of the output projection
 MLP_N = 128  # columns of a tile of gate, up and down
 O_ROWS = 8  # rows of a token's five query heads that are stored: a FP32 column is whole 32-byte blocks
@@ -265,7 +266,9 @@ def wide_product(
     return product
 
 
-# `per_token`: phases of a tile, then of a token.
+# `per_token`: phases of a tile, then of a token. The runtime goes by the tensors that it hands to a task: inside a
+# `pl.range`, tasks that write one tensor wait for each other, wherever in it they write. So each task is handed
+# scratch of its own, or the window of the whole that it fills, and the task that reads the whole waits for all.
 
 
 @pl.jit.inline
@@ -297,21 +300,24 @@ def tile_projections(
             count = pl.min(NORM_ROWS, rows - first)
             normed = norm_hidden(hidden_states, input_norm_weight, normed, row + first, first, count, layer_idx)
 
-    for group in pl.parallel(Q_WIDTH // (QKV_TILES * QKV_N)):
+    for group in pl.parallel(Q_WIDTH // QKV_GROUP):
+        q_part = pl.slice(q_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="q_proj"):
             for t in pl.range(QKV_TILES):
-                n0 = (group * QKV_TILES + t) * QKV_N
+                n0 = group * QKV_GROUP + t * QKV_N
                 q_acc = narrow_product(normed, wq, rows, weight_row, n0)
-                q_proj = pl.assemble(q_proj, q_acc, [0, n0])
+                q_part = pl.assemble(q_part, q_acc, [0, t * QKV_N])
 
-    for group in pl.parallel(KV_HIDDEN // (QKV_TILES * QKV_N)):
+    for group in pl.parallel(KV_HIDDEN // QKV_GROUP):
+        k_part = pl.slice(k_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
+        v_part = pl.slice(v_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="kv_proj"):
             for t in pl.range(QKV_TILES):
-                n0 = (group * QKV_TILES + t) * QKV_N
+                n0 = group * QKV_GROUP + t * QKV_N
                 k_acc = narrow_product(normed, wk, rows, weight_row, n0)
-                k_proj = pl.assemble(k_proj, k_acc, [0, n0])
+                k_part = pl.assemble(k_part, k_acc, [0, t * QKV_N])
                 v_acc = narrow_product(normed, wv, rows, weight_row, n0)
-                v_proj = pl.assemble(v_proj, v_acc, [0, n0])
+                v_part = pl.assemble(v_part, v_acc, [0, t * QKV_N])
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="q_norm"):
         q_weight = pl.slice(q_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
@@ -412,6 +418,7 @@ def token_attention(
         max_all = pl.create_tensor([Q_PAD, 1], dtype=pl.FP32)
         sum_all = pl.create_tensor([Q_PAD, 1], dtype=pl.FP32)
         context = pl.create_tensor([Q_PAD, HEAD_DIM], dtype=pl.BF16)
+        attn_part = pl.slice(attn, [1, Q_PER_KV * HEAD_DIM], [t, kv * Q_PER_KV * HEAD_DIM])
 
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="qk"):
             for p in pl.range(pages):
@@ -468,7 +475,7 @@ def token_attention(
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="write_back"):
             for i in pl.range(Q_PER_KV):
                 c_row = pl.slice(context, [1, HEAD_DIM], [i, 0])
-                attn = pl.assemble(attn, c_row, [t, (kv * Q_PER_KV + i) * HEAD_DIM])
+                attn_part = pl.assemble(attn_part, c_row, [0, i * HEAD_DIM])
     return k_cache, v_cache, attn
 
 
@@ -491,23 +498,21 @@ def tile_layer_end(
     weight_row = layer_idx * hidden
     wo_row = layer_idx * Q_WIDTH
     down_row = layer_idx * inter
-    projected = pl.create_tensor([TILE, hidden], dtype=pl.FP32)
     resid = pl.create_tensor([TILE, hidden], dtype=pl.FP32)
     normed = pl.create_tensor([TILE, hidden], dtype=pl.BF16)
-    gate = pl.create_tensor([TILE, inter], dtype=pl.FP32)
-    up = pl.create_tensor([TILE, inter], dtype=pl.FP32)
     mlp = pl.create_tensor([TILE, inter], dtype=pl.BF16)
-    down = pl.create_tensor([TILE, hidden], dtype=pl.FP32)
 
     for ob in pl.parallel(hidden // OUT_N):
         n0 = ob * OUT_N
+        projected = pl.create_tensor([TILE, OUT_N], dtype=pl.FP32)
+        resid_part = pl.slice(resid, [TILE, OUT_N], [0, n0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="out_proj"):
             o_acc = narrow_product(attn, wo, rows, wo_row, n0)
-            projected = pl.assemble(projected, o_acc, [0, n0])
+            projected = pl.assemble(projected, o_acc, [0, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="out_proj_residual"):
             x_n = pl.slice(hidden_states, [TILE, OUT_N], [row, n0], valid_shape=[rows, OUT_N])
-            o = pl.slice(projected, [TILE, OUT_N], [0, n0], valid_shape=[rows, OUT_N])
-            resid = pl.assemble(resid, pl.add(pl.cast(x_n, target_type=pl.FP32), o), [0, n0])
+            o = pl.slice(projected, [TILE, OUT_N], [0, 0], valid_shape=[rows, OUT_N])
+            resid_part = pl.assemble(resid_part, pl.add(pl.cast(x_n, target_type=pl.FP32), o), [0, 0])
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="post_rmsnorm"):
         for group in pl.range((rows + NORM_ROWS - 1) // NORM_ROWS):
@@ -517,27 +522,31 @@ def tile_layer_end(
 
     for ib in pl.parallel(inter // MLP_N):
         n0 = ib * MLP_N
+        gate = pl.create_tensor([TILE, MLP_N], dtype=pl.FP32)
+        up = pl.create_tensor([TILE, MLP_N], dtype=pl.FP32)
+        mlp_part = pl.slice(mlp, [TILE, MLP_N], [0, n0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="gate_proj"):
             g_acc = mlp_product(normed, w_gate, rows, weight_row, n0)
-            gate = pl.assemble(gate, g_acc, [0, n0])
+            gate = pl.assemble(gate, g_acc, [0, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="up_proj"):
             u_acc = mlp_product(normed, w_up, rows, weight_row, n0)
-            up = pl.assemble(up, u_acc, [0, n0])
+            up = pl.assemble(up, u_acc, [0, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="silu"):
-            gate_n = pl.slice(gate, [TILE, MLP_N], [0, n0], valid_shape=[rows, MLP_N])
+            gate_n = pl.slice(gate, [TILE, MLP_N], [0, 0], valid_shape=[rows, MLP_N])
             sigmoid = pl.recip(pl.add(pl.exp(pl.neg(gate_n)), 1.0))
-            up_n = pl.slice(up, [TILE, MLP_N], [0, n0], valid_shape=[rows, MLP_N])
+            up_n = pl.slice(up, [TILE, MLP_N], [0, 0], valid_shape=[rows, MLP_N])
             activated = pl.mul(pl.mul(gate_n, sigmoid), up_n)
-            mlp = pl.assemble(mlp, pl.cast(activated, target_type=pl.BF16, mode="rint"), [0, n0])
+            mlp_part = pl.assemble(mlp_part, pl.cast(activated, target_type=pl.BF16, mode="rint"), [0, 0])
 
     for db in pl.parallel(hidden // MLP_N):
         d0 = db * MLP_N
+        down = pl.create_tensor([TILE, MLP_N], dtype=pl.FP32)
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="down_proj"):
             d_acc = mlp_product(mlp, w_down, rows, down_row, d0)
-            down = pl.assemble(down, d_acc, [0, d0])
+            down = pl.assemble(down, d_acc, [0, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="down_proj_residual"):
             r = pl.slice(resid, [TILE, MLP_N], [0, d0], valid_shape=[rows, MLP_N])
-            d = pl.slice(down, [TILE, MLP_N], [0, d0], valid_shape=[rows, MLP_N])
+            d = pl.slice(down, [TILE, MLP_N], [0, 0], valid_shape=[rows, MLP_N])
             result = pl.cast(pl.add(r, d), target_type=pl.BF16, mode="rint")
             hidden_states = pl.assemble(hidden_states, result, [row, d0])
     return hidden_states

@@ -54,7 +54,9 @@ def test_pages_hold_text_and_figures_and_a_failure_is_named(tmp_path: Path):
     ]
 
 
-def test_ctrl_c_ends_every_kernel_and_leaves_no_page(tmp_path: Path):
+def test_ctrl_c_ends_every_kernel_and_leaves_no_other_page(tmp_path: Path):
+    """One notebook has ended, two run, one waits."""
+    quick = write(tmp_path / "quick.ipynb", "1")
     slow = [
         write(
             tmp_path / f"slow{n}.ipynb",
@@ -68,19 +70,20 @@ def test_ctrl_c_ends_every_kernel_and_leaves_no_page(tmp_path: Path):
 from pathlib import Path
 from rich.console import Console
 from helpers import cli, notebooks
-paths = [Path(name) for name in {[str(path) for path in slow]!r}]
+paths = [Path(name) for name in {[str(path) for path in (quick, *slow)]!r}]
 cli.plainly(notebooks.write_html)(paths, Path({str(tmp_path / "out")!r}), Console())
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    while not all((tmp_path / f"pid{n}").exists() for n in range(2)):
+    page = tmp_path / "out" / "quick.html"
+    while not all(path.exists() for path in (page, tmp_path / "pid0", tmp_path / "pid1")):
         assert process.poll() is None
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert stderr.splitlines()[0] == "interrupted"
+    assert stderr.splitlines()[0] == "interrupted", stderr
     assert process.returncode != 0
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == [page]
     assert not (tmp_path / "pid2").exists()  # two at a time
     for n in range(2):
         with pytest.raises(ProcessLookupError):

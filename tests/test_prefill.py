@@ -12,7 +12,7 @@ from golden import TensorSpec
 from golden.prefill import Q_WIDTH, reference, specs, written
 from helpers.chips import chip
 from helpers.exercises import EXERCISES
-from helpers.interpret.depend import races
+from helpers.interpret.depend import races, stated
 from helpers.run import run
 from helpers.stages import find, run_stage, trace_stage
 from kernels import qwen3
@@ -205,6 +205,14 @@ def test_the_published_counts() -> None:
     assert counts["spmd"] == 40 * tasks("spmd", [128], [0]) + 1 <= 27_866
     assert counts["chunked"] == 40 * tasks("chunked", [128], [0]) + 1
     assert trace_stage(STAGE, "per_token", ctx=200).tasks == EXERCISES["6.1"].solution
+
+
+def test_tasks_of_per_token_wait_for_each_other_only_where_they_share_what_the_caller_gave() -> None:
+    """Of one kind of task only those that write the caches and the hidden states, which are the caller's."""
+    trace = trace_stage(STAGE, "per_token", ctx=TILE + 2, **NARROW)
+    names = [d.name for d in trace.dispatches]
+    chained = {names[e.later] for e in stated(trace) if names[e.earlier] == names[e.later]}
+    assert chained == {"rope_kv_cache", "down_proj_residual"}
 
 
 def test_weights_are_read_once_for_each_tile_of_tokens() -> None:

@@ -59,14 +59,17 @@ class Measured:
 
 
 def predicted(trace: Trace) -> list[str]:
-    """What a trace says without any arithmetic."""
+    """What a trace says without any arithmetic; less when that decides what the kernel does."""
+    peak = "on-chip peak: " + ", ".join(f"{s} {bytes_text(n)}" for s, n in trace.peaks().items() if n)
+    if trace.blind:
+        return ["predicted time, tasks, bytes: when it has run, for they depend on what it computes", peak]
     p = profile(trace)
     by = max(p.by_name(), key=lambda r: r.total)
     return [
         f"{p.kind} time: {time_text(p.makespan)} on {p.chip.name}; most of it {by.name}",
         f"tasks: {trace.tasks:,}; launches one after the other: {plots.longest_chain(trace):,}",
         f"GM: {bytes_text(trace.gm_read_bytes)} read, {bytes_text(trace.gm_write_bytes)} written",
-        "on-chip peak: " + ", ".join(f"{s} {bytes_text(n)}" for s, n in trace.peaks().items() if n),
+        peak,
     ]
 
 
