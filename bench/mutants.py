@@ -314,8 +314,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "result = pl.add(pl.slice(resid, [BATCH, WIDE_N], [0, d0]), acc)",
            "result = pl.add(pl.mul(pl.slice(resid, [BATCH, WIDE_N], [0, d0]), 2.0), acc)"),
     Mutant("mlp.mixed", MEMORY, "a step of K that L1 cannot hold", "WIDE_K =", "MIXED_K = 128", "MIXED_K = 512"),
-    Mutant("mlp.mixed", VALUE, "the accumulator is BF16", "def down_proj_residual", "out_dtype=pl.FP32",
-           "out_dtype=pl.BF16"),
+    Mutant("mlp.mixed", VALUE, "the accumulator is BF16", "def down_proj_residual", "dtype=pl.FP32)",
+           "dtype=pl.BF16)"),
     Mutant("mlp.mixed", VALUE, "the mean is a sum", "def post_rmsnorm", "pl.div(square_sum,", "pl.mul(square_sum,"),
 )  # fmt: skip
 

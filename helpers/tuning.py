@@ -51,7 +51,7 @@ KNOBS: dict[str, dict[str, tuple[Knob, ...]]] = {
         "spmd": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
         "split_k": (
             _GROUP_N,
-            Knob("TILE_K", "step of K", (64, 128, 256)),
+            Knob("SPLIT_TILE_K", "step of K", (64, 128, 256)),
             Knob("SPLITS", "parts of K", (1, 2, 4, 5, 10, 20)),
         ),
     },

@@ -248,7 +248,7 @@ def wrong_barrier(
     with pl.manual_scope():
         for z in pl.spmd(GROUPS, name_hint="zero_fill"):
             zeros = pl.assemble(zeros, pl.full([Q_PAD, HEAD_DIM], dtype=pl.FP32, value=0.0), [z * Q_PAD, 0])
-        with pl.spmd(pl.system.available_aiv_count(), name_hint="phases", sync_start=True) as _done:
+        with pl.spmd(pl.system.available_aiv_count(), name_hint="phases") as _done:
             core = pl.get_block_idx()
             cores = pl.get_block_num()
             for g in pl.range(core, GROUPS, cores):
@@ -269,15 +269,12 @@ def right_barrier(
     y: pl.Out[pl.Tensor[[ROWS, HEAD_DIM], pl.FP32]],
     zeros: pl.Out[pl.Tensor[[ROWS, HEAD_DIM], pl.FP32]],
 ):
-    """The phases wait for the tasks that could hold a core."""
+    """The phases start together or not at all, once there is a core for each of their blocks."""
     half = pl.create_tensor([ROWS, HEAD_DIM], dtype=pl.FP32)
     with pl.manual_scope():
-        with pl.spmd(GROUPS, name_hint="zero_fill") as zeroed:
-            z = pl.get_block_idx()
+        for z in pl.spmd(GROUPS, name_hint="zero_fill"):
             zeros = pl.assemble(zeros, pl.full([Q_PAD, HEAD_DIM], dtype=pl.FP32, value=0.0), [z * Q_PAD, 0])
-        with pl.spmd(
-            pl.system.available_aiv_count(), name_hint="phases", deps=[zeroed], sync_start=True
-        ) as _done:  # fmt: skip
+        with pl.spmd(pl.system.available_aiv_count(), name_hint="phases", sync_start=True) as _done:
             core = pl.get_block_idx()
             cores = pl.get_block_num()
             for g in pl.range(core, GROUPS, cores):

@@ -35,9 +35,10 @@ TILE_K = 128  # depth of a step of their K-loops; columns of the down projection
 SEED_TILES = 8  # tiles that a task of `seed_sums` fills
 
 # Tiles of `mixed`: rows of 512 bytes, the unit in which memory is read. Two weights of [MIXED_K, WIDE_N], twice
-# because loads run ahead, are 256 KiB of the 512 KiB of L1; one of [WIDE_K, WIDE_N] also.
+# because loads run ahead, are 256 KiB of the 512 KiB of L1. A step is all of L0B: the compiler cuts a deeper one up
+# only where the first product of a sum stands before the loop, where its loads overlap with nothing.
 WIDE_N = 256
-WIDE_K = 256
+WIDE_K = 128
 MIXED_K = 128
 
 
@@ -227,13 +228,11 @@ def out_proj_residual(
     blocks = hidden // WIDE_N
     for block in pl.spmd(blocks, name_hint="out_proj_residual", optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
         n0 = block * WIDE_N
-        x = pl.slice(attn_out, [BATCH, WIDE_K], [0, 0], valid_shape=[batch, WIDE_K])
-        w = pl.slice(wo, [WIDE_K, WIDE_N], [layer_row, n0])
-        acc = pl.matmul(x, w, out_dtype=pl.FP32)
-        for kb in pl.pipeline(1, hidden // WIDE_K, stage=2):
+        acc = pl.create_tensor([BATCH, WIDE_N], dtype=pl.FP32)
+        for kb in pl.pipeline(hidden // WIDE_K, stage=2):
             x_k = pl.slice(attn_out, [BATCH, WIDE_K], [0, kb * WIDE_K], valid_shape=[batch, WIDE_K])
             w_k = pl.slice(wo, [WIDE_K, WIDE_N], [layer_row + kb * WIDE_K, n0])
-            acc = pl.matmul_acc(acc, x_k, w_k)
+            acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
         rows = pl.slice(hidden_states, [BATCH, WIDE_N], [0, n0], valid_shape=[batch, WIDE_N])
         result = pl.add(pl.cast(rows, target_type=pl.FP32), acc)
         resid = pl.assemble(resid, pl.fillpad(result, pad_value=pl.PadValue.zero), [0, n0])
@@ -254,14 +253,15 @@ def gate_up_silu(
     blocks = pl.tensor.dim(w_gate, 1) // WIDE_N
     for block in pl.spmd(blocks, name_hint="gate_up_silu", optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
         n0 = block * WIDE_N
-        x = pl.slice(normed, [BATCH, MIXED_K], [0, 0])
-        gate = pl.matmul(x, pl.slice(w_gate, [MIXED_K, WIDE_N], [layer_row, n0]), out_dtype=pl.FP32)
-        up = pl.matmul(x, pl.slice(w_up, [MIXED_K, WIDE_N], [layer_row, n0]), out_dtype=pl.FP32)
-        for kb in pl.pipeline(1, hidden // MIXED_K, stage=2):
+        gate = pl.create_tensor([BATCH, WIDE_N], dtype=pl.FP32)
+        up = pl.create_tensor([BATCH, WIDE_N], dtype=pl.FP32)
+        for kb in pl.pipeline(hidden // MIXED_K, stage=2):
             k0 = kb * MIXED_K
             x_k = pl.slice(normed, [BATCH, MIXED_K], [0, k0])
-            gate = pl.matmul_acc(gate, x_k, pl.slice(w_gate, [MIXED_K, WIDE_N], [layer_row + k0, n0]))
-            up = pl.matmul_acc(up, x_k, pl.slice(w_up, [MIXED_K, WIDE_N], [layer_row + k0, n0]))
+            w_g = pl.slice(w_gate, [MIXED_K, WIDE_N], [layer_row + k0, n0])
+            w_u = pl.slice(w_up, [MIXED_K, WIDE_N], [layer_row + k0, n0])
+            gate = pl.matmul_acc(gate, x_k, w_g, init_cond=(kb == 0))
+            up = pl.matmul_acc(up, x_k, w_u, init_cond=(kb == 0))
         sigmoid = pl.recip(pl.add(pl.exp(pl.neg(gate)), 1.0))
         activated = pl.mul(pl.mul(gate, sigmoid), up)
         mlp = pl.assemble(mlp, pl.cast(activated, target_type=pl.BF16, mode="rint"), [0, n0])
@@ -282,13 +282,11 @@ def down_proj_residual(
     blocks = pl.tensor.dim(w_down, 1) // WIDE_N
     for block in pl.spmd(blocks, name_hint="down_proj_residual", optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
         d0 = block * WIDE_N
-        x = pl.slice(mlp, [BATCH, WIDE_K], [0, 0])
-        w = pl.slice(w_down, [WIDE_K, WIDE_N], [inter_row, d0])
-        acc = pl.matmul(x, w, out_dtype=pl.FP32)
-        for kb in pl.pipeline(1, inter // WIDE_K, stage=2):
+        acc = pl.create_tensor([BATCH, WIDE_N], dtype=pl.FP32)
+        for kb in pl.pipeline(inter // WIDE_K, stage=2):
             x_k = pl.slice(mlp, [BATCH, WIDE_K], [0, kb * WIDE_K])
             w_k = pl.slice(w_down, [WIDE_K, WIDE_N], [inter_row + kb * WIDE_K, d0])
-            acc = pl.matmul_acc(acc, x_k, w_k)
+            acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
         result = pl.add(pl.slice(resid, [BATCH, WIDE_N], [0, d0]), acc)
         out = pl.assemble(out, pl.cast(result, target_type=pl.BF16, mode="rint"), [0, d0])
     return out

@@ -30,6 +30,7 @@ GROUP_N = 256  # columns of a group of four of them: rows of 512 bytes, the unit
 TILE_K = 256  # depth of a step of a K-loop; with GROUP_N 136 KiB of L1, twice where loads run ahead
 SPLITS = 4  # parts of K in `split_k`
 SPLIT_K = HIDDEN // SPLITS
+SPLIT_TILE_K = 128  # depth of a step of a part: with GROUP_N all of L0B, so that the first one can be in the pipeline
 NORM_N = 512  # columns of a step of the norm: 32 KiB of FP32
 
 
@@ -117,13 +118,14 @@ def project_by_block(
     groups = pl.tensor.dim(weight, 1) // GROUP_N
     for block in pl.spmd(groups, name_hint="project_block"):
         n0 = block * GROUP_N
-        x = pl.slice(normed, [BATCH, TILE_K], [0, 0])
-        w = pl.slice(weight, [TILE_K, GROUP_N], [layer_row, n0])
-        acc = pl.matmul(x, w, out_dtype=pl.FP32)
-        for kb in pl.pipeline(1, HIDDEN // TILE_K, stage=2):
+        acc = pl.create_tensor([BATCH, GROUP_N], dtype=pl.FP32)
+        for kb in pl.pipeline(HIDDEN // TILE_K, stage=2):
             x_k = pl.slice(normed, [BATCH, TILE_K], [0, kb * TILE_K])
             w_k = pl.slice(weight, [TILE_K, GROUP_N], [layer_row + kb * TILE_K, n0])
-            acc = pl.matmul_acc(acc, x_k, w_k)
+            if kb == 0:
+                acc = pl.matmul(x_k, w_k, out_dtype=pl.FP32)
+            else:
+                acc = pl.matmul_acc(acc, x_k, w_k)
         out = pl.assemble(out, acc, [0, n0])
     return out
 
@@ -180,14 +182,12 @@ def project_by_split(
     for block in pl.spmd(groups * SPLITS, name_hint="project_split"):
         n0 = block // SPLITS * GROUP_N
         first = block % SPLITS * SPLIT_K
-        x = pl.slice(weighted, [BATCH, TILE_K], [0, first])
-        w = pl.slice(weight, [TILE_K, GROUP_N], [layer_row + first, n0])
-        acc = pl.matmul(x, w, out_dtype=pl.FP32)
-        for kb in pl.pipeline(1, SPLIT_K // TILE_K, stage=2):
-            k0 = first + kb * TILE_K
-            x_k = pl.slice(weighted, [BATCH, TILE_K], [0, k0])
-            w_k = pl.slice(weight, [TILE_K, GROUP_N], [layer_row + k0, n0])
-            acc = pl.matmul_acc(acc, x_k, w_k)
+        acc = pl.create_tensor([BATCH, GROUP_N], dtype=pl.FP32)
+        for kb in pl.pipeline(SPLIT_K // SPLIT_TILE_K, stage=2):
+            k0 = first + kb * SPLIT_TILE_K
+            x_k = pl.slice(weighted, [BATCH, SPLIT_TILE_K], [0, k0])
+            w_k = pl.slice(weight, [SPLIT_TILE_K, GROUP_N], [layer_row + k0, n0])
+            acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
         out = pl.assemble(out, acc, [0, n0], atomic=pl.AtomicType.Add)
     for block in pl.spmd(groups, name_hint="scale"):
         total = pl.slice(out, [BATCH, GROUP_N], [0, block * GROUP_N])

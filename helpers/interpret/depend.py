@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import networkx as nx
@@ -76,12 +77,11 @@ def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
             if kind == "OutputExisting" or a.buffer not in writers:
                 continue
             known = writers[a.buffer]
-            for i, w, writer in known.near(a):
-                status = overlap(w, a)
-                if status == "none" or writer == d.index:
+            for i, writer, covered in known.meeting(a):
+                if writer == d.index:
                     continue
                 out.setdefault((writer, d.index), Edge(writer, d.index, "inferred", a.buffer))
-                if status == "covered" and kind == "InOut":
+                if covered and kind == "InOut":
                     known.forget(i)
         for a, kind in mine:
             if kind != "Input":
@@ -90,32 +90,76 @@ def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
 
 
 class _Writers:
-    """Those that wrote a buffer, as the runtime remembers them, and where."""
+    """Those that wrote a buffer, as the runtime's tensor map remembers them: what they wrote, as arrays.
+
+    The map compares windows of the same strides axis by axis, others by their first and last element.
+    """
 
     def __init__(self) -> None:
-        self.entries: list[tuple[Argument, int]] = []
+        self.tasks = np.zeros(16, np.int64)
+        self.count = 0
         self.spans = np.zeros((2, 16), np.int64)  # first element and end of each; empty once it is forgotten
+        self.layouts: dict[tuple[int, ...], int] = {}
+        self.layout = np.zeros(16, np.int32)  # number of each one's strides in `layouts`
+        self.boxes = np.zeros((2, 0, 16), np.int64)  # first and end along each axis
 
     def append(self, a: Argument, task: int) -> None:
-        n = len(self.entries)
-        if n == self.spans.shape[1]:
-            alive = [i for i, (lo, hi) in enumerate(self.spans.T.tolist()) if lo < hi]
-            self.entries = [self.entries[i] for i in alive]
-            kept, n = self.spans[:, alive], len(alive)
-            self.spans = np.zeros((2, max(16, 2 * n)), np.int64)
-            self.spans[:, :n] = kept
-        self.entries.append((a, task))
+        self._make_room(len(a.strides))
+        n = self.count
+        self.count += 1
+        self.tasks[n] = task
         self.spans[:, n] = a.offset, a.offset + _span(a)
+        self.layout[n] = self.layouts.setdefault(a.strides, len(self.layouts))
+        if _regular(a.strides):
+            self.boxes[:, : len(a.strides), n] = _box(a)
 
-    def near(self, a: Argument) -> list[tuple[int, Argument, int]]:
-        """(number, window, task) of those whose span meets that of `a`."""
-        lo, hi = self.spans
+    def _make_room(self, rank: int) -> None:
+        size, known = len(self.tasks), self.boxes.shape[1]
+        if self.count == size:
+            alive = np.flatnonzero(self.spans[0] < self.spans[1])
+            more = max(16, 2 * len(alive)) - len(alive)
+            self.count = len(alive)
+            for name in ("tasks", "spans", "layout", "boxes"):
+                kept = getattr(self, name)[..., alive]
+                setattr(self, name, np.concatenate([kept, np.zeros((*kept.shape[:-1], more), kept.dtype)], -1))
+        if rank > known:
+            axes = np.zeros((2, rank - known, len(self.tasks)), np.int64)
+            self.boxes = np.concatenate([self.boxes, axes], 1)
+
+    def meeting(self, a: Argument) -> list[tuple[int, int, bool]]:
+        """(number, task, whether all that it wrote lies in `a`) of those whose window may meet `a`."""
+        n = self.count
+        lo, hi = self.spans[:, :n]
         found = np.flatnonzero((lo < a.offset + _span(a)) & (hi > a.offset))
-        return [(i, *self.entries[i]) for i in found.tolist()]
+        covered = np.zeros(len(found), bool)
+        layout = self.layouts.get(a.strides)
+        if len(found) and layout is not None and _regular(a.strides):
+            rank = len(a.strides)
+            start, end = (np.array(side)[:, None] for side in _box(a))
+            first, last = self.boxes[:, :rank, found]
+            alike = self.layout[found] == layout
+            covered = alike & ((start <= first) & (last <= end)).all(0)
+            meets = ~alike | ((first < end) & (start < last)).all(0)
+            found, covered = found[meets], covered[meets]
+        return list(zip(found.tolist(), self.tasks[found].tolist(), covered.tolist()))
 
     def forget(self, number: int) -> None:
         """The runtime's entry is replaced by a later one that covers it."""
         self.spans[:, number] = 0
+
+
+def _regular(strides: tuple[int, ...]) -> bool:
+    """Whether the runtime's tensor map can tell where along each axis an element lies."""
+    return bool(strides) and strides[-1] == 1 and not any(a % b for a, b in pairwise(strides))
+
+
+def _box(a: Argument) -> tuple[list[int], list[int]]:
+    """First index and end of a regular window along each axis."""
+    first, rest = [], a.offset
+    for s in a.strides:
+        first.append(rest // s)
+        rest %= s
+    return first, [i + n for i, n in zip(first, a.extent)]
 
 
 def tracked(trace: Trace, d: Dispatch, a: Argument) -> bool:
@@ -130,26 +174,6 @@ def direction(d: Dispatch, a: Argument, bits: int, inout: frozenset[int]) -> str
     if bits == INOUT:
         return "InOut"
     return "InOut" if d.sequential or a.buffer in d.rewritten or a.buffer in inout else "OutputExisting"
-
-
-def overlap(written: Argument, mine: Argument) -> str:
-    """ "none", "covered" (all of `written` lies in `mine`) or "other", as the runtime's tensor map decides it."""
-    end = written.offset + _span(written)
-    if not (mine.offset < end and written.offset < mine.offset + _span(mine)):
-        return "none"
-    if written.strides != mine.strides or not mine.strides or mine.strides[-1] != 1:
-        return "other"
-    if any(a % b for a, b in zip(mine.strides, mine.strides[1:])):
-        return "other"
-    inside = True
-    p, q = written.offset, mine.offset
-    for s, n, m in zip(mine.strides, written.extent, mine.extent):
-        lo, start = p // s, q // s
-        p, q = p % s, q % s
-        if not (lo < start + m and start < lo + n):
-            return "none"
-        inside = inside and start <= lo and lo + n <= start + m
-    return "covered" if inside else "other"
 
 
 def _span(a: Argument) -> int:
@@ -237,10 +261,10 @@ def graph(trace: Trace, edges: Iterable[Edge]) -> nx.DiGraph:
     return g
 
 
-def races(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
+def races(trace: Trace) -> list[Edge]:
     """Required edges that no chain of stated edges enforces."""
     before: dict[int, set[int]] = {}
-    for e in (*declared(trace), *inferred(trace, inout)):
+    for e in stated(trace):
         before.setdefault(e.later, set()).add(e.earlier)
     open_ = [e for e in required(trace) if e.earlier not in before.get(e.later, ())]
     return unordered(open_, before)

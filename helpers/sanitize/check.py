@@ -18,9 +18,10 @@ from helpers.interpret.call import check as check_arguments
 from helpers.interpret.lower import Compiled, compile_kernel
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
-from helpers.sanitize import cases, chips, lint, memory, order, values
+from helpers.sanitize import cases, chips, lint, memory, order, padding, values
 from helpers.sanitize.cases import Space, Specs
 from helpers.sanitize.findings import ERROR, WARNING, Finding, grouped
+from helpers.sanitize.padding import Padding
 from helpers.sanitize.replay import Subject, refilled, reordered
 
 NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
@@ -91,7 +92,7 @@ def check(
 
     run = _examine(kernel, compiled, base, home, dry)
     if run.trace is not None and not dry:
-        subject = Subject(kernel, lambda: _arguments(compiled, base, _make(base, False)), home)
+        subject = Subject(kernel, lambda: _again(compiled, base, run), home)
         found += certain(subject, compiled, run)
         if reference is not None:
             found += _compared(kernel, compiled, base, run, reference, rtol, atol, compare_fn or {}, given)
@@ -110,8 +111,10 @@ def check(
                 return []
             return _compared(kernel, compiled, specs, of, reference, rtol, atol, compare_fn or {}, given)
 
-        sweep_ = _Sweep(kernel, compiled, space, home, judge, [])
+        sweep_ = _Sweep(kernel, compiled, space, home, judge, _most(compiled, space, base))
         found += sweep_.findings(found, _blind(kernel, compiled, base, home))
+        if not dry:
+            found += sweep_.padded(run, base)
         read = set().union(*sweep_.read)  # what nothing reads at one size may be there for another
         found = [f for f in found if f.kind != "unread-result" or f.other not in read]
     return grouped(found)
@@ -164,6 +167,17 @@ def _arguments(compiled: Compiled, specs: Specs, made: dict[str, Any]) -> dict[s
     if len(specs) > len(names):
         raise InputError(f"kernel '{compiled.name}' takes {len(names)} arguments, there are {len(specs)} specs")
     return {n: made[s.name] for n, s in zip(names, specs)}
+
+
+def _again(compiled: Compiled, specs: Specs, run: Run) -> dict[str, Any]:
+    """The values that a run began with: its own tensors where it left them alone, new ones for the others."""
+    written = {run.trace.buffers[b].name for b in run.memory.writes if run.trace.buffers[b].argument}
+    names = list(_arguments(compiled, specs, {s.name: s.name for s in specs}))
+    again = dict(run.values)
+    for name, s in zip(names, specs):
+        if name in written:
+            again[name] = s.create_tensor()
+    return again
 
 
 def directions(compiled: Compiled) -> dict[str, str]:
@@ -298,6 +312,16 @@ def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: Run
     return [*chips.overflow(trace, on), *chips.syncall(trace, on)]
 
 
+def _most(compiled: Compiled, space: Space, base: Specs) -> dict[str, int]:
+    """The largest extent of each dynamic dimension among the sizes of a space and the given specs."""
+    most: dict[str, int] = {}
+    for specs in [base, *(space.build({a.name: a.sizes[-1] for a in space.axes}) for _ in space.axes[:1])]:
+        shapes = dict(zip([p.name for p in compiled.parameters], [getattr(s, "shape", ()) for s in specs]))
+        for name, spots in cases.dynamic(compiled).items():
+            most[name] = max([most.get(name, 0), *(shapes[p][axis] for p, axis in spots if p in shapes)])
+    return most
+
+
 def _blind(kernel: Any, compiled: Compiled, specs: Specs, on: Chip) -> bool:
     """True when a run without arithmetic does not go the way of one with it: the kernel reads back what it computed."""
     made = _arguments(compiled, specs, _make(specs, True))
@@ -309,14 +333,21 @@ def _blind(kernel: Any, compiled: Compiled, specs: Specs, on: Chip) -> bool:
 
 @dataclass(frozen=True)
 class _Sweep:
-    """The sizes of a space, run one after the other. `judge` compares a run that computed with the golden."""
+    """The sizes of a space, run one after the other.
+
+    `judge` compares a run that computed with the golden. `most`: the largest extent of each dynamic dimension. Filled
+    by the runs: `read`, of each case where the tensors were allocated that something reads; `padding`, by input the
+    smallest case in which a task reads rows of it that hold no data.
+    """
 
     kernel: Any
     compiled: Compiled
     space: Space
     on: Chip
     judge: Callable[[list, Run], list[Finding]]
-    read: list[set]  # of each case, where the tensors were allocated that something reads
+    most: dict[str, int]
+    read: list[set] = field(default_factory=list)
+    padding: dict[str, tuple[int, str, list, Padding]] = field(default_factory=dict)
 
     def findings(self, known: list[Finding], computes: bool) -> list[Finding]:
         """What other sizes show and the given ones do not, each at its smallest case."""
@@ -339,11 +370,29 @@ class _Sweep:
             found = [*run.findings, *(f for f, _ in run.clashes)]
             if run.trace is not None and run.memory is not None:
                 self.read.append({run.trace.buffers[b].place for b in run.memory.reads})
+                self._note_padding(run, specs, cases.text(sizes))
             if little and run.trace is not None:
                 found += self.judge(specs, run)
         except InputError:
             return []  # sizes that the kernel's own parameters exclude
         return [replace(f, case=cases.text(sizes)) for f in found if f.severity in (ERROR, WARNING)]
+
+    def _note_padding(self, run: Run, specs: list, case: str) -> None:
+        extents = check_arguments(self.compiled, arrange(self.compiled, run.values), True)
+        for p in padding.read(run.trace, self.compiled, extents, self.most):
+            self.padding[p.name] = min(self.padding.get(p.name, (math.inf,)), (_bytes(specs), case, specs, p))
+
+    def padded(self, run: Run, specs: list) -> list[Finding]:
+        """Rows that hold no data and change a result: of each input whose padding was read, at the smallest case."""
+        if run.trace is not None:
+            self._note_padding(run, specs, "")
+        out = []
+        for case in dict.fromkeys(case for _, case, *_ in self.padding.values()):
+            specs = next(s for _, c, s, _ in self.padding.values() if c == case)
+            subject = Subject(self.kernel, lambda s=specs: _arguments(self.compiled, s, _make(s, False)), self.on)
+            mine = [p for _, c, _, p in self.padding.values() if c == case]
+            out += [replace(f, case=case) for f in padding.reaching(subject, self.compiled, mine)]
+        return out
 
     def shrunk(self, sizes: dict[str, int], f: Finding) -> Finding:
         """The same finding at the smallest sizes that show it."""

@@ -50,8 +50,9 @@ def syncall(trace: Trace, chip: Chip) -> list[Finding]:
     """Hard barriers that wait for a core that never comes.
 
     A hard `pl.system.syncall` waits for every physical core of its kind. So the launch must have a block for each of
-    them, all must start together, and no other task may hold a core (PyPTO docs/en/dev/passes/99, HardSyncallOccupancy;
-    pull request 656 of pypto-lib for the last).
+    them, and sync_start=True, with which the runtime waits until there is a core for each block. Without it blocks may
+    start in waves, and other tasks hold the cores that the last ones have yet to get (PyPTO docs/en/dev/passes/99,
+    HardSyncallOccupancy; pull request 656 of pypto-lib).
     """
     out: list[Finding] = []
     waiting = [d for d in trace.dispatches if d.barriers]
@@ -79,25 +80,16 @@ def syncall(trace: Trace, chip: Chip) -> list[Finding]:
                     )
                 )  # fmt: skip
             elif not d.sync_start:
-                out.append(
-                    Finding(
-                        "syncall", ERROR,
-                        f"blocks of '{d.name}' may start in waves, and those that started wait for the others",
-                        fix="launch it with sync_start=True", **common,
-                    )
-                )  # fmt: skip
-            rivals = _rivals(trace, d, past)
-            if rivals:
+                rivals = _rivals(trace, d, past)
                 names = ", ".join(f"'{n}'" for n in dict.fromkeys(r.name for r in rivals))
-                first = rivals[0]
-                held = sum(r.blocks for r in rivals)
+                held = f"{names} ({sum(r.blocks for r in rivals)} tasks) can run at the same time and hold a core: "
                 out.append(
                     Finding(
                         "syncall", ERROR,
-                        f"{names} ({held} tasks) can run at the same time as '{d.name}' and hold a core that the "
-                        "barrier waits for",
-                        b.place, first.place, "launched here", d.name, "",
-                        f"make '{d.name}' wait for it with deps=[...], or start it afterwards", chip=chip.name,
+                        f"{held if rivals else ''}blocks of '{d.name}' may start in waves, and those that started wait "
+                        "for the others",
+                        fix="launch it with sync_start=True: all blocks together, once there is a core for each",
+                        **{**common, "other": rivals[0].place if rivals else d.place},
                     )
                 )  # fmt: skip
     return out

@@ -210,18 +210,20 @@ def directions_of(trace: Trace, memory: Memory, directions: dict[str, str]) -> l
 
 def accumulated_low(trace: Trace) -> list[Finding]:
     """Sums kept in global memory in 16 bits: a task reads a box, adds to it and writes it, again and again."""
-    low = {b.id for b in trace.buffers if b.dtype.is_float and b.dtype.bits < 32}
+    written = {a.buffer for a in trace.shapes if a.mode != READ}
+    low = {b.id for b in trace.buffers if b.dtype.is_float and b.dtype.bits < 32 and b.id in written}
     if not low:
         return []
+    shapes = np.array([a.buffer in low for a in trace.shapes], bool)
     turns: dict[tuple, int] = {}
     atomic: dict[tuple, int] = {}
     for d in trace.dispatches:
         for part in d.parts:
+            chunk = part.chunk
             read: dict[tuple, Place] = {}
-            for access, offsets in regions.accesses(trace, part):
-                if access.buffer not in low:
-                    continue
-                first = int(np.ravel(offsets)[0]) if access.elements else -1
+            for n in np.flatnonzero(shapes[chunk.shapes]).tolist():
+                access = trace.shapes[chunk.shapes[n]]
+                first = int(np.ravel(part.at(chunk.offsets[n]))[0]) if access.elements else -1
                 box = (access.buffer, access.extent, access.strides, first)
                 if access.mode == READ:
                     read[box] = access.place

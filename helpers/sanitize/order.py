@@ -33,7 +33,7 @@ def between_tasks(trace: Trace) -> list[tuple[Finding, Clash]]:
     """Elements that two launches touch, one of them writing, with no chain of dependencies between them."""
     out: dict[tuple, tuple[Finding, Clash]] = {}
     atomic: set[tuple] = set()
-    for e in depend.races(trace, trace.inout):
+    for e in depend.races(trace):
         first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
         site = (first.name, first.place, second.name, second.place, e.why, _known(trace, e.buffer))
         if site in atomic:
@@ -147,7 +147,7 @@ def _in_phase(trace: Trace, d: Dispatch, parts: list) -> Iterator[tuple[Finding,
         if _apart(mine):
             continue
         size = trace.buffers[buffer].size
-        owner = np.full(size, -1, np.int32)
+        owner = np.zeros(size, np.int32)  # 1 + the block that wrote it; zeros take no memory until they are written
         by = np.zeros(size, np.int32)  # which access of `mine` wrote it
         for turn in (False, True):  # writes, then reads
             for n, (access, offsets, ids) in enumerate(mine):
@@ -156,14 +156,15 @@ def _in_phase(trace: Trace, d: Dispatch, parts: list) -> Iterator[tuple[Finding,
                 for (blocks, view), (_, source) in zip(
                     regions.views(owner, access, offsets, ids), regions.views(by, access, offsets, ids)
                 ):
-                    me = blocks.reshape(-1, *[1] * len(access.extent))
-                    clash = (view >= 0) & (view != me)
+                    me = 1 + blocks.reshape(-1, *[1] * len(access.extent)).astype(np.int32)
+                    clash = (view != 0) & (view != me)
                     if access.mode == ATOMIC:  # adding to what another adds to needs no order
                         clash &= np.isin(source, [i for i, w in enumerate(mine) if w[0].mode != ATOMIC])
                     if clash.any():
                         at = tuple(np.argwhere(clash)[0])
                         other = mine[int(source[at])][0]
-                        yield _block_clash(trace, d, access, other, int(np.ravel(me)[at[0]]), int(view[at]), offsets)
+                        mine_, theirs = int(np.ravel(me)[at[0]]) - 1, int(view[at]) - 1
+                        yield _block_clash(trace, d, access, other, mine_, theirs, offsets)
                     if not turn:
                         view[...] = me
                         source[...] = n
@@ -210,7 +211,7 @@ def ancestors(trace: Trace) -> Callable[[int], int] | None:
     if n > MOST_LAUNCHES:
         return None
     before: list[list[int]] = [[] for _ in range(n)]
-    for e in (*depend.declared(trace), *depend.inferred(trace, trace.inout)):
+    for e in depend.stated(trace):
         before[e.later].append(e.earlier)
     bits: list[int] = [0] * n
     for i in range(n):
@@ -226,9 +227,9 @@ def redundant(trace: Trace) -> list[Finding]:
     if past is None:
         return []
     into: dict[int, set[int]] = {}
-    for e in (*edges, *depend.inferred(trace, trace.inout)):
+    for e in depend.stated(trace):
         into.setdefault(e.later, set()).add(e.earlier)
-    inferred = {(e.earlier, e.later) for e in depend.inferred(trace, trace.inout)}
+    inferred = {(e.earlier, e.later) for e in depend.stated(trace) if e.why != "deps"}
     needed: dict[tuple, bool] = {}
     for e in edges:
         first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers.sanitize.check import check
@@ -31,6 +31,8 @@ def check_stage(
     on: Sequence[str] = ("a2a3", "a5"),
     dry: bool = False,
     sweeps: bool = True,
+    sweep: Mapping[str, Sequence[int]] | None = None,
+    **how: Any,
 ) -> list[Finding]:
     """Findings about one version of a stage, at `batch` and `ctx` and at the sizes that break kernels.
 
@@ -40,10 +42,12 @@ def check_stage(
         on: Chips; kernels run on the first.
         dry: No arithmetic and no golden.
         sweeps: False: at `batch` and `ctx` only.
+        sweep: Sizes to try, by argument of `stage.specs`; None: those of `sweep_of`.
+        how: Other arguments of `stage.specs`, such as widths.
     """
 
     def specs(**sizes: Any) -> list:
-        return stage.specs(**{"batch": stage.batch if batch is None else batch, "ctx": ctx, **sizes})
+        return stage.specs(**{"batch": stage.batch if batch is None else batch, "ctx": ctx, **how, **sizes})
 
     return check(
         stage.versions[version],
@@ -53,7 +57,7 @@ def check_stage(
         atol=stage.tolerance.atol,
         compare_fn=stage.compare_fn,
         on=on,
-        sweep=sweep_of(stage),
+        sweep=sweep_of(stage) if sweep is None else sweep,
         sweeps=sweeps,
         dry=dry,
     )

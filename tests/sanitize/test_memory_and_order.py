@@ -5,16 +5,21 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.spec import ScalarSpec, TensorSpec
+from helpers.chips import chip
+from helpers.interpret.lower import compile_kernel
 from helpers.interpret.source import Place
 from helpers.interpret.trace import WRITE, Access
 from helpers.interpret.values import dense_strides
 from helpers.sanitize import Finding, check
+from helpers.sanitize.check import certain, look
 from helpers.sanitize.regions import views
+from helpers.sanitize.replay import Subject
 from tests.kernelgen import few, kernel, out, tensor
 
 N = 64
@@ -238,3 +243,74 @@ def test_views_are_the_elements_of_an_access(extent: list[int], data: st.DataObj
         expected[tuple(slice(c, c + e) for c, e in zip(corner, extent))] = True
     assert seen == 3
     assert (table.reshape(shape) == expected).all()
+
+
+PADDED = """
+    B = pl.dynamic("B")
+
+    @pl.jit
+    def k(x: pl.Tensor[[16, 16], pl.FP32], n: pl.Tensor[[B], pl.INT32], y: pl.Out[pl.Tensor[[{rows}, 16], pl.FP32]]):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
+            a = pl.slice(x, [16, 16], [0, 0]{valid})
+            a = pl.fillpad(a, pad_value=pl.PadValue.zero)
+            y = pl.assemble(y, pl.{op}, [0, 0])
+        return y
+"""
+
+
+@pytest.mark.parametrize(
+    ("op", "valid", "want"),
+    [
+        ("sub(a, pl.row_expand(a, pl.row_max(a)))", "", []),  # rows of padding go to rows of padding
+        ("add(a, pl.col_expand(a, pl.col_max(a)))", "", ["padded-lanes"]),
+        ("add(a, pl.col_expand(a, pl.col_max(a)))", ", valid_shape=[pl.tensor.dim(n, 0), 16]", []),
+    ],
+)
+def test_rows_of_an_input_that_hold_no_data(op: str, valid: str, want: list[str]):
+    """The tile has 16 rows, and as many sequences at most: with fewer, what lies in the others must not matter."""
+    described = [
+        TensorSpec("x", [16, 16], torch.float32, init_value=torch.rand(16, 16)),
+        TensorSpec("n", [16], torch.int32),
+        TensorSpec("y", [16, 16], torch.float32, is_output=True),
+    ]
+    got = check(kernel(PADDED.format(op=op, valid=valid, rows=16)), described)
+    assert [f.kind for f in got] == want
+    for f in got:
+        assert (f.case, f.region) == ("B=1", "x[1:16]")
+        assert "of 16 elements of 'y' differ" in f.proof
+
+
+def test_padding_reaches_results_of_the_size_given():
+    def sizes(batch: int = 5) -> list:
+        return [
+            TensorSpec("x", [16, 16], torch.float32, init_value=torch.rand(16, 16)),
+            TensorSpec("n", [batch], torch.int32),
+            TensorSpec("y", [1, 16], torch.float32, is_output=True),
+        ]
+
+    body = PADDED.format(op="col_max(a)", valid="", rows=1)
+    (f,) = check(kernel(body), sizes, sweep={"batch": [5, 16]})
+    assert (f.kind, f.region) == ("padded-lanes", "x[5:16]")
+
+
+def test_rounding_that_depends_on_where_a_tensor_begins_is_no_finding():
+    """A script's tensors may begin anywhere, those of the second run begin at a cache line: sums round otherwise."""
+    source = """
+        @pl.jit
+        def k(x: pl.Tensor[[16, 512], pl.FP32], y: pl.Out[pl.Tensor[[16, 16], pl.FP32]]):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
+                t = pl.create_tensor([16, 16], dtype=pl.FP32)
+                a = pl.slice(x, [16, 512], [0, 0])
+                t = pl.add(pl.row_expand(t, pl.row_sum(a)), 0.0)
+                y = pl.assemble(y, t, [0, 0])
+            return y
+    """
+    code = kernel(source)
+    compiled = compile_kernel(code)
+    x = torch.rand(16, 512, generator=torch.Generator().manual_seed(0))
+    first = {"x": x, "y": torch.zeros(16, 16)}
+    subject = Subject(code, lambda: {"x": x.clone(), "y": torch.zeros(16, 16)}, chip("a2a3"))
+    trace = subject.run(first)
+    first["y"][0, 0] += 2.0**-15  # what another order of addition does
+    run = look(trace, compiled, first, chip("a2a3"))
+    assert [f for f in certain(subject, compiled, run) if f.severity != "hint"] == []

@@ -1,0 +1,38 @@
+"""Every kernel of the repository under every sanitizer: each version of each stage, and the first lesson's two.
+
+Where a stage's widths are arguments of its specs they are small, and the kernel runs with its arithmetic, its golden
+and the proofs that need a second run. Where they are constants, gone through at full shapes without arithmetic: every
+access, order, barrier and buffer is looked at all the same; results at full shapes are other tests' (test_decode, ...).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from helpers.sanitize import report
+from helpers.sanitize.stages import check_stage
+from helpers.stages import STAGES
+from kernels.qwen3 import PAGE
+
+AROUND = {"batch": (1, 3), "ctx": (1, PAGE + 1)}
+NARROW = {"hidden": 512, "inter": 256}
+HOW: dict[str, dict[str, Any]] = {
+    "qkv_proj": {"dry": True},
+    "rope_kv_cache": {"batch": 3, "ctx": (1, PAGE, PAGE + 1), "sweep": AROUND},
+    "flash_attention": {"batch": 3, "ctx": (1, PAGE, 2 * PAGE + 1), "sweep": AROUND},
+    "mlp": {**NARROW, "batch": 5, "sweep": {"batch": (1, 16)}},
+    "mlp_32b": {"dry": True, "sweeps": False},
+    "lm_head": {"dry": True},
+    "decode_layer": {"dry": True, "batch": 2, "ctx": (1, 2 * PAGE), "sweeps": False, "on": ("a5",)},
+    "decode": {"dry": True, "batch": 1, "ctx": PAGE + 1, "sweeps": False, "mode": "single"},
+    "prefill": {**NARROW, "ctx": 3, "sweep": {"ctx": (1, PAGE + 1)}},
+    "prefill_chunk": {**NARROW, "batch": 2, "ctx": (3, PAGE + 1), "sweeps": False},
+}
+
+
+@pytest.mark.parametrize(("stage", "version"), [(s, v) for s in STAGES for v in STAGES[s].versions])
+def test_nothing_is_wrong_with(stage: str, version: str) -> None:
+    found = check_stage(STAGES[stage], version, **HOW[stage])
+    assert not found, report.text(found)
