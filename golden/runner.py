@@ -24,6 +24,7 @@ from golden.compare import (
     seal,
 )
 from golden.spec import ScalarSpec, TensorSpec
+from golden.twins import twins
 from helpers.errors import InputError
 
 Spec = TensorSpec | ScalarSpec
@@ -176,7 +177,9 @@ def run_jit(
 
     # What goes in.
     try:
-        values = _make_values(specs) if golden_data is None else _load_values(specs, Path(golden_data))
+        shared: Values = {}  # the golden's side of large inputs of a script, which may write what it calls an input
+        made = _make_values(specs, shared if scripted() else None) if golden_data is None else None
+        values = _load_values(specs, Path(golden_data)) if made is None else made
         expected = {} if golden_data is None else _load_expected(tensor_specs, Path(golden_data))
     except _DataError as problem:
         return finish(str(problem))
@@ -191,7 +194,8 @@ def run_jit(
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
     sealed = {} if save_data or scripted() else _seals(tensor_specs, values)
-    before = _copies(specs, values, sealed, outputs=save_data or (golden_data is None and golden_fn is not None))
+    outputs = save_data or (golden_data is None and golden_fn is not None)
+    before = _copies(specs, values, sealed, shared, outputs=outputs)
 
     ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
     result.platform, result.seconds, result.trace = ran.platform, ran.seconds, ran.trace
@@ -294,8 +298,15 @@ def _outline(spec: Spec) -> Any:
     return spec.create_tensor()
 
 
-def _make_values(specs: Iterable[Spec]) -> Values:
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+def _make_values(specs: Iterable[Spec], shared: Values | None = None) -> Values:
+    """The values of a run; with `shared`, large inputs are one of twins each, and the other one goes there."""
+    values: Values = {}
+    for s in specs:
+        value = s.create_tensor() if isinstance(s, TensorSpec) else s.to_python()
+        if shared is not None and isinstance(s, TensorSpec) and not s.is_output and value.nbytes > _LARGE:
+            value, shared[s.name] = twins(value)
+        values[s.name] = value
+    return values
 
 
 def _seals(specs: Iterable[TensorSpec], values: Values) -> dict[str, Seal]:
@@ -304,13 +315,15 @@ def _seals(specs: Iterable[TensorSpec], values: Values) -> dict[str, Seal]:
     return {name: seal(values[name]) for name in large}
 
 
-def _copies(specs: Iterable[Spec], values: Values, sealed: dict[str, Seal], *, outputs: bool) -> Values:
-    """The values, tensors copied but for the sealed ones; without the output tensors unless `outputs`."""
+def _copies(specs: Iterable[Spec], values: Values, sealed: dict[str, Seal], shared: Values, *, outputs: bool) -> Values:
+    """The values, tensors copied but for those sealed or shared; without the output tensors unless `outputs`."""
     copied = {}
     for spec in specs:
         value = values[spec.name]
         if isinstance(spec, ScalarSpec) or spec.name in sealed:
             copied[spec.name] = value
+        elif spec.name in shared:
+            copied[spec.name] = shared[spec.name]
         elif outputs or not spec.is_output:
             copied[spec.name] = value.clone()
     return copied

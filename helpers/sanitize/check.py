@@ -28,7 +28,6 @@ NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory
 MOST_PROOFS = 4  # replays of one kernel; each is two runs
 MOST_SHRINKS = 8
 MUCH = 1 << 28  # bytes of tensors with which a kernel that reads back what it computed is only gone through
-SURE = ("valid-extent", "on-chip-overflow", "syncall", "direction")  # what does not depend on what was read back
 LITTLE = 1 << 24  # bytes of tensors with which another size is run and compared, not only gone through
 
 
@@ -198,8 +197,8 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
     if dry and trace.blind:
         if _bytes(specs) <= MUCH:
             return _examine(kernel, compiled, specs, on, False)
-        run = look(trace, compiled, made, on)
-        return Run(trace, [f for f in run.findings if f.kind in SURE], [], run.memory, made)
+        mem = memory.walk(trace, directions(compiled))
+        return Run(trace, _whatever_was_read(trace, compiled, mem, on), [], mem, made)
     return look(trace, compiled, made, on)
 
 
@@ -208,11 +207,7 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Ru
     ways = directions(compiled)
     mem = memory.walk(trace, ways)
     sizes = [*extents(compiled, made)]
-    found = [
-        Finding("valid-extent", ERROR, n.what, n.place, fix="clamp it: pl.max(0, pl.min(rows, tile))", count=n.count)
-        for n in trace.notes.values()
-        if n.kind == "valid extent"
-    ]
+    found = _whatever_was_read(trace, compiled, mem, on)
     found += [
         Finding(
             "low-precision-accumulation", WARNING, n.what, n.place, count=n.count,
@@ -224,13 +219,21 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Ru
     found += memory.uninitialized(trace, mem, None)
     found += memory.unwritten(trace, mem, ways, sizes)
     found += memory.unread(trace, mem)
-    found += memory.directions_of(trace, mem, ways)
     found += memory.accumulated_low(trace)
     found += order.redundant(trace)
-    found += chips.overflow(trace, on)
-    found += chips.syncall(trace, on)
     clashes = [*order.between_tasks(trace), *order.between_blocks(trace)]
     return Run(trace, found, clashes, mem, made)
+
+
+def _whatever_was_read(trace: Trace, compiled: Compiled, mem: memory.Memory, on: Chip) -> list[Finding]:
+    """What is wrong with a run even where it went by zeros, in place of what the kernel computed and reads back."""
+    found = [
+        Finding("valid-extent", ERROR, n.what, n.place, fix="clamp it: pl.max(0, pl.min(rows, tile))", count=n.count)
+        for n in trace.notes.values()
+        if n.kind == "valid extent"
+    ]
+    found += memory.directions_of(trace, mem, directions(compiled))
+    return [*found, *chips.overflow(trace, on), *chips.syncall(trace, on)]
 
 
 def extents(compiled: Compiled, made: dict[str, Any]) -> list[int]:
