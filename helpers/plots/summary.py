@@ -33,10 +33,10 @@ def summary(trace: Trace, ratios: Mapping[str, float], title: str = "") -> Figur
     with styled():
         fig = figure(0.95 + 0.3 * max(3, len(tasks), len(ratios)), alt)
         error, memory, names = fig.subplots(1, 3)
-        _bars(error, {n: min(r, 10.0) for n, r in ratios.items()}, [_ratio(r) for r in ratios.values()], 1.0)
+        _bars(error, {n: 0.0 if math.isnan(r) else min(r, 10.0) for n, r in ratios.items()}, [_ratio(r) for r in ratios.values()], 1.0)
         error.set_title("largest error / tolerance")
-        shares = {s: n / limits[s] for s, n in peaks.items()}
-        _bars(memory, shares, [f"{bytes_text(n)} of {bytes_text(limits[s])}" for s, n in peaks.items()], 1.0)
+        shares = {f"{s}  {bytes_text(n)} of {bytes_text(limits[s])}": n / limits[s] for s, n in peaks.items()}
+        _bars(memory, shares, [""] * len(shares), 1.0)
         memory.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
         memory.set_title("on-chip peak")
         _bars(names, tasks, [count(n) for n in tasks.values()], None)

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from helpers.interpret.depend import Edge, stated
@@ -25,6 +26,7 @@ from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many
 
 _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge
 _LEVEL = 1.02  # inches from one row of boxes to the next
+_LOOP = 0.5  # inches that an arrow back reaches out of its box
 _BINS = 180  # columns of `task_order` at most
 
 
@@ -132,9 +134,9 @@ def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = 
             axes.imshow(shown, aspect="auto", interpolation="nearest", extent=extent, rasterized=True)
         if grid.shape[1] <= 24:
             for i, j in zip(*np.nonzero(grid)):
-                color = "white" if shown[8 * i + 4, j, 3] > 0.7 else TEXT
                 x = j * fold + (fold + 1) / 2
-                axes.text(x, i, count(grid[i, j]), ha="center", va="center", color=color, fontsize=8)
+                number = axes.text(x, i, count(grid[i, j]), ha="center", va="center", color="white", fontsize=8)
+                number.set_path_effects([withStroke(linewidth=1.6, foreground="#444444")])  # on pale cells, too
         totals = trace.tasks_by_name()
         axes.set_yticks(range(len(names)), [f"{n}  ({count(totals[n])})" for n in names])
         axes.tick_params(axis="y", length=0, labelsize=9 if few else 7)
@@ -156,10 +158,14 @@ def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = 
 
 @dataclass
 class _Node:
-    """A box, or (name None) the place where a long edge passes a row. Inches; x is the middle."""
+    """A box, or (name None) the place where a long edge passes a row. Inches; x is the middle.
+
+    `room` is what stays free to the right of it, for an arrow to itself and its number.
+    """
 
     name: str | None
     width: float
+    room: float = 0.0
     x: float = 0.0
 
 
@@ -171,10 +177,19 @@ def _draw(
     forward = nx.DiGraph()
     forward.add_nodes_from(text)
     forward.add_edges_from((a, b) for a, b in arrows if order[a] < order[b])
-    rows, routes = _rows(forward, text)
+    loops = {a: _LOOP + _number_width(count(n)) for (a, b), n in arrows.items() if a == b}
+    rows, routes = _rows(forward, text, loops)
     _place(rows, routes)
     left = min(n.x - n.width / 2 for row in rows for n in row) - 0.25
-    right = max(n.x + n.width / 2 for row in rows for n in row) + 0.9  # loops and backward arrows
+    edge = [max(n.x + n.width / 2 + n.room for n in row) for row in rows]  # of each row, on the right
+    row_of = {n.name: i for i, row in enumerate(rows) for n in row if n.name}
+    back = sorted((ab for ab in arrows if order[ab[0]] > order[ab[1]]), key=lambda ab: row_of[ab[0]] - row_of[ab[1]])
+    outs: dict[tuple[str, str], float] = {}  # how far to the right a backward arrow goes: around all that is between
+    for a, b in back:
+        between = range(row_of[b], row_of[a] + 1)
+        passed = [x for (c, d), x in outs.items() if row_of[d] <= row_of[a] and row_of[b] <= row_of[c]]
+        outs[a, b] = max([*(edge[i] + 0.15 for i in between), *(x + 0.25 for x in passed)])
+    right = max([*edge, *(x + _number_width(count(arrows[ab])) for ab, x in outs.items())]) + 0.25
     width, height = max(WIDTH, right - left), _LEVEL * (len(rows) - 1) + _LINE + 0.95
     shift = (width - right - left) / 2
     y_of = [height - 0.5 - _LINE / 2 - _LEVEL * i for i in range(len(rows))]
@@ -207,11 +222,15 @@ def _draw(
             if order[a] < order[b]:
                 continue
             (xa, ya, wa), (xb, yb, wb) = box[a], box[b]
-            ra, rb = xa + wa / 2, xb + wb / 2
-            out = max(ra, rb) + 0.5
-            ends = (ya - 0.1, yb + 0.1) if a == b else (ya, yb)
-            back = Path([(ra, ends[0]), (out, ends[0]), (out, ends[1]), (rb, ends[1])], [1, 4, 4, 4])
-            lines.append((back, n, "--"))
+            if a == b:
+                side, low, high = xa + wa / 2, ya - 0.1, ya + 0.1
+                far = side + _LOOP
+                lines.append((Path([(side, low), (far, low), (far, high), (side, high)], [1, 4, 4, 4]), n, "--"))
+                continue
+            out, under, over = outs[a, b] + shift, ya - _LINE / 2 - 0.16, yb + _LINE / 2 + 0.16
+            start, end = xa + wa / 4, xb + wb / 4
+            turns = [(start, under), (out, under), (out, over), (end, over)]
+            lines.append((_bent([(start, under + 0.16), *turns, (end, over - 0.14)]), n, "--"))
         for path, _, dashes in lines:
             _arrow(axes, path, dashes)
             taken += [(x - 0.02, y - 0.02, x + 0.02, y + 0.02) for x, y in _points(path, 97)]
@@ -224,13 +243,15 @@ def _draw(
     return fig
 
 
-def _rows(graph: nx.DiGraph, text: dict[str, tuple[str, str]]) -> tuple[list[list[_Node]], dict]:
+def _rows(
+    graph: nx.DiGraph, text: dict[str, tuple[str, str]], room: dict[str, float]
+) -> tuple[list[list[_Node]], dict]:
     """Rows of nodes by depth, and for each edge the (row, node)s it passes, from its first box to its last."""
     depth = {n: i for i, names in enumerate(nx.topological_generations(graph)) for n in names}
     rows: list[list[_Node]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     box = {}
     for n, lines in text.items():
-        box[n] = _Node(n, max(1.08 * len(lines[0]), 0.88 * len(lines[1])) * _CHAR + 0.24)
+        box[n] = _Node(n, max(1.08 * len(lines[0]), 0.88 * len(lines[1])) * _CHAR + 0.24, room.get(n, 0.0))
         rows[depth[n]].append(box[n])
     routes = {}
     for a, b in graph.edges:
@@ -267,7 +288,7 @@ def _spread(row: list[_Node], wanted: Sequence[float]) -> None:
     start = 0.0
     starts = []
     for i, n in enumerate(row):
-        start += 0 if i == 0 else (row[i - 1].width + n.width) / 2 + _GAP
+        start += 0 if i == 0 else row[i - 1].width / 2 + row[i - 1].room + n.width / 2 + _GAP
         starts.append(start)
     pools: list[list[float]] = []  # [sum, length] of runs that touch: isotonic regression
     for w, s in zip(wanted, starts):
@@ -293,6 +314,16 @@ def _curve(points: list[tuple[float, float]]) -> Path:
     return Path(vertices, codes)
 
 
+def _bent(points: list[tuple[float, float]]) -> Path:
+    """Straight lines through the points, rounded where they turn."""
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for before, corner, after in zip(points, points[1:], points[2:]):
+        near, far = (np.add(corner, 0.1 * np.sign(np.subtract(p, corner))) for p in (before, after))
+        vertices += [tuple(near), corner, tuple(far)]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+    return Path([*vertices, points[-1]], [*codes, Path.LINETO])
+
+
 def _arrow(axes: Axes, path: Path, style: str) -> None:
     axes.add_patch(
         FancyArrowPatch(
@@ -301,9 +332,13 @@ def _arrow(axes: Axes, path: Path, style: str) -> None:
     )
 
 
+def _number_width(text: str) -> float:
+    return 0.07 * len(text) + 0.06
+
+
 def _number(axes: Axes, path: Path, text: str, taken: list[tuple]) -> None:
     """Write an arrow's number beside it, where the least else stands: boxes, numbers, other arrows."""
-    wide, high = 0.07 * len(text) + 0.06, 0.15
+    wide, high = _number_width(text), 0.15
     others = np.array(taken)
     along = _points(path)
     best = None
@@ -322,8 +357,13 @@ def _number(axes: Axes, path: Path, text: str, taken: list[tuple]) -> None:
 
 
 def _points(path: Path, n: int = 25) -> np.ndarray:
-    """Points along the first cubic of a path, n of them, then along the others."""
+    """Points along a path of cubics: the first cubic, n of them, then the others. Of a bent path: its longest line,
+    then the others."""
     t = np.linspace(0, 1, n)[:, None]
+    if Path.LINETO in path.codes:
+        corners = np.array(path.vertices)
+        order = sorted(pairwise(corners), key=lambda ab: -np.abs(np.subtract(*ab)).sum())
+        return np.concatenate([a * (1 - t) + b * t for a, b in order])
     corners = [path.vertices[i : i + 4] for i in range(0, len(path.vertices) - 1, 3)]
     return np.concatenate(
         [a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3 for a, b, c, d in corners]
