@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import inspect
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -102,9 +103,19 @@ def _with_callees(kernel: Any, signature: bool) -> dict[Any, tuple[str, list[int
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Text of a table: a line for each of `rows`, a column for each key in them; numbers to the right."""
+    """Text of a table: a line for each of `rows`, a column for each key in them; numbers to the right.
+
+    A title that is wider than its column takes several lines: JupyterLab breaks lines of more than 110 characters.
+    """
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    cells = [["", *columns], *([name, *(_cell(row.get(key, "")) for key in columns)] for name, row in rows.items())]
+    cells = [[name, *(_cell(row.get(key, "")) for key in columns)] for name, row in rows.items()]
+    titles = [
+        textwrap.wrap(title, max([15, *(len(line[i]) for line in cells)])) or [""]
+        for i, title in enumerate(columns, start=1)
+    ]
+    high = max(map(len, titles), default=1)
+    above = [[""] * (high - len(lines)) + lines for lines in titles]
+    cells = [*(["", *(lines[n] for lines in above)] for n in range(high)), *cells]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns) + 1)]
     return "\n".join(
         "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))).rstrip()

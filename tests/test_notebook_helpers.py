@@ -63,6 +63,12 @@ def test_table():
         "a     1,234  0.5",
         "long      5       text  True",
     ]
+    one = {"naive": {"launches one after the other": 129, "GM read": 1_404_928}}
+    assert show.table(one).split("\n") == [
+        "          launches one",
+        "       after the other    GM read",
+        "naive              129  1,404,928",
+    ]
 
 
 # Kernels that are refused on purpose

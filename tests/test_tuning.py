@@ -78,3 +78,24 @@ def test_what_does_not_fit_is_told_and_depends_on_the_chip():
 def test_results_stay_right(stage: str, version: str, values: dict[str, int]):
     result = run_stage(tuning.tuned_stage(find(stage), version, **values), version, batch=2, ctx=200)
     assert result.passed, result.error
+
+
+@pytest.mark.parametrize(
+    ("version", "values"),
+    [
+        ("spmd", {"WIDE_N": 128, "WIDE_K": 256, "ATTENTION_BLOCKS": 48, "MLP_BLOCKS": 8}),
+        ("chunked", {"WIDE_N": 128, "WIDE_K": 64, "ATTENTION_BLOCKS": 4, "MLP_BLOCKS": 12}),
+    ],
+)
+def test_prefill_stays_right_with_other_tiles_and_blocks(version: str, values: dict[str, int]):
+    stage = tuning.tuned_stage(find("prefill"), version, **values)
+    result = run_stage(stage, version, batch=2, ctx=[70, 3], hidden=512, inter=256)
+    assert result.passed, result.error
+
+
+def test_a_kernel_that_goes_by_what_it_computes_is_tried_for_its_tiles_all_the_same():
+    trace = tuning.attempt(find("flash_attention"), "fused", chip="a2a3", batch=2, ctx=300)
+    assert trace.blind
+    assert trace.peaks()["L0B"] == 32768
+    wide = tuning.attempt(find("lm_head"), "wide", chip="a2a3")  # reads its own sums, and does the same for any
+    assert not wide.blind

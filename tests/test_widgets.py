@@ -66,6 +66,14 @@ def test_static_output_is_text_and_picture():
     assert bundle["text/plain"] == repr(explore(STAGE, **SMALL))
 
 
+def test_what_a_kernel_decides_by_what_it_computes_is_not_predicted_before_it_has_run():
+    fused = stage.Setting("fused", "a2a3", 1, 300)
+    said = stage.predicted(stage.tried("flash_attention", fused))
+    assert said[0] == "predicted time, tasks, bytes: when it has run, for they depend on what it computes"
+    assert "L0B 32 KiB" in said[1]
+    assert "predicted time: " in stage.measure("flash_attention", fused).text
+
+
 def test_where_the_golden_has_limits_of_its_own_errors_are_against_it():
     text = repr(explore("flash_attention", batch=1, ctx=1))
     assert text.startswith("flash_attention fused, batch 1, context 1 on a2a3interp: PASS")

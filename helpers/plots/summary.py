@@ -33,7 +33,8 @@ def summary(trace: Trace, ratios: Mapping[str, float], title: str = "") -> Figur
     with styled():
         fig = figure(0.95 + 0.3 * max(3, len(tasks), len(ratios)), alt)
         error, memory, names = fig.subplots(1, 3)
-        _bars(error, {n: 0.0 if math.isnan(r) else min(r, 10.0) for n, r in ratios.items()}, [_ratio(r) for r in ratios.values()], 1.0)
+        shown = {n: 0.0 if math.isnan(r) else min(r, 10.0) for n, r in ratios.items()}
+        _bars(error, shown, [_ratio(r) for r in ratios.values()], 1.0)
         error.set_title("largest error / tolerance")
         shares = {f"{s}  {bytes_text(n)} of {bytes_text(limits[s])}": n / limits[s] for s, n in peaks.items()}
         _bars(memory, shares, [""] * len(shares), 1.0)

@@ -179,8 +179,10 @@ def _checked(
 
 
 def _key(fn: Any, values: dict[str, int], chip: str, specs: Callable[[], list]) -> str:
-    """A result is the same as long as the kernel's file, its constants, its arguments and the chip data are."""
-    source = Path(importlib.import_module(fn.__module__).__file__).read_bytes()
+    """A result is the same as long as the files of the kernel's folder, its constants, its arguments and the chip data
+    are: a kernel takes constants and inline functions from the files beside it."""
+    folder = Path(importlib.import_module(fn.__module__).__file__).parent
+    source = b"\0".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
     arguments = [(s.name, getattr(s, "shape", None), str(s.dtype)) for s in specs()]
     facts = Path(chips.__file__).with_name("chips.toml").read_bytes()
     what = json.dumps([fn.__module__, fn.__name__, sorted(values.items()), chip, arguments], default=str).encode()

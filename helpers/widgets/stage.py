@@ -236,7 +236,7 @@ class Controls:
             value = values.get(knob.name, self._plain(self.version.value)[knob.name])
             self.tiles[knob.name] = ipywidgets.SelectionSlider(
                 options=[value], value=value, description=knob.name, continuous_update=False,
-                layout=ipywidgets.Layout(width="32em"), style={"description_width": "7em"},
+                layout=ipywidgets.Layout(width="34em"), style={"description_width": "11em"},
             )  # fmt: skip
             self.tiles[knob.name].observe(self._update, "value")
         titles = [k.title for k in knobs(self.stage, self.version.value)]
