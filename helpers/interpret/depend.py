@@ -19,8 +19,8 @@ an InOut that covers an earlier write replaces it. Reads are not recorded, so th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import networkx as nx
@@ -32,8 +32,7 @@ from helpers.interpret.trace import IN, INOUT, READ, Argument, Chunk, Dispatch, 
 KINDS = (AFTER_WRITE, OVERWRITE, AFTER_READ)
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """`later` must come after `earlier`; `why` is "deps", "inferred" or one of KINDS, on buffer `buffer` (-1: none)."""
 
     earlier: int
@@ -92,10 +91,16 @@ def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
 class _Writers:
     """Those that wrote a buffer, as the runtime's tensor map remembers them: what they wrote, as arrays.
 
-    The map compares windows of the same strides axis by axis, others by their first and last element.
+    The map compares windows of the same strides axis by axis, others by their first and last element. Most buffers are
+    scratch that one task writes and the next one reads: while there is but one writer, there are no arrays.
     """
 
     def __init__(self) -> None:
+        self.only: tuple[Argument, int] | None = None
+        self.many = False
+
+    def _make_arrays(self) -> None:
+        self.many = True
         self.tasks = np.zeros(16, np.int64)
         self.count = 0
         self.spans = np.zeros((2, 16), np.int64)  # first element and end of each; empty once it is forgotten
@@ -104,6 +109,10 @@ class _Writers:
         self.boxes = np.zeros((2, 0, 16), np.int64)  # first and end along each axis
 
     def append(self, a: Argument, task: int) -> None:
+        if self.only is None and not self.many:
+            self.only = a, task
+            return
+        self._arrays()
         self._make_room(len(a.strides))
         n = self.count
         self.count += 1
@@ -112,6 +121,14 @@ class _Writers:
         self.layout[n] = self.layouts.setdefault(a.strides, len(self.layouts))
         if _regular(a.strides):
             self.boxes[:, : len(a.strides), n] = _box(a)
+
+    def _arrays(self) -> None:
+        """Arrays from now on."""
+        if not self.many:
+            only, self.only = self.only, None
+            self._make_arrays()
+            if only is not None:
+                self.append(*only)
 
     def _make_room(self, rank: int) -> None:
         size, known = len(self.tasks), self.boxes.shape[1]
@@ -128,6 +145,11 @@ class _Writers:
 
     def meeting(self, a: Argument) -> list[tuple[int, int, bool]]:
         """(number, task, whether all that it wrote lies in `a`) of those whose window may meet `a`."""
+        if self.only is not None:
+            w, task = self.only
+            if (w.offset, w.extent, w.strides) == (a.offset, a.extent, a.strides) and 0 not in a.extent:
+                return [(0, task, _regular(a.strides))]
+        self._arrays()
         n = self.count
         lo, hi = self.spans[:, :n]
         found = np.flatnonzero((lo < a.offset + _span(a)) & (hi > a.offset))
@@ -145,6 +167,9 @@ class _Writers:
 
     def forget(self, number: int) -> None:
         """The runtime's entry is replaced by a later one that covers it."""
+        if self.only is not None:
+            self.only = None
+            return
         self.spans[:, number] = 0
 
 
