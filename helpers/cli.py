@@ -227,6 +227,10 @@ def check(
     from helpers.sanitize import report
     from helpers.sanitize.findings import HINT, worst
 
+    for file in (json, sarif):
+        if file is not None and not file.resolve().parent.is_dir():
+            raise InputError(f"{file}: there is no folder {file.resolve().parent}; make it first")
+    json, sarif = (file and file.resolve() for file in (json, sarif))  # a script may change the working directory
     found = []
     if subject.endswith(".py"):
         from helpers.sanitize.script import check_script

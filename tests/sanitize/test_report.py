@@ -105,6 +105,15 @@ def test_the_command_refuses_what_is_not_there(arguments: list[str]):
     assert result.exit_code == cli.REFUSED, result.output
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path):
+    script = tmp_path / "driver.py"
+    script.write_text("raise SystemExit('it ran')\n")
+    result = CliRunner().invoke(cli.app, ["check", str(script), "--json", str(tmp_path / "none" / "f.json")])
+    assert result.exit_code == cli.REFUSED
+    assert "there is no folder" in result.output
+    assert "it ran" not in result.output
+
+
 def test_a_script_that_is_wrong_is_found_with_its_golden(tmp_path: Path):
     script = tmp_path / "driver.py"
     script.write_text(
