@@ -13,7 +13,7 @@ from helpers.interpret.lanes import Lanes, counted, one
 from helpers.interpret.pipes import Ring
 from helpers.interpret.source import Place
 from helpers.interpret.trace import OUT, Argument, Chunk, Dispatch, Part, Syncall, Work
-from helpers.interpret.values import Memory, TaskId, Tensor, Tile
+from helpers.interpret.values import Memory, TaskId, Tensor, Tile, Turn
 
 
 class Barrier(Exception):
@@ -30,7 +30,7 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops", "pipes", "slots",
+        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed",
     )  # fmt: skip
 
     def __init__(self, clock: int) -> None:
@@ -51,6 +51,10 @@ class Task:
         self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
         self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
+        self.channels: dict[
+            str, Memory
+        ] = {}  # by buffer: the slots through which it gets tiles of the other kind of core
+        self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline
 
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
@@ -112,7 +116,7 @@ class Launches:
             if task.pipes:
                 self.check_rings()
             if self.fit:
-                self._check_fit(first, self._peaks(first.place, task)[0])
+                self._check_fit(first, self._plan(first, task).peaks)
             arguments = [
                 (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
             ]
@@ -151,7 +155,8 @@ class Launches:
 
     def _chunks(self, task: Task, blocks: np.ndarray, arguments: list) -> list[tuple[np.ndarray | None, Chunk]]:
         """The chunk that a task becomes, or one for each group of rows that made the same accesses: (rows, chunk)."""
-        top, cramped = self._peaks(self._launched[0].place, task)
+        planned = self._plan(self._launched[0], task)
+        top, cramped = planned.peaks, planned.cramped
         loops = tuple((place, *counts) for place, counts in task.loops.items())
         shapes = np.asarray(task.shapes, np.int32)
         if not task.varying:
@@ -359,19 +364,21 @@ class Launches:
 
     def pipeline(self, at: Place, *bounds: Any, stage: int) -> Iterator[int]:
         """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""
-        around = self.inside
-        self.stages *= stage
+        around = self.inside, self.turn_of
         if stage > 1:
-            self.inside = (at, around[1])
+            self.inside = (at, around[0][1])
         counts = self.task.loops.setdefault(at, [0, 0])
         counts[0] += 1
         try:
-            for i in counted(*bounds):
+            for turn, i in enumerate(counted(*bounds)):
                 counts[1] += 1
+                if stage > 1:
+                    if turn % stage == 0:
+                        start = self.clock + 1
+                    self.turn_of = (*around[1], Turn(at, turn % stage, stage, start))
                 yield i
         finally:
-            self.stages //= stage
-            self.inside = around
+            self.inside, self.turn_of = around
 
 
 def of_block(value: Any, row: int) -> Any:

@@ -82,6 +82,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups):
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
             "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
+            "_carried": movement.carried,
             "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}

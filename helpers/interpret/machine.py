@@ -26,12 +26,13 @@ from helpers.interpret.extents import lane_values, plain
 from helpers.interpret.gm import GlobalMemory
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.launch import Launches, Task
+from helpers.interpret.memory import Plan
 from helpers.interpret.onchip import OnChip
 from helpers.interpret.pipes import Cluster, Pipes
 from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
-from helpers.interpret.values import Tile
+from helpers.interpret.values import Tile, Turn
 
 # What a dry run takes for an element that it has not computed.
 UNKNOWN: ContextVar[int] = ContextVar("UNKNOWN", default=0)
@@ -73,7 +74,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes):
         self.block: int | Lanes = 0
         self.block_num = 1
         self.clock = 0
-        self.stages = 1  # product of the stage= of the pl.pipeline loops around
+        self.turn_of: tuple[Turn, ...] = ()  # the pl.pipeline loops around, and where their turns are
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._called: dict[Callable, list] = {}  # inline function -> shapes of its tensors
         self._scopes: list[bool] = [False]  # manual?
@@ -84,7 +85,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes):
         self.cores: Cluster | None = None  # of a Group, while it runs
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
-        self._known_peaks: dict[tuple, tuple[dict[str, int], frozenset[Place]]] = {}
+        self._known_plans: dict[tuple, Plan] = {}
         self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten
         self._log_bytes = 0
         self._sizes: dict[Place, int] = {} if dry else BATCH_SIZES

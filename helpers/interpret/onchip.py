@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import most_elements
 from helpers.interpret.lanes import one
 from helpers.interpret.launch import Task
-from helpers.interpret.memory import peaks
+from helpers.interpret.memory import Plan, plan
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ, Dispatch
 from helpers.interpret.values import Memory, Tile
+
+SLOTS = 2  # of what goes between the two kinds of cores, unless pl.cross_core_slot says otherwise
 
 
 class OnChip:
@@ -33,7 +36,7 @@ class OnChip:
         self.clock += 1
         size = n * dtype.bits + 7 >> 3
         task.total += size
-        memory = Memory(space, size, self.clock, at, self.stages if space == "" else 1)
+        memory = Memory(space, size, self.clock, at, self.turn_of, space == "", shape)
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
 
@@ -52,9 +55,42 @@ class OnChip:
 
     def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
         """An operation takes a temporary buffer of the size of `like` while it runs."""
-        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, 1)
+        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, self.turn_of)
         self.task.total += memory.bytes
         self.task.memory.append(memory)
+
+    def channel(self, at: Place, space: str, tile: Tile) -> None:
+        """A tile goes to the other kind of core, into buffer `space`, through slots as large as the largest tile that
+        goes either way (PyPTO docs/en/dev/passes/21). On A5 it is first laid out as the cube reads it."""
+        if self.cores.running is not None:
+            return  # the functions of a Group set up their own
+        nbytes = most_elements(tile.shape) * tile.dtype.bits + 7 >> 3
+        channels = self.task.channels
+        if space not in channels:
+            channels[space] = Memory(space, 0, self.task.start, self._launched[0].place)
+            channels[space].last = sys.maxsize
+            self.task.memory.append(channels[space])
+        size = max(SLOTS * nbytes, *(m.bytes for m in channels.values()))
+        for m in channels.values():
+            m.bytes = size
+        if space == "L1" and self.chip.name == "a5":
+            self.touch(tile)
+            self.task.memory.append(Memory("UB", nbytes, self.clock, at, self.turn_of, shape=tile.shape))
+        for turn in self.turn_of:
+            self.task.crossed.setdefault(turn.place, set()).add(space)
+
+    def _settle(self, d: Dispatch, task: Task) -> None:
+        """What a mixed region is on one core: with `pl.split`, its vector tiles are halves (scratch is not, nor what
+        has one row to split). A pipeline in which tiles go both ways has its stages on the cube's side only (pass 26);
+        elsewhere its stages share an accumulator (pass 28)."""
+        axis = {"UP_DOWN": -2, "LEFT_RIGHT": -1}.get(d.split)
+        both = {place for place, spaces in task.crossed.items() if len(spaces) > 1}
+        for m in task.memory:
+            space = m.space or "UB"
+            if space == "UB" and task.channels and axis is not None and len(m.shape) >= 2 and m.shape[axis] > 1:
+                m.bytes = -(-m.bytes // 2)
+            if m.turns and space in ("UB", "L0C"):
+                m.turns = tuple(t for t in m.turns if (t.place in both) == (space == "L0C"))
 
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
@@ -63,6 +99,18 @@ class OnChip:
         if tile.origin is not None:
             self.share(out, tile.origin)
         return out
+
+    def carried(self, at: Place, old: Tile, new: Tile) -> None:
+        """A name goes on with another tile in a loop or branch: it keeps its buffer, into which the new tile is
+        computed or, where that is not possible, moved (pass 33, yield fixup)."""
+        was, now = old.memory, new.memory
+        if was is now or (was.space or "UB") != "UB" or (now.space or "UB") != "UB":
+            return
+        in_place = was.last < now.born and now.place.line == at.line and now.place.file == at.file
+        if not in_place:
+            self.touch(old)
+            self.touch(new)
+            new.memory = was
 
     def touch(self, tile: Tile, space: str = "") -> None:
         """`tile` is used now, from buffer `space` if it has none yet."""
@@ -83,7 +131,7 @@ class OnChip:
         own = tile.memory
         whole = self.task.slots.get(name)
         if whole is None:
-            whole = self.task.slots[name] = Memory(own.space, 0, own.born, at, 1)
+            whole = self.task.slots[name] = Memory(own.space, 0, own.born, at)
             self.task.memory.append(whole)
         size = max(whole.bytes, own.bytes * slots)
         self.task.total += size - whole.bytes - own.bytes
@@ -106,17 +154,14 @@ class OnChip:
             steps[key] = steps.get(key, 0) + 1
         return tuple((self.trace.step(key), n) for key, n in steps.items())
 
-    def _peaks(self, place: Place, task: Task) -> tuple[dict[str, int], frozenset[Place]]:
-        """Peaks of the task's memory, and where loads of a pl.pipeline have one buffer only.
-
-        Worked out once for all tasks of a place that made the same steps.
-        """
-        key = (id(place), len(task.memory), task.total, self.clock - task.start)
-        known = self._known_peaks.get(key)
+    def _plan(self, d: Dispatch, task: Task) -> Plan:
+        """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same
+        steps."""
+        key = (id(d.place), len(task.memory), task.total, self.clock - task.start)
+        known = self._known_plans.get(key)
         if known is None:
-            staged = [m for m in task.memory if m.copies > 1]
-            top = peaks(task.memory, self.chip.buffers if self.fit else None)
-            known = self._known_peaks[key] = (top, frozenset(m.place for m in staged if m.copies == 1))
+            self._settle(d, task)
+            known = self._known_plans[key] = plan(task.memory, self.chip.buffers)
         return known
 
     def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:

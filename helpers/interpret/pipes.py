@@ -68,7 +68,7 @@ class Pipes:
         task = self.task
         outer, self.cores = self.cores, Cluster()
         cores = [
-            Core(name, lambda body=body, args=args: body(self, *args), _State(kind, self.inside, self.stages, []))
+            Core(name, lambda body=body, args=args: body(self, *args), _State(kind, self.inside, self.turn_of, []))
             for name, kind, body, args in members
         ]
         self.cores.barriers = dict.fromkeys((c.name for c in cores), 0)
@@ -76,12 +76,12 @@ class Pipes:
 
         def enter(core: Core) -> None:
             self.cores.running = core
-            self.inside, self.stages, task.memory = core.state.inside, core.state.stages, core.state.memory
+            self.inside, self.turn_of, task.memory = core.state.inside, core.state.turn_of, core.state.memory
 
         def leave(core: Core) -> None:
-            core.state.inside, core.state.stages = self.inside, self.stages
+            core.state.inside, core.state.turn_of = self.inside, self.turn_of
 
-        inside, stages = self.inside, self.stages
+        inside, turn_of = self.inside, self.turn_of
         try:
             run_in_turns(cores, enter, leave)
             self._check_cluster()
@@ -89,7 +89,7 @@ class Pipes:
                 ring.last = self.clock
             self.check_rings()
         finally:
-            self.inside, self.stages, self.cores = inside, stages, outer
+            self.inside, self.turn_of, self.cores = inside, turn_of, outer
             task.memory = memory
         for part in own:
             memory += part
@@ -126,7 +126,7 @@ class Pipes:
         """`pl.reserve_buffer`: the memory of a ring, in the memory of the core that pops from it."""
         core = self._core(at, "pl.reserve_buffer")
         self.cores.reserved.add((self.cores.running.name, name))
-        memory = Memory("UB" if core == "AIV" else "L1", size, self.clock, at, 1)
+        memory = Memory("UB" if core == "AIV" else "L1", size, self.clock, at)
         self.task.memory.append(memory)
         self.task.total += size
         self.cores.rings.append(memory)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -76,6 +77,7 @@ class Tile:
 
     __slots__ = (
         "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "scales",
+        "strided",
         "__weakref__",
     )  # fmt: skip
 
@@ -89,6 +91,7 @@ class Tile:
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
         self.scales = ""  # the layout in which scales of a block-scaled operand lay in global memory
         self.crossed = False  # it went from the cube to a vector core, or back
+        self.strided = False  # some columns of several rows of another tile in UB
 
     @property
     def data(self) -> torch.Tensor | None:
@@ -119,14 +122,36 @@ class Tile:
         return f"Tile {list(self.shape)} {self.dtype}{v}"
 
 
+class Turn(NamedTuple):
+    """Where a turn of a `pl.pipeline` is: the loop, which of its stages the turn is (turn modulo stages), how many
+    stages there are, and the operation before which the first turn of these stages begins."""
+
+    place: object
+    stage: int
+    stages: int
+    start: int
+
+
 class Memory:
-    """One on-chip buffer of a task: which space, how many bytes, from which operation to which it lives."""
+    """One on-chip buffer of a task: which space, how many bytes, from which operation to which it lives.
 
-    __slots__ = ("space", "bytes", "born", "last", "place", "copies")
+    `turns`: of the pipelines around, outermost first. `loaded`: it holds what comes from global memory. `shape`: of the
+    tile.
+    """
 
-    def __init__(self, space: str, nbytes: int, born: int, place: object, copies: int):
+    __slots__ = ("space", "bytes", "born", "last", "place", "turns", "loaded", "shape")
+
+    def __init__(
+        self, space: str, nbytes: int, born: int, place: object, turns: tuple[Turn, ...] = (), loaded: bool = False,
+        shape: tuple[int, ...] = (),
+    ):  # fmt: skip
         self.space, self.bytes, self.born, self.last, self.place = space, nbytes, born, born, place
-        self.copies = copies
+        self.turns, self.loaded, self.shape = turns, loaded, shape
+
+    @property
+    def copies(self) -> int:
+        """How many of it a pipeline asks for."""
+        return math.prod(t.stages for t in self.turns) if self.loaded else 1
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 from helpers.chips import Chip
-from helpers.interpret.memory import peaks
+from helpers.interpret.memory import plan
 from helpers.interpret.trace import Dispatch, Trace
 from helpers.sanitize.findings import ERROR, Finding
 from helpers.sanitize.order import ancestors
@@ -16,10 +14,10 @@ def overflow(trace: Trace, chip: Chip) -> list[Finding]:
     out = []
     sites = {(d.name, d.place): d for d in trace.dispatches}
     for (name, place), d in sites.items():
-        tiles = [copy.copy(m) for m in trace.memory.get((name, place), ())]
+        tiles = trace.memory.get((name, place), ())
         if not tiles or not any(p.chunk.peaks.get(s, 0) > n for p in d.parts for s, n in chip.buffers.items()):
             continue
-        for space, need in peaks(tiles, chip.buffers).items():
+        for space, need in plan(tiles, chip.buffers).peaks.items():
             limit = chip.buffers[space]
             if need <= limit:
                 continue

@@ -78,6 +78,8 @@ def _read(graph: dict[str, Any], times: dict[str, Any] | None, folder: Path, pla
         trace.dispatches.append(_dispatch(task, order, buffers, names, units))
     edges: dict[tuple[int, int], Edge] = {}
     for e in graph["edges"]:
+        if e["source"] == "creator" and int(e["pred"]) not in order:
+            continue  # the allocation of a tensor: done before any task runs, and not listed as one
         pair = order[int(e["pred"])], order[int(e["succ"])]
         declared = e["source"] == "explicit"
         if pair not in edges or declared:

@@ -30,6 +30,11 @@ def close(got: torch.Tensor, want: torch.Tensor) -> None:
         same(got, want)
 
 
+def slot(nbytes: int) -> int:
+    """Bytes that a tile takes: the compiler rounds them up."""
+    return -(-nbytes // 32) * 32
+
+
 def at(a: torch.Tensor, transposed: bool) -> torch.Tensor:
     return a.transpose(-1, -2).contiguous() if transposed else a
 
@@ -44,8 +49,8 @@ def test_matmul(dtype: str, m: int, k: int, n: int, a_trans: bool, b_trans: bool
     trace = run(incore(parameters, f"o[:, :] = pl.matmul(x, y, a_trans={a_trans}, b_trans={b_trans})"), x, y, o)
     close(o, product(a, b, dtype))
     assert trace.total("cube_flops") == 2 * m * k * n
-    assert trace.peaks()["L0C"] == 4 * m * n
-    assert trace.peaks()["L1"] == (m * k + k * n) * a.element_size()
+    assert trace.peaks()["L0C"] == slot(4 * m * n)
+    assert trace.peaks()["L1"] == slot(m * k * a.element_size()) + slot(k * n * a.element_size())
     assert trace.peaks()["UB"] == 0
 
 
@@ -72,7 +77,7 @@ def test_matmul_acc(dtype: str, m: int, k: int, n: int, steps: int, a_trans: boo
     parameters = {"x": tensor(x.shape, dtype), "y": tensor(y.shape, dtype), "o": out((m, n), OPERANDS[dtype])}
     trace = run(incore(parameters, body), x, y, o)
     close(o, product(a, b, dtype))
-    assert trace.peaks()["L0C"] == 4 * m * n
+    assert trace.peaks()["L0C"] == slot(4 * m * n)
     assert trace.total("cube_ops") == steps
 
 
@@ -108,7 +113,7 @@ def test_columns_of_one_accumulator(tiles: int, steps: int, m: int, k: int, n: i
     body = textwrap.indent(textwrap.dedent(lines).strip(), "        ")
     trace = run(f"@pl.jit\ndef k({head}):\n    for g in pl.spmd({blocks}):\n{body}\n    return o", a, b, o)
     close(o, product(a, b, "BF16"))
-    assert trace.peaks()["L0C"] == 4 * m * tiles * n
+    assert trace.peaks()["L0C"] == slot(4 * m * tiles * n)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class Statements:
                 self.origin.pop(name, None)
                 self.passed_on.pop(name, None)
             self.facts.forget(rules.names_in(target))
-            return [ast.Assign([target], called)]
+            return [ast.Assign([target], self._carried(s, target, called))]
         self._check_value(target, s.value)
         value = self.expr(s.value)
         self._note(target, self.kind(s.value))
@@ -159,6 +159,20 @@ class Statements:
                 s, f"'{target.id}' is {_described(new)} here and {_described(old)} where it was bound before",
                 "use another name",
             )  # fmt: skip
+
+    def _carried(self, s: ast.stmt, target: ast.expr, value: ast.expr) -> ast.expr:
+        """In a loop or branch of a region, names bound before keep their buffers when a function returns new values."""
+        targets = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+        names = {t.id for t in targets if isinstance(t, ast.Name)} & set().union(*self.frame[:-1])
+        if not (self.incore and self.nested and names):
+            return value
+        self.checked |= names
+        old = [
+            ast.Name(t.id, ast.Load()) if isinstance(t, ast.Name) and t.id in names else ast.Constant(None)
+            for t in targets
+        ]
+        args = [ast.Name("_m", ast.Load()), self.place(s), ast.Tuple(old, ast.Load()), value]
+        return ast.Call(ast.Name("_carried", ast.Load()), args, [])
 
     def _same_type(self, s: ast.stmt, name: str, value: ast.expr) -> ast.expr:
         """In a loop or branch of a region, a name bound before keeps its shape and element type."""

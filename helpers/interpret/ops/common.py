@@ -13,6 +13,7 @@ from helpers.interpret.dtypes import DType, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
 from helpers.interpret.launch import Crossing
 from helpers.interpret.machine import Machine
+from helpers.interpret.ops.apart import apart
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile
 
@@ -25,7 +26,7 @@ def op(*paths: str) -> Callable:
 
     def register(fn: Callable) -> Callable:
         for p in paths:
-            OPS[p] = fn
+            OPS[p] = apart(p, fn)
         return fn
 
     return register
@@ -43,8 +44,8 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         FaultError: `x` is neither a tensor nor a tile.
     """
     if type(x) is Tile:
-        if x.memory.space != space and not m.quiet:
-            crossed(m, x, space)
+        if x.memory.space != space:
+            crossed(m, at, x, space)
         m.touch(x, space)
         if x.empty and not m.dry:
             raise Crossing
@@ -56,13 +57,15 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
 
 
-def crossed(m: Machine, x: Tile, space: str) -> None:
+def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
     """Note that a tile goes from the cube to a vector core or back, once for each value."""
     way = {("L0C", "UB"): "L0C-UB", ("UB", "L1"): "UB-L1"}.get((x.memory.space, space))
     if way is not None and not x.crossed:
         x.crossed = True
         rows = elements(x.shape[:-1])
-        m.step("move", way, x.dtype, (rows, -(-x.shape[-1] * x.dtype.bits // 8)))
+        if not m.quiet:
+            m.step("move", way, x.dtype, (rows, -(-x.shape[-1] * x.dtype.bits // 8)))
+        m.channel(at, space, x)
 
 
 def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:

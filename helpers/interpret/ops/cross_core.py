@@ -98,8 +98,7 @@ def _initialize(m: Machine, at: Place, core: str, dir_mask: Any, slot_size: Any,
 def _push(m: Machine, at: Place, tile: Any, way: int, split: Any, number: int | None) -> None:
     _check_split(m, at, split, (0, 1, 2, 3, 4) if way == TO_VECTOR else (0, 1, 2))
     tile = operand(m, at, tile, "L0C" if way == TO_VECTOR else "UB")
-    if not m.quiet:
-        crossed(m, tile, CONSUMER[way])
+    crossed(m, at, tile, CONSUMER[way])
     m.push(at, tile, way, number or 0)
 
 

@@ -158,7 +158,7 @@ def _l0(m: Machine, at: Place, a: Tile, b: Tile) -> None:
         if x.memory.space == space:
             continue
         need = -(-x.dtype.bits * _count(x.shape) // 8)
-        m.task.memory.append(Memory(space, min(need, m.chip.buffers[space]), m.clock, at, 1))
+        m.task.memory.append(Memory(space, min(need, m.chip.buffers[space]), m.clock, at))
 
 
 def _count(shape: tuple) -> int:

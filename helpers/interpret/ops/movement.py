@@ -157,6 +157,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
+    out.strided = x.strided or (elements(shape[:-1]) > 1 and shape[-1] < x.shape[-1])
     if x.memory.space == "L0C":  # a product may accumulate into a part of an accumulator
         out.window = (x, where)
     return out
@@ -362,6 +363,14 @@ def rebound(m: Machine, at: Place, name: str, old: Any, new: Any) -> Any:
     was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))
     if was and now and (old.shape, old.dtype) != (new.shape, new.dtype):
         raise m.fault(at, f"'{name}' was {old} and becomes {new} in a loop or branch", "use another name")
+    return carried(m, at, (old,), new)
+
+
+def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
+    """Names that had the values `old` before a loop or branch, and get others in it; returns these."""
+    for was, now in zip(old, new if isinstance(new, tuple) else (new,)):
+        if type(was) is Tile and type(now) is Tile:
+            m.carried(at, was, now)
     return new
 
 

@@ -105,6 +105,10 @@ EXPAND: dict[str, Callable] = {
 def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     """`a` combined with `b` broadcast along its rows ([R, 1]) or columns ([1, C])."""
     x, v = operands(m, at, a, b)
+    if not row:
+        for t in (x, v):
+            if t.strided:  # it is copied out for this operation
+                m.scratch(at, t)
     kind = "row" if row else "col"
     wanted = (*x.shape[:-1], 1) if row else (*x.shape[:-2], 1, x.shape[-1])
     if len(v.shape) < len(wanted) and v.shape == wanted[-len(v.shape) :]:
