@@ -246,12 +246,10 @@ def separate_attention(
 
             with pl.at(level=pl.Level.CORE_GROUP, name_hint="start"):
                 o_all = pl.assemble(o_all, pl.full([Q_ROWS, HEAD_DIM], dtype=pl.FP32, value=0.0), [0, 0])
-                max_all = pl.assemble(
-                    max_all, pl.reshape(pl.full([1, Q_ROWS], dtype=pl.FP32, value=LOWEST), [Q_ROWS, 1]), [0, 0]
-                )
-                sum_all = pl.assemble(
-                    sum_all, pl.reshape(pl.full([1, Q_ROWS], dtype=pl.FP32, value=0.0), [Q_ROWS, 1]), [0, 0]
-                )
+                lowest = pl.reshape(pl.full([1, Q_ROWS], dtype=pl.FP32, value=LOWEST), [Q_ROWS, 1])
+                nothing = pl.reshape(pl.full([1, Q_ROWS], dtype=pl.FP32, value=0.0), [Q_ROWS, 1])
+                max_all = pl.assemble(max_all, lowest, [0, 0])
+                sum_all = pl.assemble(sum_all, nothing, [0, 0])
 
             for p in pl.range((length + PAGE - 1) // PAGE):
                 tokens = pl.cast(pl.min(PAGE, length - p * PAGE), pl.INDEX)

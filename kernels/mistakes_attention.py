@@ -85,8 +85,8 @@ def wrong_unmerged(
 ):
     """Softmax denominator over pages; the sum of a page is added as it is, whatever the largest score before it."""
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="denominator"):
-        top = pl.full([Q_PAD, 1], dtype=pl.FP32, value=LOWEST)
-        total_tile = pl.full([Q_PAD, 1], dtype=pl.FP32, value=0.0)
+        top = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=LOWEST), [Q_PAD, 1])
+        total_tile = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=0.0), [Q_PAD, 1])
         for p in pl.range(pl.tensor.dim(scores, 1) // PAGE):
             page = pl.slice(scores, [Q_PAD, PAGE], [0, p * PAGE])
             top = pl.row_max(page)
@@ -102,8 +102,8 @@ def right_unmerged(
 ):
     """The sum so far is brought to the new maximum before a page is added."""
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="denominator"):
-        top = pl.full([Q_PAD, 1], dtype=pl.FP32, value=LOWEST)
-        total_tile = pl.full([Q_PAD, 1], dtype=pl.FP32, value=0.0)
+        top = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=LOWEST), [Q_PAD, 1])
+        total_tile = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=0.0), [Q_PAD, 1])
         for p in pl.range(pl.tensor.dim(scores, 1) // PAGE):
             page = pl.slice(scores, [Q_PAD, PAGE], [0, p * PAGE])
             new_top = pl.maximum(top, pl.row_max(page))
@@ -121,7 +121,7 @@ def wrong_one_page(
 ):
     """Largest score; every page is taken to be full. With 128 tokens, the only length it was tried with, it is."""
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="top"):
-        best = pl.full([Q_PAD, 1], dtype=pl.FP32, value=LOWEST)
+        best = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=LOWEST), [Q_PAD, 1])
         for p in pl.range((pl.tensor.dim(scores, 1) + PAGE - 1) // PAGE):
             page = pl.slice(scores, [Q_PAD, PAGE], [0, p * PAGE])
             best = pl.maximum(best, pl.row_max(page))
@@ -137,7 +137,7 @@ def right_one_page(
     """The last page has as many tokens as are left."""
     ctx = pl.tensor.dim(scores, 1)
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="top"):
-        best = pl.full([Q_PAD, 1], dtype=pl.FP32, value=LOWEST)
+        best = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=LOWEST), [Q_PAD, 1])
         for p in pl.range((ctx + PAGE - 1) // PAGE):
             tokens = pl.min(PAGE, ctx - p * PAGE)
             page = pl.slice(scores, [Q_PAD, PAGE], [0, p * PAGE], valid_shape=[Q_PAD, tokens])

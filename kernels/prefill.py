@@ -164,13 +164,13 @@ def norm_hidden(
 ):
     """RMSNorm of up to NORM_ROWS rows of hidden states from row `x_row`, in FP32, rounded to BF16 at `row`."""
     hidden = pl.tensor.dim(norm_weight, 1)
-    square_sum = pl.full([NORM_ROWS, 1], dtype=pl.FP32, value=0.0)
+    square_sum = pl.full([1, NORM_ROWS], dtype=pl.FP32, value=0.0)
     for nb in pl.pipeline(hidden // NORM_N, stage=2):
         part = pl.slice(x, [NORM_ROWS, NORM_N], [x_row, nb * NORM_N], valid_shape=[rows, NORM_N])
         part_x = pl.cast(pl.fillpad(part, pad_value=pl.PadValue.zero), target_type=pl.FP32)
-        square_sum = pl.add(square_sum, pl.row_sum(pl.mul(part_x, part_x)))
+        square_sum = pl.add(square_sum, pl.reshape(pl.row_sum(pl.mul(part_x, part_x)), [1, NORM_ROWS]))
     mean_square = pl.div(square_sum, pl.cast(pl.cast(hidden, pl.INT32), pl.FP32))
-    scale = pl.recip(pl.sqrt(pl.add(mean_square, EPS)))
+    scale = pl.reshape(pl.recip(pl.sqrt(pl.add(mean_square, EPS))), [NORM_ROWS, 1])
     for nb in pl.pipeline(hidden // NORM_N, stage=2):
         part = pl.slice(x, [NORM_ROWS, NORM_N], [x_row, nb * NORM_N], valid_shape=[rows, NORM_N])
         weight = pl.slice(norm_weight, [1, NORM_N], [layer_idx, nb * NORM_N])
@@ -190,13 +190,13 @@ def norm_resid(
 ):
     """RMSNorm of up to NORM_ROWS rows of the FP32 residual, rounded to BF16."""
     hidden = pl.tensor.dim(norm_weight, 1)
-    square_sum = pl.full([NORM_ROWS, 1], dtype=pl.FP32, value=0.0)
+    square_sum = pl.full([1, NORM_ROWS], dtype=pl.FP32, value=0.0)
     for nb in pl.pipeline(hidden // NORM_N, stage=2):
         part = pl.slice(x, [NORM_ROWS, NORM_N], [row, nb * NORM_N], valid_shape=[rows, NORM_N])
         part_x = pl.fillpad(part, pad_value=pl.PadValue.zero)
-        square_sum = pl.add(square_sum, pl.row_sum(pl.mul(part_x, part_x)))
+        square_sum = pl.add(square_sum, pl.reshape(pl.row_sum(pl.mul(part_x, part_x)), [1, NORM_ROWS]))
     mean_square = pl.div(square_sum, pl.cast(pl.cast(hidden, pl.INT32), pl.FP32))
-    scale = pl.recip(pl.sqrt(pl.add(mean_square, EPS)))
+    scale = pl.reshape(pl.recip(pl.sqrt(pl.add(mean_square, EPS))), [NORM_ROWS, 1])
     for nb in pl.pipeline(hidden // NORM_N, stage=2):
         part = pl.slice(x, [NORM_ROWS, NORM_N], [row, nb * NORM_N], valid_shape=[rows, NORM_N])
         weight = pl.slice(norm_weight, [1, NORM_N], [layer_idx, nb * NORM_N])
@@ -450,8 +450,10 @@ def token_attention(
 
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="online_softmax_init"):
             o_all = pl.assemble(o_all, pl.full([Q_PAD, HEAD_DIM], dtype=pl.FP32, value=0.0), [0, 0])
-            max_all = pl.assemble(max_all, pl.full([Q_PAD, 1], dtype=pl.FP32, value=LOWEST), [0, 0])
-            sum_all = pl.assemble(sum_all, pl.full([Q_PAD, 1], dtype=pl.FP32, value=0.0), [0, 0])
+            lowest = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=LOWEST), [Q_PAD, 1])
+            nothing = pl.reshape(pl.full([1, Q_PAD], dtype=pl.FP32, value=0.0), [Q_PAD, 1])
+            max_all = pl.assemble(max_all, lowest, [0, 0])
+            sum_all = pl.assemble(sum_all, nothing, [0, 0])
 
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="online_softmax"):
             o = pl.slice(o_all, [Q_PAD, HEAD_DIM], [0, 0])
@@ -617,11 +619,15 @@ def rotate_tokens(
     cos: pl.Tensor[[WINDOW, HEAD_DIM], pl.FP32],
     sin: pl.Tensor[[WINDOW, HEAD_DIM], pl.FP32],
 ):
-    """RoPE of one head of WINDOW tokens, a row of the tables for each; the halves in BF16."""
-    lo = heads[:, 0:HALF_DIM]
-    hi = heads[:, HALF_DIM:HEAD_DIM]
-    turned_lo = pl.sub(pl.mul(lo, cos[:, 0:HALF_DIM]), pl.mul(hi, sin[:, 0:HALF_DIM]))
-    turned_hi = pl.add(pl.mul(hi, cos[:, HALF_DIM:HEAD_DIM]), pl.mul(lo, sin[:, HALF_DIM:HEAD_DIM]))
+    """RoPE of one head of WINDOW tokens, a row of the tables for each; the halves in BF16, zero where no token is.
+
+    The assembler takes no half of a tile that is valid in part: all are made whole first.
+    """
+    x = pl.fillpad(heads, pad_value=pl.PadValue.zero)
+    c = pl.fillpad(cos, pad_value=pl.PadValue.zero)
+    s = pl.fillpad(sin, pad_value=pl.PadValue.zero)
+    turned_lo = pl.sub(pl.mul(x[:, 0:HALF_DIM], c[:, 0:HALF_DIM]), pl.mul(x[:, HALF_DIM:], s[:, 0:HALF_DIM]))
+    turned_hi = pl.add(pl.mul(x[:, HALF_DIM:], c[:, HALF_DIM:]), pl.mul(x[:, 0:HALF_DIM], s[:, HALF_DIM:]))
     out_lo = pl.cast(turned_lo, target_type=pl.BF16, mode="rint")
     out_hi = pl.cast(turned_hi, target_type=pl.BF16, mode="rint")
     return out_lo, out_hi
@@ -756,8 +762,8 @@ def attention(
             k = pl.slice(k_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
             k = head_norm(k, k_weight)
             k_lo, k_hi = rotate_tokens(k, cos, sin)
-            k_cache = pl.assemble(k_cache, k_lo, [cache_row, 0])
-            k_cache = pl.assemble(k_cache, k_hi, [cache_row, HALF_DIM])
+            k_cache = pl.assemble(k_cache, pl.set_validshape(k_lo, count, HALF_DIM), [cache_row, 0])
+            k_cache = pl.assemble(k_cache, pl.set_validshape(k_hi, count, HALF_DIM), [cache_row, HALF_DIM])
             v = pl.slice(v_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
             v_cache = pl.assemble(v_cache, pl.cast(v, target_type=pl.BF16, mode="rint"), [cache_row, 0])
             for i in pl.range(Q_PER_KV):
@@ -766,8 +772,8 @@ def attention(
                 q = head_norm(q, q_weight)
                 q_lo, q_hi = rotate_tokens(q, cos, sin)
                 q_row = item * WINDOW_ROWS + i * WINDOW
-                q_windows = pl.assemble(q_windows, pl.fillpad(q_lo, pad_value=pl.PadValue.zero), [q_row, 0])
-                q_windows = pl.assemble(q_windows, pl.fillpad(q_hi, pad_value=pl.PadValue.zero), [q_row, HALF_DIM])
+                q_windows = pl.assemble(q_windows, q_lo, [q_row, 0])
+                q_windows = pl.assemble(q_windows, q_hi, [q_row, HALF_DIM])
 
     # Every window sees page 0: what that gives is where o, max and sum begin.
     o_all, max_all, sum_all = page_phases(

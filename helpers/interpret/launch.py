@@ -51,9 +51,7 @@ class Task:
         self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
         self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
-        self.channels: dict[
-            str, Memory
-        ] = {}  # by buffer: the slots through which it gets tiles of the other kind of core
+        self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
         self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline
 
     def forget_work(self) -> None:

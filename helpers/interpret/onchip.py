@@ -62,7 +62,7 @@ class OnChip:
     def channel(self, at: Place, space: str, tile: Tile) -> None:
         """A tile goes to the other kind of core, into buffer `space`, through slots as large as the largest tile that
         goes either way (PyPTO docs/en/dev/passes/21). On A5 it is first laid out as the cube reads it."""
-        if self.cores.running is not None:
+        if self.cores is not None:
             return  # the functions of a Group set up their own
         nbytes = most_elements(tile.shape) * tile.dtype.bits + 7 >> 3
         channels = self.task.channels

@@ -20,7 +20,7 @@ from typing import Any
 from helpers.interpret.crew import Core, run_in_turns
 from helpers.interpret.dtypes import DType
 from helpers.interpret.source import Place
-from helpers.interpret.values import Memory, Tile
+from helpers.interpret.values import Memory, Tile, Turn
 
 TO_VECTOR, TO_CUBE = 1, 2  # bits of dir_mask: cube to vector, vector to cube
 CONSUMER = {TO_VECTOR: "UB", TO_CUBE: "L1"}  # the memory in which the tiles of a direction arrive
@@ -268,7 +268,7 @@ class _State:
 
     core: str
     inside: tuple
-    stages: int
+    turn_of: tuple[Turn, ...]
     memory: list[Memory]
 
 
