@@ -311,7 +311,7 @@ def separate(
     slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
     k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    attn_out: pl.InOut[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
 ):
     """A task for each step of each page: four for every (sequence, KV head, page), 16,768 at 16 x 4096 tokens.
@@ -342,7 +342,7 @@ def flat(
     slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
     k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    attn_out: pl.InOut[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
 ):
     """A dispatch for each step, pages in a loop inside its blocks: 640 tasks at batch 16, at any length.
@@ -423,7 +423,7 @@ def mixed(
     slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
     k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    attn_out: pl.InOut[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
 ):
     """QK, softmax and SV of a page in one mixed cube and vector region: 384 tasks at batch 16.
@@ -603,7 +603,7 @@ def fused(
     slot_mapping: pl.Tensor[[BATCH_DYN], pl.INT32],
     k_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
-    attn_out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
+    attn_out: pl.InOut[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
 ):
     """One kernel from the projections to the output, a block for each core group, `syncall` between its phases.

@@ -51,7 +51,8 @@ def plan(memory: Sequence[Memory], limits: dict[str, int]) -> Plan:
     """
     spaces: dict[str, list[Memory]] = {}
     for m in memory:
-        spaces.setdefault(m.space or "UB", []).append(m)
+        if m.space or m.loaded:  # else it was declared and never used
+            spaces.setdefault(m.space or "UB", []).append(m)
     peaks: dict[str, int] = {}
     cramped: set[object] = set()
     for space, tiles in spaces.items():

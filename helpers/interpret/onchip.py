@@ -36,7 +36,7 @@ class OnChip:
         self.clock += 1
         size = n * dtype.bits + 7 >> 3
         task.total += size
-        memory = Memory(space, size, self.clock, at, self.turn_of, space == "", shape)
+        memory = Memory(space, size, self.clock, at, self.turn_of, loaded, shape)
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
 
@@ -104,7 +104,7 @@ class OnChip:
         """A name goes on with another tile in a loop or branch: it keeps its buffer, into which the new tile is
         computed or, where that is not possible, moved (pass 33, yield fixup)."""
         was, now = old.memory, new.memory
-        if was is now or (was.space or "UB") != "UB" or (now.space or "UB") != "UB":
+        if was is now or was.space != "UB" or now.space != "UB":
             return
         in_place = was.last < now.born and now.place.line == at.line and now.place.file == at.file
         if not in_place:
