@@ -129,7 +129,7 @@ def test_tile_sizes_offer_what_fits_and_say_what_does_not():
     assert list(made.tiles["TILE_K"].options) == [64, 128, 256]  # less fits beside a wider tile
     assert made.tiles["GROUP_N"].value == 512
     turn(made, "version", "split_k")
-    assert list(made.tiles) == ["GROUP_N", "TILE_K", "SPLITS"]
+    assert list(made.tiles) == ["GROUP_N", "SPLIT_TILE_K", "SPLITS"]
     assert made.setting.tiles == ()
 
 
