@@ -177,9 +177,35 @@ def test_every_cell_runs(browser: Browser, lab: str, running: dict[str, Page], n
     cells = page.evaluate(CELLS)
     assert len(cells) > 5
     assert [c for c in cells if c["errors"]] == []
+    widgets_of(page, name)
     pictures(page, name)
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")  # frees its memory
     page.context.close()
+
+
+def widgets_of(page: Page, name: str) -> None:
+    """Choose a task in each swimlane; move the first slider of `explore` and see its figure change."""
+    source = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
+    timelines = page.locator(".jp-OutputArea-output", has=page.locator(".workbook-lanes canvas"))
+    assert timelines.count() == len(re.findall(r'"timeline\(', source))
+    for one in timelines.all():
+        one.locator("canvas").focus()
+        one.locator("canvas").press("ArrowRight")
+        expect(one).to_contain_text("kernels/")
+    shown = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="cancel")).last
+    if '"explore(' not in source:
+        assert shown.count() == 0
+        return
+    expect(shown).to_contain_text("done", timeout=300_000)
+    before, handle = shown.locator("img").get_attribute("src"), shown.locator(".noUi-handle").first
+    at = handle.get_attribute("aria-valuenow")
+    slide(handle, "ArrowLeft")
+    if handle.get_attribute("aria-valuenow") == at:  # it was at its end
+        slide(handle, "ArrowRight")
+    expect(handle).not_to_have_attribute("aria-valuenow", at)
+    expect(shown.locator("img")).not_to_have_attribute("src", before, timeout=300_000)
+    expect(shown).to_contain_text("PASS")
+    expect(shown).to_contain_text("done")
 
 
 def output(page: Page, cell: int) -> Locator:
