@@ -10,6 +10,7 @@ import functools
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,9 @@ def _lacks(name: str) -> list[str]:
         # simpler builds a kernel for the simulator with this compiler (simpler_setup/toolchain.py).
         if shutil.which("g++-15") is None:
             lacks.append("g++-15, which builds kernels for the simulator, is not on PATH")
+        # ... and looks with git at the revision of the PTO-ISA that kernels are built with (simpler_setup/pto_isa.py).
+        if shutil.which("git") is None:
+            lacks.append("git, with which the runtime checks its copy of PTO-ISA, is not on PATH")
         return lacks
     home = os.environ.get("ASCEND_HOME_PATH")
     if not home:
@@ -182,8 +186,20 @@ def parts() -> dict[str, str | None]:
         "runtime (simpler)": runtime and (f"revision {revision[:12]}" if revision else "revision unknown"),
         "assembler (ptoas)": assembler(),
         "g++-15": shutil.which("g++-15"),
+        "PTO-ISA": _pto_isa(),
         "CANN's toolkit": os.environ.get("ASCEND_HOME_PATH"),
     }
+
+
+def _pto_isa() -> str | None:
+    """The copy of PTO-ISA that the runtime builds kernels with: the first build fetches it where there is none."""
+    setup = _find("simpler_setup")
+    if setup is None or not setup.origin:
+        return None
+    copy = Path(setup.origin).parent.parent / "build" / "pto-isa"
+    head = copy / ".git" / "HEAD"
+    found = head.read_text().strip() if head.is_file() else ""
+    return f"revision {found[:12]}" if re.fullmatch("[0-9a-f]{40}", found) else "fetched when the first kernel is built"
 
 
 def assembler() -> str | None:

@@ -113,6 +113,8 @@ def test_what_is_there_is_not_said_to_be_missing(site: Path, monkeypatch: pytest
     write(site, "pypto/__init__.py", "pypto/language/__init__.py")
     write(site, "simpler/__init__.py", "simpler_setup/__init__.py")
     write_executable(site / "bin" / "g++-15")
+    assert "git" in platforms.missing("a5sim")
+    write_executable(site / "bin" / "git")
     monkeypatch.setenv("PTOAS_ROOT", str(site / "ptoas"))
     assert platforms.missing("a5sim") == (
         f"ptoas is not found (PTOAS_ROOT is {site / 'ptoas'}, which holds no executable ptoas)"

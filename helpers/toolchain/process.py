@@ -28,6 +28,7 @@ from helpers import platforms
 from helpers.errors import InputError, ToolchainError
 
 LOG_LINES = 30  # of a worker's log, in an error
+FIRST_ERRORS = 5  # lines of it that come before those and name an error: a simulator's last words are a stack
 _LIMIT = "PYPTO_WORKBOOK_TIMEOUT"
 _BOOT = "import sys; sys.path[:] = {path!r}; from helpers.toolchain.worker import main; main({fd}, {watched})"
 
@@ -232,4 +233,8 @@ def _tail(log: Any, start: int) -> str:
     if not lines:
         return " It printed nothing."
     shown = lines[-LOG_LINES:]
-    return f" The end of its log, {len(shown)} of {len(lines)} lines:\n" + "\n".join(f"  | {line}" for line in shown)
+    first = [line for line in lines[: -len(shown) or None] if "ERROR" in line][:FIRST_ERRORS]
+    before = "".join(f"\n  | {line}" for line in first)
+    if before:
+        before = f" The first errors in its log:{before}\n"
+    return f"{before} The end of its log, {len(shown)} of {len(lines)} lines:\n" + "\n".join(f"  | {x}" for x in shown)
