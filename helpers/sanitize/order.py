@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import linecache
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from helpers.interpret import depend
 from helpers.interpret.boxes import clear
+from helpers.interpret.source import Place
 from helpers.interpret.trace import ATOMIC, READ, Access, Dispatch, Trace
 from helpers.interpret.values import Buffer
 from helpers.sanitize import regions
@@ -221,7 +225,10 @@ def ancestors(trace: Trace) -> Callable[[int], int] | None:
 
 
 def redundant(trace: Trace) -> list[Finding]:
-    """Dependencies written with deps= that other ones enforce already, at every launch of the line."""
+    """Dependencies written with deps= that other ones enforce already, at every launch of the line.
+
+    One that a function takes from its caller is none: what its other callers let be inferred it cannot know.
+    """
     edges = depend.declared(trace)
     past = ancestors(trace) if edges else None
     if past is None:
@@ -233,6 +240,8 @@ def redundant(trace: Trace) -> list[Finding]:
     needed: dict[tuple, bool] = {}
     for e in edges:
         first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
+        if _function(first.place) != _function(second.place):
+            continue
         site = (first.name, first.place, second.name, second.place)
         around = any((past(p) >> e.earlier) & 1 for p in into[e.later] if p != e.earlier)
         needed[site] = needed.get(site, False) or not (around or (e.earlier, e.later) in inferred)
@@ -250,3 +259,18 @@ def redundant(trace: Trace) -> list[Finding]:
         for (first, here, second, there), is_needed in needed.items()
         if not is_needed
     ]
+
+
+def _function(place: Place) -> tuple[str, int]:
+    """The function that a line is in: its file and first line; 0 outside of all."""
+    around = [first for first, last in _functions(place.file) if first <= place.line <= last]
+    return place.file, max(around, default=0)
+
+
+@cache
+def _functions(file: str) -> list[tuple[int, int]]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return []
+    return [(n.lineno, n.end_lineno or n.lineno) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]

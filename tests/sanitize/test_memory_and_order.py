@@ -157,6 +157,29 @@ return y
     assert (f.kind, f.severity) == ("redundant-dependency", "hint")
 
 
+def test_a_dependency_that_comes_from_a_caller_is_none_to_leave_out():
+    source = """
+        @pl.jit.inline
+        def second(
+            t: pl.Tensor[[64, 16], pl.FP32], y: pl.Tensor[[64, 16], pl.FP32], ready: pl.Scalar[pl.TASK_ID]
+        ):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="two", deps=[ready]) as _t:
+                b = pl.slice(t, [64, 16], [0, 0])
+                y = pl.assemble(y, pl.add(b, b), [0, 0])
+            return y
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 16], pl.FP32], y: pl.Out[pl.Tensor[[64, 16], pl.FP32]]):
+            t = pl.create_tensor([64, 16], dtype=pl.FP32)
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="one") as tid:
+                a = pl.slice(x, [64, 16], [0, 0])
+                t = pl.assemble(t, pl.add(a, a), [0, 0])
+            y = second(t, y, tid)
+            return y
+    """
+    assert check(kernel(source), specs()) == []
+
+
 def test_a_result_that_nothing_reads():
     body = """
 t = pl.create_tensor([64, 16], dtype=pl.FP32)

@@ -3,6 +3,7 @@
 Where a stage's widths are arguments of its specs they are small, and the kernel runs with its arithmetic, its golden
 and the proofs that need a second run. Where they are constants, gone through at full shapes without arithmetic: every
 access, order, barrier and buffer is looked at all the same; results at full shapes are other tests' (test_decode, ...).
+`fused` of a layer loops by a table that it computes, so it runs; that of two is looked at as far as goes without it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ HOW: dict[str, dict[str, Any]] = {
     "mlp": {**NARROW, "batch": 5, "sweep": {"batch": (1, 16)}},
     "mlp_32b": {"dry": True, "sweeps": False},
     "lm_head": {"dry": True},
-    "decode_layer": {"dry": True, "batch": 2, "ctx": (1, 2 * PAGE), "sweeps": False, "on": ("a5",)},
+    "decode_layer": {"dry": True, "batch": 2, "ctx": (1, 2 * PAGE), "sweeps": False},
     "decode": {"dry": True, "batch": 1, "ctx": PAGE + 1, "sweeps": False, "mode": "single"},
     "prefill": {**NARROW, "ctx": 3, "sweep": {"ctx": (1, PAGE + 1)}},
     "prefill_chunk": {**NARROW, "batch": 2, "ctx": (3, PAGE + 1), "sweeps": False},
 }
+RUN = {"batch": 2, "ctx": (1, 2 * PAGE + 1), "sweeps": False}
 
 
 @pytest.mark.parametrize(("stage", "version"), [(s, v) for s in STAGES for v in STAGES[s].versions])
 def test_nothing_is_wrong_with(stage: str, version: str) -> None:
-    found = check_stage(STAGES[stage], version, **HOW[stage])
+    how = RUN if (stage, version) == ("decode_layer", "fused") else HOW[stage]
+    found = check_stage(STAGES[stage], version, **how)
     assert not found, report.text(found)
