@@ -64,6 +64,11 @@ def double(values: dict[str, Any]) -> None:
     values["y"].copy_(2 * values["x"])
 
 
+def copied(values: dict[str, Any]) -> None:
+    """x."""
+    values["y"].copy_(values["x"])
+
+
 def groups() -> list[TensorSpec]:
     """parts [ROWS, HEAD_DIM] and out [Q_PAD, HEAD_DIM], FP32."""
     return [_tensor("parts", [ROWS, HEAD_DIM]), _out("out", [Q_PAD, HEAD_DIM])]
@@ -165,9 +170,9 @@ def chained(values: dict[str, Any]) -> None:
 
 
 def steps() -> list[TensorSpec]:
-    """x [64 BATCH, HEAD_DIM] and y [BATCH, HEAD_DIM], BF16."""
-    x = _tensor("x", [64 * BATCH, HEAD_DIM], torch.bfloat16)
-    return [x, _out("y", [BATCH, HEAD_DIM], torch.bfloat16)]
+    """x [64 BATCH, HEAD_DIM] and y [BATCH, HEAD_DIM], FP16."""
+    x = _tensor("x", [64 * BATCH, HEAD_DIM], torch.float16)
+    return [x, _out("y", [BATCH, HEAD_DIM], torch.float16)]
 
 
 def summed(values: dict[str, Any]) -> None:

@@ -225,7 +225,7 @@ DEFECTS: tuple[Defect, ...] = (
         "90b", "A [16, 25600] BF16 tile, 800 KiB, is kept on chip",
         "The compiler refuses it, without the line.",
         "on-chip-overflow", "tile = pl.slice(x", projection.wrong_wider, projection.right_wider,
-        partial(golden.wide, projection.WIDER, torch.bfloat16), golden.double,
+        partial(golden.wide, projection.WIDER, torch.bfloat16), golden.copied,
     ),
     Defect(
         "391a", "valid_rows is negative where a tile begins after the last real row",

@@ -384,7 +384,7 @@ EXERCISES: dict[str, Exercise] = {
             "low-precision-accumulation",
             "Every addition rounds. To how many bits? The list of kinds has a name for it.",
         ),
-        "64 additions in BF16 round 64 times to 8 bits. A sum in FP32 rounds once.",
+        "64 additions in FP16 round 64 times to 11 bits. A sum in FP32 rounds once.",
         "low-precision-accumulation",
     ),
     "7.4": Exercise(

@@ -47,12 +47,12 @@ def chain(
 
 @pl.jit
 def steps(
-    x: pl.Tensor[[STEPS * BATCH, HEAD_DIM], pl.BF16],
-    y: pl.Out[pl.Tensor[[BATCH, HEAD_DIM], pl.BF16]],
+    x: pl.Tensor[[STEPS * BATCH, HEAD_DIM], pl.FP16],
+    y: pl.Out[pl.Tensor[[BATCH, HEAD_DIM], pl.FP16]],
 ):
     """The sum of 64 tiles of x."""
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="sum"):
-        total = pl.full([BATCH, HEAD_DIM], dtype=pl.BF16, value=0.0)
+        total = pl.full([BATCH, HEAD_DIM], dtype=pl.FP16, value=0.0)
         for s in pl.range(STEPS):
             total = pl.add(total, pl.slice(x, [BATCH, HEAD_DIM], [s * BATCH, 0]))
         y = pl.assemble(y, total, [0, 0])

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import kernels  # noqa: F401  makes `import pypto.language` work
 from helpers.chips import chip
+from helpers.interpret import element_types
 from helpers.interpret.call import interpret
 from helpers.interpret.trace import Trace
 
@@ -82,6 +83,13 @@ TORCH = {
     "INT8": torch.int8, "UINT8": torch.uint8, "INT64": torch.int64,
 }  # fmt: skip
 FLOATS, INTEGERS = ("FP32", "BF16", "FP16"), ("INT32", "INT16", "INT8", "UINT8")
+
+
+def taken(operation: str, among: tuple[str, ...] | list[str], number: bool = False, on: str = "a5") -> list[str]:
+    """Which element types of `among` an operation takes on a chip; `number`: its second operand is one."""
+    row = element_types.limited(operation, number)
+    return [t for t in among if row is None or not element_types.refused(row, t, on)]
+
 
 # Every example writes, parses and compiles a kernel, so there are few, and the clock is not watched.
 few = settings(

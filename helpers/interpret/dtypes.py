@@ -77,6 +77,12 @@ def of_host(dtype: torch.dtype) -> DType | None:
     return _HOST.get(dtype)
 
 
+def four_bits(dtype: DType) -> tuple[str, str]:
+    """(what is wrong, what to do) about a tile of 4-bit integers, which PyPTO refuses on both chips."""
+    fix = "keep several in a wider type, and take them apart with pl.and_ and pl.shr"
+    return f"a tile of {dtype}: neither chip computes on 4-bit integers", fix
+
+
 def wrap(data: torch.Tensor, dtype: DType) -> torch.Tensor:
     """Reduce carrier values to the width of an unsigned type that torch cannot compute in."""
     if dtype.name in ("UINT16", "UINT32", "UINT4"):

@@ -12,7 +12,7 @@ import torch
 from helpers.errors import FaultError
 from helpers.interpret.batches import Conflict, restore
 from helpers.interpret.boxes import affine_step, disjoint, row_index
-from helpers.interpret.dtypes import DType
+from helpers.interpret.dtypes import DType, four_bits
 from helpers.interpret.extents import lane_values, moved_bytes, narrowed, plain, poison
 from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.products import Product
@@ -165,6 +165,8 @@ class GlobalMemory:
             raise self.fault(
                 at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
             )
+        if w.dtype.bits < 8:
+            raise self.fault(at, *four_bits(w.dtype))
         self._agreed(w)
         self.record(at, READ, w)
         moved = task.moved

@@ -36,7 +36,12 @@ SAME_SHAPE = {
     "col_expand_mul", "col_expand_div", "col_expand_sub", "col_expand_add", "no_dep", "write", "matmul_acc",
 }  # fmt: skip
 FOLDS = {"row_sum", "row_max", "row_min", "row_prod", "col_sum", "col_max", "col_min", "col_prod"}
-SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | {"slice", "reshape", "transpose"}) - {"cast"}
+EXPANSIONS = {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("max", "min", "expdif")} | {
+    "row_expand", "col_expand", "expands", "expand_clone", "fillpad_expand", "concat", "lrelu", "prelu", "part_add",
+    "part_mul", "part_max", "part_min", "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands",
+    "ors", "xors", "shls", "shrs", "scatter_update", "gather_row", "extract",
+}  # fmt: skip
+SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | {"slice", "reshape", "transpose"}) - {"cast"}
 
 Shape = tuple[int | None, ...]
 

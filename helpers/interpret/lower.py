@@ -31,6 +31,7 @@ from helpers.interpret.lowering.groups import Groups
 from helpers.interpret.lowering.loops import Loops
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
+from helpers.interpret.lowering.types import ElementTypes
 from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
 
@@ -68,7 +69,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, ElementTypes):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):

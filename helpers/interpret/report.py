@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.interpret import names, rules
+from helpers.interpret import element_types, names, rules
 from helpers.interpret.ops import OPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "language.md"
@@ -68,8 +68,10 @@ def page() -> str:
         said = (f"`{n}`" + (f" (no: {NEVER[n]})" if n in NEVER else "") for n in members)
         out.append(f"{kind}: {', '.join(said)}.\n\n")
     out.append(
-        f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}; 4-bit and Hisilicon floats are refused.\n\n"
+        f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}. `INT4` and `UINT4` are types of global memory:"
+        " no tile has them, on either chip. `FP4`, `HF4` and `HF8` are refused.\n\n"
     )
+    out.append(_element_types())
     out.append(
         "## What is refused\n\nTried on PyPTO's compiler, which refuses the same; the message says what to write.\n\n"
     )
@@ -80,6 +82,30 @@ def page() -> str:
         out.append(f"| {what} | {fix} |\n")
     return "".join(out)
 
+
+def _element_types() -> str:
+    """The tables of element types by operation."""
+    out = [ELEMENT_TYPES, "| operation | A2/A3 | A5 |\n|---|---|---|\n"]
+    alike: dict[tuple, list[str]] = {}
+    for name, by_chip in element_types.LIMITS.items():
+        alike.setdefault(tuple(by_chip[c] for c in element_types.CHIPS), []).append(name)
+    for (a2a3, a5), operations in alike.items():
+        said = "the same" if set(a2a3) == set(a5) else " ".join(a5)
+        out.append(f"| {', '.join(f'`{n}`' for n in operations)} | {' '.join(a2a3)} | {said} |\n")
+    out.append("\n| cast from | to, on A2/A3 | and on A5 |\n|---|---|---|\n")
+    for source, by_chip in element_types.CASTS.items():
+        more = [t for t in by_chip["a5"] if t not in by_chip["a2a3"]]
+        out.append(f"| {source} | {' '.join(by_chip['a2a3']) or 'none'} | {' '.join(more) or 'no more'} |\n")
+    return "".join([*out, "\n"])
+
+
+ELEMENT_TYPES = """## Element types by operation
+
+What PyPTO's compiler and the chips' instructions take; anything else is refused at its line, when the kernel is parsed
+where both chips refuse it, else when it runs on the one that does. An operation that is not in the table takes every
+type. A name that ends in `s` is the operation with a number as second operand.
+
+"""
 
 MORE = (
     ("an operator between tensors or tiles, a number on the left of one", "pl.add(a, b), the tensor first"),
@@ -99,6 +125,8 @@ MORE = (
     ),
     ("pl.at or pl.spmd inside a region; pl.pipeline and pl.full outside one", "launch from orchestration"),
     ("two element types in one operation; a cast to the same type", "pl.cast where they differ"),
+    ("an element type that the operation does not take (table above)", "pl.cast"),
+    ("a pipe that is not set up, a pop without a push or a tfree, two sides that differ", "see `pipes.py`"),
     ("an integer scalar met by a float one; a comparison used as a number", "pl.cast one of them"),
     ("an INDEX scalar (a loop variable, a named literal) as operand of a tile operation", "pl.cast(i, pl.INT32)"),
     (

@@ -9,12 +9,13 @@ computes alike however they are grouped, so that the results are equal to the bi
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from kernelgen import TORCH
+from kernelgen import TORCH, taken
 
 ROWS, COLS = 32, 16  # of the part of every tensor that a block works on
 DTYPES = ("FP32", "BF16", "INT32")
@@ -22,6 +23,11 @@ TYPES = {"FP32": "torch.float32", "BF16": "torch.bfloat16", "INT32": "torch.int3
 OPERATORS = {"add": "{a} + {b}", "sub": "{a} - {b}", "mul": "{a} * {b}", "maximum": "torch.maximum({a}, {b})",
              "minimum": "torch.minimum({a}, {b})"}  # fmt: skip
 FOLDS = {"max": "amax", "min": "amin", "sum": "sum"}
+
+
+def taken_by(dtype: str, operations: Iterable[str]) -> list[str]:
+    """Which of these operations A5, on which the programs run, has for a type; products of BF16 are not exact."""
+    return [op for op in operations if taken(op, [dtype]) and not (dtype == "BF16" and op.endswith("mul"))]
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ class _Writer:
     def binary(self) -> None:
         a = self.pick(self.tiles())
         b = self.pick([t for t in self.tiles() if t.like(a)])
-        op = self.pick(OPERATORS if a.dtype != "BF16" else ["add", "maximum", "minimum", "sub"])
+        op = self.pick(taken_by(a.dtype, OPERATORS))
         self.bind(f"pl.{op}({a.name}, {b.name})", OPERATORS[op].format(a=a.name, b=b.name), a.dtype, a.shape, a.valid)
 
     def scalar(self) -> None:
@@ -193,8 +199,8 @@ class _Writer:
 
     def fold(self) -> None:
         a, row, fold = self.pick(self.tiles()), self.draw(st.booleans()), self.pick(FOLDS)
-        if a.dtype == "BF16" and row and fold == "min":
-            return  # the one fold that PyPTO has not for BF16
+        if not taken(f"{'row' if row else 'col'}_{fold}", [a.dtype]):
+            return
         axis = 1 if row else 0
         shape, valid = list(a.shape), list(a.valid)
         shape[axis], valid[axis] = 1, "1"
@@ -207,8 +213,11 @@ class _Writer:
     def expand(self) -> None:
         """A column beside rows: a fold, and what it was folded from."""
         a, row = self.pick(self.tiles()), self.draw(st.booleans())
-        op = self.pick(["sub", "add", "mul", "max", "min"] if a.dtype != "BF16" else ["sub", "max", "min"])
         axis, kind = (1, "row") if row else (0, "col")
+        if not taken(f"{kind}_max", [a.dtype]):
+            return
+        found = taken_by(a.dtype, [f"{kind}_expand_{op}" for op in ("sub", "add", "mul", "max", "min")])
+        op = self.pick(found).removeprefix(f"{kind}_expand_")
         v = self.fresh()
         self.emit(f"{v} = pl.{kind}_max({a.name})", f"{v} = {a.name}.amax({axis}, keepdim=True)")
         plain = OPERATORS[{"max": "maximum", "min": "minimum"}.get(op, op)].format(a=a.name, b=v)

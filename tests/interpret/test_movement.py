@@ -172,7 +172,7 @@ def test_reshape(shapes, dtype: str, seed: int):
     x, o = values(a, dtype, seed), sevens(b, dtype)
     whole = ", ".join([":"] * len(b))
     body = f"t = pl.reshape(x, {list(b)})\no[{whole}] = pl.add(t, pl.reshape(x, {list(b)}))"
-    run(incore({"x": tensor(a, dtype), "o": out(b, dtype)}, body), x, o)
+    run(incore({"x": tensor(a, dtype), "o": out(b, dtype)}, body), x, o, on="a5")
     same(o, (x + x).reshape(b))
 
 
@@ -198,7 +198,7 @@ def test_transpose(r: int, c: int, dtype: str, tile: bool, seed: int):
     ) + "\no[:, :] = pl.maximum(pl.transpose(u, 0, 1), pl.transpose(x, 1, 0))"
     if not tile:
         body = "o[:, :] = pl.maximum(pl.transpose(x, axis1=0, axis2=1), pl.transpose(x, -1, -2))"
-    run(incore({"x": tensor((r, c), dtype), "o": out((c, r), dtype)}, body), x, o)
+    run(incore({"x": tensor((r, c), dtype), "o": out((c, r), dtype)}, body), x, o, on="a5")
     same(o, x.T.contiguous())
 
 

@@ -130,7 +130,7 @@ def test_the_largest_integer_products():
     ("body", "words"),
     [
         ("pl.reinterpret_view(x, pl.FP32)", "another type"),
-        ("pl.reinterpret_view(x, pl.INT4)", "another type"),
+        ("pl.reinterpret_view(x, pl.INT4)", "4-bit integers"),
         ("pl.reinterpret_view(pl.slice(x, [4, 3], [0, 0]), pl.INT64)", "does not divide"),
         ("pl.reinterpret_view(x, pl.INT16, shape=[4, 8])", "not the same"),
         ("pl.fillpad_expand(x, [3, 8])", "smaller"),

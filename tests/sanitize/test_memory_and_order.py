@@ -36,7 +36,7 @@ def specs(rows: int = N, dtype: torch.dtype = torch.float32) -> list:
 def found(body: str, dtype: str = "FP32", **options: object) -> list[Finding]:
     """Findings of an entry k(x, y) of [64, 16] tensors."""
     head = f"\n\n@pl.jit\ndef k(x: {tensor([N, 16], dtype)}, y: {out([N, 16], dtype)}):\n"
-    torch_dtype = {"FP32": torch.float32, "INT32": torch.int32, "BF16": torch.bfloat16}[dtype]
+    torch_dtype = {"FP32": torch.float32, "INT32": torch.int32, "FP16": torch.float16}[dtype]
     return check(kernel(head + textwrap.indent(body.strip(), "    ") + "\n"), specs(dtype=torch_dtype), **options)
 
 
@@ -206,7 +206,7 @@ return y
     assert kinds(body.format(fill="pl.fillpad(a, pad_value=pl.PadValue.zero)")) == []
 
 
-def test_a_sum_in_bf16():
+def test_a_sum_in_fp16():
     body = """
 with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
     a = pl.full([64, 16], dtype=pl.{dtype}, value=0.0)
@@ -215,7 +215,7 @@ with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
     y = pl.assemble(y, a, [0, 0])
 return y
 """
-    assert kinds(body.format(dtype="BF16"), "BF16") == ["low-precision-accumulation"]
+    assert kinds(body.format(dtype="FP16"), "FP16") == ["low-precision-accumulation"]
     assert kinds(body.format(dtype="FP32")) == []
 
 

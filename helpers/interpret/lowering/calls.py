@@ -76,9 +76,10 @@ class Calls:
         self._check_numbers(node)
         self._check_left_number(node, path)
         self._check_operands(node, path)
+        checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
         return ast.Call(
-            ast.Name(key, ast.Load()),
+            ast.Name(key, ast.Load()) if checked is fn else self.bind(checked, f"checked{key}"),
             [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
             [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
         )

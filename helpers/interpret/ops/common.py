@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from helpers.interpret import names
-from helpers.interpret.dtypes import DType, of
+from helpers.interpret.dtypes import DType, four_bits, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
 from helpers.interpret.launch import Crossing
 from helpers.interpret.machine import Machine
@@ -88,6 +88,8 @@ def dtype_of(m: Machine, at: Place, x: Any) -> DType:
     d = of(x)
     if d is None:
         raise m.fault(at, f"{x!r} is no element type that interpret mode supports")
+    if d.bits < 8 and m.task is not None:
+        raise m.fault(at, *four_bits(d))
     return d
 
 
