@@ -64,11 +64,6 @@ def double(values: dict[str, Any]) -> None:
     values["y"].copy_(2 * values["x"])
 
 
-def copied(values: dict[str, Any]) -> None:
-    """x."""
-    values["y"].copy_(values["x"])
-
-
 def groups() -> list[TensorSpec]:
     """parts [ROWS, HEAD_DIM] and out [Q_PAD, HEAD_DIM], FP32."""
     return [_tensor("parts", [ROWS, HEAD_DIM]), _out("out", [Q_PAD, HEAD_DIM])]
@@ -178,3 +173,8 @@ def steps() -> list[TensorSpec]:
 def summed(values: dict[str, Any]) -> None:
     """The sum of the 64 tiles, rounded once."""
     values["y"].copy_(values["x"].float().view(64, BATCH, HEAD_DIM).sum(0))
+
+
+def copied(values: dict[str, Any]) -> None:
+    """x."""
+    values["y"].copy_(values["x"])
