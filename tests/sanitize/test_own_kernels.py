@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench import mutants
 from helpers.sanitize import report
 from helpers.sanitize.stages import check_stage
 from helpers.stages import STAGES
@@ -39,3 +40,8 @@ def test_nothing_is_wrong_with(stage: str, version: str) -> None:
     how = RUN if (stage, version) == ("decode_layer", "fused") else HOW[stage]
     found = check_stage(STAGES[stage], version, **how)
     assert not found, report.text(found)
+
+
+@pytest.mark.parametrize("version", ["two_tasks", "one_task"])
+def test_nothing_is_wrong_with_the_first_lesson(version: str) -> None:
+    assert mutants.clean(f"hello.{version}", True) == frozenset()
