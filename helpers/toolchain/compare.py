@@ -193,10 +193,10 @@ def _differences(stage: Stage, a: Side, b: Side) -> list[Difference]:
 
 
 def _of_peaks(a: Side, b: Side, x: int, y: int) -> str | None:
-    """Why two peaks differ: interpret mode counts live tiles, the compiler plans addresses for a whole function."""
+    """Why two peaks differ: interpret mode plans as the compiler does, for the code that it runs."""
     if a.platform.endswith("interp") == b.platform.endswith("interp"):
         return None
     more_in_compiler = (y > x) == a.platform.endswith("interp")
     if more_in_compiler:
-        return "the compiler plans addresses: a set of buffers for each pipeline stage, and gaps between tiles"
-    return "the compiler cuts a cube product into smaller tiles, or reuses a buffer in place"
+        return "the compiler cuts a product into halves of L0, or plans for code that these inputs do not come to"
+    return "the compiler cuts a cube product into smaller tiles, or finds a slot that is free"
