@@ -195,10 +195,10 @@ def test_each_operation_rounds():
 @pytest.mark.parametrize(("name", "want"), [("not_", lambda x: 0xFFFF - x), ("neg", lambda x: -x & 0xFFFF)])
 def test_unsigned_wraps(name: str, want: Callable):
     """UINT16 is carried in a wider type, and cut to 16 bits after every operation."""
-    x = torch.tensor([[0, 1, 7, 0x8000, 0xFFFF]], dtype=torch.int32)
+    x = torch.tensor([[0, 1, 7, 0x8000, 0xFFFF] + 11 * [3]], dtype=torch.int32)
     o = torch.zeros_like(x)
-    kinds = {"x": "pl.Tensor[[1, 5], pl.UINT16]", "o": "pl.Out[pl.Tensor[[1, 5], pl.UINT16]]"}
-    run(incore(kinds, f"o[:, :] = pl.shr(pl.{name}(x), pl.full([1, 5], dtype=pl.UINT16, value=1))"), x, o, on="a5")
+    kinds = {"x": "pl.Tensor[[1, 16], pl.UINT16]", "o": "pl.Out[pl.Tensor[[1, 16], pl.UINT16]]"}
+    run(incore(kinds, f"o[:, :] = pl.shr(pl.{name}(x), pl.full([1, 16], dtype=pl.UINT16, value=1))"), x, o, on="a5")
     same(o, want(x) >> 1)
 
 

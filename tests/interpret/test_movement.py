@@ -214,10 +214,21 @@ def test_concat(r: int, c: int, d: int, dtype: str, seed: int):
 
 @few
 @given(rows, columns, dtypes, st.integers(0, 9))
-def test_full(r: int, c: int, dtype: str, number: int):
+def test_full(r: int, pieces: int, dtype: str, number: int):
+    c = pieces * 32 // TORCH[dtype].itemsize
     o = sevens((r, c), dtype)
     run(incore({"o": out((r, c), dtype)}, f"o[:, :] = pl.full([{r}, {c}], dtype=pl.{dtype}, value={number})"), o)
     same(o, torch.tensor([[number] * c] * r).to(TORCH[dtype]))
+
+
+@pytest.mark.parametrize("shape", [(16, 1), (16, 4), (1, 4), (1, 1), (8, 12)])
+def test_a_full_tile_has_rows_of_32_bytes(shape: tuple[int, int]):
+    """PyPTO's assembler refuses these five (for a2a3sim), and takes [16, 8]."""
+    o = sevens(shape, "FP32")
+    with pytest.raises(FaultError, match=f"has {shape[1] * 4} bytes") as e:
+        run(incore({"o": out(shape, "FP32")}, f"o[:, :] = pl.full({list(shape)}, dtype=pl.FP32, value=1.0)"), o)
+    assert ("pl.reshape(pl.full([1, 16]" in str(e.value)) == (shape == (16, 1))
+    same(o, sevens(shape, "FP32"))
 
 
 @few
@@ -301,6 +312,7 @@ def test_never_written_memory_is_poison():
 @given(st.integers(2, 8), columns, seeds)
 def test_a_loaded_tile_keeps_its_values(r: int, c: int, seed: int):
     """Loads and aliases share memory with the tensor until it is overwritten; that must not show."""
+    c *= 8  # a row of a pl.full has 32 bytes
     x = values((r, c), "FP32", seed)
     given_ = x.clone()
     o = sevens((5 * r, c), "FP32")

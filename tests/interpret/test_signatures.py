@@ -45,7 +45,7 @@ CALLS = {
     "pl.tensor.abs(input=x)": lambda x: x.abs(),
     "pl.set_validshape(input=x, valid_cols=16, valid_rows=8)": lambda x: x,
     "pl.rsqrt(pl.add(pl.abs(x), 1.0), True)": lambda x: (x.abs() + 1).rsqrt(),
-    "pl.full(shape=[4, 4], value=2.5, dtype=pl.FP32)": lambda x: x.new_full((4, 4), 2.5),
+    "pl.full(shape=[4, 8], value=2.5, dtype=pl.FP32)": lambda x: x.new_full((4, 8), 2.5),
 }
 
 

@@ -39,6 +39,7 @@ from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
 # The scales of block-scaled operands lie beside the operands.
 SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
+ROW = 32  # bytes that a row of a tile in UB is a multiple of
 
 
 def space_of(target: Any) -> str:
@@ -86,6 +87,13 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     """A tile filled with a scalar."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     _incore(m, at, "full")
+    row = shape[-1] * d.bits // 8
+    if row % ROW:  # ptoas 0.57, `pto.alloc_tile`; it holds for a column, too, which other operations make in one piece
+        raise m.fault(
+            at, f"a row of pl.full({list(shape)}) has {row} bytes; on chip it must be a multiple of {ROW}",
+            f"pl.reshape(pl.full([1, {shape[0]}], ...), [{shape[0]}, 1])" if len(shape) == 2 and shape[1] == 1 else
+            "use a wider tile",
+        )  # fmt: skip
     vector(m, shape, d, "full")
     data = None
     if not m.dry:
