@@ -25,6 +25,8 @@ from helpers.errors import FaultError, InputError, KernelError, PlatformError, T
 from helpers.run import run
 from helpers.toolchain import near, process
 from helpers.toolchain.cache import cache_folder
+from helpers.tuning import tuned
+from kernels import qkv_proj
 
 ROOT = Path(__file__).parent.parent
 
@@ -333,6 +335,12 @@ def test_kernels_that_no_other_process_finds(site: Path):
         near.compile_kernel(local, "a5sim")
     with pytest.raises(KernelError, match="not a kernel"):
         near.compile_kernel(print, "a5sim")
+
+
+def test_a_kernel_that_is_not_what_its_file_has(site: Path):
+    """One with other tile sizes lives in this process only: the compiler would be given the one of the file."""
+    with pytest.raises(KernelError, match="'spmd' is not the one that "):
+        near.compile_kernel(tuned(qkv_proj.spmd, TILE_K=128), "a5sim")
 
 
 def test_all_kernels_of_a_file(site: Path):

@@ -251,6 +251,12 @@ def _identity(kernel: Any) -> dict[str, Any]:
             f"kernel '{fn.__name__}' is defined inside a function, where another process cannot find it: "
             "define it at the top of its file"
         )
+    there = unwrap(getattr(sys.modules.get(fn.__module__), fn.__name__, None))
+    if there is not None and there[0] is not fn:
+        raise KernelError(
+            f"kernel '{fn.__name__}' is not the one that {file} has: it has other tile sizes, or the file was imported "
+            "again since. PyPTO compiles what the file has: write the values there"
+        )
     return {"module": fn.__module__, "file": os.path.abspath(file), "name": fn.__qualname__}
 
 
