@@ -67,6 +67,7 @@ TILE = 64  # tokens of a tile of the projections and of the MLP
 TILE_K = 128  # depth of a step of a K-loop
 QKV_N, QKV_TILES = 64, 4  # columns of a tile of the Q, K and V projections; tiles that a task makes
 QKV_GROUP = QKV_TILES * QKV_N
+HEADS_IN_GROUP = QKV_GROUP // HEAD_DIM
 OUT_N = 64  # columns of a tile of the output projection
 MLP_N = 128  # columns of a tile of gate, up and down
 O_ROWS = 8  # rows of a token's five query heads that are stored: a FP32 column is whole 32-byte blocks
@@ -268,7 +269,9 @@ def wide_product(
 
 # `per_token`: phases of a tile, then of a token. The runtime goes by the tensors that it hands to a task: inside a
 # `pl.range`, tasks that write one tensor wait for each other, wherever in it they write. So each task is handed
-# scratch of its own, or the window of the whole that it fills, and the task that reads the whole waits for all.
+# scratch of its own, or the rows of the whole that it fills, and the task that reads the whole waits for all. Rows:
+# PyPTO takes a window of columns that a task writes for a dense tensor. So groups of columns lie below each other. Only
+# `out_proj_residual` and `silu`, which are short, write columns of one tensor and wait for each other.
 
 
 @pl.jit.inline
@@ -282,7 +285,7 @@ def tile_projections(
     k_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
     q_normed: pl.Tensor[[TILE, Q_WIDTH], pl.FP32],
     k_normed: pl.Tensor[[TILE, KV_HIDDEN], pl.FP32],
-    v_proj: pl.Tensor[[TILE, KV_HIDDEN], pl.FP32],
+    v_proj: pl.Tensor[[KV_HIDDEN // QKV_GROUP * TILE, QKV_GROUP], pl.FP32],
     row: pl.Scalar[pl.INDEX],
     rows: pl.Scalar[pl.INDEX],
     layer_idx: pl.Scalar[pl.INT32],
@@ -291,8 +294,8 @@ def tile_projections(
     hidden = pl.tensor.dim(input_norm_weight, 1)
     weight_row = layer_idx * hidden
     normed = pl.create_tensor([TILE, hidden], dtype=pl.BF16)
-    q_proj = pl.create_tensor([TILE, Q_WIDTH], dtype=pl.FP32)
-    k_proj = pl.create_tensor([TILE, KV_HIDDEN], dtype=pl.FP32)
+    q_proj = pl.create_tensor([Q_WIDTH // QKV_GROUP * TILE, QKV_GROUP], dtype=pl.FP32)
+    k_proj = pl.create_tensor([KV_HIDDEN // QKV_GROUP * TILE, QKV_GROUP], dtype=pl.FP32)
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="input_rmsnorm"):
         for group in pl.range((rows + NORM_ROWS - 1) // NORM_ROWS):
@@ -301,7 +304,7 @@ def tile_projections(
             normed = norm_hidden(hidden_states, input_norm_weight, normed, row + first, first, count, layer_idx)
 
     for group in pl.parallel(Q_WIDTH // QKV_GROUP):
-        q_part = pl.slice(q_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
+        q_part = pl.slice(q_proj, [TILE, QKV_GROUP], [group * TILE, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="q_proj"):
             for t in pl.range(QKV_TILES):
                 n0 = group * QKV_GROUP + t * QKV_N
@@ -309,8 +312,8 @@ def tile_projections(
                 q_part = pl.assemble(q_part, q_acc, [0, t * QKV_N])
 
     for group in pl.parallel(KV_HIDDEN // QKV_GROUP):
-        k_part = pl.slice(k_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
-        v_part = pl.slice(v_proj, [TILE, QKV_GROUP], [0, group * QKV_GROUP])
+        k_part = pl.slice(k_proj, [TILE, QKV_GROUP], [group * TILE, 0])
+        v_part = pl.slice(v_proj, [TILE, QKV_GROUP], [group * TILE, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="kv_proj"):
             for t in pl.range(QKV_TILES):
                 n0 = group * QKV_GROUP + t * QKV_N
@@ -324,20 +327,24 @@ def tile_projections(
         for item in pl.range(HEADS * (TILE // Q_PAD)):
             first = item % (TILE // Q_PAD) * Q_PAD
             count = pl.max(0, pl.min(Q_PAD, rows - first))
-            column = item // (TILE // Q_PAD) * HEAD_DIM
-            q = pl.slice(q_proj, [Q_PAD, HEAD_DIM], [first, column], valid_shape=[count, HEAD_DIM])
+            head = item // (TILE // Q_PAD)
+            q_row = head // HEADS_IN_GROUP * TILE + first
+            column = head % HEADS_IN_GROUP * HEAD_DIM
+            q = pl.slice(q_proj, [Q_PAD, HEAD_DIM], [q_row, column], valid_shape=[count, HEAD_DIM])
             q = head_norm(q, q_weight)
-            q_normed = pl.assemble(q_normed, q, [first, column])
+            q_normed = pl.assemble(q_normed, q, [first, head * HEAD_DIM])
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="k_norm"):
         k_weight = pl.slice(k_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
         for item in pl.range(KV_HEADS * (TILE // Q_PAD)):
             first = item % (TILE // Q_PAD) * Q_PAD
             count = pl.max(0, pl.min(Q_PAD, rows - first))
-            column = item // (TILE // Q_PAD) * HEAD_DIM
-            k = pl.slice(k_proj, [Q_PAD, HEAD_DIM], [first, column], valid_shape=[count, HEAD_DIM])
+            head = item // (TILE // Q_PAD)
+            k_row = head // HEADS_IN_GROUP * TILE + first
+            column = head % HEADS_IN_GROUP * HEAD_DIM
+            k = pl.slice(k_proj, [Q_PAD, HEAD_DIM], [k_row, column], valid_shape=[count, HEAD_DIM])
             k = head_norm(k, k_weight)
-            k_normed = pl.assemble(k_normed, k, [first, column])
+            k_normed = pl.assemble(k_normed, k, [first, head * HEAD_DIM])
     return q_normed, k_normed, v_proj
 
 
@@ -367,7 +374,7 @@ def rotate_token(
 def token_attention(
     q_normed: pl.Tensor[[TILE, Q_WIDTH], pl.FP32],
     k_normed: pl.Tensor[[TILE, KV_HIDDEN], pl.FP32],
-    v_proj: pl.Tensor[[TILE, KV_HIDDEN], pl.FP32],
+    v_proj: pl.Tensor[[KV_HIDDEN // QKV_GROUP * TILE, QKV_GROUP], pl.FP32],
     rope_cos: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
     rope_sin: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
     block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
@@ -383,7 +390,6 @@ def token_attention(
     """Token `t` of the tile, at position `pos`: two tasks, then seven for each KV head; its row of `attn`."""
     q_heads = pl.reshape(q_normed, [TILE * HEADS, HEAD_DIM])
     k_heads = pl.reshape(k_normed, [TILE * KV_HEADS, HEAD_DIM])
-    v_heads = pl.reshape(v_proj, [TILE * KV_HEADS, HEAD_DIM])
     pages = pos // PAGE + 1
     q_padded = pl.create_tensor([KV_HEADS * Q_PAD, HEAD_DIM], dtype=pl.BF16)
 
@@ -405,7 +411,8 @@ def token_attention(
             k_lo, k_hi = rotate_token(k, cos, sin)
             k_cache = pl.assemble(k_cache, k_lo, [cache_row, 0])
             k_cache = pl.assemble(k_cache, k_hi, [cache_row, HALF_DIM])
-            v = pl.slice(v_heads, [1, HEAD_DIM], [head, 0])
+            v_row = kv // HEADS_IN_GROUP * TILE + t
+            v = pl.slice(v_proj, [1, HEAD_DIM], [v_row, kv % HEADS_IN_GROUP * HEAD_DIM])
             v_cache = pl.assemble(v_cache, pl.cast(v, target_type=pl.BF16, mode="rint"), [cache_row, 0])
 
     for kv in pl.parallel(KV_HEADS):
@@ -507,14 +514,13 @@ def tile_layer_end(
     for ob in pl.parallel(hidden // OUT_N):
         n0 = ob * OUT_N
         projected = pl.create_tensor([TILE, OUT_N], dtype=pl.FP32)
-        resid_part = pl.slice(resid, [TILE, OUT_N], [0, n0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="out_proj"):
             o_acc = narrow_product(attn, wo, rows, wo_row, n0)
             projected = pl.assemble(projected, o_acc, [0, 0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="out_proj_residual"):
             x_n = pl.slice(hidden_states, [TILE, OUT_N], [row, n0], valid_shape=[rows, OUT_N])
             o = pl.slice(projected, [TILE, OUT_N], [0, 0], valid_shape=[rows, OUT_N])
-            resid_part = pl.assemble(resid_part, pl.add(pl.cast(x_n, target_type=pl.FP32), o), [0, 0])
+            resid = pl.assemble(resid, pl.add(pl.cast(x_n, target_type=pl.FP32), o), [0, n0])
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="post_rmsnorm"):
         for group in pl.range((rows + NORM_ROWS - 1) // NORM_ROWS):
@@ -526,7 +532,6 @@ def tile_layer_end(
         n0 = ib * MLP_N
         gate = pl.create_tensor([TILE, MLP_N], dtype=pl.FP32)
         up = pl.create_tensor([TILE, MLP_N], dtype=pl.FP32)
-        mlp_part = pl.slice(mlp, [TILE, MLP_N], [0, n0])
         with pl.at(level=pl.Level.CORE_GROUP, name_hint="gate_proj"):
             g_acc = mlp_product(normed, w_gate, rows, weight_row, n0)
             gate = pl.assemble(gate, g_acc, [0, 0])
@@ -538,7 +543,7 @@ def tile_layer_end(
             sigmoid = pl.recip(pl.add(pl.exp(pl.neg(gate_n)), 1.0))
             up_n = pl.slice(up, [TILE, MLP_N], [0, 0], valid_shape=[rows, MLP_N])
             activated = pl.mul(pl.mul(gate_n, sigmoid), up_n)
-            mlp_part = pl.assemble(mlp_part, pl.cast(activated, target_type=pl.BF16, mode="rint"), [0, 0])
+            mlp = pl.assemble(mlp, pl.cast(activated, target_type=pl.BF16, mode="rint"), [0, n0])
 
     for db in pl.parallel(hidden // MLP_N):
         d0 = db * MLP_N
@@ -969,7 +974,7 @@ def per_token(
                 row = pl.cast(pl.tensor.read(chunk_offsets, [b]), pl.INDEX) + tile * TILE
                 q_normed = pl.create_tensor([TILE, Q_WIDTH], dtype=pl.FP32)
                 k_normed = pl.create_tensor([TILE, KV_HIDDEN], dtype=pl.FP32)
-                v_proj = pl.create_tensor([TILE, KV_HIDDEN], dtype=pl.FP32)
+                v_proj = pl.create_tensor([KV_HIDDEN // QKV_GROUP * TILE, QKV_GROUP], dtype=pl.FP32)
                 attn = pl.create_tensor([TILE, Q_WIDTH], dtype=pl.BF16)
                 q_normed, k_normed, v_proj = tile_projections(
                     hidden_states, input_norm_weight, wq, wk, wv, q_norm_weight, k_norm_weight,

@@ -207,12 +207,12 @@ def test_the_published_counts() -> None:
     assert trace_stage(STAGE, "per_token", ctx=200).tasks == EXERCISES["6.1"].solution
 
 
-def test_tasks_of_per_token_wait_for_each_other_only_where_they_share_what_the_caller_gave() -> None:
-    """Of one kind of task only those that write the caches and the hidden states, which are the caller's."""
+def test_which_tasks_of_per_token_wait_for_their_own_kind() -> None:
+    """Short ones that write columns of one tensor, and those that write what the caller gave; no product."""
     trace = trace_stage(STAGE, "per_token", ctx=TILE + 2, **NARROW)
     names = [d.name for d in trace.dispatches]
     chained = {names[e.later] for e in stated(trace) if names[e.earlier] == names[e.later]}
-    assert chained == {"rope_kv_cache", "down_proj_residual"}
+    assert chained == {"rope_kv_cache", "out_proj_residual", "silu", "down_proj_residual"}
 
 
 def test_weights_are_read_once_for_each_tile_of_tokens() -> None:
