@@ -211,6 +211,7 @@ class GlobalMemory:
                 at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
             )
         self._agreed(w)
+        self._rows_follow(at, w.root or w)
         self.touch(tile)
         self.record(at, ATOMIC if atomic else WRITE, w)
         if not self.quiet:
@@ -227,6 +228,26 @@ class GlobalMemory:
         if w.valid is not None:
             w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
         self._write(w, data, atomic)
+
+    def _rows_follow(self, at: Place, argument: Tensor) -> None:
+        """What a task writes is handed to it with its rows one after the other: PyPTO e2d0f78a takes every such tensor
+        for dense, and writes a window of columns that orchestration cut (`pl.slice`) to the wrong places, without a
+        word (tried with a2a3sim; reading one is right).
+
+        Raises:
+            FaultError: the tensor of orchestration is a window of columns.
+        """
+        if argument.strides[-1] != 1:  # transposed: not tried
+            return
+        dense = 1
+        for extent, stride in zip(reversed(argument.shape), reversed(argument.strides)):
+            if extent > 1 and stride > dense:
+                raise self.fault(
+                    at, f"a task writes to {argument}, a window of columns that orchestration cut: PyPTO would write "
+                    "its rows one after the other, not where they belong",
+                    "hand the task the whole tensor and write at an offset, or give it scratch of its own",
+                )  # fmt: skip
+            dense *= extent
 
     def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
         buffer, undo = w.buffer, self.batch and self.batch.undo

@@ -336,3 +336,30 @@ def test_a_loaded_tile_keeps_its_values(r: int, c: int, seed: int):
     want[2 * r] = given_[0]
     want[4 * r : 5 * r - 1] = given_[:-1]
     same(o, want)
+
+
+WINDOW = """
+@pl.jit
+def k(x: pl.Tensor[[8, 16], pl.FP32], o: pl.Out[pl.Tensor[[8, 16], pl.FP32]]):
+    part = pl.slice(o, {shape}, {at})
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="write"):
+        part = pl.assemble(part, pl.mul(pl.slice(x, {shape}, {at}), 2.0), [0, 0])
+    return o
+"""
+
+
+@pytest.mark.parametrize(("shape", "at"), [([4, 16], [4, 0]), ([1, 8], [4, 8])], ids=["rows", "part of a row"])
+def test_a_task_writes_a_window_of_orchestration(shape: list[int], at: list[int]):
+    x, o = values((8, 16), "FP32", 0), sevens((8, 16), "FP32")
+    run(WINDOW.format(shape=shape, at=at), x, o)
+    want, window = sevens((8, 16), "FP32"), tuple(slice(a, a + n) for a, n in zip(at, shape, strict=True))
+    want[window] = 2 * x[window]
+    same(o, want)
+
+
+def test_a_window_of_columns_is_not_written():
+    """PyPTO's simulators put its rows one after the other: refused, and nothing is written."""
+    x, o = values((8, 16), "FP32", 0), sevens((8, 16), "FP32")
+    with pytest.raises(FaultError, match="window of columns that orchestration cut"):
+        run(WINDOW.format(shape=[8, 8], at=[0, 8]), x, o)
+    same(o, sevens((8, 16), "FP32"))
