@@ -27,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+# A checkout of pypto-lib has a `golden` of its own; commands are run inside it, or with it on PYTHONPATH.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130  # exit codes: a FAIL verdict, an error, Ctrl-C
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,14 @@ def test_python_m_helpers_is_the_same_command():
     )
     assert done.returncode == cli.REFUSED
     assert done.stderr == "error: unknown stage 'nonesuch'; there are: " + ", ".join(stages.STAGES) + "\n"
+
+
+def test_a_golden_of_somebody_elses_is_not_taken_for_ours(tmp_path: Path):
+    """Bug: started in a checkout of pypto-lib, `workbook interpret` imported the `golden` that lies there."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "__init__.py").write_text("raise SystemExit('not this one')\n")
+    (tmp_path / "script.py").write_text("import golden\nprint(golden.__file__)\n")
+    command = (sys.executable, "-m", "helpers", "interpret", "script.py")
+    said = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+                          capture_output=True, text=True)  # fmt: skip
+    assert said.stdout.startswith(str(ROOT / "golden")), said
