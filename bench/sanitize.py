@@ -1,9 +1,11 @@
 """What checking costs: a full-shape decode layer, run plainly and under the sanitizers, in turn.
 
-    python -m bench.sanitize [STAGE [VERSION]]
+    python -m bench.sanitize [STAGE [VERSION [ROUNDS]]]
 
-`plain` is the kernel in interpret mode, without its golden. `one case` is a check of the same inputs on one chip,
-no golden either; `both chips` looks at the other chip too; `all sizes` also tries the sizes that break kernels.
+`run` is what `workbook run` does: draw the inputs, run the kernel in interpret mode, compute the golden, compare.
+`check` does the same under every sanitizer, for both chips, at the sizes given; `check, all sizes` is what `workbook
+check` does: it also goes through the sizes that break kernels. `kernel alone` is the kernel on inputs that are there,
+and `inputs` the drawing of them: parts of `run`.
 """
 
 from __future__ import annotations
@@ -12,33 +14,33 @@ import sys
 from functools import partial
 
 from bench.ratio import interleaved, show
-from golden import TensorSpec
+from golden import TensorSpec, run_jit
 from helpers import stages
 from helpers.run import run
-from helpers.sanitize import check
-from helpers.sanitize.stages import sweep_of
+from helpers.sanitize.stages import check_stage
 
 
 def main(name: str = "decode_layer", version: str = "fused", rounds: str = "3") -> None:
     """Print the table."""
     stage = stages.find(name)
-    kernel, specs = stage.versions[version], stage.specs()
+    kernel, specs = stage.versions[version], stage.specs(batch=stage.batch, ctx=None)
 
     def values() -> dict:
         return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
 
-    def sizes(**how: object) -> list:
-        return stage.specs(**how)
-
     made = values()
+    plain = partial(
+        run_jit, kernel, specs, stage.reference, runtime_cfg={"platform": "a2a3interp"}, rtol=stage.tolerance.rtol,
+        atol=stage.tolerance.atol, compare_fn=stage.compare_fn, check=stage.check, quiet=True,
+    )  # fmt: skip
     runs = {
-        "plain": lambda: run(kernel, made, platform="a2a3interp"),
+        "run": plain,
+        "check": partial(check_stage, stage, version, sweeps=False),
+        "check, all sizes": partial(check_stage, stage, version),
         "inputs": values,
-        "one case": partial(check, kernel, specs, on=("a2a3",), sweeps=False),
-        "both chips": partial(check, kernel, specs, sweeps=False),
-        "all sizes": partial(check, kernel, sizes, sweep=sweep_of(stage)),
+        "kernel alone": lambda: run(kernel, made, platform="a2a3interp"),
     }
-    show(f"{name} {version}, full shapes", interleaved(runs, int(rounds), warmup=1), "plain")
+    show(f"{name} {version}, full shapes", interleaved(runs, int(rounds), warmup=1), "run")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,17 @@ LITTLE = 1 << 24  # bytes of tensors with which another size is run and compared
 
 @dataclass
 class Run:
-    """One run of a case and what was seen."""
+    """One run of a case and what was seen.
+
+    `values` are what it ran on and wrote, `before` copies of what those held that both go in and come out.
+    """
 
     trace: Trace | None
     findings: list[Finding]
     clashes: list[tuple[Finding, order.Clash]] = field(default_factory=list)
     memory: memory.Memory | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def check(
@@ -169,14 +173,20 @@ def _arguments(compiled: Compiled, specs: Specs, made: dict[str, Any]) -> dict[s
 
 
 def _again(compiled: Compiled, specs: Specs, run: Run) -> dict[str, Any]:
-    """The values that a run began with: its own tensors where it left them alone, new ones for the others."""
+    """The values that a run began with: its own tensors where it left inputs alone, others for the rest."""
     written = {run.trace.buffers[b].name for b in run.memory.writes if run.trace.buffers[b].argument}
-    names = list(_arguments(compiled, specs, {s.name: s.name for s in specs}))
     again = dict(run.values)
-    for name, s in zip(names, specs):
-        if name in written:
+    for name, s in _by_parameter(compiled, specs).items():
+        if name in run.before:
+            again[name] = run.before[name].clone()
+        elif name in written or getattr(s, "is_output", False):
             again[name] = s.create_tensor()
     return again
+
+
+def _by_parameter(compiled: Compiled, specs: Specs) -> dict[str, Any]:
+    """The specs by the names of the kernel's parameters."""
+    return _arguments(compiled, specs, {s.name: s for s in specs})
 
 
 def directions(compiled: Compiled) -> dict[str, str]:
@@ -187,6 +197,8 @@ def directions(compiled: Compiled) -> dict[str, str]:
 def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool) -> Run:
     """Run one case, without arithmetic when `dry` and when that goes the same way, and look at its trace."""
     made = _arguments(compiled, specs, _make(specs, dry))
+    updated = [n for n, s in _by_parameter(compiled, specs).items() if getattr(s, "is_output", False) and s.is_input]
+    before = {} if dry else {n: made[n].clone() for n in updated}
     subject = Subject(kernel, lambda: made, on)
     try:
         trace = subject.run(made, dry=dry)
@@ -199,7 +211,7 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
             return _examine(kernel, compiled, specs, on, False)
         mem = memory.walk(trace, directions(compiled))
         return Run(trace, _whatever_was_read(trace, compiled, mem, on), [], mem, made)
-    return look(trace, compiled, made, on)
+    return replace(look(trace, compiled, made, on), before=before)
 
 
 def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Run:
@@ -289,11 +301,12 @@ def _compared(
     kernel: Any, compiled: Compiled, specs: Specs, run: Run, reference: Callable, rtol: float, atol: float,
     compare_fn: Mapping[str, Callable], given: Place | None,
 ) -> list[Finding]:  # fmt: skip
-    expected = _make(specs, False)
+    by_spec, expected = (
+        dict(zip([s.name for s in specs], arrange(compiled, v))) for v in (run.values, _again(compiled, specs, run))
+    )
     inputs = values.as_inputs(list(specs), expected)
     reference(expected)
     names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
-    by_spec = dict(zip([s.name for s in specs], arrange(compiled, run.values)))
     return values.against_golden(
         run.trace, run.memory, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol,
         compare_fn, given,
@@ -383,7 +396,9 @@ class _Sweep:
     def _note_padding(self, run: Run, specs: list, case: str) -> None:
         extents = check_arguments(self.compiled, arrange(self.compiled, run.values), True)
         for p in padding.read(run.trace, self.compiled, extents, self.most):
-            self.padding[p.name] = min(self.padding.get(p.name, (math.inf,)), (_bytes(specs), case, specs, p))
+            size = _bytes(specs), case
+            if p.name not in self.padding or size < self.padding[p.name][:2]:
+                self.padding[p.name] = *size, specs, p
 
     def padded(self, run: Run, specs: list) -> list[Finding]:
         """Rows that hold no data and change a result: of each input whose padding was read, at the smallest case."""

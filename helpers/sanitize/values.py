@@ -35,10 +35,9 @@ def against_golden(
     out = []
     for name, error in errors.items():
         place, task = places.get(name, (None, ""))
-        most = float(expected[name].double().abs().nan_to_num(0, 0, 0).max()) if expected[name].numel() else 0.0
-        spacing = torch.finfo(expected[name].dtype).eps * most if expected[name].is_floating_point() else 0.0
         where = {"place": given or place, "other": place if given else None, "role": "written here" if given else ""}
         if name in failures:
+            spacing = _spacing(expected[name])
             if error.max_abs <= ROUNDING * spacing:
                 what = (
                     f"the error of '{name}' is {error.max_abs:.2g} at most, {error.max_abs / spacing:.1f} spacings of "
@@ -72,6 +71,13 @@ def against_golden(
                     Finding("tolerance", WARNING, what, **where, task=task, fix="allow a few times what was measured")
                 )
     return out
+
+
+def _spacing(values: torch.Tensor) -> float:
+    """The distance of neighbours in a tensor's type at its largest finite value; 0 for integers."""
+    if not values.is_floating_point() or not values.numel():
+        return 0.0
+    return torch.finfo(values.dtype).eps * float(values.double().abs().nan_to_num(0, 0, 0).max())
 
 
 def as_inputs(specs: list, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:

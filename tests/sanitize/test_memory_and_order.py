@@ -316,6 +316,30 @@ def test_padding_reaches_results_of_the_size_given():
     assert (f.kind, f.region) == ("padded-lanes", "x[5:16]")
 
 
+def test_a_size_with_padding_is_gone_through_again_when_a_finding_is_shrunk():
+    def sizes(batch: int = 3) -> list:
+        return [
+            TensorSpec("x", [16, 16], torch.float32, init_value=torch.rand(16, 16)),
+            TensorSpec("n", [batch], torch.int32),
+            TensorSpec("y", [batch, 16], torch.float32, is_output=True),
+        ]
+
+    body = """
+        B = pl.dynamic("B")
+
+        @pl.jit
+        def k(x: pl.Tensor[[16, 16], pl.FP32], n: pl.Tensor[[B], pl.INT32], y: pl.Out[pl.Tensor[[B, 16], pl.FP32]]):
+            rows = pl.tensor.dim(n, 0)
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
+                a = pl.slice(x, [16, 16], [0, 0])
+                for b in pl.range(pl.min(3, rows)):
+                    y = pl.assemble(y, pl.slice(a, [1, 16], [b, 0]), [b, 0])
+            return y
+    """
+    got = check(kernel(body), sizes, sweep={"batch": [2, 3, 5, 16]})
+    assert [(f.kind, f.case) for f in got] == [("unwritten-output", "batch=5")]
+
+
 def test_rounding_that_depends_on_where_a_tensor_begins_is_no_finding():
     """A script's tensors may begin anywhere, those of the second run begin at a cache line: sums round otherwise."""
     source = """
