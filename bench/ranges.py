@@ -80,7 +80,7 @@ def main(*names: str) -> int:
                 try:
                     result = stages.run_stage(stage, version, platform=platform, batch=batch, ctx=ctx, seed=seed)
                     verdict = "PASS" if result.passed else f"FAIL {result.error}"
-                    error = max((e.max_abs for e in result.errors.values()), default=0.0)
+                    error = result.max_abs or 0.0
                     if first is None:
                         first = result
                     elif result.passed:

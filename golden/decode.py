@@ -31,7 +31,8 @@ Values = dict[str, Any]
 
 # For two layers. What golden.decode_layer says of the first one goes on: its out, 4.4 in size, has an error of 1.55e-2,
 # with its rounding 1.7e-2, or 3.8e-3 of itself; normed and rounded 4.1e-3. In the second layer
-#   q, k and v have 1.4 times that, 5.9e-3; the largest of 16 * 1024 is 4.2 times that, 2.5e-2: 2^-5 = 3.1e-2;
+#   q, k and v have 1.4 times that, 5.9e-3; the largest of 16 * 1024 is 4.2 times that, 2.5e-2; two versions that round
+#   in different places are sqrt(2) times that apart, 3.5e-2, and are held against each other, too: 3 * 2^-6 = 4.7e-2;
 #   the attention's output has 6.4e-3; the residual, 4.9 in size, 1.9e-2, or 3.9e-3 of itself; normed 4.2e-3;
 #   gate and up have 6.2e-3, mlp 9.0e-3; out, 6.1 in size, 3.0e-2, or 5.0e-3 of itself; normed and rounded 5.5e-3.
 # A logit has 1.4 times that, 8e-3. The largest of 16 * 152064 is 5.2 times that: 4.2e-2. atol = 2^-4 = 6.2e-2.
@@ -39,7 +40,7 @@ Values = dict[str, Any]
 TOLERANCE = Tolerance(rtol=0.0, atol=2.0**-4, text="BF16 activations")
 """Of logits."""
 
-CACHE_TOLERANCE = Tolerance(rtol=2.0**-7, atol=2.0**-5, text="BF16 activations")
+CACHE_TOLERANCE = Tolerance(rtol=2.0**-7, atol=3 * 2.0**-6, text="BF16 activations")
 """Of the rows written to the caches."""
 
 

@@ -83,6 +83,21 @@ class RunResult:
     trace: Any = field(default=None, repr=False)
     seconds: float | None = None
 
+    @property
+    def max_abs(self) -> float | None:
+        """Largest absolute error of the outputs; of floating-point ones where there are any, for of a table or a chosen
+        token a difference says nothing. None without a golden."""
+        return max((e.max_abs for e in self._measured()), default=None)
+
+    @property
+    def max_rel(self) -> float | None:
+        """Largest relative error, of the same outputs."""
+        return max((e.max_rel for e in self._measured()), default=None)
+
+    def _measured(self) -> list[OutputError]:
+        floating = [e for name, e in self.errors.items() if self.outputs[name].is_floating_point()]
+        return floating or list(self.errors.values())
+
     def __str__(self) -> str:
         took = "" if self.execution_time is None else f" ({self.execution_time:.2f}s)"
         if self.passed:

@@ -433,13 +433,12 @@ def _result_table(platform: str) -> Table:
 
 def _row(stage: Stage, version: str, result: RunResult) -> list[str | Text]:
     """A run's line of the table: the largest errors over its outputs, its tasks and peaks, its verdict."""
-    errors = list(result.errors.values())
     peaks = result.trace.peaks() if result.trace is not None else {}
     return [
         stage.name,
         version,
-        f"{max((e.max_abs for e in errors), default=0.0):.2e}" if errors else "-",
-        f"{max((e.max_rel for e in errors), default=0.0):.2e}" if errors else "-",
+        "-" if result.max_abs is None else f"{result.max_abs:.2e}",
+        "-" if result.max_rel is None else f"{result.max_rel:.2e}",
         str(stage.tolerance),
         f"{result.trace.tasks:,}" if result.trace is not None else "-",
         f"{result.seconds:.2f}" if result.seconds is not None else "-",

@@ -100,8 +100,7 @@ class Defect:
             )  # fmt: skip
         except WorkbookError as error:
             return f"refused: {str(error).splitlines()[0]}"
-        worst = max((e.max_abs for e in result.errors.values()), default=0.0)
-        return f"{'PASS' if result.passed else 'FAIL'}, off by {worst:.2g} at most"
+        return f"{'PASS' if result.passed else 'FAIL'}, off by {result.max_abs or 0.0:.2g} at most"
 
     def found(self, findings: Sequence[Finding]) -> Finding | None:
         """The finding that this defect is to give, if it is among these."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -377,6 +377,19 @@ class Launches:
                 yield i
         finally:
             self.inside, self.turn_of = around
+
+    def repeat(self, *bounds: Any) -> Iterable[int]:
+        """Another loop in a region. Its loads stay in it when those of a `pl.pipeline` around it are made first."""
+        turns = counted(*bounds)
+        return self._repeated(turns) if self.turn_of else turns
+
+    def _repeated(self, turns: Iterable[int]) -> Iterator[int]:
+        around = self.turn_of
+        self.turn_of = tuple(t._replace(start=None) for t in around)
+        try:
+            yield from turns
+        finally:
+            self.turn_of = around
 
 
 def of_block(value: Any, row: int) -> Any:

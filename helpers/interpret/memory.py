@@ -78,12 +78,13 @@ def alive(memory: Sequence[Memory]) -> int:
 def _values(memory: Sequence[Memory]) -> list[_Value]:
     """The values that these tiles are, in the order in which the compiler defines them, with what each overlaps.
 
-    A pipeline's loads come first, together, before its stages compute (pass 29).
+    A pipeline's loads come first, together, before its stages compute (pass 29); those of a loop inside it do not.
     """
     known: dict[tuple, list[_Value]] = {}
     out: list[_Value] = []
     active: list[tuple[int, _Value]] = []
-    lives = [(m.turns[-1].start if m.loaded and m.turns else m.born, i, m) for i, m in enumerate(memory)]
+    starts = ((m.turns[-1].start if m.loaded and m.turns else None) for m in memory)
+    lives = [(m.born if start is None else start, i, m) for i, (m, start) in enumerate(zip(memory, starts))]
     for start, _, m in sorted(lives):
         stages = {t.place: t.stage for t in m.turns}
         same = known.setdefault((m.place, m.bytes, m.loaded, *stages.items()), [])

@@ -124,12 +124,13 @@ class Tile:
 
 class Turn(NamedTuple):
     """Where a turn of a `pl.pipeline` is: the loop, which of its stages the turn is (turn modulo stages), how many
-    stages there are, and the operation before which the first turn of these stages begins."""
+    stages there are, and the operation before which the first turn of these stages begins; None inside another loop of
+    that turn."""
 
     place: object
     stage: int
     stages: int
-    start: int
+    start: int | None
 
 
 class Memory:

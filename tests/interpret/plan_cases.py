@@ -47,6 +47,9 @@ MORE = {"a sum round a pipeline": 8192}
 
 LOAD, STORE = "t = pl.slice(x, [16, 256], [0, 0])", "o = pl.assemble(o, t, [0, 0])"
 PART, PUT = "    t = pl.slice(x, [8, 256], [i * 8, 0])", "    o = pl.assemble(o, t, [i * 8, 0])"
+NESTED = ["for i in pl.pipeline(2, stage=2):", "    for j in pl.range(4):",
+          "        t = pl.slice(x, [8, 256], [(i * 4 + j) * 8, 0])"]  # fmt: skip
+NESTED_PUT = ["        o = pl.assemble(o, t, [(i * 4 + j) * 8, 0])"]
 ZERO = "s = pl.full([8, 256], dtype=pl.FP32, value=0.0)"
 FIRST = ["xa = pl.slice(a, [16, 128], [0, 0])", "xb = pl.slice(b, [128, 128], [0, 0])",
          "acc = pl.matmul(xa, xb, out_dtype=pl.FP32)"]  # fmt: skip
@@ -72,6 +75,9 @@ PLANS = [
     vector("one load for each stage", 16384, "for i in pl.pipeline(8, stage=2):", PART, "    t = pl.add(t, 1.0)", PUT),
     vector("all tiles for each stage", 98304, "for i in pl.pipeline(8, stage=4):", PART,
            "    t = pl.mul(t, pl.recip(pl.exp(t)))", PUT),
+    vector("loads of a loop in each stage", 16384, *NESTED, "        t = pl.add(t, 1.0)", *NESTED_PUT),
+    vector("a load of the stage and loads of its loop", 32768, NESTED[0], "    u = pl.slice(x, [8, 256], [i * 8, 0])",
+           *NESTED[1:], "        t = pl.add(t, u)", *NESTED_PUT),
     vector("a sum round a pipeline", 24576, ZERO, "for i in pl.pipeline(8, stage=2):", PART, "    s = pl.add(s, t)",
            "o = pl.assemble(o, s, [0, 0])"),
     vector("a sum round a loop", 16384, ZERO, "for i in pl.range(8):", PART, "    s = pl.add(s, pl.mul(t, t))",
@@ -83,6 +89,10 @@ PLANS = [
     vector("four loads, three of which fit", 180224, "for i in pl.pipeline(4, stage=4):",
            "    t = pl.slice(x, [16, 256], [i * 16, 0])", "    u = pl.slice(y, [16, 256], [i * 16, 0])",
            "    t = pl.mul(pl.recip(t), u)", "    o = pl.assemble(o, t, [i * 16, 0])", y=X),
+    cube("products of a loop in each stage", {"L1": 73728, "L0C": 8192}, *NESTED[:2],
+         "        xa = pl.slice(a, [16, 128], [0, (i * 2 + j % 2) * 128])",
+         "        xb = pl.slice(b, [128, 128], [(i * 2 + j % 2) * 128, 0])",
+         "        acc = pl.matmul(xa, xb, out_dtype=pl.FP32)", "        c = pl.assemble(c, acc, [0, 0])"),
     cube("a K-loop", {"L1": 73728, "L0C": 8192}, *FIRST, "for k in pl.pipeline(1, 4, stage=2):",
          "    xa = pl.slice(a, [16, 128], [0, k * 128])", "    xb = pl.slice(b, [128, 128], [k * 128, 0])",
          "    acc = pl.matmul_acc(acc, xa, xb)", "c = pl.assemble(c, acc, [0, 0])"),

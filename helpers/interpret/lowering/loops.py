@@ -129,10 +129,10 @@ class Loops:
         return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
 
     def _range(self, path: str, bounds: list[ast.expr]) -> ast.expr:
-        """What a loop iterates over: Python's range in a region; in orchestration the machine keeps count of loops."""
-        if self.incore or path == "unroll":
+        """What a loop iterates over; in orchestration the machine keeps count of loops."""
+        if path == "unroll":
             return ast.Call(ast.Name("_range", ast.Load()), bounds, [])
-        return self.machine("loop", bounds)
+        return self.machine("repeat" if self.incore else "loop", bounds)
 
     def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
         if init is None:
