@@ -428,12 +428,15 @@ def main(arguments: Sequence[str]) -> int:
 def written(page: str, outcomes: Sequence[Outcome]) -> str:
     """The page with the table of these outcomes between its marks."""
     caught = sum(o.caught for o in outcomes)
+    ordered = [o for o in outcomes if o.mutant.family != VALUE]
     lines = [
-        f"{len(outcomes)} mutants, {caught} noticed ({caught / len(outcomes):.1%}).", "",
+        f"{len(outcomes)} mutants, {caught} noticed ({caught / len(outcomes):.1%}); of the {len(ordered)} of memory, "
+        f"order and bounds {sum(bool(o.sanitizers) for o in ordered)} by the sanitizers alone.", "",
         "| kernel | family | edit | sanitizers | golden |", "|---|---|---|---|---|",
         *("| " + " | ".join(row(o)) + " |" for o in outcomes),
     ]  # fmt: skip
-    lines += ["", *(f"- {o.mutant.name}: {o.mutant.survives}" for o in outcomes if o.mutant.survives)]
+    survivors = [f"- {o.mutant.name}: {o.mutant.survives}" for o in outcomes if o.mutant.survives]
+    lines += ["", "Those that survive:", "", *survivors]
     before, rest = page.split(BEGIN)
     body = "\n".join(lines).rstrip()
     return f"{before}{BEGIN}\n\n{body}\n\n{END}{rest.split(END)[1]}"

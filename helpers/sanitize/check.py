@@ -230,6 +230,7 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Ru
     ]  # fmt: skip
     found += memory.uninitialized(trace, mem, None)
     found += memory.unwritten(trace, mem, ways, sizes)
+    found += memory.partly_written(trace, mem, ways)
     found += memory.unread(trace, mem)
     found += memory.accumulated_low(trace)
     found += order.redundant(trace)

@@ -154,6 +154,50 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
     return out
 
 
+def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> list[Finding]:
+    """Rows of a pl.InOut parameter of which a part is written, where the kernel reads none of it.
+
+    Such a parameter keeps what no task writes: rows of padding, the rest of a cache. Those are whole rows; the other
+    part of a row that is written is more likely forgotten.
+    """
+
+    def narrow(a: Access) -> bool:
+        b = trace.buffers[a.buffer]
+        row = b.shape[-1] if b.shape else 1
+        return a.elements > 0 and (a.strides[-1:] != (1,) or a.extent[-1] != row)
+
+    ways = {b.id for b in trace.buffers if b.argument and directions.get(b.name) == "InOut"}
+    ways -= memory.reads.keys()
+    wanted = sorted({a.buffer for a in trace.shapes if a.mode == WRITE and a.buffer in ways and narrow(a)})
+    masks = {b: np.zeros(trace.buffers[b].size, bool) for b in wanted}
+    for part in (part for d in trace.dispatches for part in d.parts if wanted):
+        for access, offsets in regions.accesses(trace, part):
+            if access.mode == WRITE and access.buffer in masks:
+                for _, view in regions.views(masks[access.buffer], access, offsets, regions.blocks(part)):
+                    view[...] = True
+    out = []
+    for b, mask in ((trace.buffers[n], m) for n, m in masks.items()):
+        rows = mask.reshape(b.shape)
+        gone = ~rows & rows.any(-1, keepdims=True)
+        if gone.any():
+            place, task = memory.writes[b.id]
+            out.append(
+                Finding(
+                    "unwritten-output",
+                    WARNING,
+                    f"{int(gone.sum()):,} elements of '{b.name}' are not written, in rows that are otherwise, and "
+                    "nothing reads what they hold",
+                    place,
+                    b.place,
+                    "declared here",
+                    task,
+                    regions.around(b, gone),
+                    "write them too",
+                )
+            )
+    return out
+
+
 def _padding(gone: np.ndarray, sizes: set[int]) -> bool:
     for axis, n in enumerate(gone.shape):
         whole = gone.any(tuple(a for a in range(gone.ndim) if a != axis))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.text import Text
@@ -128,7 +129,7 @@ def as_sarif(findings: Sequence[Finding]) -> str:
 
 def _location(place: Place) -> dict[str, Any]:
     name = shown(place.file)
-    uri = name.replace(os.sep, "/") if not os.path.isabs(name) else Path(name).as_uri()
+    uri = quote(name.replace(os.sep, "/")) if not os.path.isabs(name) else Path(name).as_uri()
     region = {"startLine": place.line, "startColumn": place.column}
     return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
 

@@ -316,6 +316,29 @@ def test_padding_reaches_results_of_the_size_given():
     assert (f.kind, f.region) == ("padded-lanes", "x[5:16]")
 
 
+@pytest.mark.parametrize(
+    ("columns", "rest", "want"),
+    [
+        ("16", "", []),  # rows of padding keep what they hold
+        ("8", "", [("unwritten-output", "y[0:32, 8:16]")]),
+        ("8", "y = pl.assemble(y, pl.slice(a, [32, 8], [0, 8]), [0, 8])", []),
+        ("8", "y = pl.assemble(y, pl.slice(y, [32, 8], [32, 8]), [0, 8])", []),  # it is read: to be kept
+    ],
+)
+def test_rows_of_an_updated_parameter_that_are_written_in_part(columns: str, rest: str, want: list):
+    body = f"""
+        @pl.jit
+        def k(x: pl.Tensor[[64, 16], pl.FP32], y: pl.InOut[pl.Tensor[[64, 16], pl.FP32]]):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
+                a = pl.slice(x, [32, 16], [0, 0])
+                y = pl.assemble(y, pl.slice(a, [32, {columns}], [0, 0]), [0, 0])
+                {rest or "pass"}
+            return y
+    """
+    got = check(kernel(body), specs())
+    assert [(f.kind, f.region) for f in got] == want
+
+
 def test_a_size_with_padding_is_gone_through_again_when_a_finding_is_shrunk():
     def sizes(batch: int = 3) -> list:
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -58,6 +59,52 @@ def test_sarif_is_what_the_standard_asks_for(found: list[Finding]):
     assert where["region"]["startLine"] == found[0].line
     assert run["results"][0]["relatedLocations"][0]["message"]["text"] == "written here"
     assert "locations" not in run["results"][1]
+
+
+def closed(required: str, optional: str = "", **properties: object) -> dict[str, object]:
+    """The schema of an object that has these properties and no others."""
+    names = [*required.split(), *optional.split()]
+    return {
+        "type": "object", "required": required.split(), "additionalProperties": False,
+        "properties": {n: properties.get(n, {"type": "string"}) for n in names},
+    }  # fmt: skip
+
+
+def array(of: dict[str, object]) -> dict[str, object]:
+    return {"type": "array", "items": of}
+
+
+POSITIVE = {"type": "integer", "minimum": 1}
+MESSAGE = closed("text")
+PHYSICAL = closed(
+    "artifactLocation region",
+    artifactLocation=closed("uri", uri={"type": "string", "pattern": "^[A-Za-z0-9/._~:%-]+$"}),
+    region=closed("startLine startColumn", startLine=POSITIVE, startColumn=POSITIVE),
+)
+RELATED = closed("physicalLocation message", physicalLocation=PHYSICAL, message=MESSAGE)
+RULE = closed("id shortDescription", shortDescription=MESSAGE)
+RESULT = closed(
+    "ruleId ruleIndex level message", "locations relatedLocations",
+    ruleIndex={"type": "integer", "minimum": 0}, level={"enum": ["none", "note", "warning", "error"]},
+    message=MESSAGE, locations=array(closed("physicalLocation", physicalLocation=PHYSICAL)),
+    relatedLocations=array(RELATED),
+)  # fmt: skip
+TOOL = closed("driver", driver=closed("name rules", rules=array(RULE)))
+RUN = closed("tool results", tool=TOOL, results=array(RESULT))
+LOG = closed("$schema version runs", version={"const": "2.1.0"}, runs=array(RUN))
+"""The part of the SARIF 2.1.0 schema that a report uses: names, types, least values, words, and nothing else.
+
+Source: sarif-schema-2.1.0.json, OASIS, errata 01, which forbids properties that it does not name."""
+
+
+def test_every_defect_is_told_in_the_terms_of_the_sarif_schema():
+    """Findings of each defect of the docs, with a place, two and none."""
+    findings = [f for defect in defects.DEFECTS for f in defect.check()]
+    odd = Finding("race", ERROR, "elsewhere", Place("/some where/a#b%é.py", 1, 1), Place("a b#é.py", 2, 1))
+    assert len({f.kind for f in findings}) > 10
+    valid = jsonschema.Draft202012Validator(LOG, format_checker=jsonschema.FormatChecker())
+    for these in ([], [*findings, odd, Finding("syncall", WARNING, "no place")]):
+        valid.validate(json.loads(report.as_sarif(these)))
 
 
 def test_html_escapes_what_a_kernel_says():
