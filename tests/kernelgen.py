@@ -109,6 +109,13 @@ def values(shape: tuple[int, ...], dtype: str, seed: int, low: float = -50, high
     return torch.randint(max(int(low), info.min), min(int(high), info.max) + 1, shape, generator=g).to(t)
 
 
+def padded(n: int, *types: str) -> int:
+    """The least number of elements, at least `n`, that fill lines of 32 bytes in each of these types: what a row of a
+    tile (or a column [n, 1]) can have on chip."""
+    unit = max(32 // TORCH[t].itemsize for t in types)
+    return -(-n // unit) * unit
+
+
 def wrapped(x: torch.Tensor, dtype: str) -> torch.Tensor:
     """INT64 values reduced to the width of an integer type, two's complement."""
     bits = torch.iinfo(TORCH[dtype]).bits

@@ -14,6 +14,7 @@ from helpers.interpret.lanes import one
 from helpers.interpret.launch import Task
 from helpers.interpret.memory import Plan, plan
 from helpers.interpret.source import Place
+from helpers.interpret.tile_shapes import misfit
 from helpers.interpret.trace import READ, Dispatch
 from helpers.interpret.values import Memory, Tile
 
@@ -28,7 +29,12 @@ class OnChip:
         space: str = "UB", loaded: bool = False,
     ) -> Tile:  # fmt: skip
         """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it. What is `loaded`
-        shares global memory."""
+        shares global memory.
+
+        Raises:
+            FaultError: no such tile can be laid out in that buffer.
+        """
+        self.check_shape(at, shape, dtype, space)
         task = self.task
         n = most_elements(shape)
         if not loaded:
@@ -39,6 +45,12 @@ class OnChip:
         memory = Memory(space, size, self.clock, at, self.turn_of, loaded, shape)
         task.memory.append(memory)
         return Tile(data, shape, dtype, valid, memory)
+
+    def check_shape(self, at: Place, shape: tuple[int, ...], dtype: DType, space: str) -> None:
+        """Refuse a tile that the assembler refuses, see `tile_shapes`."""
+        wrong = misfit(shape, dtype, space)
+        if wrong is not None:
+            raise self.fault(at, *wrong)
 
     def hold(self, elements: int) -> None:
         """A block holds a value of that many elements: the largest decides how many blocks make a batch."""

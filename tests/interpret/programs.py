@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from kernelgen import TORCH, taken
+from kernelgen import TORCH, padded, taken
 
-ROWS, COLS = 32, 16  # of the part of every tensor that a block works on
+ROWS, COLS = 32, 32  # of the part of every tensor that a block works on
 DTYPES = ("FP32", "BF16", "INT32")
 TYPES = {"FP32": "torch.float32", "BF16": "torch.bfloat16", "INT32": "torch.int32"}
 OPERATORS = {"add": "{a} + {b}", "sub": "{a} - {b}", "mul": "{a} * {b}", "maximum": "torch.maximum({a}, {b})",
@@ -28,6 +28,12 @@ FOLDS = {"max": "amax", "min": "amin", "sum": "sum"}
 def taken_by(dtype: str, operations: Iterable[str]) -> list[str]:
     """Which of these operations A5, on which the programs run, has for a type; products of BF16 are not exact."""
     return [op for op in operations if taken(op, [dtype]) and not (dtype == "BF16" and op.endswith("mul"))]
+
+
+def fits(dtype: str, shape: tuple[int, ...] | list[int]) -> bool:
+    """Whether a tile can have this shape: its rows, or its only column, are whole lines of 32 bytes."""
+    n = shape[0] if shape[1] == 1 else shape[1]
+    return n == padded(n, dtype)
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ class _Writer:
         return " + ".join([*terms, str(start)])
 
     def load(self) -> None:
-        dtype, rows, columns = self.pick(DTYPES), self.pick([1, 4, 8, 16]), self.pick([8, 16])
+        dtype, rows, columns = self.pick(DTYPES), self.pick([1, 4, 8, 16]), self.pick([16, 32])
         source = self.pick(["x", "o"]) + dtype
         r, c = self.place(rows), self.draw(st.integers(0, COLS - columns))
         valid = [str(rows), str(columns)]
@@ -204,6 +210,8 @@ class _Writer:
         axis = 1 if row else 0
         shape, valid = list(a.shape), list(a.valid)
         shape[axis], valid[axis] = 1, "1"
+        if not fits(a.dtype, shape):
+            return
         more = f", dtype={TYPES[a.dtype]}" if fold == "sum" else ""
         self.bind(
             f"pl.{'row' if row else 'col'}_{fold}({a.name})",
@@ -214,7 +222,7 @@ class _Writer:
         """A column beside rows: a fold, and what it was folded from."""
         a, row = self.pick(self.tiles()), self.draw(st.booleans())
         axis, kind = (1, "row") if row else (0, "col")
-        if not taken(f"{kind}_max", [a.dtype]):
+        if not taken(f"{kind}_max", [a.dtype]) or not fits(a.dtype, (a.shape[0], 1) if row else (1, a.shape[1])):
             return
         found = taken_by(a.dtype, [f"{kind}_expand_{op}" for op in ("sub", "add", "mul", "max", "min")])
         op = self.pick(found).removeprefix(f"{kind}_expand_")
@@ -226,6 +234,8 @@ class _Writer:
     def cast(self) -> None:
         a = self.pick(self.tiles())
         to = self.pick([d for d in DTYPES if d != a.dtype])
+        if not fits(to, a.shape):
+            return
         mode = ", mode='trunc'" if to == "INT32" else ""
         self.bind(
             f"pl.cast({a.name}, pl.{to}{mode})",
@@ -249,6 +259,8 @@ class _Writer:
             return self.load()
         a = self.pick(found)
         rows = self.draw(st.integers(1, a.shape[0]))
+        if not fits(a.dtype, (rows, a.shape[1])):
+            return
         at = self.draw(st.integers(0, a.shape[0] - rows))
         self.bind(
             f"{a.name}[{at} : {at + rows}, :]", f"{a.name}[{at} : {at + rows}, :]", a.dtype, (rows, a.shape[1]),
@@ -257,9 +269,9 @@ class _Writer:
 
     def product(self) -> None:
         """A small matrix product, in two steps of K."""
-        name, rows, k = self.fresh("p"), self.pick([4, 16]), 8
+        name, rows, k = self.fresh("p"), self.pick([1, 16]), 16
         r = self.place(rows)
-        lhs, rhs = "xBF16[{r} : {r} + {n}, {k} : {m}]", "xBF16[g * 32 : g * 32 + 8, :]"
+        lhs, rhs = "xBF16[{r} : {r} + {n}, {k} : {m}]", "xBF16[g * 32 : g * 32 + 16, :]"
         first = lhs.format(r=r, n=rows, k=0, m=k)
         second = lhs.format(r=r, n=rows, k=k, m=2 * k)
         self.emit(f"{name} = pl.matmul({first}, {rhs}, out_dtype=pl.FP32)", f"{name} = {first}.float() @ {rhs}.float()")

@@ -44,7 +44,7 @@ VERDICTS = [
 
 def source(operation: str, dtype: str, hidden: bool) -> str:
     """A kernel with the operation; its operand's type is one that only the run shows, when it is `hidden`."""
-    shapes = {"x": (16, 32), "r": (16, 1), "c": (1, 32)}
+    shapes = {"x": (32, 32), "r": (32, 1), "c": (1, 32)}
     parameters = {n: tensor(s, dtype) for n, s in shapes.items()} | {"o": out((1, 1), "INT32")}
     body = f"t = {operation}\npl.write(o, [0, 0], pl.const(1, pl.INT32))"
     if not hidden:
@@ -60,7 +60,7 @@ def test_verdicts(operation: str, dtype: str, chips: tuple[str, ...], hidden: bo
     k = kernelgen.kernel(source(operation, dtype, hidden))
     for chip in BOTH:
         o = sevens((1, 1), "INT32")
-        args = [values(s, dtype, 0, 1, 5) for s in ((16, 32), (16, 1), (1, 32))]
+        args = [values(s, dtype, 0, 1, 5) for s in ((32, 32), (32, 1), (1, 32))]
         if chip not in chips:
             kernelgen.run(k, *args, o, on=chip)
             assert o.item() == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import TORCH, few, incore, kernel, out, run, same, seeds, sevens, tensor, values
+from kernelgen import TORCH, few, incore, kernel, out, padded, run, same, seeds, sevens, tensor, values
 
 from helpers.chips import chip
 from helpers.errors import FaultError, KernelError
@@ -34,6 +34,7 @@ def indices(shape: tuple[int, ...], below: int, seed: int, dtype: torch.dtype = 
 @few
 @given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 12), st.sampled_from(MOVED), seeds)
 def test_by_index_in_the_last_axis(r: int, c: int, k: int, dtype: str, seed: int):
+    c, k = padded(c, dtype), padded(k, dtype, "INT32")
     x, i, o = values((3 * r, c), dtype, seed), indices((3 * r, k), c, seed), sevens((3 * r, k), dtype)
     shapes = {"x": tensor(x.shape, dtype), "i": tensor(i.shape, "INT32"), "o": out(o.shape, dtype)}
     rows = f"b * {r} : b * {r} + {r}, :"
@@ -44,6 +45,7 @@ def test_by_index_in_the_last_axis(r: int, c: int, k: int, dtype: str, seed: int
 @few
 @given(st.integers(1, 5), st.integers(1, 8), st.integers(1, 5), st.sampled_from(MOVED), seeds)
 def test_by_index_in_the_first_axis(r: int, c: int, k: int, dtype: str, seed: int):
+    c = padded(c, dtype, "INT32")
     x, i, o = values((r, c), dtype, seed), indices((min(k, r), c), r, seed), sevens((min(k, r), c), dtype)
     shapes = {"x": tensor(x.shape, dtype), "i": tensor(i.shape, "INT32"), "o": out(o.shape, dtype)}
     run(incore(shapes, "o[:, :] = pl.tensor.gather(x, dim=0, index=i)"), x, i, o)
@@ -53,6 +55,7 @@ def test_by_index_in_the_first_axis(r: int, c: int, k: int, dtype: str, seed: in
 @few
 @given(st.integers(1, 5), st.integers(1, 8), st.integers(1, 9), st.sampled_from(MOVED), seeds)
 def test_tile_gather_counts_elements(r: int, c: int, k: int, dtype: str, seed: int):
+    c, k = padded(c, dtype), padded(k, dtype, "INT32")
     x, i, o = values((r, c), dtype, seed), indices((3, k), r * c, seed), sevens((3, k), dtype)
     shapes = {"x": tensor(x.shape, dtype), "i": tensor(i.shape, "INT32"), "o": out(o.shape, dtype)}
     body = f"""
@@ -68,7 +71,7 @@ pl.store(pl.tile.gather(t, j, pl.create_tile([1, {k}], pl.INT32)), [b, 0], o)
 @few
 @given(st.integers(1, 5), st.integers(1, 8), st.sampled_from(MOVED), seeds)
 def test_by_pattern(pattern: str, r: int, groups: int, dtype: str, seed: int):
-    x = values((3 * r, 4 * groups), dtype, seed)
+    x = values((3 * r, 4 * padded(groups, dtype)), dtype, seed)
     want = x[:, PATTERNS[pattern]]
     o = sevens(tuple(want.shape), dtype)
     rows = f"b * {r} : b * {r} + {r}, :"
@@ -87,6 +90,7 @@ def test_by_pattern_as_another_type():
 @few
 @given(st.integers(1, 5), st.integers(1, 30), st.integers(1, 9), st.integers(0, 5), st.integers(0, 3), seeds)
 def test_by_comparison(r: int, c: int, width: int, code: int, offset: int, seed: int):
+    r, c, width = padded(r, "INT32"), padded(c, "INT32"), padded(width, "INT32")
     x = indices((r, c), 4, seed)
     o, n, v = sevens((r, width), "INT32"), sevens((1, r), "INT32"), torch.tensor([2], dtype=torch.int32)
     shapes = {name: tensor(t.shape, "INT32") for name, t in {"x": x, "v": v}.items()}
@@ -124,14 +128,15 @@ pl.store(pl.gatherb(t, j), [0, 0], o)
 @given(st.integers(1, 6), st.booleans(), seeds)
 def test_rows(n: int, turned: bool, seed: int):
     """A tile filled row by row from places that differ from block to block."""
-    x, i = values((9, 8), "BF16", seed), indices((3 * n,), 9, seed)
-    o = sevens((24, n) if turned else (3 * n, 8), "BF16")
+    n = padded(n, "BF16")
+    x, i = values((9, 16), "BF16", seed), indices((3 * n,), 9, seed)
+    o = sevens((48, n) if turned else (3 * n, 16), "BF16")
     shapes = {"x": tensor(x.shape, "BF16"), "i": tensor(i.shape, "INT32"), "o": out(o.shape, "BF16")}
-    size, to, last = ([8, n], "[0, r]", "b * 8, 0") if turned else ([n, 8], "[r, 0]", f"b * {n}, 0")
+    size, to, last = ([16, n], "[0, r]", "b * 16, 0") if turned else ([n, 16], "[r, 0]", f"b * {n}, 0")
     body = f"""
 acc = pl.create_l1({size}, pl.BF16)
 for r in pl.range({n}):
-    acc = pl.gather_row(acc, x, {to}, [pl.read(i, [b * {n} + r]), 0], [1, 8], {turned})
+    acc = pl.gather_row(acc, x, {to}, [pl.read(i, [b * {n} + r]), 0], [1, 16], {turned})
 pl.store(pl.move(acc, pl.Mem.Vec), [{last}], o)
 """
     run(blocks(shapes, body), x, i, o)
@@ -198,7 +203,7 @@ X, I, O = tensor([4, 8], "FP32"), tensor([4, 8], "INT32"), out([4, 8], "FP32")  
         ("o[:, :] = pl.gather(x, 2, i)", "axis 2"),
         ("o[:, :] = pl.gather(x)", "dim="),
         ("o[:, :] = pl.gather(x, mask_pattern=9)", "9"),
-        ("o[:, :] = pl.gather(pl.cast(x, pl.BF16), -1, i)", "BF16"),
+        ("o[:, :] = pl.gather(pl.cast(pl.concat(x, x), pl.BF16), -1, i)", "BF16"),
         ("o[:, :] = pl.gather_row(x, x, [0, 0], [0, 0], [1, 8])", "from a tensor into a tile"),
         ("t = pl.create_l1([4, 8], pl.FP32)\no[:, :] = pl.gather_row(t, x, [4, 0], [0, 0], [1, 8])", "outside"),
         ("o[:, :] = pl.mgather(x, pl.slice(i, [1, 8], [2, 0]))", "index 8"),

@@ -102,9 +102,9 @@ def source(parameters: list[str], body: str) -> str:
 PLAIN = source(
     [X, O],
     """
-for b in pl.spmd(pl.tensor.dim(x, 0) // 4):
-    t = pl.row_expand_mul(x[b * 4 : b * 4 + 4, :], pl.row_sum(x[b * 4 : b * 4 + 4, :]))
-    o[b * 4 : b * 4 + 4, :] = pl.add(pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1), pl.cast(b, pl.INT32))
+for b in pl.spmd(pl.tensor.dim(x, 0) // 8):
+    t = pl.row_expand_mul(x[b * 8 : b * 8 + 8, :], pl.row_sum(x[b * 8 : b * 8 + 8, :]))
+    o[b * 8 : b * 8 + 8, :] = pl.add(pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1), pl.cast(b, pl.INT32))
 """,
 )
 
@@ -112,7 +112,7 @@ for b in pl.spmd(pl.tensor.dim(x, 0) // 4):
 @few
 @given(st.integers(1, 20), seeds)
 def test_regular_blocks(n: int, seed: int):
-    trace = both(kernel(PLAIN), values((4 * n, 8), "FP32", seed), values((4 * n, 8), "FP32", seed + 1))
+    trace = both(kernel(PLAIN), values((8 * n, 8), "FP32", seed), values((8 * n, 8), "FP32", seed + 1))
     assert groups(trace) == ([1, n - 1] if n > 1 else [1])
 
 
@@ -125,7 +125,7 @@ SCALARS = {
     "larger": "pl.maximum(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.3 - 1.0)",
     "smaller": "pl.minimum(t, pl.cast(pl.min(b, 3) * pl.max(b, 2) - 7, pl.INT32))",
     "of a cast": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) / 3.0)",
-    "a row sum": "pl.row_expand_add(t, pl.row_max(t, pl.create_tile([4, 8], dtype=T)))",
+    "a row sum": "pl.row_expand_add(t, pl.row_max(t, pl.create_tile([16, 16], dtype=T)))",
     "bits": "pl.add(t, pl.cast((b << 2) + (b >> 1) + b % 3 + b // 2 - -b, pl.INT32))",
     "a fill": "pl.add(t, pl.expands(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1))",
 }
@@ -140,15 +140,15 @@ def test_scalars_of_a_block(how: str, dtype: str):
         return  # no chip has it
     k = kernel(
         source(
-            [X, I, f"u: pl.Tensor[[32, 8], pl.{dtype}]", f"v: pl.Out[pl.Tensor[[32, 8], pl.{dtype}]]"],
+            [X, I, f"u: pl.Tensor[[128, 16], pl.{dtype}]", f"v: pl.Out[pl.Tensor[[128, 16], pl.{dtype}]]"],
             f"""
 for b in pl.spmd(8):
-    t = pl.load(u, [b * 4, 0], [4, 8])
-    v = pl.store({SCALARS[how].replace("T)", f"pl.{dtype})")}, [b * 4, 0], v)
+    t = pl.load(u, [b * 16, 0], [16, 16])
+    v = pl.store({SCALARS[how].replace("T)", f"pl.{dtype})")}, [b * 16, 0], v)
 """,
         )
     )
-    u = values((32, 8), dtype, 1)
+    u = values((128, 16), dtype, 1)
     trace = both(k, values((32, 8), "FP32", 2), torch.arange(5, 13, dtype=torch.int32), u, torch.zeros_like(u), on="a5")
     assert groups(trace) == [1, 7]
 
@@ -196,24 +196,25 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
     o[r : r + 2, :] = pl.mul(x[b * 2 : b * 2 + 2, :], 2.0)
 """,
 )
+WIDE = [p.replace("8]", "16]") for p in (X, O)]
 HALVES = source(
-    [X, I, O],
+    [WIDE[0], I, WIDE[1]],
     """
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    o[r : r + 1, 0:4] = pl.mul(x[r : r + 1, 4:8], 2.0)
-    o[r : r + 1, 4:8] = pl.add(x[r : r + 1, 0:4], 2.0)
+    o[r : r + 1, 0:8] = pl.mul(x[r : r + 1, 8:16], 2.0)
+    o[r : r + 1, 8:16] = pl.add(x[r : r + 1, 0:8], 2.0)
 """,
 )
 TILES = source(
-    [X, I, O],
+    [WIDE[0], I, WIDE[1]],
     """
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    t = pl.create_tile([4, 8], dtype=pl.FP32, target_memory=pl.Mem.Vec)
-    u = pl.fillpad(pl.set_validshape(pl.load(x, [r, 0], [4, 8]), r % 4 + 1, 8), pad_value=pl.PadValue.zero)
-    t = pl.assemble(pl.add(u, 0.0), pl.load(x, [b, 0], [1, 8]), [1, 0])
-    pl.store(pl.concat(t[:, 4:8], t[:, 0:4]), [b * 4, 0], o)
+    t = pl.create_tile([4, 16], dtype=pl.FP32, target_memory=pl.Mem.Vec)
+    u = pl.fillpad(pl.set_validshape(pl.load(x, [r, 0], [4, 16]), r % 4 + 1, 16), pad_value=pl.PadValue.zero)
+    t = pl.assemble(pl.add(u, 0.0), pl.load(x, [b, 0], [1, 16]), [1, 0])
+    pl.store(pl.concat(t[:, 8:16], t[:, 0:8]), [b * 4, 0], o)
 """,
 )
 
@@ -223,7 +224,8 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
 @given(st.lists(st.integers(0, 28), min_size=1, max_size=12), seeds)
 def test_index_table(body: str, table: list[int], seed: int):
     """Any places: disjoint, touching, overlapping, the same twice. Later blocks win, as in program order."""
-    x, o = values((64, 8), "FP32", seed), values((64, 8), "FP32", seed + 1)
+    n = 16 if body in (HALVES, TILES) else 8
+    x, o = values((64, n), "FP32", seed), values((64, n), "FP32", seed + 1)
     both(kernel(body), x, torch.tensor(table, dtype=torch.int32), o)
 
 
@@ -490,13 +492,13 @@ def turns(parameters: list[str], count: str, *regions: str, before: str = "") ->
 SCRATCH = source(
     [X, O],
     """
-for b in pl.parallel(pl.tensor.dim(x, 0)):
-    s = pl.create_tensor([1, 8], dtype=pl.FP32)
+for b in pl.parallel(pl.tensor.dim(x, 0) // 8):
+    s = pl.create_tensor([8, 8], dtype=pl.FP32)
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
-        s[:, :] = pl.mul(x[b : b + 1, :], pl.cast(b, pl.INT32))
-        t = pl.row_max(x[b : b + 1, :])
+        s[:, :] = pl.mul(x[b * 8 : b * 8 + 8, :], pl.cast(b, pl.INT32))
+        t = pl.row_max(x[b * 8 : b * 8 + 8, :])
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
-        o[b : b + 1, :] = pl.row_expand_add(s[:, :], t[:, :])
+        o[b * 8 : b * 8 + 8, :] = pl.row_expand_add(s[:, :], t[:, :])
 """,
 )
 TABLE = source(
@@ -533,9 +535,9 @@ for b in pl.parallel(6):
 @few
 @given(st.integers(1, 12), seeds)
 def test_turns_with_scratch(n: int, seed: int):
-    x, o = values((n, 8), "FP32", seed), torch.zeros(n, 8)
+    x, o = values((8 * n, 8), "FP32", seed), torch.zeros(8 * n, 8)
     trace = both(kernel(SCRATCH), x, o)
-    same(o, x * torch.arange(n).view(n, 1) + x.amax(1, keepdim=True))
+    same(o, x * torch.arange(n).repeat_interleave(8).view(8 * n, 1) + x.amax(1, keepdim=True))
     assert trace.tasks_by_name() == {"first": n, "second": n}
 
 
@@ -571,7 +573,7 @@ TRANSPOSED = source(
 t = pl.transpose(o, 0, 1)
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    t[0:4, r : r + 3] = pl.add(t[0:4, r + 1 : r + 4], pl.cast(b, pl.INT32))
+    t[0:4, r : r + 8] = pl.add(t[0:4, r + 1 : r + 9], pl.cast(b, pl.INT32))
 """,
 )
 
@@ -580,10 +582,10 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=8), seeds)
 @example([9, 2, 0], 0)
 def test_blocks_of_a_transposed_tensor(table: list[int], seed: int):
-    x, o = values((16, 8), "FP32", seed), values((16, 8), "FP32", seed + 1)
+    x, o = values((24, 8), "FP32", seed), values((24, 8), "FP32", seed + 1)
     want = o.clone().T
     for b, r in enumerate(table):
-        want[0:4, r : r + 3] = want[0:4, r + 1 : r + 4] + b
+        want[0:4, r : r + 8] = want[0:4, r + 1 : r + 9] + b
     both(kernel(TRANSPOSED), x, torch.tensor(table, dtype=torch.int32), o)
     same(o, want.T)
 

@@ -15,6 +15,7 @@ from kernelgen import (
     few,
     incore,
     out,
+    padded,
     rows,
     run,
     same,
@@ -55,6 +56,7 @@ def folded(name: str, x: torch.Tensor, axis: int, dtype: str) -> torch.Tensor:
 def test_fold(name: str, kind: str, r: int, c: int, data, seed: int):
     dtype = data.draw(st.sampled_from(taken(f"{kind}_{name}", [*FLOATS, "INT32", "INT16"])))
     axis = 1 if kind == "row" else 0
+    r, c = padded(r, dtype), padded(c, dtype)
     valid = (data.draw(st.integers(1, r)), data.draw(st.integers(1, c)))
     low, high = (-50, 50) if name != "prod" else (0.5, 1.5) if dtype in FLOATS else (-3, 3)
     x = values((r, c), dtype, seed, low, high)
@@ -77,22 +79,22 @@ def test_fold(name: str, kind: str, r: int, c: int, data, seed: int):
 
 def test_bf16_sum_rounds_once():
     """1024 ones and 256: each step in BF16 would stay at 256."""
-    x = torch.ones(1024, 1, dtype=torch.bfloat16)
-    x[0, 0] = 256
-    o = sevens((1, 1), "BF16")
-    run(incore({"x": tensor((1024, 1), "BF16"), "o": out((1, 1), "BF16")}, "o[:, :] = pl.col_sum(x)"), x, o, on="a5")
-    assert o.item() == torch.tensor(1279.0).bfloat16().item()
+    x = torch.ones(1024, 16, dtype=torch.bfloat16)
+    x[0] = 256
+    o = sevens((1, 16), "BF16")
+    run(incore({"x": tensor((1024, 16), "BF16"), "o": out((1, 16), "BF16")}, "o[:, :] = pl.col_sum(x)"), x, o, on="a5")
+    assert (o == torch.tensor(1279.0).bfloat16()).all()
 
 
 def test_fold_of_nothing():
-    x, o = values((4, 4), "FP32", 0), sevens((4, 1), "FP32")
+    x, o = values((8, 8), "FP32", 0), sevens((8, 1), "FP32")
     source = incore(
-        {"x": tensor((4, 4), "FP32"), "o": out((4, 1), "FP32")},
-        "t = pl.set_validshape(x, 4, 0)\no[:, :] = pl.row_max(t)",
+        {"x": tensor((8, 8), "FP32"), "o": out((8, 1), "FP32")},
+        "t = pl.set_validshape(x, 8, 0)\no[:, :] = pl.row_max(t)",
     )
     with pytest.raises(FaultError, match="empty valid shape"):
         run(source, x, o)
-    same(o, sevens((4, 1), "FP32"))
+    same(o, sevens((8, 1), "FP32"))
 
 
 EXPAND = {
@@ -112,6 +114,7 @@ EXPAND = {
 @given(rows, columns, st.data(), seeds)
 def test_expand_with(name: str, kind: str, r: int, c: int, data, seed: int):
     dtype = data.draw(st.sampled_from(taken(f"{kind}_expand_{name}", FLOATS)))
+    r, c = padded(r, dtype), padded(c, dtype)
     shape = (r, 1) if kind == "row" else (1, c)
     a, v, o = values((r, c), dtype, seed, 1, 4), values(shape, dtype, seed + 1, 1, 4), sevens((r, c), dtype)
     source = incore(
@@ -130,6 +133,7 @@ def test_expand_with(name: str, kind: str, r: int, c: int, data, seed: int):
 @few
 @given(rows, columns, st.sampled_from(FLOATS), seeds)
 def test_expand(kind: str, r: int, c: int, dtype: str, seed: int):
+    r, c = padded(r, dtype), padded(c, dtype)
     shape = (r, 1) if kind == "row" else (1, c)
     a, v, o = values((r, c), dtype, seed), values(shape, dtype, seed + 1), sevens((r, c), dtype)
     source = incore(
@@ -143,6 +147,7 @@ def test_expand(kind: str, r: int, c: int, dtype: str, seed: int):
 @few
 @given(rows, columns, st.integers(-5, 5), seeds)
 def test_expands(r: int, c: int, number: int, seed: int):
+    c = padded(c, "FP32")
     a, o = values((r, c), "FP32", seed), sevens((r, c), "FP32")
     run(incore({"a": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}, f"o[:, :] = pl.expands(a, {number}.0)"), a, o)
     same(o, torch.full((r, c), float(number)))
@@ -167,7 +172,7 @@ def test_vectors_that_do_not_fit(body: str):
 @given(rows, columns, st.integers(1, 3), st.sampled_from(["FP32", "FP16", "INT32", "INT16"]), seeds)
 def test_row_expand_add_of_a_block(r: int, c: int, blocks: int, dtype: str, seed: int):
     """32 bytes a row, repeated along it (PTO-ISA, TROWEXPANDADD, mode 2)."""
-    width = 32 // TORCH[dtype].itemsize
+    width, c = 32 // TORCH[dtype].itemsize, padded(c, dtype)
     x, v, o = (values((blocks * r, n), dtype, seed + n) for n in (c, width, c))
     body = f"""
     t = pl.load(x, [g * {r}, 0], [{r}, {c}])
@@ -189,6 +194,7 @@ def test_row_expand_add_of_a_block(r: int, c: int, blocks: int, dtype: str, seed
 @given(rows, columns, seeds)
 def test_a_column_beside_more_axes(r: int, c: int, seed: int):
     """The operand to repeat may leave out axes of extent 1 in front."""
+    r, c = padded(r, "FP32"), padded(c, "FP32")
     x, v, o = values((1, 1, r, c), "FP32", seed), values((r, 1), "FP32", seed + 1), sevens((1, 1, r, c), "FP32")
     parameters = {"x": tensor(x.shape, "FP32"), "v": tensor(v.shape, "FP32"), "o": out(o.shape, "FP32")}
     run(incore(parameters, "o[:, :, :, :] = pl.row_expand_mul(x, v)"), x, v, o)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import few, incore, out, run, same, seeds, sevens, tensor, values
+from kernelgen import few, incore, out, padded, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import FaultError
 
@@ -22,7 +22,8 @@ def indices(shape: tuple[int, ...], below: int, seed: int, dtype: str) -> torch.
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.sampled_from(sorted(INDEX)), seeds)
 def test_by_index(r: int, k: int, more: int, dtype: str, seed: int):
     """Of several elements for one place the last stays; other places keep what they held."""
-    c = k + more
+    k = padded(k, dtype, INDEX[dtype])
+    c = k + padded(more, dtype)
     x, s = values((3 * r, c), dtype, seed), values((3 * r, k), dtype, seed + 1)
     i, o = indices((3 * r, k), c, seed, INDEX[dtype]), sevens((3 * r, c), dtype)
     types = [tensor(x.shape, dtype), tensor(i.shape, INDEX[dtype]), tensor(s.shape, dtype), out(o.shape, dtype)]
@@ -41,6 +42,7 @@ def test_by_index(r: int, k: int, more: int, dtype: str, seed: int):
 @few
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 9), seeds)
 def test_tile_scatter_counts_elements(r: int, c: int, k: int, seed: int):
+    c, k = padded(c, "FP32"), padded(k, "FP32")
     x, s = values((r, c), "FP32", seed), values((2, k), "FP32", seed + 1)
     i, o = indices((2, k), r * c, seed, "INT32"), sevens((r, c), "FP32")
     shapes = {
@@ -75,7 +77,7 @@ STEPS = {
 @few
 @given(st.integers(1, 4), st.integers(1, 6), st.sampled_from(sorted(INDEX)), seeds)
 def test_by_pattern(pattern: str, r: int, c: int, dtype: str, seed: int):
-    step, first = STEPS[pattern]
+    (step, first), c = STEPS[pattern], padded(c, dtype)
     x, d, o = values((r, c), dtype, seed), values((r, c * step), dtype, seed + 1), sevens((r, c * step), dtype)
     shapes = {"x": tensor(x.shape, dtype), "d": tensor(d.shape, dtype), "o": out(o.shape, dtype)}
     body = f"o[:, :] = pl.scatter(x, mask_pattern=pl.tile.MaskPattern.{pattern}, dst=d)"
@@ -89,8 +91,9 @@ def test_by_pattern(pattern: str, r: int, c: int, dtype: str, seed: int):
 @few
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 4), st.booleans(), seeds)
 def test_rows(n: int, b: int, s: int, by_name: bool, seed: int):
-    x, v = values((n, 8), "BF16", seed), values((b * s, 8), "BF16", seed + 1)
-    i, o = indices((b, s), n, seed, "INT32"), sevens((n, 8), "BF16")
+    s = padded(s, "INT32")
+    x, v = values((n, 16), "BF16", seed), values((b * s, 16), "BF16", seed + 1)
+    i, o = indices((b, s), n, seed, "INT32"), sevens((n, 16), "BF16")
     shapes = {
         "x": tensor(x.shape, "BF16"),
         "i": tensor(i.shape, "INT32"),
@@ -108,6 +111,7 @@ def test_rows(n: int, b: int, s: int, by_name: bool, seed: int):
 @few
 @given(st.integers(1, 4), st.integers(1, 9), seeds)
 def test_to_global_memory(r: int, c: int, seed: int):
+    c = padded(c, "FP32")
     s, i, o = values((3 * r, c), "FP32", seed), indices((3 * r, c), 40, seed, "INT32"), sevens((5, 8), "FP32")
     types = [tensor(s.shape, "FP32"), tensor(i.shape, "INT32"), f"pl.InOut[{tensor(o.shape, 'FP32')}]"]
     run(

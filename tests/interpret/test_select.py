@@ -9,7 +9,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import FLOATS, TORCH, columns, few, incore, out, rows, run, same, seeds, sevens, taken, tensor, values
+from kernelgen import (
+    FLOATS,
+    TORCH,
+    columns,
+    few,
+    incore,
+    out,
+    padded,
+    rows,
+    run,
+    same,
+    seeds,
+    sevens,
+    taken,
+    tensor,
+    values,
+)
 
 from helpers.errors import FaultError, KernelError
 from helpers.interpret.ops.select import philox
@@ -26,6 +42,7 @@ def few_values(shape: tuple[int, ...], dtype: str, seed: int) -> torch.Tensor:
 @few
 @given(rows, columns, st.sampled_from(COMPARED), st.integers(0, 5), st.booleans(), seeds)
 def test_cmp(r: int, c: int, dtype: str, code: int, number: bool, seed: int):
+    c = padded(c, dtype)
     a, b, o = few_values((r, c), dtype, seed), few_values((r, c), dtype, seed + 1), sevens((r, c), dtype)
     shapes = {"a": tensor((r, c), dtype), "b": tensor((r, c), dtype), "o": out((r, c), dtype)}
     run(incore(shapes, f"o[:, :] = pl.cmp(a, {'1' if number else 'b'}, cmp_type={code})"), a, b, o, on="a5")
@@ -36,6 +53,7 @@ def test_cmp(r: int, c: int, dtype: str, code: int, number: bool, seed: int):
 @given(rows, st.integers(1, 300), st.integers(0, 5), seeds)
 def test_packed_masks(r: int, c: int, code: int, seed: int):
     """One bit an element, the lowest first: as numpy packs them."""
+    c = padded(c, "FP32")
     a, b = few_values((r, c), "FP32", seed), few_values((r, c), "FP32", seed + 1)
     n = -(-c // 8)
     o = sevens((r, -(-n // 32) * 32), "UINT8")
@@ -62,6 +80,7 @@ MASKS = ["pl.tile.cmp(m, z, cmp_type=4)", "pl.cmps(m, 0, cmp_type=4)", "pl.cmp(m
 @few
 @given(rows, st.integers(1, 70), st.sampled_from((*FLOATS, "INT32", "UINT8")), st.booleans(), seeds)
 def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
+    c = padded(c, "FP32", dtype)
     named = {
         "m": few_values((3 * r, c), "FP32", seed), "z": torch.zeros(3 * r, c), "a": values((3 * r, c), dtype, seed),
         "b": values((3 * r, c), dtype, seed + 1), "o": sevens((3 * r, c), dtype),
@@ -82,12 +101,12 @@ def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
 
 def test_masks_as_words():
     """A mask may come from memory, in INT32 words."""
-    words = torch.tensor([[-1, 1], [0, -(2**31)]], dtype=torch.int32)
-    a, o = values((2, 64), "FP32", 0), sevens((2, 64), "FP32")
-    shapes = {"w": tensor((2, 2), "INT32"), "a": tensor((2, 64), "FP32"), "o": out((2, 64), "FP32")}
+    words = torch.tensor([[-1, 1, *6 * [5]], [0, -(2**31), *6 * [9]]], dtype=torch.int32)
+    a, o = values((2, 256), "FP32", 0), sevens((2, 256), "FP32")
+    shapes = {"w": tensor((2, 8), "INT32"), "a": tensor((2, 256), "FP32"), "o": out((2, 256), "FP32")}
     body = """
 t = pl.create_tile([1, 32], pl.UINT8)
-pl.store(pl.sels(pl.load(w, [0, 0], [2, 2]), pl.load(a, [0, 0], [2, 64]), t, 0.0), [0, 0], o)
+pl.store(pl.sels(pl.load(w, [0, 0], [2, 8]), pl.load(a, [0, 0], [2, 256]), t, 0.0), [0, 0], o)
 """
     run(incore(shapes, body), words, a, o)
     bits = torch.from_numpy(np.unpackbits(words.numpy().view(np.uint8), axis=1, bitorder="little").astype(bool))
@@ -97,6 +116,7 @@ pl.store(pl.sels(pl.load(w, [0, 0], [2, 2]), pl.load(a, [0, 0], [2, 64]), t, 0.0
 @few
 @given(rows, columns, st.sampled_from(taken("lrelu", FLOATS)), st.booleans(), seeds)
 def test_leaky(r: int, c: int, dtype: str, number: bool, seed: int):
+    c = padded(c, dtype)
     x, s, o = values((r, c), dtype, seed), values((r, c), dtype, seed + 1), sevens((r, c), dtype)
     shapes = {"x": tensor((r, c), dtype), "s": tensor((r, c), dtype), "o": out((r, c), dtype)}
     call = f"pl.lrelu({whole('x', r, c)}, 0.5)"
@@ -115,6 +135,7 @@ PARTS = {"part_add": torch.add, "part_mul": torch.mul, "part_max": torch.maximum
 @given(rows, columns, st.data(), seeds)
 def test_parts(name: str, r: int, c: int, data, seed: int):
     """Where the second operand is not valid, the first alone; nothing where the first is not."""
+    c = padded(c, "FP32")
     valid = [data.draw(st.tuples(st.integers(1, r), st.integers(1, c))) for _ in "ab"]
     a, b, o = values((r, c), "FP32", seed), values((r, c), "FP32", seed + 1), sevens((r, c), "FP32")
     shapes = {"a": tensor((r, c), "FP32"), "b": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}
@@ -138,6 +159,7 @@ THREE = {
 @few
 @given(rows, columns, seeds)
 def test_three_operands(call: str, r: int, c: int, seed: int):
+    c = padded(c, "INT32")
     a, b, d = (values((r, c), "INT32", seed + n) for n in range(3))
     o = sevens((r, c), "INT32")
     shapes = {n: tensor((r, c), "INT32") for n in "abc"} | {"o": out((r, c), "INT32")}
@@ -148,6 +170,7 @@ def test_three_operands(call: str, r: int, c: int, seed: int):
 @few
 @given(rows, columns, st.integers(-12, 12), st.booleans(), st.sampled_from(("INT32", "FP32")))
 def test_tri(r: int, c: int, diagonal: int, upper: bool, dtype: str):
+    c = padded(c, dtype)
     o = sevens((r, c), dtype)
     body = f"o[:, :] = pl.tri({diagonal}, [{r}, {c}], dtype=pl.{dtype}, upper={upper})"
     run(incore({"o": out((r, c), dtype)}, body), o)
@@ -201,12 +224,12 @@ def test_random_places():
         ("pl.sels(pl.cmps(x, 0.0), x, x, x)", "pl.sel takes two tiles"),
         ("pl.lrelu(i, 2)", "INT32"),
         ("pl.part_add(x, y)", "shapes do not match"),
-        ("pl.random(1, 2, 3, 4, 5, 6, [4, 300], rounds=8)", "8 rounds"),
+        ("pl.random(1, 2, 3, 4, 5, 6, [4, 304], rounds=8)", "8 rounds"),
     ],
 )
 def test_faults(body: str, words: str):
-    kinds = {"x": ((4, 300), "FP32"), "y": ((4, 8), "FP32"), "i": ((4, 300), "INT32")}
-    shapes = {n: tensor(*k) for n, k in kinds.items()} | {"o": out((4, 300), "FP32")}
+    kinds = {"x": ((4, 304), "FP32"), "y": ((4, 8), "FP32"), "i": ((4, 304), "INT32")}
+    shapes = {n: tensor(*k) for n, k in kinds.items()} | {"o": out((4, 304), "FP32")}
     args = [values(*k, 0) for k in kinds.values()]
     with pytest.raises((FaultError, KernelError), match=words):
-        run(incore(shapes, f"t = {body}\no[:, :] = pl.mul(x, 2.0)"), *args, sevens((4, 300), "FP32"))
+        run(incore(shapes, f"t = {body}\no[:, :] = pl.mul(x, 2.0)"), *args, sevens((4, 304), "FP32"))

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import few, incore, out, run, same, seeds, sevens, tensor, values
+from kernelgen import few, incore, out, padded, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import KernelError
 from helpers.interpret.ops import OPS
@@ -88,8 +88,9 @@ def test_refused(call: str, words: str):
 @given(st.integers(1, 9), st.integers(1, 17), st.booleans(), seeds)
 def test_scratch_of_a_tile(fold: str, r: int, c: int, large: bool, seed: int):
     """A tile form works in the scratch it is given; the result is that of the tensor form, and so is the peak."""
+    r, c = padded(r, "FP32"), padded(c, "FP32")
     shape, kind = ((r, 1) if fold.startswith("row") else (1, c)), "INT32" if "arg" in fold else "FP32"
-    room = [r + large, c + large] if fold != "row_argmax" else [r, c]
+    room = [r + large, c + 8 * large] if fold != "row_argmax" else [r, c]
     x, o, p = values((r, c), "FP32", seed), sevens(shape, kind), sevens(shape, kind)
     kinds = {"x": tensor(x.shape, "FP32"), "o": out(shape, kind)}
     run(incore(kinds, f"o[:, :] = pl.{fold}(x)"), x, o)

@@ -47,6 +47,7 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         if x.memory.space != space:
             crossed(m, at, x, space)
         m.touch(x, space)
+        m.check_shape(at, x.shape, x.dtype, x.memory.space)
         if x.empty and not m.dry:
             raise Crossing
         return x

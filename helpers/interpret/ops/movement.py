@@ -21,6 +21,7 @@ from helpers.interpret.extents import filled, fitted, narrowed, poison
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
 from helpers.interpret.machine import UNKNOWN, Machine
 from helpers.interpret.ops.common import (
+    crossed,
     describe,
     dtype_of,
     elements,
@@ -39,7 +40,6 @@ from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
 # The scales of block-scaled operands lie beside the operands.
 SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
-ROW = 32  # bytes that a row of a tile in UB is a multiple of
 
 
 def space_of(target: Any) -> str:
@@ -87,13 +87,7 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     """A tile filled with a scalar."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     _incore(m, at, "full")
-    row = shape[-1] * d.bits // 8
-    if row % ROW:  # ptoas 0.57, `pto.alloc_tile`; it holds for a column, too, which other operations make in one piece
-        raise m.fault(
-            at, f"a row of pl.full({list(shape)}) has {row} bytes; on chip it must be a multiple of {ROW}",
-            f"pl.reshape(pl.full([1, {shape[0]}], ...), [{shape[0]}, 1])" if len(shape) == 2 and shape[1] == 1 else
-            "use a wider tile",
-        )  # fmt: skip
+    _no_column(m, at, "pl.full", shape)
     vector(m, shape, d, "full")
     data = None
     if not m.dry:
@@ -107,12 +101,23 @@ def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.IN
     """start, start + 1, ... (or downward) in row-major order."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     _incore(m, at, "arange")
+    _no_column(m, at, "pl.arange", shape)
     vector(m, shape, d, "arange")
     data = None
     if not m.dry:
         steps = torch.arange(elements(shape)).view(shape)
         data = dtypes.wrap((scalar(start, len(shape)) + (-steps if descending else steps)).to(d.torch), d)
     return m.tile(at, data, shape, d)
+
+
+def _no_column(m: Machine, at: Place, name: str, shape: tuple[int, ...]) -> None:
+    """Refuse [rows, 1] of operations that make it row-major, a row of one element: PyPTO refuses pl.arange, its
+    assembler the others (ptoas 0.57, `pto.alloc_tile`)."""
+    if len(shape) == 2 and shape[1] == 1:
+        raise m.fault(
+            at, f"{name} gives a column {list(shape)}, which PyPTO lays out as {shape[0]} rows of one element",
+            f"make it [1, {shape[0]}], then pl.reshape(x, [{shape[0]}, 1])",
+        )  # fmt: skip
 
 
 def _incore(m: Machine, at: Place, name: str) -> None:
@@ -175,8 +180,13 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
 def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
     """Write `source` into `target` at `offset` and return the target."""
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
+    s = _source(m, at, source) if type(target) is Tensor else operand(m, at, source)
+    return _into(m, at, target, s, offset, add)
+
+
+def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = False) -> Any:
+    """A source that is ready to be written, into `target`."""
     if type(target) is Tensor:
-        s = _source(m, at, source)
         _two_axes(m, at, s)
         s = _for_target(m, at, target, s)
         w = m.window(at, target, offset, s.shape, s.valid, "assemble")
@@ -187,7 +197,6 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
             m.store(at, w, s, add)
         return target
     if type(target) is Tile:
-        s = operand(m, at, source)
         if s.dtype is not target.dtype:
             raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
         offset = [int(one(o)) for o in offset]
@@ -195,6 +204,8 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
             raise m.fault(at, f"assemble of {s} into {target}: ranks differ")
         if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
             raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}", kind="out of bounds")
+        crossed(m, at, s, "UB")
+        m.touch(s, "UB")
         m.touch(target)
         data = None
         if not m.dry:
@@ -401,7 +412,7 @@ def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
         if type(v) is not Tile:
             raise m.fault(at, f"assignment of {v} to a window of shape {list(kept)}")
         v = _narrow(m, at, v, kept)
-    return assemble(m, at, x, reshape(m, at, v, shape) if drop else v, offset)
+    return _into(m, at, x, reshape(m, at, v, shape) if drop else v, offset)
 
 
 def _narrow(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
@@ -447,7 +458,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if type(src) is Tile:
         if len(index) != len(src.shape):
             raise m.fault(at, f"read of {src} with {len(index)} indices")
-        m.touch(src)
+        operand(m, at, src)
         if m.dry:
             m.trace.blind = True
             return 0
@@ -510,7 +521,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         return dst
     s = scalar(value, len(index))
     data = s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.full(cell.shape, s, dtype=dst.dtype.torch)
-    m.store(at, cell, m.tile(at, data, cell.shape, dst.dtype))
+    m.store(at, cell, m.tile(at, data, cell.shape, dst.dtype, space=""))
     return dst
 
 
@@ -631,6 +642,8 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
     x = operand(m, at, x)
+    if rank == 2 and 1 in x.shape:  # a column is column-major: `pto.ttrans` takes row-major only
+        raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
     vector(m, x.shape, x.dtype, "transpose")
     data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
     return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)

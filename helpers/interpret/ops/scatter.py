@@ -18,7 +18,7 @@ from helpers.interpret.dtypes import INT32
 from helpers.interpret.extents import filled, fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import describe, elements, everywhere, op, operand, operands, vector
+from helpers.interpret.ops.common import describe, elements, everywhere, op, operands, vector
 from helpers.interpret.ops.gather import checked, pattern, same_lead
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
@@ -185,7 +185,7 @@ def mscatter(m: Machine, at: Place, src: Any, idx: Any, output_tensor: Any) -> A
         raise Conflict  # blocks may write the same places
     total = elements(t.shape)
     if m.dry:
-        m.store(at, _flat(t, 0, total), operand(m, at, m.tile(at, None, (total,), t.dtype)))
+        m.store(at, _flat(t, 0, total), m.tile(at, None, (total,), t.dtype, space=""))
         return t
     cells = checked(m, at, i, total, f"the elements of {t}").flatten().numpy()
     values = fitted(s, held(i.shape, i.valid)).flatten()
