@@ -78,9 +78,11 @@ class ParserSyntaxError(Exception):
 
 class JITFunction:
     def __init__(self, fn):
-        self._func, self._func_type, self.__name__ = fn, "orchestration", fn.__name__
+        self._func, self._func_type, self.__name__, self._cache = fn, "orchestration", fn.__name__, {}
 
     def compile(self, *args, config, **numbers):
+        if config.platform in self._cache:  # as PyPTO has it: nothing is written
+            return self._cache[config.platform]
         pypto.count("compiled")
         if pypto.behaviour() == "refuse":
             code = self._func.__code__
@@ -93,6 +95,7 @@ class JITFunction:
         (folder / "kernels").mkdir()
         (folder / "kernels" / "double.pto").write_text("module {}")
         (folder / "kernel_config.py").write_text("KERNELS = []")
+        self._cache[config.platform] = folder
 
 jit = JITFunction
 FP32 = INT32 = RUNTIME = object()

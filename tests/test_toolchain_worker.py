@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -291,6 +292,15 @@ def test_what_is_compiled_is_kept(site: Path, module: ModuleType):
     assert compiled(site) == 1
     assert not near.compile_kernel(module.double, "a2a3sim").cached
     assert compiled(site) == 2
+
+
+def test_the_cache_may_be_removed_at_any_time(site: Path, module: ModuleType):
+    """PyPTO keeps what it has compiled in its process, and would not write the files again."""
+    assert works(module)
+    shutil.rmtree(cache_folder())
+    assert works(module)
+    assert not near.compile_kernel(module.double, "a2a3sim").cached
+    assert compiled(site) == 3
 
 
 def test_a_changed_source_is_compiled_anew(site: Path, module: ModuleType):

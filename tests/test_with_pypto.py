@@ -64,8 +64,8 @@ def test_every_kernel_compiles_for_both_chips(platform: str, which: tuple):
     assert {u.name for u in compiled.units}
     for buffer, used in compiled.peaks().items():
         assert used <= chips.chip(platform.removesuffix("sim")).buffers[buffer]
-    file = unwrap(stage.versions[version])[0].__code__.co_filename
-    assert all(unit.place is not None and unit.place.file == file for unit in compiled.units)
+    folder = Path(unwrap(stage.versions[version])[0].__code__.co_filename).parent  # some are put together from stages
+    assert all(unit.place is not None and Path(unit.place.file).parent == folder for unit in compiled.units)
 
 
 @pytest.mark.parametrize("which", VERSIONS, ids=title)
@@ -145,8 +145,8 @@ def arguments(kernel: object) -> dict:
     return {n: known[n] for n in unwrap(kernel)[0].__annotations__ if n in known}
 
 
-# The compiler takes a keyword-only parameter when numbers are left to run time, and not when they are compiled in.
-TAKEN = {"keyword-only parameter"}
+# Taken by the compiler when numbers are left to run time, and not when they are compiled in, as PyPTO's own call does.
+TAKEN = {"keyword-only parameter", "a parameter as FP32"}
 # Another process does not find a kernel that a function defines.
 NOT_FOUND = {"kernel in a function"}
 
@@ -157,8 +157,12 @@ def test_what_interpret_mode_refuses_the_compiler_refuses(case: Case):
         kernel = kernelgen.module(case.source()).k
     except Exception:
         return  # refused when it is decorated
-    with pytest.raises(KernelError):
-        near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
+    try:
+        compiled = near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
+    except KernelError:
+        return
+    assert case.title.startswith("assembled: "), "the compiler takes it"
+    assert not compiled.assembled, "the assembler takes it"
 
 
 @pytest.mark.parametrize("case", [c for c in ACCEPTED if c.title not in NOT_FOUND], ids=lambda c: c.title)

@@ -64,6 +64,7 @@ class Facts:
         self.elements: dict[str, str] = {}  # name of a tensor -> its element type
         self.shapes: dict[str, Shape] = {}  # name of a tensor or tile -> its extents, None where one is not certain
         self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
+        self.parts: dict[str, frozenset[int]] = {}  # tile -> axes (-2, -1) valid as far as a run says
         for name, t in parameters.items():
             if t.kind == "scalar" and t.dtype is not None and name not in literal:
                 self.scalars[name] = t.dtype.name
@@ -76,11 +77,14 @@ class Facts:
 
     # ---- what is assigned ------------------------------------------------------------------------------
 
-    def bind(self, name: str, value: ast.expr) -> None:
-        """`name = value`, in the order of the source."""
+    def bind(self, name: str, value: ast.expr, incore: bool = False) -> None:
+        """`name = value`, in the order of the source, in an InCore region or outside."""
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
         element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
+        parts = self.partly(value) if incore else frozenset()
         self.forget({name})
+        if parts:
+            self.parts[name] = parts
         if element is not None:
             self.elements[name] = element
         if shape is not None:
@@ -107,7 +111,7 @@ class Facts:
         self.literal -= names
 
     def _facts(self) -> tuple[dict, ...]:
-        return self.scalars, self.levels, self.ranks, self.elements, self.shapes
+        return self.scalars, self.levels, self.ranks, self.elements, self.shapes, self.parts
 
     def copy(self) -> tuple:
         """The state, for `merge`."""
@@ -115,7 +119,8 @@ class Facts:
 
     def restore(self, state: tuple) -> None:
         """Back to what was known."""
-        self.scalars, self.levels, self.ranks, self.elements, self.shapes = (dict(f) for f in state[:-1])
+        facts = (dict(f) for f in state[:-1])
+        self.scalars, self.levels, self.ranks, self.elements, self.shapes, self.parts = facts
         self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:
@@ -226,7 +231,7 @@ class Facts:
             return self.element(node.value)
         if not isinstance(node, ast.Call):
             return None
-        name, given = self._called(node)
+        name, given = self.called(node)
         if name in ("cast", "full") or name in CREATES:
             to = dtypes.of(self.path(given.get("target_type", given.get("dtype"))))
             return to.name if to is not None else None
@@ -242,7 +247,7 @@ class Facts:
             return self._subscripted(node)
         if not isinstance(node, ast.Call):
             return None
-        name, given = self._called(node)
+        name, given = self.called(node)
         if name in CREATES or name in ("full", "slice", "load", "reshape"):
             wanted = given.get("shapes" if name == "load" else "shape")
             if not isinstance(wanted, (ast.List, ast.Tuple)) or "drop_dims" in given:
@@ -275,7 +280,7 @@ class Facts:
                 out.append(None if upper is None else self.extent(upper, i.lower))
         return (*out, *whole[len(items) :])
 
-    def _called(self, node: ast.Call) -> tuple[str, dict[str, ast.expr]]:
+    def called(self, node: ast.Call) -> tuple[str, dict[str, ast.expr]]:
         """The operation without its namespace, and its arguments by PyPTO's names."""
         path = self.path(node.func)
         if path not in SIGNATURES:
@@ -285,6 +290,26 @@ class Facts:
         except TypeError:
             return "", {}
         return path.rpartition(".")[-1], dict(bound.arguments)
+
+    def partly(self, node: ast.expr | None) -> frozenset[int]:
+        """The axes (-2, -1) of a tile whose valid extent is certainly known only at run time."""
+        if isinstance(node, ast.Name):
+            return self.parts.get(node.id, frozenset())
+        if not isinstance(node, ast.Call):
+            return frozenset()
+        name, given = self.called(node)
+        if name == "set_validshape":
+            extents = [given.get("valid_rows"), given.get("valid_cols")]
+        elif name in ("slice", "load") and "valid_shape" in given:
+            extents = getattr(given["valid_shape"], "elts", [])[-2:]
+        elif name in ("slice", "load") and "clamp" in given:
+            extents = getattr(given.get("offset", given.get("offsets")), "elts", [])[-2:]
+        elif name in (SAME_SHAPE | ELEMENTWISE | FOLDS) - {"fillpad", "assemble", "matmul_acc", "write"} and node.args:
+            folded = {-1} if name.startswith("row_") else {-2}
+            return self.partly(node.args[0]) - (folded if name in FOLDS else set())
+        else:
+            return frozenset()
+        return frozenset(i - len(extents) for i, e in enumerate(extents) if e is not None and self.at_run_time(e))
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

@@ -24,6 +24,7 @@ from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.infer import Facts
 from helpers.interpret.lanes import counted
+from helpers.interpret.lowering.assembled import Assembled
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
@@ -69,7 +70,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, ElementTypes):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, ElementTypes, Assembled):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):

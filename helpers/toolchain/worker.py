@@ -262,6 +262,7 @@ class Worker:
         try:
             if type(kernel).__name__ == "JITFunction":
                 config = _config(request, save_kernels_dir=str(made))
+                getattr(kernel, "_cache", {}).clear()  # what PyPTO has compiled in this process it does not write again
                 if samples is None:
                     kernel.compile(config=config, **dict.fromkeys(_scalars(kernel), pl.RUNTIME))
                 else:
@@ -273,6 +274,8 @@ class Worker:
                 "seconds_to_compile": time.perf_counter() - start,
                 "assembled": (made / "kernel_config.py").is_file(),
             }
+            if not any(made.iterdir()):
+                raise RuntimeError(f"PyPTO has compiled {name} and written nothing")
             (made / _ABOUT).write_text(json.dumps(about))
             try:
                 made.rename(folder)

@@ -542,6 +542,49 @@ REFUSED = [
         "pl.cast",
     ),
     refused("a literal as FP32", "out[:, :] = pl.mul(x, pl.cast(3, pl.FP32))  #!", "pl.cast"),
+    # What PyPTO's parser takes, and its code generator or assembler refuses.
+    *(
+        refused(f"assembled: {body}", f"{body}  #!\nout[:, :] = pl.mul(x, 2.0)", at)
+        for body, at in [
+            ("t = pl.full([16, 64], dtype=pl.FP32, value=2)", "2"),
+            ("t = pl.full([16, 64], pl.FP32, 2.0)", "2.0"),
+            ("t = pl.full([16, 64], dtype=pl.INT32, value=2.0)", "2.0"),
+            ("t = pl.full([16, 64], dtype=pl.INT32, value=idx[0])", "idx"),
+            ("t = pl.full([16, 64], dtype=pl.FP32, value=pl.cast(idx[0], pl.FP32))", "pl.cast"),
+            ("pl.exp(x)", "pl.exp"),
+            ("pl.read(x, [0, 0])", "pl.read"),
+            ("x[0:16, :]", "x["),
+            ("pl.row_max(x)", "pl.row_max"),
+            ("pl.matmul(b, b, out_dtype=pl.FP32)", "pl.matmul"),
+            ("t = x[0:16, :]; v = scale(t, n + 1)", "n + 1"),
+            ("t = x[0:16, :]; v = scale(t, 3)", "3"),
+        ]
+    ),
+    refused(
+        "assembled: an extent of INT32",
+        "m = idx[0]\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)  #!",
+        "m * 16",
+        ENTRY,
+    ),
+    *(
+        refused(
+            f"assembled: {part} of what is valid as {valid}",
+            f"""
+            m = pl.cast(idx[0], pl.INDEX)
+            t = pl.slice(x, [16, 64], [0, 0], valid_shape={valid})
+            u = pl.mul(t, 2.0)
+            out = pl.assemble(out, {part}, [0, 0])  #!
+        """,
+            at,
+        )
+        for part, valid, at in [
+            ("u[:, 0:32]", "[m, 64]", "u[:"),
+            ("u[0:8, :]", "[m, 64]", "u[0:8"),
+            ("u[0:8, :]", "[16, m]", "u[0:8"),
+            ("pl.slice(u, [8, 64], [0, 0])", "[m, 64]", "pl.slice"),
+            ("t[:, 0:32]", "[pl.min(m, 16), 64]", "t[:"),
+        ]
+    ),
     refused("a parameter as FP32", "out[:, :] = pl.mul(x, pl.cast(n, pl.FP32))  #!", "pl.cast"),
     *(
         refused(
@@ -1010,7 +1053,7 @@ ACCEPTED = [
     ),
     accepted(
         "create_tensor of runtime shape",
-        f"m = idx[0]\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)\n{AT}\n"
+        f"m = pl.cast(idx[0], pl.INDEX)\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)\n{AT}\n"
         f"    t[m * 8 : m * 8 + 16, :] = pl.mul(x[0:16, :], 2.0)\n{AT}\n"
         "    out[0:16, :] = pl.exp(t[24:40, :])",
         rows(0, lambda a: torch.exp(a.x[:16] * 2)),
@@ -1251,7 +1294,7 @@ ACCEPTED = [
         '"""What it does."""\n# nothing\nout[:, :] = pl.mul(x, 2.0)  # twice\n"a string"',
         twice,
     ),
-    accepted("bare expressions", "1 + 1\nn\npl.exp(x)\nout[:, :] = pl.mul(x, 2.0)", twice),
+    accepted("bare expressions", "1 + 1\nn\nout[:, :] = pl.mul(x, 2.0)", twice),
     accepted("pass and semicolons", "pass; t = pl.mul(x, 2.0); out[:, :] = t", twice),
     accepted("annotated local", "t: pl.Tensor[[64, 64], pl.FP32] = pl.mul(x, 2.0)\nout[:, :] = t", twice),
     accepted("annotated scalar", "v: pl.Scalar[pl.INT32] = n\nout[:, :] = pl.mul(x, v)", twice),
@@ -1331,7 +1374,7 @@ ACCEPTED = [
     accepted("local constant arithmetic as extent", "c = K // 4\nout[0:c, :] = pl.mul(x[0:c, :], 2.0)", _shift(0)),
     accepted(
         "local constant as shape",
-        "c = 16\nout[0:16, :] = pl.full([c, 64], dtype=pl.FP32, value=2)",
+        "c = 16\nout[0:16, :] = pl.full([c, 64], dtype=pl.FP32, value=2.0)",
         rows(0, lambda a: torch.full((16, 64), 2.0)),
     ),
     accepted(
@@ -1474,7 +1517,7 @@ ACCEPTED = [
     accepted("inline", "t = x[8:24, :]\nv = scale(t, 2.0)\nout[0:16, :] = v", _shift(8)),
     accepted(
         "inline given a scalar expression",
-        "t = x[8:24, :]\nv = scale(t, n + 1)\nout[0:16, :] = v",
+        "t = x[8:24, :]\nv = scale(t, f + 1.5)\nout[0:16, :] = v",
         rows(0, lambda a: a.x[8:24] * 3),
     ),
     accepted("inline with keywords", "t = x[8:24, :]\nv = scale(s=2.0, t=t)\nout[0:16, :] = v", _shift(8)),

@@ -148,7 +148,7 @@ def test_rows_in_part():
     x, o = values((9, 8), "FP32", 0), sevens((4, 8), "FP32")
     shapes = {"x": tensor(x.shape, "FP32"), "n": "pl.Scalar[pl.INT32]", "o": out(o.shape, "FP32")}
     body = """
-acc = pl.full([4, 8], pl.FP32, 0.0)
+acc = pl.full([4, 8], dtype=pl.FP32, value=0.0)
 acc = pl.gather_row(acc, x, [1, 0], [2, 0], [4, 8], valid_shape=[n, 8])
 o[:, :] = acc
 """

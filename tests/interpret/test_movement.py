@@ -255,8 +255,9 @@ def test_concat(r: int, c: int, d: int, dtype: str, seed: int):
 @given(rows, columns, dtypes, st.integers(0, 9))
 def test_full(r: int, pieces: int, dtype: str, number: int):
     c = padded(pieces, dtype)
+    literal = f"{number}.0" if dtype in FLOATS else str(number)
     o = sevens((r, c), dtype)
-    run(incore({"o": out((r, c), dtype)}, f"o[:, :] = pl.full([{r}, {c}], dtype=pl.{dtype}, value={number})"), o)
+    run(incore({"o": out((r, c), dtype)}, f"o[:, :] = pl.full([{r}, {c}], dtype=pl.{dtype}, value={literal})"), o)
     same(o, torch.tensor([[number] * c] * r).to(TORCH[dtype]))
 
 

@@ -76,6 +76,7 @@ class Calls:
         self._check_numbers(node)
         self._check_left_number(node, path)
         self._check_operands(node, path)
+        self.check_assembled(node, path)
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
         return ast.Call(
@@ -272,6 +273,7 @@ class Calls:
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
         """PyPTO infers the shape of a tensor argument from how its name was bound, not from what was computed."""
+        self.check_scalar_argument(a, p)
         if p.type.kind != "tensor":
             return
         if not isinstance(a, ast.Name):

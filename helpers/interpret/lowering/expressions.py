@@ -175,6 +175,9 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> ast.expr:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
             return ast.Subscript(self.expr(node.value), self.expr(node.slice), ast.Load())
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if any(isinstance(i, ast.Slice) for i in items):
+            self.check_part(node, node.value)
         return ast.Call(
             ast.Name("_getitem", ast.Load()),
             [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value),

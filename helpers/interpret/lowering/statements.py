@@ -197,7 +197,7 @@ class Statements:
         """How a name was bound, and its value when that is a constant."""
         self.origin.pop(name, None)
         self.passed_on.pop(name, None)
-        self.facts.bind(name, source)
+        self.facts.bind(name, source, self.incore)
         self.computed.discard(name)
         if isinstance(source, ast.BinOp) and (
             self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
@@ -283,7 +283,9 @@ class Statements:
             if called is not None:
                 self._discarded(s.value)
                 return [ast.Expr(called)]
-        return [ast.Expr(self.expr(s.value))]
+        value = self.expr(s.value)
+        self.check_dropped(s.value)
+        return [ast.Expr(value)]
 
     def _condition(self, test: ast.expr) -> ast.expr:
         if self.kind(test) in ("scalar", "tensor"):

@@ -1,0 +1,106 @@
+"""What PyPTO's parser takes and its code generator or its assembler refuses, as far as the source shows it.
+
+Source: each was tried on PyPTO e2d0f78a with ptoas 0.57 (a2a3sim); the rows are in tests/interpret/language_cases.py.
+Shapes of tiles are another such matter, checked where tiles are made: `tile_shapes`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from helpers.interpret import dtypes
+from helpers.interpret.infer import ELEMENTWISE, EXPANSIONS, FOLDS, SAME_SHAPE, category
+from helpers.interpret.lowering.forms import Parameter
+
+# Operations that do nothing but give a value.
+VALUES = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS) - {"assemble", "write", "no_dep", "matmul_acc"}
+VALUES -= {"scatter_update", "gather_row", "expand_clone"}
+VALUES |= {"full", "arange", "slice", "load", "reshape", "transpose", "matmul", "read", "row_argmax", "row_argmin"}
+
+
+class Assembled:
+    """The part of the lowering that refuses what cannot be assembled."""
+
+    def check_assembled(self, node: ast.Call, path: str) -> None:
+        """Refuse a call of an operation.
+
+        Raises:
+            KernelError: at the argument in question.
+        """
+        name, given = self.facts.called(node)
+        if name == "full":
+            self._check_fill(node, given)
+        if name in ("create_tensor", "create") and not self.incore:
+            self._check_allocation(given.get("shape"))
+        if name == "slice" and node.args and "valid_shape" not in given:
+            self.check_part(node, node.args[0])
+
+    def _check_fill(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
+        """The value becomes a literal of the element type."""
+        value, to = given.get("value"), dtypes.of(self.pl_path(given["dtype"])) if "dtype" in given else None
+        if value is None:
+            return
+        text = ast.unparse(value)
+        if not any(k.arg == "value" for k in node.keywords):
+            raise self.refuse(value, f"the value `{text}` of pl.full is given by position", f"write value={text}")
+        if not self.facts.folds(value):
+            if self.facts.at_run_time(value) or isinstance(value, ast.Call):
+                raise self.refuse(
+                    value, f"the value `{text}` of pl.full is no number that is known when the kernel is parsed",
+                    "pl.full(..., value=0.0), then pl.add of the number",
+                )  # fmt: skip
+            return
+        kind = category(self.facts.dtype(value))
+        if to is not None and kind in ("float", "integer") and (kind == "float") != to.is_float:
+            fix = f"value={float(ast.literal_eval(value))}" if isinstance(value, ast.Constant) else "write value=0.0"
+            raise self.refuse(
+                value, f"pl.full of {to} with the {kind} `{text}`: the assembler takes a literal of the element type",
+                fix if to.is_float else "write an integer",
+            )  # fmt: skip
+
+    def _check_allocation(self, shape: ast.expr | None) -> None:
+        for e in shape.elts if isinstance(shape, (ast.List, ast.Tuple)) else ():
+            for number in self._uncast(e):
+                if self.facts.dtype(number) == "INT32" and self.facts.at_run_time(number):
+                    raise self.refuse(
+                        e, f"`{ast.unparse(number)}` in an extent is INT32: a region takes extents as INDEX",
+                        f"pl.cast({ast.unparse(number)}, pl.INDEX)",
+                    )  # fmt: skip
+
+    def _uncast(self, node: ast.expr) -> Iterator[ast.expr]:
+        """An expression and its parts, but for what pl.cast makes another type of."""
+        if isinstance(node, ast.Call) and self.pl_path(node.func) == "cast":
+            return
+        if isinstance(node, ast.BinOp):
+            yield from self._uncast(node.left)
+            yield from self._uncast(node.right)
+        else:
+            yield node
+
+    def check_part(self, node: ast.expr, of: ast.expr) -> None:
+        """Refuse a part of a tile whose valid extents only the run knows: `pto.subview` wants to be told the part's."""
+        if self.incore and self.facts.partly(of):
+            raise self.refuse(
+                node, f"a part of `{ast.unparse(of)}`, whose valid extents are known only at run time",
+                "pl.slice(x, shape, offset, valid_shape=[...]) says what is valid of the part; or pl.fillpad x first",
+            )  # fmt: skip
+
+    def check_dropped(self, node: ast.expr) -> None:
+        """Refuse a value that nothing takes: it has no name in the generated code."""
+        window = isinstance(node, ast.Subscript) and self.kind(node) == "tensor"
+        name = self.facts.called(node)[0] if isinstance(node, ast.Call) else ""
+        if self.incore and (window or (name in VALUES and (name == "read" or self.kind(node) == "tensor"))):
+            raise self.refuse(
+                node, f"the result of `{ast.unparse(node)}` is dropped", "bind it to a name, or remove it"
+            )
+
+    def check_scalar_argument(self, a: ast.expr, p: Parameter) -> None:
+        """Refuse an INDEX number (a literal, or computed from one) for a floating-point parameter of a kernel."""
+        if p.type.kind != "scalar" or p.type.dtype is None or not p.type.dtype.is_float:
+            return
+        if self.facts.dtype(a) == "INDEX" and not (isinstance(a, ast.Name) and a.id in self.facts.literal):
+            raise self.refuse(
+                a, f"`{ast.unparse(a)}` is an INDEX scalar and '{p.name}' is {p.type.dtype}",
+                f"write it as a float, or pl.cast({ast.unparse(a)}, pl.{p.type.dtype})",
+            )  # fmt: skip
