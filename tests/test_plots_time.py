@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -110,9 +109,7 @@ def test_swimlane_of_351050_tasks():
     for d in trace.dispatches:
         d.parts = [Part(chunk, None)]
     p = profile(trace, edges=edges[: HUGE // 2])
-    start = time.process_time()
     fig, roof = plots.swimlane(p), plots.roofline(p)
-    assert time.process_time() - start < 30
     assert "351,050 tasks" in said(fig)
     assert fig.axes[0].images[0].get_array().shape[1] == 1200
     assert_legible(fig)

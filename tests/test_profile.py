@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plots import HUGE, huge
+from test_plots import huge
 from typer.testing import CliRunner
 
 from helpers import chips
 from helpers.cli import app
+from helpers.interpret.dtypes import FP32
 from helpers.interpret.source import Place
-from helpers.interpret.trace import Chunk, Part, Step, Work
+from helpers.interpret.trace import IN, OUT, Argument, Chunk, Part, Step, Work
+from helpers.interpret.values import Buffer
 from helpers.profile import Profile, profile
 from helpers.profile.cost import LEVELS, chunk_cost, step_times
 from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies
@@ -123,17 +125,26 @@ def test_no_time_is_shorter_than_memory_allows():
         assert p.makespan >= p.costs.levels["HBM"] / (p.chip.memory.shared * 1e3)
 
 
-def test_351050_tasks_take_less_than_30_seconds():
-    trace, edges = huge()
+def test_the_dependencies_of_many_tasks_are_inferred_and_scheduled():
+    """A buffer of as many tiles as tasks, of which each reads two and writes one."""
+    tasks = 30_000
+    trace, edges = huge(launches=tasks)
+    extent, strides = (16, 32), (32, 1)
+    size = 16 * 32
+    trace.buffers = [Buffer(0, "tiles", None, size * tasks, FP32, argument=False)]
+    before: dict[int, list[int]] = {}
+    for e in edges:
+        before.setdefault(e.later, []).append(e.earlier)
     step = (Step("vector", "mul", "FP32", (16, 32), None, 1), 3)
     for d in trace.dispatches:
-        d.parts = [Part(chunk(step), None)]
-    start = time.process_time()
-    p = profile(trace, edges=edges)
-    assert p.path
-    assert p.losses
-    assert time.process_time() - start < 30
-    assert len(p.tasks) == HUGE
+        reads = [(Argument(0, 0, extent, strides), i * size, IN) for i in before.get(d.index, ())]
+        writes = [(Argument(0, 0, extent, strides), d.index * size, OUT)]
+        d.parts = [Part(replace(chunk(step), arguments=reads + writes), None)]
+    p = profile(trace)
+    assert set(zip(p.edges.earlier.tolist(), p.edges.later.tolist())) == {(e.earlier, e.later) for e in edges}
+    assert len(p.tasks) == tasks
+    assert sum(p.losses.values()) == pytest.approx(1)
+    assert p.path[-1].end == p.makespan
 
 
 # ---- exports

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers import chips
 from helpers.chips import Chip
 from helpers.errors import FaultError
-from helpers.interpret.depend import Edge
+from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.profile.cost import Costs
@@ -112,7 +112,7 @@ def test_more_cores_are_never_slower_for_independent_tasks(kind: int, us: list[f
 def test_the_path_and_the_shares_account_for_the_makespan(case):
     tasks, us, edges, chip, hbm = case
     s = run(tasks, us, edges, chip, hbm=hbm)
-    links = tuple(Edge(a, b, "deps") for a, b in edges)
+    links = Edges.of(Edge(a, b, "deps") for a, b in edges)
     p = Profile(tasks.trace, chip, tasks, costs(us), links, s)
     spent = sum(step.end - step.start + step.waited for step in p.path)
     assert spent == pytest.approx(p.makespan)
@@ -189,5 +189,5 @@ def test_a_join_passes_on_what_it_waits_for():
     tasks = tabulate(tasks.trace)
     s = run(tasks, [10.0, 10.0], [(0, 1), (1, 2)])
     assert s.start[1] >= s.end[0]
-    p = Profile(tasks.trace, A2A3, tasks, costs([10.0, 10.0]), (Edge(0, 1, "deps"), Edge(1, 2, "deps")), s)
+    p = Profile(tasks.trace, A2A3, tasks, costs([10.0, 10.0]), Edges.of([Edge(0, 1, "deps"), Edge(1, 2, "deps")]), s)
     assert [step.task for step in p.path] == [0, 1]

@@ -18,173 +18,63 @@ an InOut that covers an earlier write replaces it. Reads are not recorded, so th
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
 
-from helpers.interpret.cells import AFTER_READ, AFTER_WRITE, OVERWRITE, pitch, rectangles, union, waits
+from helpers.interpret.cells import pitch, rectangles, union, waits
+from helpers.interpret.edges import KINDS, WHYS, Edge, Edges
 from helpers.interpret.trace import IN, INOUT, READ, Argument, Chunk, Dispatch, Trace
+from helpers.interpret.writers import Writers
 
-KINDS = (AFTER_WRITE, OVERWRITE, AFTER_READ)
-
-
-class Edge(NamedTuple):
-    """`later` must come after `earlier`; `why` is "deps", "inferred" or one of KINDS, on buffer `buffer` (-1: none)."""
-
-    earlier: int
-    later: int
-    why: str
-    buffer: int = -1
+_stated: WeakKeyDictionary[Trace, tuple[int, Edges]] = WeakKeyDictionary()
 
 
-_stated: WeakKeyDictionary[Trace, tuple[int, tuple[Edge, ...]]] = WeakKeyDictionary()
-
-
-def stated(trace: Trace) -> tuple[Edge, ...]:
+def stated(trace: Trace) -> Edges:
     """What the runtime would enforce of a finished run: `declared`, then `inferred`. Found once for each trace."""
-    launches, edges = _stated.get(trace, (-1, ()))
+    launches, edges = _stated.get(trace, (-1, None))
     if launches != len(trace.dispatches):
-        edges = (*declared(trace), *inferred(trace, trace.inout))
+        edges = Edges.joined(declared(trace), inferred(trace, trace.inout))
         _stated[trace] = (len(trace.dispatches), edges)
     return edges
 
 
-def declared(trace: Trace) -> list[Edge]:
+def declared(trace: Trace) -> Edges:
     """Edges written with deps=."""
-    return [Edge(e, d.index, "deps") for d in trace.dispatches for e in d.deps]
+    return Edges.of(Edge(e, d.index, "deps") for d in trace.dispatches for e in d.deps)
 
 
-def inferred(trace: Trace, inout: Iterable[int] = ()) -> list[Edge]:
+def inferred(trace: Trace, inout: Iterable[int] = ()) -> Edges:
     """Edges that the runtime infers from task arguments; `inout` are buffers that the kernel declares InOut.
 
     Of a real run: those that it did infer.
     """
     if trace.recorded is not None:
-        return [e for e in trace.recorded.edges if e.why != "deps"]
+        return Edges.of(e for e in trace.recorded.edges if e.why != "deps")
     inout = frozenset(inout)
-    writers: dict[int, _Writers] = {}
-    out: dict[tuple[int, int], Edge] = {}
+    writers: defaultdict[int, Writers] = defaultdict(Writers)
+    earlier, buffers, count = array("i"), array("i"), array("i")
     for d in trace.dispatches:
-        if d.manual or d.dummy:
-            continue
-        mine = [(a, direction(d, a, bits, inout)) for a, bits in d.arguments.items() if tracked(trace, d, a)]
-        for a, kind in mine:
-            if kind == "OutputExisting" or a.buffer not in writers:
-                continue
-            known = writers[a.buffer]
-            for i, writer, covered in known.meeting(a):
-                if writer == d.index:
-                    continue
-                out.setdefault((writer, d.index), Edge(writer, d.index, "inferred", a.buffer))
-                if covered and kind == "InOut":
-                    known.forget(i)
-        for a, kind in mine:
-            if kind != "Input":
-                writers.setdefault(a.buffer, _Writers()).append(a, d.index)
-    return list(out.values())
-
-
-class _Writers:
-    """Those that wrote a buffer, as the runtime's tensor map remembers them: what they wrote, as arrays.
-
-    The map compares windows of the same strides axis by axis, others by their first and last element. Most buffers are
-    scratch that one task writes and the next one reads: while there is but one writer, there are no arrays.
-    """
-
-    def __init__(self) -> None:
-        self.only: tuple[Argument, int] | None = None
-        self.many = False
-
-    def _make_arrays(self) -> None:
-        self.many = True
-        self.tasks = np.zeros(16, np.int64)
-        self.count = 0
-        self.spans = np.zeros((2, 16), np.int64)  # first element and end of each; empty once it is forgotten
-        self.layouts: dict[tuple[int, ...], int] = {}
-        self.layout = np.zeros(16, np.int32)  # number of each one's strides in `layouts`
-        self.boxes = np.zeros((2, 0, 16), np.int64)  # first and end along each axis
-
-    def append(self, a: Argument, task: int) -> None:
-        if self.only is None and not self.many:
-            self.only = a, task
-            return
-        self._arrays()
-        self._make_room(len(a.strides))
-        n = self.count
-        self.count += 1
-        self.tasks[n] = task
-        self.spans[:, n] = a.offset, a.offset + _span(a)
-        self.layout[n] = self.layouts.setdefault(a.strides, len(self.layouts))
-        if _regular(a.strides):
-            self.boxes[:, : len(a.strides), n] = _box(a)
-
-    def _arrays(self) -> None:
-        """Arrays from now on."""
-        if not self.many:
-            only, self.only = self.only, None
-            self._make_arrays()
-            if only is not None:
-                self.append(*only)
-
-    def _make_room(self, rank: int) -> None:
-        size, known = len(self.tasks), self.boxes.shape[1]
-        if self.count == size:
-            alive = np.flatnonzero(self.spans[0] < self.spans[1])
-            more = max(16, 2 * len(alive)) - len(alive)
-            self.count = len(alive)
-            for name in ("tasks", "spans", "layout", "boxes"):
-                kept = getattr(self, name)[..., alive]
-                setattr(self, name, np.concatenate([kept, np.zeros((*kept.shape[:-1], more), kept.dtype)], -1))
-        if rank > known:
-            axes = np.zeros((2, rank - known, len(self.tasks)), np.int64)
-            self.boxes = np.concatenate([self.boxes, axes], 1)
-
-    def meeting(self, a: Argument) -> list[tuple[int, int, bool]]:
-        """(number, task, whether all that it wrote lies in `a`) of those whose window may meet `a`."""
-        if self.only is not None:
-            w, task = self.only
-            if (w.offset, w.extent, w.strides) == (a.offset, a.extent, a.strides) and 0 not in a.extent:
-                return [(0, task, _regular(a.strides))]
-        self._arrays()
-        n = self.count
-        lo, hi = self.spans[:, :n]
-        found = np.flatnonzero((lo < a.offset + _span(a)) & (hi > a.offset))
-        covered = np.zeros(len(found), bool)
-        layout = self.layouts.get(a.strides)
-        if len(found) and layout is not None and _regular(a.strides):
-            rank = len(a.strides)
-            start, end = (np.array(side)[:, None] for side in _box(a))
-            first, last = self.boxes[:, :rank, found]
-            alike = self.layout[found] == layout
-            covered = alike & ((start <= first) & (last <= end)).all(0)
-            meets = ~alike | ((first < end) & (start < last)).all(0)
-            found, covered = found[meets], covered[meets]
-        return list(zip(found.tolist(), self.tasks[found].tolist(), covered.tolist()))
-
-    def forget(self, number: int) -> None:
-        """The runtime's entry is replaced by a later one that covers it."""
-        if self.only is not None:
-            self.only = None
-            return
-        self.spans[:, number] = 0
-
-
-def _regular(strides: tuple[int, ...]) -> bool:
-    """Whether the runtime's tensor map can tell where along each axis an element lies."""
-    return bool(strides) and strides[-1] == 1 and not any(a % b for a, b in pairwise(strides))
-
-
-def _box(a: Argument) -> tuple[list[int], list[int]]:
-    """First index and end of a regular window along each axis."""
-    first, rest = [], a.offset
-    for s in a.strides:
-        first.append(rest // s)
-        rest %= s
-    return first, [i + n for i, n in zip(first, a.extent)]
+        found: dict[int, int] = {}  # a task that this one waits for -> the first buffer because of which it does
+        if not (d.manual or d.dummy):
+            mine = [(a, direction(d, a, bits, inout)) for a, bits in d.arguments.items() if tracked(trace, d, a)]
+            for a, kind in mine:
+                if kind != "OutputExisting" and a.buffer in writers:
+                    for writer in writers[a.buffer].meeting(a, replaces=kind == "InOut"):
+                        found.setdefault(writer, a.buffer)
+            for a, kind in mine:
+                if kind != "Input":
+                    writers[a.buffer].append(a, d.index)
+        earlier.extend(found)
+        buffers.extend(found.values())
+        count.append(len(found))
+    later = np.repeat([d.index for d in trace.dispatches], count).astype(np.int32)
+    why = np.full(len(later), WHYS.index("inferred"), np.int8)
+    return Edges(np.array(earlier, np.int32), later, why, np.array(buffers, np.int32))
 
 
 def tracked(trace: Trace, d: Dispatch, a: Argument) -> bool:
@@ -199,10 +89,6 @@ def direction(d: Dispatch, a: Argument, bits: int, inout: frozenset[int]) -> str
     if bits == INOUT:
         return "InOut"
     return "InOut" if d.sequential or a.buffer in d.rewritten or a.buffer in inout else "OutputExisting"
-
-
-def _span(a: Argument) -> int:
-    return 1 + sum((n - 1) * s for n, s in zip(a.extent, a.strides))
 
 
 def required(trace: Trace) -> list[Edge]:
@@ -289,8 +175,9 @@ def graph(trace: Trace, edges: Iterable[Edge]) -> nx.DiGraph:
 def races(trace: Trace) -> list[Edge]:
     """Required edges that no chain of stated edges enforces."""
     before: dict[int, set[int]] = {}
-    for e in stated(trace):
-        before.setdefault(e.later, set()).add(e.earlier)
+    edges = stated(trace)
+    for earlier, later in zip(edges.earlier.tolist(), edges.later.tolist()):
+        before.setdefault(later, set()).add(earlier)
     open_ = [e for e in required(trace) if e.earlier not in before.get(e.later, ())]
     return unordered(open_, before)
 

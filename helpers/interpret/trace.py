@@ -45,8 +45,7 @@ class Access:
         return 1 + sum((e - 1) * s for e, s in zip(self.extent, self.strides)) if self.elements else 0
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """A tensor that orchestration hands to a task: a window on a buffer, and what the task does with it."""
 
     buffer: int
@@ -125,7 +124,7 @@ class Part:
 
     def at(self, offset: Any) -> Any:
         """The offset, or offsets, of this part's blocks."""
-        return offset[self.row] if self.row is not None and np.ndim(offset) else offset
+        return offset[self.row] if self.row is not None and isinstance(offset, np.ndarray) else offset
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What only a real run knows: every dependency that the runtime wired, as `depend.Edge`s, and its times.
+    """What only a real run knows: every dependency that the runtime wired, as `edges.Edge`s, and its times.
 
     A simulator's times are those of the machine it runs on, not of the chip.
     """

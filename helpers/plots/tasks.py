@@ -20,7 +20,8 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from helpers.interpret.depend import Edge, stated
+from helpers.interpret.depend import stated
+from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.trace import Dispatch, Trace
 from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
 
@@ -35,10 +36,11 @@ def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
 
     With cores without limit, launches of one wave run side by side; the largest wave + 1 is the longest chain.
     """
-    out = np.zeros(len(trace.dispatches), np.int64)
-    for e in sorted(edges, key=lambda e: e.later):
-        out[e.later] = max(out[e.later], out[e.earlier] + 1)
-    return out
+    earlier, later = (x.tolist() for x in Edges.of(edges).pairs())
+    wave = [0] * len(trace.dispatches)
+    for a, b in zip(earlier, later):
+        wave[b] = max(wave[b], wave[a] + 1)
+    return np.array(wave, np.int64)
 
 
 def longest_chain(trace: Trace) -> int:
@@ -46,7 +48,7 @@ def longest_chain(trace: Trace) -> int:
     return int(waves(trace, stated(trace)).max(initial=-1)) + 1
 
 
-def task_graph(trace: Trace, edges: Sequence[Edge] | None = None, expand: Collection[str] = ()) -> Figure:
+def task_graph(trace: Trace, edges: Iterable[Edge] | None = None, expand: Collection[str] = ()) -> Figure:
     """The task graph with one box for each kernel name, whatever the number of tasks.
 
     A box says how many tasks the name has; an arrow's number is how many dependencies between launches it stands for.
@@ -56,7 +58,7 @@ def task_graph(trace: Trace, edges: Sequence[Edge] | None = None, expand: Collec
         expand: Kernel names that have a box for each launch, or, where they have more than eight, for each quarter of
             their launches in program order.
     """
-    edges = stated(trace) if edges is None else edges
+    edges = stated(trace) if edges is None else Edges.of(edges)
     launched = [d for d in trace.dispatches if d.runs]
     launches = Counter(d.name for d in launched)
     number: Counter[str] = Counter()
@@ -69,7 +71,7 @@ def task_graph(trace: Trace, edges: Sequence[Edge] | None = None, expand: Collec
         number[d.name] += 1
         of[d.index] = box
         boxes.setdefault(box, []).append(d)
-    arrows = Counter((of[e.earlier], of[e.later]) for e in edges if e.earlier in of and e.later in of)
+    arrows = _arrows(edges, of)
     chain = int(waves(trace, edges).max(initial=-1)) + 1
     alt = (
         f"task graph: {many(trace.tasks, 'task')} in {many(len(launched), 'launch', 'launches')}, "
@@ -86,6 +88,20 @@ def task_graph(trace: Trace, edges: Sequence[Edge] | None = None, expand: Collec
     return _draw(text, arrows, {b: color[mine[0].name] for b, mine in boxes.items()}, alt, trace.platform)
 
 
+def _arrows(edges: Edges, of: dict[int, str]) -> Counter[tuple[str, str]]:
+    """How many edges go from one box to another, in the order of the first; `of`: launch -> its box."""
+    place = {b: i for i, b in enumerate(dict.fromkeys(of.values()))}
+    boxes = list(place)
+    number = np.full(1 + max(max(of, default=0), int(edges.later.max(initial=0))), -1)
+    number[list(of)] = [place[b] for b in of.values()]
+    ends = number[edges.earlier], number[edges.later]
+    inside = (ends[0] >= 0) & (ends[1] >= 0)
+    codes, first, count = np.unique((ends[0] * len(boxes) + ends[1])[inside], return_index=True, return_counts=True)
+    order = np.argsort(first)
+    rows = zip(codes[order].tolist(), count[order].tolist())
+    return Counter({(boxes[c // len(boxes)], boxes[c % len(boxes)]): n for c, n in rows})
+
+
 def _share(name: str, i: int, launches: int) -> str:
     """The box of the i-th of a name's launches, when the name is expanded."""
     parts = launches if launches <= 8 else 4
@@ -94,7 +110,7 @@ def _share(name: str, i: int, launches: int) -> str:
     return f"{name} {count(first)}" if first == last else f"{name} {count(first)} to {count(last)}"
 
 
-def task_order(trace: Trace, by: str = "launch", edges: Sequence[Edge] | None = None) -> Figure:
+def task_order(trace: Trace, by: str = "launch", edges: Iterable[Edge] | None = None) -> Figure:
     """When the tasks of each name come: a row for each name, from left to right.
 
     Args:

@@ -69,14 +69,13 @@ def arrows(profile: Profile) -> list[tuple[int, int]]:
     tasks, s = profile.tasks, profile.schedule
     first = tasks.first
     last: dict[int, int] = {}
-    found: dict[tuple[int, int], None] = {}
-    for e in profile.edges:
-        if first[e.earlier] == first[e.earlier + 1] or first[e.later] == first[e.later + 1]:
+    pairs: list[tuple[int, int]] = []
+    for earlier, later in zip(*(x.tolist() for x in profile.edges.pairs())):
+        if first[earlier] == first[earlier + 1] or first[later] == first[later + 1]:
             continue
-        if e.earlier not in last:
-            last[e.earlier] = int(first[e.earlier] + np.argmax(s.end[first[e.earlier] : first[e.earlier + 1]]))
-        found[last[e.earlier], e.later] = None
-    pairs = list(found)
+        if earlier not in last:
+            last[earlier] = int(first[earlier] + np.argmax(s.end[first[earlier] : first[earlier + 1]]))
+        pairs.append((last[earlier], later))
     if len(pairs) > ARROWS:
         longest: dict[int, int] = {}
         for a, later in pairs:
@@ -87,7 +86,7 @@ def arrows(profile: Profile) -> list[tuple[int, int]]:
 
 
 def dependencies(profile: Profile) -> dict[str, Any]:
-    """The task graph: its launches, and which waits for which and why, see `helpers.interpret.depend.Edge`."""
+    """The task graph: its launches, and which waits for which and why, see `helpers.interpret.edges.Edge`."""
     trace = profile.trace
     return {
         "platform": trace.platform,

@@ -6,15 +6,13 @@ is given its core when it starts, and when its launch was submitted is not known
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from helpers.chips import Chip
-from helpers.interpret.depend import Edge
+from helpers.interpret.edges import Edges
 from helpers.interpret.trace import Spans
 from helpers.profile.cost import Costs
-from helpers.profile.schedule import Schedule
+from helpers.profile.schedule import Schedule, released
 from helpers.profile.tasks import Tasks
 
 
@@ -24,15 +22,9 @@ def durations(spans: Spans) -> Costs:
     return Costs(none, none, none, none, spans.end - spans.start, none, none, none, {}, {})
 
 
-def measured(tasks: Tasks, spans: Spans, edges: Iterable[Edge], chip: Chip) -> Schedule:
+def measured(tasks: Tasks, spans: Spans, edges: Edges, chip: Chip) -> Schedule:
     """The schedule that the spans are."""
-    ended = np.zeros(len(tasks.first) - 1)
-    np.maximum.at(ended, tasks.dispatch, spans.end)
-    ready = np.zeros(len(ended))
-    empty = np.diff(tasks.first) == 0
-    for e in sorted(edges, key=lambda e: e.later):
-        when = ready[e.earlier] if empty[e.earlier] else ended[e.earlier]
-        ready[e.later] = max(ready[e.later], when)
+    ready = released(tasks, edges, spans.end)
     before = np.full(len(spans.start), -1, np.int32)
     last: dict[int, int] = {}
     for task in np.argsort(spans.start, kind="stable").tolist():

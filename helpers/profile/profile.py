@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,12 +12,12 @@ from helpers import chips
 from helpers.chips import Chip
 from helpers.errors import InputError
 from helpers.interpret import depend
-from helpers.interpret.depend import Edge
+from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
 from helpers.profile.cost import ENGINES, Costs, cost
 from helpers.profile.measured import durations, measured
-from helpers.profile.schedule import Schedule, schedule
+from helpers.profile.schedule import Schedule, released, schedule
 from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
 
@@ -62,7 +62,7 @@ class Profile:
     chip: Chip
     tasks: Tasks
     costs: Costs
-    edges: tuple[Edge, ...]  # between launches
+    edges: Edges  # between launches
     schedule: Schedule
 
     @property
@@ -92,18 +92,25 @@ class Profile:
         return float((self.schedule.end - self.schedule.start).mean()) if len(self.tasks) else 0.0
 
     @cached_property
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.edges.pairs()
+
+    def producers(self, launch: int) -> list[int]:
+        """The launches that one waits for."""
+        earlier, later = self._pairs
+        a, b = np.searchsorted(later, (launch, launch + 1))
+        return earlier[a:b].tolist()
+
+    @cached_property
     def path(self) -> tuple[PathStep, ...]:
         """The critical path, earliest first: what the last task to end waited for, and so on back to a submit."""
         s, t = self.schedule, self.tasks
         if not len(t):
             return ()
-        producers: dict[int, list[int]] = {}
-        for e in self.edges:
-            producers.setdefault(e.later, []).append(e.earlier)
         steps: list[PathStep] = []
         task = int(np.argmax(s.end))
         while True:
-            before, cause = self._waited_for(task, producers)
+            before, cause = self._waited_for(task)
             waited = float(s.start[task] - (s.end[before] if before >= 0 else 0.0))
             name, place = t.title(task), t.place(task)
             steps.append(PathStep(task, name, place, float(s.start[task]), float(s.end[task]), waited, cause))
@@ -111,11 +118,11 @@ class Profile:
                 return tuple(reversed(steps))
             task = before
 
-    def _waited_for(self, task: int, producers: dict[int, list[int]]) -> tuple[int, str]:
+    def _waited_for(self, task: int) -> tuple[int, str]:
         s, t = self.schedule, self.tasks
         if s.given[task] > s.ready[task] and s.before[task] >= 0:
             return int(s.before[task]), "core"
-        last, todo, seen = -1, list(producers.get(int(t.dispatch[task]), ())), set()
+        last, todo, seen = -1, self.producers(int(t.dispatch[task])), set()
         while todo:  # a launch without tasks, a join, stands for those that it waits for
             d = todo.pop()
             if d in seen:
@@ -123,7 +130,7 @@ class Profile:
             seen.add(d)
             a, b = t.first[d], t.first[d + 1]
             if a == b:
-                todo += producers.get(d, ())
+                todo += self.producers(d)
                 continue
             end = int(a + np.argmax(s.end[a:b]))
             if last < 0 or s.end[end] > s.end[last]:
@@ -168,7 +175,8 @@ class Profile:
         if not len(mine) or not span:
             return {"busy": 0.0, "dispatch": 0.0, "dependencies": 0.0, "imbalance": 1.0}
         width = np.where(self.tasks.kind[mine] == MIXED, of_mixed, 1)
-        ready, start, end = self._data_ready()[mine], s.start[mine], s.end[mine]
+        ready = released(self.tasks, self.edges, s.end)[self.tasks.dispatch[mine]]
+        start, end = s.start[mine], s.end[mine]
         ready = np.minimum(ready, start)
         times = np.concatenate([ready, start, end, [0.0, span]])
         running = np.concatenate([np.zeros(len(mine)), width, -width, [0, 0]])
@@ -187,19 +195,6 @@ class Profile:
             "dependencies": float((rest * steps)[later > 0].sum() / whole),
             "imbalance": float((rest * steps)[later <= 0].sum() / whole),
         }
-
-    def _data_ready(self) -> np.ndarray:
-        """When everything that a task waits for had ended, whether the runtime knew or not."""
-        t = self.tasks
-        ended = np.zeros(len(t.first) - 1)
-        np.maximum.at(ended, t.dispatch, self.schedule.end)
-        ready = np.zeros(len(ended))
-        empty = np.diff(t.first) == 0
-        for e in sorted(self.edges, key=lambda e: e.later):
-            when = ready[e.earlier] if empty[e.earlier] else ended[e.earlier]
-            if when > ready[e.later]:
-                ready[e.later] = when
-        return ready[t.dispatch]
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -224,7 +219,7 @@ class Profile:
         ]  # fmt: skip
 
 
-def profile(trace: Trace, chip: Chip | None = None, edges: Sequence[Edge] | None = None) -> Profile:
+def profile(trace: Trace, chip: Chip | None = None, edges: Iterable[Edge] | None = None) -> Profile:
     """Predict the run of a trace; of a real run's trace: read off how it went.
 
     Args:
@@ -238,13 +233,12 @@ def profile(trace: Trace, chip: Chip | None = None, edges: Sequence[Edge] | None
     """
     if chip is None:
         chip = chips.chip(trace.platform.removesuffix("interp").removesuffix("sim"))
-    if edges is None:
-        edges = depend.stated(trace)
+    edges = depend.stated(trace) if edges is None else Edges.of(edges)
     tasks = tabulate(trace)
     if not trace.platform.endswith("interp"):
         spans = trace.recorded and trace.recorded.spans
         if spans is None:
             raise InputError(f"{trace.platform}: the runtime recorded no times of this run")
-        return Profile(trace, chip, tasks, durations(spans), tuple(edges), measured(tasks, spans, edges, chip))
+        return Profile(trace, chip, tasks, durations(spans), edges, measured(tasks, spans, edges, chip))
     costs = cost(tasks, chip)
-    return Profile(trace, chip, tasks, costs, tuple(edges), schedule(tasks, costs, edges, chip))
+    return Profile(trace, chip, tasks, costs, edges, schedule(tasks, costs, edges, chip))

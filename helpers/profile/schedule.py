@@ -25,7 +25,7 @@ import numpy as np
 
 from helpers.chips import Chip
 from helpers.errors import FaultError
-from helpers.interpret.depend import Edge
+from helpers.interpret.edges import Edge, Edges
 from helpers.profile.cost import Costs
 from helpers.profile.tasks import CUBE, MIXED, VECTOR, Tasks
 
@@ -72,10 +72,26 @@ def schedule(tasks: Tasks, costs: Costs, edges: Iterable[Edge], chip: Chip) -> S
     Raises:
         FaultError: blocks that wait for each other are more than the chip has cores for.
     """
-    run = _Run(tasks, costs, edges, chip)
+    run = _Run(tasks, costs, Edges.of(edges), chip)
     run.go()
     times = (np.array(x) for x in (run.submitted, run.ready, run.given, run.start, run.end))
     return Schedule(chip, tasks, *times, np.array(run.core, np.int32), np.array(run.before, np.int32))
+
+
+def released(tasks: Tasks, edges: Edges, end: np.ndarray) -> np.ndarray:
+    """When all that each launch waits for has ended, whether the runtime knew or not; float64 [launches].
+
+    `end` has one entry a task. A launch without tasks, a join, passes on what it waits for.
+    """
+    ended = np.zeros(len(tasks.first) - 1)
+    np.maximum.at(ended, tasks.dispatch, end)
+    out = np.zeros(len(ended))
+    joins = (np.diff(tasks.first) == 0)[edges.earlier]
+    np.maximum.at(out, edges.later[~joins], ended[edges.earlier[~joins]])
+    order = np.argsort(edges.later[joins], kind="stable")
+    for earlier, later in zip(edges.earlier[joins][order].tolist(), edges.later[joins][order].tolist()):
+        out[later] = max(out[later], out[earlier])
+    return out
 
 
 class _Cores:
@@ -120,7 +136,7 @@ class _Cores:
 class _Run:
     """The state of one simulation."""
 
-    def __init__(self, tasks: Tasks, costs: Costs, edges: Iterable[Edge], chip: Chip):
+    def __init__(self, tasks: Tasks, costs: Costs, edges: Edges, chip: Chip):
         n, launches = len(tasks), tasks.trace.dispatches
         self.chip, self.tasks = chip, tasks
         self.count = len(launches)
@@ -130,11 +146,12 @@ class _Run:
         # a task takes part in sharing when it needs more than all cores of the chip could have at once
         demand = np.divide(costs.hbm_bytes, costs.total * 1e3, out=np.zeros(n), where=costs.total > 1e-6)  # GB/s
         self.demand = np.where(demand > chip.memory.shared / chip.cores, demand, 0.0).tolist()
+        self.early = [d.early for d in launches]
         self.after: list[list[int]] = [[] for _ in launches]
         self.waits = [0] * self.count  # producers that are not seen to
         self.plain = [0] * self.count  # those of them that do not allow early resolve
-        early = self.early = [d.early for d in launches]
-        for a, b in {(e.earlier, e.later) for e in edges}:
+        early = self.early
+        for a, b in set(zip(edges.earlier.tolist(), edges.later.tolist())):
             self.after[a].append(b)
             self.waits[b] += 1
             self.plain[b] += not early[a]

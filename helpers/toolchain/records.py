@@ -24,7 +24,7 @@ import numpy as np
 from helpers import chips
 from helpers.errors import ToolchainError
 from helpers.interpret import dtypes
-from helpers.interpret.depend import Edge
+from helpers.interpret.edges import Edge
 from helpers.interpret.source import Place
 from helpers.interpret.trace import IN, INOUT, OUT, Argument, Chunk, Dispatch, Part, Recorded, Spans, Trace, Work
 from helpers.interpret.values import Buffer

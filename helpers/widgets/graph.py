@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import anywidget
 import traitlets
 
 from helpers import plots
-from helpers.interpret.depend import Edge, stated
+from helpers.interpret.depend import stated
+from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.trace import Trace
 from helpers.plots.style import Figure
 from helpers.widgets.front_end import front_end
@@ -41,7 +42,7 @@ class Picture(anywidget.AnyWidget):
 class Graph:
     """What `graph` returns: the figure with boxes to click where there is a front end, else the figure."""
 
-    def __init__(self, trace: Trace, edges: Sequence[Edge], live: bool):
+    def __init__(self, trace: Trace, edges: Edges, live: bool):
         self.trace, self.edges, self.live = trace, edges, live
 
     def __repr__(self) -> str:
@@ -76,11 +77,11 @@ class Graph:
         return max((n for n in self.trace.tasks_by_name() if box == n or box.startswith(f"{n} ")), key=len)
 
 
-def graph(trace: Trace, edges: Sequence[Edge] | None = None, live: bool | None = None) -> Graph:
+def graph(trace: Trace, edges: Iterable[Edge] | None = None, live: bool | None = None) -> Graph:
     """The task graph, see `plots.task_graph`; a click on a box takes its name apart, another puts it together.
 
     Args:
         edges: Dependencies, when they are at hand.
         live: True for boxes to click, False for the figure; None: boxes where a front end shows the cell.
     """
-    return Graph(trace, stated(trace) if edges is None else edges, front_end() if live is None else live)
+    return Graph(trace, stated(trace) if edges is None else Edges.of(edges), front_end() if live is None else live)

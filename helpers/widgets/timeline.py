@@ -73,8 +73,7 @@ def details(profile: Profile, task: int) -> dict[str, str]:
     """What there is to say of a task, by title; times are predicted."""
     t, s, cost = profile.tasks, profile.schedule, profile.costs[task]
     place, launch = t.place(task), t.launch(task)
-    names = [d.name for d in profile.trace.dispatches]
-    before = [names[e.earlier] for e in profile.edges if e.later == launch.index]
+    before = [profile.trace.dispatches[d].name for d in profile.producers(launch.index)]
     of = ", ".join(f"{before.count(n):,} x {n}" for n in dict.fromkeys(before))
     start, end, ready = (float(x[task]) for x in (s.start, s.end, s.ready))
     engines = {"cube": cost.cube, "vector": cost.vector, "load": cost.load, "store": cost.store}
