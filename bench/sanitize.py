@@ -6,11 +6,15 @@
 `check` does the same under every sanitizer, for both chips, at the sizes given; `check, all sizes` is what `workbook
 check` does: it also goes through the sizes that break kernels. `kernel alone` is the kernel on inputs that are there,
 and `inputs` the drawing of them: parts of `run`.
+
+Two tables of the same calls: by the clock, and in seconds of the processor, which other work on the machine moves less.
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 
 from bench.ratio import interleaved, show
@@ -40,7 +44,16 @@ def main(name: str = "decode_layer", version: str = "fused", rounds: str = "3") 
         "inputs": values,
         "kernel alone": lambda: run(kernel, made, platform="a2a3interp"),
     }
-    show(f"{name} {version}, full shapes", interleaved(runs, int(rounds), warmup=1), "run")
+    used: dict[str, list[float]] = {n: [] for n in runs}
+
+    def counted(n: str, call: Callable[[], object]) -> None:
+        start = time.process_time()
+        call()
+        used[n].append(time.process_time() - start)
+
+    clock = interleaved({n: partial(counted, n, call) for n, call in runs.items()}, int(rounds), warmup=1)
+    show(f"{name} {version}, full shapes, by the clock", clock, "run")
+    show("seconds of the processor", {n: s[1:] for n, s in used.items()}, "run")
 
 
 if __name__ == "__main__":

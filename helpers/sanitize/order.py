@@ -8,6 +8,7 @@ import linecache
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -240,7 +241,7 @@ def redundant(trace: Trace) -> list[Finding]:
     needed: dict[tuple, bool] = {}
     for e in edges:
         first, second = trace.dispatches[e.earlier], trace.dispatches[e.later]
-        if _function(first.place) != _function(second.place):
+        if not _one_call(trace, e.earlier, e.later):
             continue
         site = (first.name, first.place, second.name, second.place)
         around = any((past(p) >> e.earlier) & 1 for p in into[e.later] if p != e.earlier)
@@ -261,16 +262,31 @@ def redundant(trace: Trace) -> list[Finding]:
     ]
 
 
-def _function(place: Place) -> tuple[str, int]:
-    """The function that a line is in: its file and first line; 0 outside of all."""
-    around = [first for first, last in _functions(place.file) if first <= place.line <= last]
-    return place.file, max(around, default=0)
+def _one_call(trace: Trace, earlier: int, later: int) -> bool:
+    """Whether two launches are of one call of one function.
+
+    Lines of it that no loop goes over are run in their order, and once a call.
+    """
+    first, second = trace.dispatches[earlier].place, trace.dispatches[later].place
+    function = _around(ast.FunctionDef, first)
+    if function != _around(ast.FunctionDef, second):
+        return False
+    loops = _around((ast.For, ast.While), first) & _around((ast.For, ast.While), second)
+    if any(loop[0] > max(function, default=(0, 0))[0] for loop in loops):
+        return True
+    between = trace.dispatches[earlier + 1 : later]
+    return first.line < second.line and all(d.place != first for d in between)
+
+
+def _around(kinds: Any, place: Place) -> frozenset[tuple[int, int]]:
+    """The first and last lines of the functions, or loops, that a line is in."""
+    return frozenset(span for span in _spans(kinds, place.file) if span[0] <= place.line <= span[1])
 
 
 @cache
-def _functions(file: str) -> list[tuple[int, int]]:
+def _spans(kinds: Any, file: str) -> list[tuple[int, int]]:
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:
         return []
-    return [(n.lineno, n.end_lineno or n.lineno) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    return [(n.lineno, n.end_lineno or n.lineno) for n in ast.walk(tree) if isinstance(n, kinds)]

@@ -180,6 +180,46 @@ def test_a_dependency_that_comes_from_a_caller_is_none_to_leave_out():
     assert check(kernel(source), specs()) == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "want"),
+    [
+        ("y, tid = step(x, y, tid)\n            y, tid = step(x, y, tid)", []),
+        ("for _i in pl.range(2):\n                y, tid = step(x, y, tid)", []),
+    ],
+)
+def test_a_dependency_that_comes_from_an_earlier_call_is_none_to_leave_out(steps: str, want: list[str]):
+    source = f"""
+        @pl.jit.inline
+        def step(
+            x: pl.Tensor[[64, 16], pl.FP32], y: pl.Tensor[[64, 16], pl.FP32], before: pl.Scalar[pl.TASK_ID]
+        ):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="add", deps=[before]) as done:
+                y = pl.assemble(y, pl.add(pl.slice(y, [64, 16], [0, 0]), pl.slice(x, [64, 16], [0, 0])), [0, 0])
+            return y, done
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 16], pl.FP32], y: pl.Out[pl.Tensor[[64, 16], pl.FP32]]):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="zero") as tid:
+                y = pl.assemble(y, pl.full([64, 16], dtype=pl.FP32, value=0.0), [0, 0])
+            {steps}
+            return y
+    """
+    assert [f.kind for f in check(kernel(source), specs())] == want
+
+
+def test_a_dependency_from_turn_to_turn_that_is_inferred_is_redundant():
+    body = """
+with pl.at(level=pl.Level.CORE_GROUP, name_hint="zero") as tid:
+    y = pl.assemble(y, pl.full([64, 16], dtype=pl.FP32, value=0.0), [0, 0])
+for _i in pl.range(3):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="add", deps=[tid]) as done:
+        y = pl.assemble(y, pl.add(pl.slice(y, [64, 16], [0, 0]), pl.slice(x, [64, 16], [0, 0])), [0, 0])
+    tid = done
+return y
+"""
+    assert set(kinds(body)) == {"redundant-dependency"}
+
+
 def test_a_result_that_nothing_reads():
     body = """
 t = pl.create_tensor([64, 16], dtype=pl.FP32)
