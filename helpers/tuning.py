@@ -18,7 +18,7 @@ from kernels.qwen3 import BATCH
 
 @dataclass(frozen=True)
 class Knob:
-    """A constant of a kernel's module that may be changed: its name, what it is, the values that keep results right."""
+    """A constant that may be changed: its name (see `tuned`), what it is, the values that keep results right."""
 
     name: str
     title: str
@@ -38,40 +38,61 @@ _MLP = {
         Knob("MIXED_K", "step of K, gate and up", (32, 64, 128, 256, 512)),
     ),
 }
+_RUN = Knob("RUN", "KV heads at a time", (1, 2, 4, 8))
 _PREFILL = (
     Knob("WIDE_N", "columns of a tile", (128, 256, 512)),
     Knob("WIDE_K", "step of K", (64, 128, 256)),
     Knob("ATTENTION_BLOCKS", "blocks of attention", (4, 8, 16, 24, 48)),
     Knob("MLP_BLOCKS", "blocks of gate and up", (8, 12, 16, 24)),
 )
+_QKV = {
+    "tile": (_TILE_N, Knob("TILE_K", "step of K", _STEP_K)),
+    "grouped": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
+    "spmd": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
+    "split_k": (
+        _GROUP_N,
+        Knob("SPLIT_TILE_K", "step of K", (64, 128, 256)),
+        Knob("SPLITS", "parts of K", (1, 2, 4, 5, 10, 20)),
+    ),
+}
+_LM_HEAD = {
+    "narrow": (
+        Knob("NARROW_N", "columns of a tile", (32, 64, 128, 256)),
+        Knob("NARROW_K", "step of K", _STEP_K),
+    ),
+    "wide": (
+        Knob("WIDE_CHUNKS", "chunks of a task", (1, 2, 3, 4, 6, 9, 12)),
+        Knob("WIDE_K", "step of K", _STEP_K),
+    ),
+}
+
+
+def _of(module: str, knobs_: tuple[Knob, ...]) -> tuple[Knob, ...]:
+    """The same constants, as those of a part."""
+    return tuple(replace(k, name=f"{module}.{k.name}") for k in knobs_)
+
+
+_LAYER = (
+    *_of("qkv_proj", _QKV["split_k"][2:]),
+    *_of("flash_attention", (_RUN,)),
+    *_of("mlp", _MLP["mixed"][:2]),
+)
 KNOBS: dict[str, dict[str, tuple[Knob, ...]]] = {
-    "qkv_proj": {
-        "tile": (_TILE_N, Knob("TILE_K", "step of K", _STEP_K)),
-        "grouped": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
-        "spmd": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
-        "split_k": (
-            _GROUP_N,
-            Knob("SPLIT_TILE_K", "step of K", (64, 128, 256)),
-            Knob("SPLITS", "parts of K", (1, 2, 4, 5, 10, 20)),
-        ),
-    },
-    "flash_attention": {"fused": (Knob("RUN", "KV heads at a time", (1, 2, 4, 8)),)},
+    "qkv_proj": _QKV,
+    "flash_attention": {"fused": (_RUN,)},
     "prefill": {"spmd": _PREFILL, "chunked": _PREFILL},
     "prefill_chunk": {"chunked": _PREFILL},
     "mlp": _MLP,
     "mlp_32b": _MLP,
-    "lm_head": {
-        "narrow": (
-            Knob("NARROW_N", "columns of a tile", (32, 64, 128, 256)),
-            Knob("NARROW_K", "step of K", _STEP_K),
-        ),
-        "wide": (
-            Knob("WIDE_CHUNKS", "chunks of a task", (1, 2, 3, 4, 6, 9, 12)),
-            Knob("WIDE_K", "step of K", _STEP_K),
-        ),
-    },
+    "lm_head": _LM_HEAD,
+    "decode_layer": {"fused": _LAYER},
+    "decode": {"fused": (*_LAYER, *_of("lm_head", _LM_HEAD["wide"][:1]))},
 }
-"""The constants of each stage's versions, by stage and version. The values divide the widths of the stage's tensors."""
+"""The constants of each stage's versions, by stage and version. The values divide the widths of the stage's tensors.
+
+A stage that is made of others offers constants of its parts, a few of each; where that is a version to check others
+against, none.
+"""
 
 
 def knobs(stage: str, version: str) -> tuple[Knob, ...]:
@@ -80,41 +101,86 @@ def knobs(stage: str, version: str) -> tuple[Knob, ...]:
 
 
 def constants(kernel: Any, names: tuple[str, ...]) -> dict[str, int]:
-    """The values that constants of a kernel's module have.
+    """The values that constants have: of a kernel's module, or, written "mlp.WIDE_N", of one whose parts it uses.
 
     Raises:
-        InputError: the module has no such constant.
+        InputError: there is no such constant.
     """
-    known = vars(_module(kernel))
-    missing = [n for n in names if n not in known]
-    if missing:
-        raise InputError(f"{_module(kernel).__name__} has no constant {', '.join(missing)}")
-    return {n: known[n] for n in names}
+    out = {}
+    for module, values in _by_module(_module(kernel), dict.fromkeys(names, 0)).items():
+        part = sys.modules[module]
+        for constant, name in values:
+            if constant not in vars(part):
+                raise InputError(f"{module} has no constant {constant}")
+            out[name] = vars(part)[constant]
+    return {n: out[n] for n in names}
 
 
 def tuned(kernel: Any, **values: int) -> Any:
-    """The kernel with other values for constants of its module; what is computed from them there follows.
+    """The kernel with other values for constants; what is computed from them follows.
 
-    The kernel itself and its module stay as they are. Line numbers are those of the file.
+    A constant is one of the kernel's module, or, written "mlp.WIDE_N", one of a module of kernels/ whose parts it uses,
+    directly or through others. The kernel itself and all modules stay as they are. Line numbers are those of the files.
 
     Raises:
         KernelError: it is no kernel.
-        InputError: the module does not assign such a constant.
+        InputError: there is no such constant.
     """
     module = _module(kernel)
+    wanted = {
+        name: {constant: values[given] for constant, given in names}
+        for name, names in _by_module(module, values).items()
+    }
+    return getattr(_copy(module, wanted, {}), unwrap(kernel)[0].__name__)
+
+
+def _by_module(module: ModuleType, values: dict[str, int]) -> dict[str, list[tuple[str, str]]]:
+    """(constant, name as given) by the module that has it."""
+    known = {name.rpartition(".")[2]: name for name in _parts(module)}
+    out: dict[str, list[tuple[str, str]]] = {}
+    for given in values:
+        part, _, constant = given.rpartition(".")
+        if part and part not in known:
+            raise InputError(f"{module.__name__} uses nothing of a module {part}")
+        out.setdefault(known[part] if part else module.__name__, []).append((constant, given))
+    return out
+
+
+def _parts(module: ModuleType) -> dict[str, None]:
+    """The modules of kernels/ that a module takes names from, and those that these do."""
+    out: dict[str, None] = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
+            out |= {node.module: None} | _parts(sys.modules[node.module])
+    return out
+
+
+def _copy(module: ModuleType, wanted: dict[str, dict[str, int]], done: dict[str, ModuleType]) -> ModuleType:
+    """The module with other constants, and with copies of those that it takes names from, where they change."""
+    if module.__name__ in done:
+        return done[module.__name__]
+    if not wanted.keys() & {module.__name__, *_parts(module)}:
+        return module
+    copy = done[module.__name__] = ModuleType(module.__name__)
+    copy.__file__ = module.__file__
     tree = ast.parse(inspect.getsource(module), module.__file__)
-    left = dict(values)
+    left = dict(wanted.get(module.__name__, {}))
+    body = []
     for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
+            part = _copy(sys.modules[node.module], wanted, done)
+            vars(copy).update({a.asname or a.name: getattr(part, a.name) for a in node.names})
+            continue
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             if name in left:
                 node.value = ast.copy_location(ast.Constant(left.pop(name)), node.value)
+        body.append(node)
     if left:
         raise InputError(f"{module.__name__} has no constant {', '.join(left)}")
-    copy = ModuleType(module.__name__)
-    copy.__file__ = module.__file__
+    tree.body = body
     exec(compile(tree, module.__file__, "exec"), vars(copy))
-    return getattr(copy, unwrap(kernel)[0].__name__)
+    return copy
 
 
 def tuned_stage(stage: Stage, version: str, **values: int) -> Stage:

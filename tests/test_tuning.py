@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 
@@ -99,3 +102,46 @@ def test_a_kernel_that_goes_by_what_it_computes_is_tried_for_its_tiles_all_the_s
     assert trace.peaks()["L0B"] == 32768
     wide = tuning.attempt(find("lm_head"), "wide", chip="a2a3")  # reads its own sums, and does the same for any
     assert not wide.blind
+
+
+SMALL = {"mlp": {"hidden": 1024, "inter": 2048}, "prefill": {"hidden": 512, "inter": 1024, "layers": 1}}
+COMPOSED = {"decode_layer", "decode"}  # their parts' values are tried with the parts: here the ends of each
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [(s, v) for s, versions in tuning.KNOBS.items() if s not in ("mlp_32b", "prefill_chunk") for v in versions],
+)
+def test_each_value_does_the_same_work_or_is_refused_for_lack_of_memory(name: str, version: str):
+    """What a slider offers is what `attempt` takes, so nothing else may stand in the way of a value of the table."""
+    stage = find(name)
+    stage = replace(stage, specs=partial(stage.specs, **SMALL.get(name, {})))
+    plain = tuning.attempt(stage, version, chip="a2a3", batch=1, ctx=3)
+    taken = 0
+    for knob in tuning.knobs(name, version):
+        for value in (knob.values[0], knob.values[-1]) if name in COMPOSED else knob.values:
+            found = tuning.attempt(stage, version, chip="a2a3", batch=1, ctx=3, **{knob.name: value})
+            if isinstance(found, Trace):
+                assert found.total("cube_flops") == plain.total("cube_flops"), (knob, value)
+                taken += 1
+            else:
+                assert isinstance(found, FaultError), (knob, value)
+                assert "at once" in str(found), (knob, value)
+    assert taken > 1
+
+
+def test_a_composed_kernel_takes_constants_of_its_parts():
+    stage = find("decode_layer")
+    plain, other = (
+        tuning.attempt(stage, "fused", chip="a2a3", batch=2, ctx=200, **values)
+        for values in ({}, {"mlp.WIDE_N": 128, "qkv_proj.SPLITS": 1})
+    )
+    before, after = plain.tasks_by_name(), other.tasks_by_name()
+    assert after["gate_up_silu"] == 2 * before["gate_up_silu"]
+    assert before["project_split"] == 4 * after["project_split"]
+    assert tuning.constants(stage.versions["fused"], ("mlp.WIDE_N",)) == {"mlp.WIDE_N": mlp.WIDE_N}
+    assert mlp.WIDE_N == 256
+    with pytest.raises(InputError, match=r"kernels\.mlp has no constant NONE"):
+        tuning.tuned(stage.versions["fused"], **{"mlp.NONE": 1})
+    with pytest.raises(InputError, match=r"kernels\.decode_layer uses nothing of a module lm_head"):
+        tuning.tuned(stage.versions["fused"], **{"lm_head.WIDE_K": 1})

@@ -265,7 +265,6 @@ class Controls:
             self._fit(setting, check)
             raise trace
         self.text.value = _pre("\n".join([head + "traced, not run", "", *predicted(trace)]))
-        self._fit(setting, check)
         done = 0
 
         def tell(n: int) -> None:
@@ -280,6 +279,7 @@ class Controls:
             measured = measure(self.stage, setting)
         check()
         self.text.value, self.image.value = _pre(measured.text), measured.figure.png()
+        self._fit(setting, check)  # last: many traces of a whole layer take longer than its run
 
     def _fit(self, setting: Setting, check: Callable[[], None]) -> None:
         """Let each slider of a constant offer what fits, the other constants as they are."""
