@@ -8,12 +8,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kernelgen import TORCH, few, incore, kernel, out, run, same, seeds, sevens, tensor, values
+from kernelgen import TORCH, few, incore, kernel, out, padded, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import FaultError
 
-sizes = st.integers(1, 12)
+sizes = st.integers(1, 40)
 OPERANDS = {"FP32": "FP32", "BF16": "FP32", "FP16": "FP32", "INT8": "INT32"}
+
+
+def legal(m: int, k: int, n: int, dtype: str, a_trans: bool = False, b_trans: bool = False) -> tuple[int, int, int]:
+    """At least these sizes, in blocks of 16 rows and 32 bytes as PyPTO's assembler takes operands; or one row."""
+    line = padded(1, dtype)
+    m_, k_, n_ = max(16, line if a_trans else 0), max(line, 0 if b_trans and not a_trans else 16), 16 if b_trans else 0
+    up = lambda x, unit: -(-x // unit) * unit  # noqa: E731
+    return 1 if m == 1 and not a_trans else up(m, m_), up(k, k_), up(n, n_ or max(16, line))
 
 
 def product(a: torch.Tensor, b: torch.Tensor, dtype: str) -> torch.Tensor:
@@ -21,6 +29,11 @@ def product(a: torch.Tensor, b: torch.Tensor, dtype: str) -> torch.Tensor:
     wide = torch.int64 if dtype == "INT8" else torch.float64
     a, b = a.to(wide), b.to(wide)
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2).to(TORCH[OPERANDS[dtype]])
+
+
+def whole(shape: tuple[int, ...], dtype: str, seed: int) -> torch.Tensor:
+    """Whole numbers, whose products FP32 adds up exactly."""
+    return values(shape, dtype, seed).float().round().to(TORCH[dtype])
 
 
 def close(got: torch.Tensor, want: torch.Tensor) -> None:
@@ -43,11 +56,12 @@ def at(a: torch.Tensor, transposed: bool) -> torch.Tensor:
 @few
 @given(sizes, sizes, sizes, st.booleans(), st.booleans(), seeds)
 def test_matmul(dtype: str, m: int, k: int, n: int, a_trans: bool, b_trans: bool, seed: int):
-    a, b = values((m, k), dtype, seed), values((k, n), dtype, seed + 1)
+    m, k, n = legal(m, k, n, dtype, a_trans, b_trans)
+    a, b = whole((m, k), dtype, seed), whole((k, n), dtype, seed + 1)
     x, y, o = at(a, a_trans), at(b, b_trans), sevens((m, n), OPERANDS[dtype])
     parameters = {"x": tensor(x.shape, dtype), "y": tensor(y.shape, dtype), "o": out((m, n), OPERANDS[dtype])}
     trace = run(incore(parameters, f"o[:, :] = pl.matmul(x, y, a_trans={a_trans}, b_trans={b_trans})"), x, y, o)
-    close(o, product(a, b, dtype))
+    same(o, product(a, b, dtype))
     assert trace.total("cube_flops") == 2 * m * k * n
     assert trace.peaks()["L0C"] == slot(4 * m * n)
     assert trace.peaks()["L1"] == slot(m * k * a.element_size()) + slot(k * n * a.element_size())
@@ -59,7 +73,8 @@ def test_matmul(dtype: str, m: int, k: int, n: int, a_trans: bool, b_trans: bool
 @given(sizes, sizes, sizes, st.integers(1, 4), st.booleans(), st.booleans(), seeds)
 def test_matmul_acc(dtype: str, m: int, k: int, n: int, steps: int, a_trans: bool, b_trans: bool, seed: int):
     """A K loop: the first product starts the accumulator, the others add to it."""
-    a, b = values((m, steps * k), dtype, seed), values((steps * k, n), dtype, seed + 1)
+    m, k, n = legal(m, k, n, dtype, a_trans, b_trans)
+    a, b = whole((m, steps * k), dtype, seed), whole((steps * k, n), dtype, seed + 1)
     x, y, o = at(a, a_trans), at(b, b_trans), sevens((m, n), OPERANDS[dtype])
     trans = f"a_trans={a_trans}, b_trans={b_trans}"
 
@@ -76,7 +91,7 @@ def test_matmul_acc(dtype: str, m: int, k: int, n: int, steps: int, a_trans: boo
     """
     parameters = {"x": tensor(x.shape, dtype), "y": tensor(y.shape, dtype), "o": out((m, n), OPERANDS[dtype])}
     trace = run(incore(parameters, body), x, y, o)
-    close(o, product(a, b, dtype))
+    same(o, product(a, b, dtype))
     assert trace.peaks()["L0C"] == slot(4 * m * n)
     assert trace.total("cube_ops") == steps
 
@@ -85,6 +100,7 @@ def test_matmul_acc(dtype: str, m: int, k: int, n: int, steps: int, a_trans: boo
 @given(sizes, sizes, sizes, st.sampled_from(["BF16", "FP16"]), seeds)
 def test_out_dtype(m: int, k: int, n: int, dtype: str, seed: int):
     """The accumulator is FP32 and rounds once on its way out."""
+    m, k, n = legal(m, k, n, dtype)
     a, b, o = values((m, k), dtype, seed, -4, 4), values((k, n), dtype, seed + 1, -4, 4), sevens((m, n), dtype)
     parameters = {"a": tensor((m, k), dtype), "b": tensor((k, n), dtype), "o": out((m, n), dtype)}
     for keyword in (f", out_dtype=pl.{dtype}", ""):
@@ -97,6 +113,7 @@ def test_out_dtype(m: int, k: int, n: int, dtype: str, seed: int):
 @given(st.integers(1, 3), st.integers(1, 3), sizes, sizes, sizes, st.booleans(), st.integers(1, 2), seeds)
 def test_columns_of_one_accumulator(tiles: int, steps: int, m: int, k: int, n: int, flag: bool, blocks: int, seed: int):
     """Each window of columns accumulates its own K loop, from `init_cond` or from a product; the whole is stored."""
+    m, k, n = legal(m, k, n, "BF16")
     a = values((blocks * m, steps * k), "BF16", seed)
     b, o = values((steps * k, tiles * n), "BF16", seed + 1), sevens((blocks * m, tiles * n), "FP32")
     lines = f"""
@@ -118,7 +135,7 @@ def test_columns_of_one_accumulator(tiles: int, steps: int, m: int, k: int, n: i
 
 @pytest.mark.parametrize(
     ("window", "offset", "fine"),
-    [([32, 8], [0, 20], True), ([16, 16], [16, 16], True), ([16, 16], [0, 8], False), ([16, 32], [16, 0], False)],
+    [([32, 16], [0, 16], True), ([16, 16], [16, 16], True), ([16, 16], [0, 8], False), ([16, 32], [16, 0], False)],
 )
 def test_rows_of_an_accumulator(window: list[int], offset: list[int], fine: bool):
     """Only what is contiguous in L0C can be accumulated into."""
@@ -146,17 +163,18 @@ def test_rows_of_an_accumulator(window: list[int], offset: list[int], fine: bool
 
 
 def test_bf16_operands_accumulate_in_fp32():
-    a, b = torch.ones(1, 1024, dtype=torch.bfloat16), torch.ones(1024, 1, dtype=torch.bfloat16)
+    a, b = torch.ones(1, 1024, dtype=torch.bfloat16), torch.ones(1024, 16, dtype=torch.bfloat16)
     a[0, 0] = 4096
-    o = sevens((1, 1), "FP32")
-    parameters = {"a": tensor((1, 1024), "BF16"), "b": tensor((1024, 1), "BF16"), "o": out((1, 1), "FP32")}
+    o = sevens((1, 16), "FP32")
+    parameters = {"a": tensor((1, 1024), "BF16"), "b": tensor((1024, 16), "BF16"), "o": out((1, 16), "FP32")}
     run(incore(parameters, "o[:, :] = pl.matmul(a, b)"), a, b, o)
-    assert o.item() == 4096 + 1023
+    assert (o == 4096 + 1023).all()
 
 
 @few
 @given(st.integers(1, 3), sizes, sizes, sizes, seeds)
 def test_batches(h: int, m: int, k: int, n: int, seed: int):
+    m, k, n = legal(m, k, n, "BF16")
     a, b, o = values((h, m, k), "BF16", seed), values((h, k, n), "BF16", seed + 1), sevens((h, m, n), "FP32")
     parameters = {"a": tensor(a.shape, "BF16"), "b": tensor(b.shape, "BF16"), "o": out(o.shape, "FP32")}
     run(incore(parameters, "o[:, :, :] = pl.matmul(a, b)"), a, b, o)
@@ -168,6 +186,7 @@ def test_batches(h: int, m: int, k: int, n: int, seed: int):
 def test_valid_shape(m: int, k: int, n: int, data, seed: int):
     """Rows of the left and columns of the right operand that are valid are what is stored."""
     vm, vn = data.draw(st.integers(1, m)), data.draw(st.integers(1, n))
+    m, k, n = legal(m, k, n, "BF16")
     a, b, o = values((m, k), "BF16", seed), values((k, n), "BF16", seed + 1), sevens((m, n), "FP32")
     body = f"""
     x = pl.slice(a, [{m}, {k}], [0, 0], valid_shape=[{vm}, {k}])
@@ -185,19 +204,47 @@ def test_valid_shape(m: int, k: int, n: int, data, seed: int):
     ("body", "words"),
     [
         ("pl.matmul(a, c)", "one element type"),
-        ("pl.matmul(a, a)", "K is 8 and 4"),
-        ("pl.matmul(a, b, a_trans=True)", "K is 4 and 8"),
+        ("pl.matmul(a, a)", "K is 32 and 16"),
+        ("pl.matmul(a, b, a_trans=True)", "K is 16 and 32"),
         ("pl.matmul_acc(pl.matmul(a, b), a, d)", "of a product of shape"),
         ("pl.matmul_acc(pl.matmul(a, b, out_dtype=pl.BF16), a, b)", "accumulator is FP32"),
     ],
 )
 def test_operands_that_do_not_fit(body: str, words: str):
-    shapes = {"a": ((4, 8), "BF16"), "b": ((8, 4), "BF16"), "c": ((8, 4), "FP32"), "d": ((8, 5), "BF16")}
-    parameters = {n: tensor(s, d) for n, (s, d) in shapes.items()} | {"o": out((4, 4), "FP32")}
-    o = sevens((4, 4), "FP32")
+    shapes = {"a": ((16, 32), "BF16"), "b": ((32, 16), "BF16"), "c": ((32, 16), "FP32"), "d": ((32, 48), "BF16")}
+    parameters = {n: tensor(s, d) for n, (s, d) in shapes.items()} | {"o": out((16, 16), "FP32")}
+    o = sevens((16, 16), "FP32")
     with pytest.raises(FaultError, match=words):
         run(incore(parameters, f"o[:, :] = {body}"), *[values(s, d, 0) for s, d in shapes.values()], o)
-    same(o, sevens((4, 4), "FP32"))
+    same(o, sevens((16, 16), "FP32"))
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "dtype", "trans", "words"),
+    [
+        (8, 16, 16, "BF16", "", "M is 8.*multiples of 16"), (16, 8, 16, "BF16", "", "K is 8.*multiples of 16"),
+        (16, 16, 8, "BF16", "", "N is 8.*multiples of 16"), (1, 16, 16, "BF16", "", None),
+        (16, 8, 16, "FP32", "", "K is 8.*multiples of 16"),
+        (16, 8, 16, "FP32", "b", None), (16, 16, 16, "INT8", "", "K is 16.*multiples of 32"),
+        (16, 32, 16, "INT8", "", "N is 16.*multiples of 32"), (16, 32, 16, "INT8", "b", None),
+        (16, 32, 32, "INT8", "a", "M is 16.*multiples of 32"), (1, 16, 16, "BF16", "a", "M is 1.*multiples of 16"),
+    ],
+)  # fmt: skip
+def test_blocks_of_operands(m: int, k: int, n: int, dtype: str, trans: str, words: str | None):
+    """PyPTO's assembler has the same verdict on each (a2a3sim)."""
+    a, b = at(values((m, k), dtype, 0), trans == "a"), at(values((k, n), dtype, 1), trans == "b")
+    o, kind = sevens((m, n), OPERANDS[dtype]), OPERANDS[dtype]
+    flag = f", {trans}_trans=True" if trans else ""
+    source = incore(
+        {"a": tensor(a.shape, dtype), "b": tensor(b.shape, dtype), "o": out(o.shape, kind)},
+        f"o[:, :] = pl.matmul(a, b, out_dtype=pl.{kind}{flag})",
+    )
+    if words is None:
+        run(source, a, b, o)
+        return
+    with pytest.raises(FaultError, match=words):
+        run(source, a, b, o)
+    same(o, sevens((m, n), kind))
 
 
 def test_halves_of_a_split_are_gathered_in_a_loop():

@@ -99,11 +99,11 @@ def test_every_row_is_an_operation():
 def test_fp8_on_a5():
     """In and out of FP8 by casts, and a product of two."""
     k = kernelgen.kernel(incore(
-        {"x": tensor((16, 32), "FP32"), "y": "pl.Tensor[[32, 16], pl.FP8E4M3FN]", "o": out((16, 16), "FP32")},
+        {"x": tensor((16, 32), "FP32"), "y": "pl.Tensor[[32, 32], pl.FP8E4M3FN]", "o": out((16, 32), "FP32")},
         "t = pl.cast(x, pl.FP8E4M3FN)\no[:, :] = pl.matmul(t, y, out_dtype=pl.FP32)",
     ))  # fmt: skip
     x = torch.randint(-8, 9, (16, 32), generator=torch.Generator().manual_seed(0)).float()
-    y = torch.randint(-8, 9, (32, 16), generator=torch.Generator().manual_seed(1)).to(torch.float8_e4m3fn)
-    o = sevens((16, 16), "FP32")
+    y = torch.randint(-8, 9, (32, 32), generator=torch.Generator().manual_seed(1)).to(torch.float8_e4m3fn)
+    o = sevens((16, 32), "FP32")
     kernelgen.run(k, x, y, o, on="a5")
     kernelgen.same(o, x @ y.float())

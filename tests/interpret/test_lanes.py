@@ -349,17 +349,17 @@ def test_memory_of_blocks(name: str, seed: int):
 
 CUBE = source(
     [
-        "x: pl.Tensor[[DYN, 16], pl.BF16]",
-        "w: pl.Tensor[[16, 32], pl.BF16]",
+        "x: pl.Tensor[[DYN, 32], pl.BF16]",
+        "w: pl.Tensor[[32, 32], pl.BF16]",
         I,
         "o: pl.Out[pl.Tensor[[DYN, 32], pl.FP32]]",
     ],
     """
 for b in pl.spmd(pl.tensor.dim(i, 0)):
     r = i[b]
-    acc = pl.matmul(x[b * 4 : b * 4 + 4, 0:8], w[0:8, :], out_dtype=pl.FP32)
-    acc = pl.matmul_acc(acc, x[b * 4 : b * 4 + 4, 8:16], w[8:16, :])
-    o[r * 4 : r * 4 + 4, :] = acc
+    acc = pl.matmul(x[b * 16 : b * 16 + 16, 0:16], w[0:16, :], out_dtype=pl.FP32)
+    acc = pl.matmul_acc(acc, x[b * 16 : b * 16 + 16, 16:32], w[16:32, :])
+    o[r * 16 : r * 16 + 16, :] = acc
 """,
 )
 
@@ -368,13 +368,13 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
 @given(st.permutations(range(8)), seeds)
 def test_cube_blocks(order: list[int], seed: int):
     x, w, o = (
-        values((32, 16), "BF16", seed, -9, 9).round(),
-        values((16, 32), "BF16", seed, -9, 9).round(),
-        torch.zeros(32, 32),
+        values((128, 32), "BF16", seed, -9, 9).round(),
+        values((32, 32), "BF16", seed, -9, 9).round(),
+        torch.zeros(128, 32),
     )
     trace = both(kernel(CUBE), x, w, torch.tensor(order, dtype=torch.int32), o)
     for b, r in enumerate(order):
-        same(o[4 * r : 4 * r + 4], x[4 * b : 4 * b + 4].float() @ w.float())
+        same(o[16 * r : 16 * r + 16], x[16 * b : 16 * b + 16].float() @ w.float())
     assert groups(trace) == [1, 7]
 
 

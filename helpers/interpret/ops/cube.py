@@ -20,6 +20,7 @@ from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, oper
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.products import Product
 from helpers.interpret.source import Place
+from helpers.interpret.tile_shapes import product_misfit
 from helpers.interpret.values import Memory, Tile, held
 
 INT32 = BY_NAME["INT32"]
@@ -82,6 +83,9 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
         raise m.fault(
             at, f"matmul of {a}{'^T' if a_trans else ''} and {b}{'^T' if b_trans else ''}: K is {ka} and {kb}"
         )
+    wrong = product_misfit(rows, ka, cols, a.dtype, a_trans, b_trans)
+    if wrong is not None:
+        raise m.fault(at, *wrong)
     lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if len(a.shape) > 2 or len(b.shape) > 2 else ()
     shape = (*lead, rows, cols)
     valid = None
