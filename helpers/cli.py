@@ -238,8 +238,9 @@ def check(
     if subject.endswith(".py"):
         from helpers.sanitize.script import check_script
 
-        own = [*(["--batch", str(batch)] * (batch is not None)), *(["--ctx", ctx] * (ctx is not None)), *context.args]
-        found = check_script(Path(subject), own)
+        taken = {"--version": version, "--batch": batch, "--ctx": ctx}  # they are the script's
+        own = [*(text for n, v in taken.items() if v is not None for text in (n, str(v))), *context.args]
+        found = check_script(Path(subject), own, dry)
     else:
         from helpers import stages
         from helpers.sanitize.stages import check_stage

@@ -161,18 +161,22 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(tmp_pat
     assert "it ran" not in result.output
 
 
-def test_a_script_that_is_wrong_is_found_with_its_golden(tmp_path: Path):
-    script = tmp_path / "driver.py"
+@pytest.mark.parametrize(
+    ("dry", "want"), [([], {"uninitialized-read", "wrong-result"}), (["--dry"], {"uninitialized-read"})]
+)
+def test_a_script_is_gone_through_without_arithmetic_when_that_is_asked(tmp_path: Path, dry: list[str], want: set[str]):
+    script, out = tmp_path / "driver.py", tmp_path / "f.json"
     script.write_text(
         "from golden import run_jit\n"
         "from golden.mistakes import groups, group_sum\n"
         "from kernels.mistakes_attention import wrong_groups\n"
         "run_jit(wrong_groups, groups(), group_sum, rtol=1e-4, atol=1e-4)\n"
     )
-    from helpers.sanitize.script import check_script
-
-    kinds = {f.kind for f in check_script(script, [])}
-    assert kinds == {"uninitialized-read", "wrong-result"}
+    result = CliRunner().invoke(cli.app, ["check", *dry, str(script), "--json", str(out)])
+    assert result.exit_code == cli.FAILED, result.output
+    found = json.loads(out.read_text())["findings"]
+    assert {f["kind"] for f in found} == want
+    assert any(f["proof"] for f in found) != bool(dry)
 
 
 def test_a_kernel_that_is_refused_is_a_finding():
