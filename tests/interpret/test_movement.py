@@ -410,3 +410,26 @@ def test_a_window_of_columns_is_not_written():
     with pytest.raises(FaultError, match="window of columns that orchestration cut"):
         run(WINDOW.format(shape=[8, 8], at=[0, 8]), x, o)
     same(o, sevens((8, 16), "FP32"))
+
+
+COLUMNS = {
+    "a column of a tile": ("u = pl.exp(x)\no[:, :] = pl.mul(u[:, 3:4], 2.0)", (16, 64), "a5"),
+    "into a column": ("u = pl.exp(x)\no[:, :] = pl.transpose(u, 0, 1)", (1, 16), "both"),
+    "of a column": ("u = pl.exp(x)\no[:, :] = pl.reshape(pl.transpose(u, 0, 1), [16, 1])", (16, 1), "a2a3"),
+}
+
+
+@pytest.mark.parametrize("on", ["a2a3", "a5"])
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_that_cannot_be_assembled(case: str, on: str):
+    """The verdicts of PyPTO's assembler for the two chips."""
+    body, shape, refused = COLUMNS[case]
+    x, o = values(shape, "FP32", 0, -1, 1), sevens((16, 1), "FP32")
+    source = incore({"x": tensor(shape, "FP32"), "o": out((16, 1), "FP32")}, body)
+    if refused in (on, "both"):
+        with pytest.raises(FaultError, match=r"column|pl\.transpose"):
+            run(source, x, o, on=on)
+        same(o, sevens((16, 1), "FP32"))
+    else:
+        run(source, x, o, on=on)
+        assert not (o == 7).any()

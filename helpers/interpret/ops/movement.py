@@ -167,6 +167,11 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
             raise m.fault(
                 at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}", kind="out of bounds"
             )
+    if m.chip.name == "a5" and x.memory.space == "UB" and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
+        raise m.fault(  # `pto.textract` from row-major to column-major (ptoas 0.57)
+            at, f"a column of {x}: A5 has no instruction that takes one out of a tile in UB",
+            "slice the column of the tensor in global memory, or reduce what it was made from",
+        )  # fmt: skip
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
@@ -642,7 +647,8 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
     x = operand(m, at, x)
-    if rank == 2 and 1 in x.shape:  # a column is column-major: `pto.ttrans` takes row-major only
+    # Into a column: rows of one element. Of a column, which is column-major: `pto.ttrans` takes that on A5 only.
+    if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.name == "a2a3")):
         raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
     vector(m, x.shape, x.dtype, "transpose")
     data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
