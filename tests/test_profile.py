@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from test_plots import huge
+from test_profile_schedule import costs, graphs, run
 from typer.testing import CliRunner
 
 from helpers import chips
 from helpers.cli import app
 from helpers.interpret.dtypes import FP32
+from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.source import Place
 from helpers.interpret.trace import IN, OUT, Argument, Chunk, Part, Step, Work
 from helpers.interpret.values import Buffer
 from helpers.profile import Profile, profile
 from helpers.profile.cost import LEVELS, chunk_cost, step_times
 from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies
+from helpers.profile.tasks import MIXED
 from helpers.stages import find, trace_stage
 from kernels.qwen3 import HIDDEN, KV_HIDDEN
 
@@ -198,6 +203,31 @@ def test_chrome_trace_is_valid_and_its_total_is_the_makespan(accumulate: Profile
     assert len({e["args"]["task"] for e in events if e["ph"] == "X"}) == len(accumulate.tasks)
     assert sum(e["ph"] == "s" for e in events) > 0
     assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=30, deadline=None)
+@given(graphs())
+def test_any_schedule_is_a_valid_chrome_trace_as_long_as_itself(tmp_path_factory: pytest.TempPathFactory, case: tuple):
+    tasks, us, edges, chip, hbm = case
+    s = run(tasks, us, edges, chip, hbm=hbm)
+    links = Edges.of(Edge(a, b, "deps") for a, b in edges)
+    p = Profile(tasks.trace, chip, tasks, costs(us, hbm), links, s)
+    path = tmp_path_factory.mktemp("traces") / "run.json"
+    write_chrome_trace(p, path)
+    events = check_chrome_trace(path.read_text())["traceEvents"]
+    bars = [e for e in events if e["ph"] == "X"]
+    assert len(bars) == len(tasks) + 2 * int((tasks.kind == MIXED).sum())
+    assert max(e["ts"] + e["dur"] for e in bars) == pytest.approx(p.makespan, abs=2e-3)
+    for e in bars:
+        task = e["args"]["task"]
+        assert (e["ts"], e["dur"]) == pytest.approx((s.start[task], s.end[task] - s.start[task]), abs=2e-3)
+    ends = {(e["ph"], e["id"]): e for e in events if e["ph"] in "sf"}
+    assert len(ends) == 2 * len(set(edges))
+    arrows = sorted((ends["s", i]["ts"], ends["f", i]["ts"]) for i in range(len(set(edges))))
+    spans = [(s.start[a:b].min(), s.end[a:b].max()) for a, b in pairwise(tasks.first.tolist())]
+    assert arrows == [
+        pytest.approx(pair, abs=3e-3) for pair in sorted((spans[a][1], spans[b][0]) for a, b in set(edges))
+    ]
 
 
 def test_a_mixed_task_has_a_bar_on_each_of_its_cores():

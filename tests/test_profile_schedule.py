@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -85,25 +85,31 @@ def test_a_schedule_is_possible(case):
     for a, b in edges:
         assert ended[a] <= s.start[tasks.first[b] : tasks.first[b + 1]].min() + 1e-9
     # it takes at least the longest chain, and at least the work shared out
-    chain = np.zeros(len(ended))
+    longest = np.zeros(len(ended))
     for d in range(len(ended)):
-        before = max((chain[a] for a, b in edges if b == d), default=0.0)
-        chain[d] = before + max(us[tasks.first[d] : tasks.first[d + 1]])
-    assert s.makespan >= chain.max() - 1e-6
-    for kind, cores in ((CUBE, chip.cube_cores), (VECTOR, chip.vector_cores), (MIXED, chip.clusters)):
-        assert s.makespan >= np.array(us)[tasks.kind == kind].sum() / cores - 1e-6
+        before = max((longest[a] for a, b in edges if b == d), default=0.0)
+        longest[d] = before + max(us[tasks.first[d] : tasks.first[d + 1]])
+    assert s.makespan >= longest.max() - 1e-6
+    work = {kind: np.array(us)[tasks.kind == kind].sum() for kind in (CUBE, VECTOR, MIXED)}
+    assert s.makespan >= (work[CUBE] + work[MIXED]) / chip.cube_cores - 1e-6
+    assert s.makespan >= (work[VECTOR] + 2 * work[MIXED]) / chip.vector_cores - 1e-6
+    # a task is submitted, has what it waits for, gets a core and starts, in this order
+    assert (s.submitted <= s.ready).all()
+    assert (s.ready <= s.given).all()
+    assert (s.given <= s.start).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from((CUBE, VECTOR, MIXED)),
-    st.lists(st.floats(0, 50), min_size=1, max_size=40),
+    st.lists(st.lists(st.floats(0, 50), min_size=1, max_size=5), min_size=1, max_size=12),
     st.integers(1, 6),
     st.integers(1, 6),
 )
-def test_more_cores_are_never_slower_for_independent_tasks(kind: int, us: list[float], cores: int, more: int):
-    tasks = table([kind] * len(us))
-    few, many = (run(tasks, us, chip=sized(n)).makespan for n in (cores, cores + more))
+def test_more_cores_are_never_slower_for_independent_tasks(kind: int, us: list[list[float]], cores: int, more: int):
+    """Launches of several blocks, all of one kind: tasks of different kinds are in each other's way."""
+    tasks = table([kind] * len(us), [len(blocks) for blocks in us])
+    few, many = (run(tasks, list(chain(*us)), chip=sized(n)).makespan for n in (cores, cores + more))
     assert many <= few + 1e-6
 
 
