@@ -163,6 +163,8 @@ def twice(a: Arguments) -> torch.Tensor:
     return a.x * 2
 
 
+AT = "with pl.at(level=pl.Level.CORE_GROUP):"
+
 REFUSED = [
     # augmented assignment
     refused("x += tensor", "x += y  #!", "x += y"),
@@ -562,7 +564,8 @@ REFUSED = [
     ),
     refused(
         "assembled: an extent of INT32",
-        "m = idx[0]\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)  #!",
+        f"m = idx[0]\nt = pl.create_tensor([m * 16, 64], dtype=pl.FP32)  #!\n{AT}\n"
+        f"    t[0:16, :] = pl.mul(x[0:16, :], 2.0)\n{AT}\n    out[0:16, :] = pl.exp(t[0:16, :])",
         "m * 16",
         ENTRY,
     ),
@@ -830,8 +833,6 @@ def _shift(by: int) -> Callable[[Arguments], torch.Tensor]:
 def _carry(body: str, k: int) -> tuple:
     return body, rows(0, lambda a: a.x[:16] * k)
 
-
-AT = "with pl.at(level=pl.Level.CORE_GROUP):"
 
 ACCEPTED = [
     # scratch, indices and floats, one axis
