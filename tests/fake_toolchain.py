@@ -93,7 +93,8 @@ class JITFunction:
             pypto.misbehave()
         folder = Path(config.save_kernels_dir)
         (folder / "kernels").mkdir()
-        (folder / "kernels" / "double.pto").write_text("module {}")
+        barrier = "pto.syncall() mode = hard" if pypto.behaviour() == "barrier" else ""
+        (folder / "kernels" / "double.pto").write_text(f"module {{{barrier}}}")
         (folder / "kernel_config.py").write_text("KERNELS = []")
         self._cache[config.platform] = folder
 

@@ -258,6 +258,17 @@ def test_a_kernel_that_fails_while_it_runs(site: Path, module: ModuleType):
     assert works(module)
 
 
+def test_a_simulator_has_no_barrier_between_cores(site: Path, module: ModuleType):
+    """PTO-ISA's is an empty function there: the kernel is not run."""
+    behave(site, "barrier")
+    x, out, n = arguments()
+    with pytest.raises(PlatformError, match="'double' has a barrier between cores, and a5sim has none"):
+        run(module.double, [x, out, n], platform="a5sim")
+    assert (out == 0).all()
+    assert not (site / "ran").exists()
+    assert near.compile_kernel(module.double, "a5sim").cached
+
+
 def test_a_full_disk(site: Path, module: ModuleType):
     behave(site, "compiling: full disk")
     with pytest.raises(ToolchainError, match=r"No space left.* XDG_CACHE_HOME"):

@@ -101,7 +101,10 @@ def compare(
 
 
 def _side(stage: Stage, version: str, platform: str, batch: int, ctx: Any, seed: int) -> Side:
-    if platforms.missing(platform) is None:
+    kernel = stage.versions[version]
+    compiled = None if platform.endswith("interp") else near.compile_kernel(kernel, platform)
+    runs = compiled is None or not (platform.endswith("sim") and compiled.has_barrier)
+    if runs and platforms.missing(platform) is None:
         result = run_stage(stage, version, platform=platform, batch=batch, ctx=ctx, seed=seed)
         trace = result.trace
         if trace is None:
@@ -110,9 +113,7 @@ def _side(stage: Stage, version: str, platform: str, batch: int, ctx: Any, seed:
         return Side(
             platform, "ran", result.outputs, result.passed, tasks, edges_of(trace), trace.peaks(), own, result.error
         )
-    kernel = stage.versions[version]
     values = {spec.name: outline(spec) for spec in stage.specs(batch=batch, ctx=ctx, seed=seed)}
-    compiled = near.compile_kernel(kernel, platform)
     try:
         trace = near.replay(kernel, values, platform)
     except ToolchainError as e:

@@ -64,6 +64,11 @@ class Compilation:
         return artifacts.files(self.folder)
 
     @property
+    def has_barrier(self) -> bool:
+        """Whether it has a barrier between cores (`pl.system.syncall`), which the simulators do not have."""
+        return any("pto.syncall" in f.read_text() for f in self.folder.rglob("*.pto"))
+
+    @property
     def limits(self) -> dict[str, int]:
         """The bytes of each on-chip buffer that a kernel may use on this chip."""
         return chips.chip(self.platform.removesuffix("sim")).buffers
@@ -154,6 +159,7 @@ def run(
 
     Raises:
         InputError: an argument does not fit; nothing has run.
+        PlatformError: the kernel needs what the simulators do not have.
         KernelError: the compiler refuses the kernel.
         FaultError: the runtime reports that the kernel failed.
         ToolchainError: a crash, a time-out, a full disk, a tool that fails.
@@ -310,6 +316,10 @@ def _reported(name: str, platform: str) -> Iterator[None]:
             raise ToolchainError(
                 f"{platform}: '{name}' could not be kept ({what}). Compiled kernels are kept in {cache_folder()}; "
                 "make room there, or set XDG_CACHE_HOME to a folder that can be written"
+            ) from None
+        if about["phase"] == "barrier":
+            raise PlatformError(
+                f"'{name}' has a barrier between cores, and {platform} has none: {about['message']}"
             ) from None
         if about["phase"] == "load":
             raise KernelError(f"'{name}' cannot be imported: {what}") from None
