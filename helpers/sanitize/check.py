@@ -211,13 +211,13 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
             return _examine(kernel, compiled, specs, on, False)
         mem = memory.walk(trace, directions(compiled))
         return Run(trace, _whatever_was_read(trace, compiled, mem, on), [], mem, made)
-    return replace(look(trace, compiled, made, on), before=before)
+    return replace(look(trace, compiled, made, on, dry), before=before)
 
 
-def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip) -> Run:
-    """What the trace of a run shows."""
+def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: bool = False) -> Run:
+    """What the trace of a run shows; `dry`: of one without arithmetic."""
     ways = directions(compiled)
-    mem = memory.walk(trace, ways)
+    mem = memory.walk(trace, ways, dry=dry)
     sizes = [*extents(compiled, made)]
     found = _whatever_was_read(trace, compiled, mem, on)
     found += [

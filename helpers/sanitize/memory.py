@@ -38,11 +38,12 @@ class Memory:
     writes: dict[int, tuple[Place, str]]  # last write of each buffer, and its task
 
 
-def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = ()) -> Memory:
+def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = (), dry: bool = False) -> Memory:
     """Go through a trace in program order.
 
     Args:
         directions: "In", "Out" or "InOut" of each tensor parameter.
+        dry: The run was one without arithmetic.
         initialised: Parameters declared Out that hold values before the run all the same.
     """
     began = set(initialised)
@@ -88,6 +89,8 @@ def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = 
                 visit(access, offsets, ids, d.name)
     for _, access, offset in host:
         visit(access, offset, np.zeros(1, np.int64), "orchestration")
+    if dry:  # turns of a loop that run as one have their copies in orchestration noted before their launches
+        found.stale = [s for s in found.stale if s.task != "orchestration" or not masks[s.buffer][s.elements].all()]
     return found
 
 

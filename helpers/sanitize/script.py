@@ -48,7 +48,7 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
         except WorkbookError as error:
             found.append(of_error(error))
             raise
-        run = look(trace, compiled, made, on)
+        run = look(trace, compiled, made, on, dry)
         last["run"], last["names"] = run, made
         found.extend(certain(subject, compiled, run) if keep else [*run.findings, *(f for f, _ in run.clashes)])
         return trace

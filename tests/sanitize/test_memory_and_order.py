@@ -356,6 +356,28 @@ def test_padding_reaches_results_of_the_size_given():
     assert (f.kind, f.region) == ("padded-lanes", "x[5:16]")
 
 
+@pytest.mark.parametrize(("groups", "want"), [(4, []), (3, ["uninitialized-read"])])
+def test_a_window_that_orchestration_copies_in_a_loop_without_arithmetic(groups: int, want: list[str]):
+    source = f"""
+        @pl.jit(auto_scope=False)
+        def k(x: pl.Tensor[[64, 32], pl.FP32], y: pl.Out[pl.Tensor[[64, 32], pl.FP32]]):
+            rows = pl.create_tensor([64, 32], dtype=pl.FP32)
+            for i in pl.range(64):
+                with pl.scope():
+                    row = pl.create_tensor([1, 32], dtype=pl.FP32)
+                    for g in pl.range({groups}):
+                        with pl.at(level=pl.Level.CORE_GROUP, name_hint="write"):
+                            a = pl.slice(x, [1, 8], [i, g * 8])
+                            row = pl.assemble(row, pl.mul(a, 2.0), [0, g * 8])
+                    rows = pl.assemble(rows, row, [i, 0])
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="out"):
+                y = pl.assemble(y, pl.slice(rows, [64, 32], [0, 0]), [0, 0])
+            return y
+    """
+    described = [TensorSpec("x", [64, 32], torch.float32), TensorSpec("y", [64, 32], torch.float32, is_output=True)]
+    assert [f.kind for f in check(kernel(source), described, dry=True)] == want
+
+
 @pytest.mark.parametrize(
     ("columns", "rest", "want"),
     [
