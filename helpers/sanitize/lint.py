@@ -52,7 +52,7 @@ def script(file: Path) -> list[Finding]:
                     )
                 )  # fmt: skip
         if isinstance(node, ast.FunctionDef) and "golden" in node.name:
-            out += _unused_parameters(node, str(file), 0)
+            out += (f for f in _unused_parameters(node, str(file), 0) if f not in out)
     return out
 
 
@@ -75,16 +75,19 @@ def _options(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _unused_parameters(tree: ast.FunctionDef, file: str, shift: int) -> list[Finding]:
-    used = _loaded(tree.body)
-    args = [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
+    """Of a function and of those inside it, but not of one that is handed on: its caller decides what it takes."""
+    nested = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n is not tree]
+    called = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    handed_on = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called}
     return [
         Finding(
-            "unused-name", HINT, f"'{tree.name}' takes '{a.arg}' and does not use it",
+            "unused-name", HINT, f"'{f.name}' takes '{a.arg}' and does not use it",
             Place(file, a.lineno + shift, a.col_offset + 1),
             fix="use it, or take it away: a caller who changes it believes that something changes",
         )
-        for a in args
-        if a.arg not in used and not a.arg.startswith("_") and a.arg not in ("self", "cls")
+        for f in (tree, *(f for f in nested if f.name not in handed_on))
+        for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)
+        if a.arg not in _loaded(f.body) and not a.arg.startswith("_") and a.arg not in ("self", "cls")
     ]  # fmt: skip
 
 
