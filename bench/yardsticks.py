@@ -48,8 +48,8 @@ def attention(
     for g in pl.spmd(B * KV, name_hint="attention"):
         n = pl.tensor.read(lens, [g // KV])
         q_tile = pl.slice(q, [QP, D], [g * QP, 0])
-        top = pl.full([QP, 1], dtype=pl.FP32, value=LOWEST)
-        total = pl.full([QP, 1], dtype=pl.FP32, value=0.0)
+        top = pl.reshape(pl.full([1, QP], dtype=pl.FP32, value=LOWEST), [QP, 1])
+        total = pl.reshape(pl.full([1, QP], dtype=pl.FP32, value=0.0), [QP, 1])
         acc = pl.full([QP, D], dtype=pl.FP32, value=0.0)
         for i in pl.range((n + PAGE - 1) // PAGE):
             page = pl.tensor.read(table, [g // KV * NB + i])
