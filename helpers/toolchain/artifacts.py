@@ -114,6 +114,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(f for f in inside if f.parts[0] not in _OTHERS and not f.name.startswith("."))
 
 
+def has_barrier(folder: Path) -> bool:
+    """Whether the kernel has a barrier between cores (`pl.system.syncall`), which the simulators do not have."""
+    return any("pto.syncall" in file.read_text() for file in folder.rglob("*.pto"))
+
+
 def _read(file: Path) -> list[Unit]:
     out: list[Unit] = []
     constants: dict[str, int] = {}

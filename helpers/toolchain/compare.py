@@ -23,7 +23,7 @@ from helpers.errors import InputError, ToolchainError
 from helpers.interpret import depend
 from helpers.interpret.trace import Trace
 from helpers.stages import Stage, run_stage
-from helpers.toolchain import near
+from helpers.toolchain import artifacts, near
 
 Edges = Counter[tuple[str, str, str]]  # (earlier task, later task, "declared" or "inferred") -> how many
 
@@ -103,7 +103,7 @@ def compare(
 def _side(stage: Stage, version: str, platform: str, batch: int, ctx: Any, seed: int) -> Side:
     kernel = stage.versions[version]
     compiled = None if platform.endswith("interp") else near.compile_kernel(kernel, platform)
-    runs = compiled is None or not (platform.endswith("sim") and compiled.has_barrier)
+    runs = compiled is None or not (platform.endswith("sim") and artifacts.has_barrier(compiled.folder))
     if runs and platforms.missing(platform) is None:
         result = run_stage(stage, version, platform=platform, batch=batch, ctx=ctx, seed=seed)
         trace = result.trace

@@ -64,11 +64,6 @@ class Compilation:
         return artifacts.files(self.folder)
 
     @property
-    def has_barrier(self) -> bool:
-        """Whether it has a barrier between cores (`pl.system.syncall`), which the simulators do not have."""
-        return any("pto.syncall" in f.read_text() for f in self.folder.rglob("*.pto"))
-
-    @property
     def limits(self) -> dict[str, int]:
         """The bytes of each on-chip buffer that a kernel may use on this chip."""
         return chips.chip(self.platform.removesuffix("sim")).buffers

@@ -35,6 +35,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from helpers.toolchain.artifacts import has_barrier
+
 Progress = Callable[[str], None]
 
 
@@ -110,7 +112,7 @@ class Worker:
         built = self.build(module, request["name"], request)
         folder, platform = Path(built["folder"]), request["platform"]
         self.phase = "barrier"
-        if platform.endswith("sim") and any("pto.syncall" in f.read_text() for f in folder.rglob("*.pto")):
+        if platform.endswith("sim") and has_barrier(folder):
             raise NotImplementedError("pl.system.syncall does nothing there, and what stands behind it does not wait")
         self.phase = "build"
         with _locked(folder):
