@@ -1,7 +1,8 @@
 """Tests marked `pypto` need the real PyPTO, tests marked `simulator` the simulator of their parameter `platform`,
 tests marked `browser` a Chromium; they are skipped where it is not.
 
-No other test is ever skipped.
+No other test is ever skipped. Property tests try the same examples each time; `--hypothesis-profile=default` draws
+others at random.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from hypothesis import settings
 
 from helpers import platforms
 from helpers.platforms import installed_pypto
+
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

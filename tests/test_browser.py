@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,8 @@ WIDGETS = [
     "steps(stage, traces)",
 ]
 
+# Kernels behind sockets of the file system, whose names are short: no other process can take a port before them.
+SOCKETS = hasattr(socket, "AF_UNIX")
 expect.set_options(timeout=120_000)  # a busy machine is no failure
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -74,6 +77,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--expose-app-in-browser",
         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'notebooks'}",
+        *(["--KernelManager.transport=ipc"] if SOCKETS and len(str(folder)) < 40 else []),
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]  # fmt: skip
     log = folder / "log"
@@ -138,12 +142,25 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c 
 }))"""
 
 
+SESSION = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session"
+
+
 def opened(page: Page, lab: str, name: str) -> None:
-    """The notebook with its kernel ready, and nothing shown that was stored with it."""
-    page.goto(lab.format(name))
-    kernel = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-    assert until(page, f"{kernel}?.status === 'idle'"), page.evaluate(f"() => String({kernel}?.status)")
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    """The notebook with its kernel ready, and nothing shown that was stored with it.
+
+    A kernel that cannot be reached stays `unknown` to JupyterLab for good (one whose port another process took, for
+    one). It gets three chances, with a warning: each time the kernel is ended and the page loaded again.
+    """
+    for chance in range(3):
+        page.goto(lab.format(name))
+        if until(page, f"{SESSION}?.kernel?.status === 'idle'", 120 if chance else 60):
+            page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+            return
+        kernel = page.evaluate(f"() => [{SESSION}?.kernel?.status, {SESSION}?.kernel?.connectionStatus].map(String)")
+        warnings.warn(f"{name}: its kernel is {' and '.join(kernel)} to JupyterLab", stacklevel=2)
+        page.evaluate(f"() => {{ {SESSION}?.shutdown().catch(() => 0); }}")  # nothing waits for the answer
+        page.wait_for_timeout(5000)
+    raise AssertionError(f"{name}: no kernel could be reached, which JupyterLab's log may explain")
 
 
 def begin(page: Page) -> None:

@@ -109,22 +109,21 @@ class GlobalMemory:
         return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
 
     def _check_valid(self, at: Place, t: Tensor, sizes: tuple, valid: tuple) -> None:
-        """A negative valid extent is a fault; one larger than the window is noted.
+        """Each valid extent lies between zero and the window's.
 
         Raises:
-            FaultError: an extent is negative, in the only block that runs.
+            FaultError: one does not, in the only block that runs.
         """
         for axis, (v, n) in enumerate(zip(valid, sizes)):
             low, high = (int(v.values.min()), int(v.values.max())) if type(v) is Lanes else (v, v)
             if 0 <= low and high <= n:
                 continue
+            if type(v) is Lanes:
+                raise Conflict  # one by one, the first block where it is so says so
             where = f"of axis {axis} of a window {list(sizes)} of {called(t.buffer)}"
-            if low < 0:
-                if type(v) is Lanes:
-                    raise Conflict  # one by one, the first block where it is so says so
-                fix = "clamp it: pl.max(0, pl.min(rows, n))"
-                raise self.fault(at, f"valid extent {low} {where}", fix, kind="valid extent")
-            self.trace.note("valid extent", at, f"valid extent {high} {where}")
+            raise self.fault(
+                at, f"valid extent {v} {where}", "clamp it: pl.max(0, pl.min(rows, n))", kind="valid extent"
+            )
 
     def _outside(
         self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str

@@ -151,6 +151,7 @@ MORE = (
     ("operands of a product and accumulators that are not blocks of 16 rows and 32 bytes", "pad them; valid_shape="),
     ("pl.full, pl.arange or pl.transpose that gives a column [n, 1]", "make it [1, n], then pl.reshape"),
     ("pl.full by position, of a number of the other kind (FP32 with 0), of a run-time number", "value=0.0"),
+    ("a valid extent, written as a number, that is zero or larger than its window's", "pl.min(rows, n)"),
     ("a part of a tile whose valid extent only the run knows", "pl.slice(..., valid_shape=[...]), or pl.fillpad"),
     ("an operation whose result nothing takes", "name it, or remove it"),
     ("a number read from a tensor (INT32) in an extent of pl.create_tensor", "pl.cast(n, pl.INDEX)"),

@@ -240,12 +240,7 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: 
 
 def _whatever_was_read(trace: Trace, compiled: Compiled, mem: memory.Memory, on: Chip) -> list[Finding]:
     """What is wrong with a run even where it went by zeros, in place of what the kernel computed and reads back."""
-    found = [
-        Finding("valid-extent", ERROR, n.what, n.place, fix="clamp it: pl.max(0, pl.min(rows, tile))", count=n.count)
-        for n in trace.notes.values()
-        if n.kind == "valid extent"
-    ]
-    found += memory.directions_of(trace, mem, directions(compiled))
+    found = memory.directions_of(trace, mem, directions(compiled))
     return [*found, *chips.overflow(trace, on), *chips.syncall(trace, on)]
 
 

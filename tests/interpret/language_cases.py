@@ -355,6 +355,19 @@ REFUSED = [
     # statements
     refused("try", "try:  #!\n    t = pl.exp(x)\nexcept ValueError:\n    pass", "try"),
     refused("nested function", "def g(v):  #!\n    return v", "def g"),
+    *(
+        refused(
+            f"{name} with {valid} valid rows of 16",
+            f"{before}t = {call}, valid_shape=[{valid}, 64])  #!\nout[0:16, :] = pl.add(t, 1.0)",
+            valid,
+        )
+        for name, before, call in (
+            ("slice", "", "pl.slice(x, [16, 64], [0, 0]"),
+            ("load", "", "pl.load(x, [0, 0], [16, 64]"),
+            ("slice of a tile", "w = pl.load(x, [0, 0], [32, 64])\n", "pl.slice(w, [16, 64], [0, 0]"),
+        )
+        for valid in ("32", "10 + 10", "0")
+    ),
     refused("nested class", "class C:  #!\n    pass", "class C"),
     refused("global", "global K  #!", "global"),
     refused("del", "t = pl.exp(x)\ndel t  #!", "del t"),

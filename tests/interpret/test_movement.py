@@ -190,6 +190,32 @@ def test_valid_shape_that_does_not_fit(extents: tuple[int, int]):
         run(incore({"x": tensor((4, 8), "FP32"), "o": out((4, 8), "FP32")}, body), x, o)
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize(
+    ("call", "write"),
+    [
+        ("pl.slice(x, [4, 8], [0, 0]", "o[b * 4 : b * 4 + 4, :] = u"),
+        ("pl.load(x, [0, 0], [4, 8]", "o = pl.store(u, [b * 4, 0], o)"),
+    ],
+)
+@pytest.mark.parametrize("valid", [-1, 5])
+def test_valid_extent_of_a_window_that_does_not_fit(valid: int, call: str, write: str, blocks: int):
+    """Only the run knows it: the compiler takes it, and the chip would read or write past the tile."""
+    x, o, n = values((16, 8), "FP32", 0), sevens((16, 8), "FP32"), torch.full((8,), valid, dtype=torch.int32)
+    source = f"""
+@pl.jit
+def k(x: {tensor(x.shape, "FP32")}, n: {tensor(n.shape, "INT32")}, o: {out(o.shape, "FP32")}):
+    for b in pl.spmd({blocks}):
+        t = {call}, valid_shape=[pl.cast(n[b], pl.INDEX), 8])
+        u = pl.fillpad(t, pad_value=pl.PadValue.zero)
+        {write}
+    return o
+"""
+    with pytest.raises(FaultError, match=f"valid extent {valid} of axis 0 of a window"):
+        run(source, x, n, o)
+    same(o, sevens((16, 8), "FP32"))
+
+
 @few
 @given(
     st.sampled_from(

@@ -33,6 +33,8 @@ class Assembled:
             self._check_fill(node, given)
         if name in ("create_tensor", "create") and not self.incore:
             self._check_allocation(given.get("shape"))
+        if name in ("slice", "load") and "valid_shape" in given:
+            self._check_valid_shape(given.get("shape", given.get("shapes")), given["valid_shape"])
         if name == "slice" and node.args and "valid_shape" not in given:
             self.check_part(node, node.args[0])
 
@@ -58,6 +60,15 @@ class Assembled:
                 value, f"pl.full of {to} with the {kind} `{text}`: the assembler takes a literal of the element type",
                 fix if to.is_float else "write an integer",
             )  # fmt: skip
+
+    def _check_valid_shape(self, shape: ast.expr | None, valid: ast.expr) -> None:
+        """Something of a window is valid, and no more than all of it, where both are written as numbers."""
+        for n, v in zip(getattr(shape, "elts", []), getattr(valid, "elts", [])):
+            n_, v_ = self.extent(n, None), self.extent(v, None)
+            if n_ is not None and v_ is not None and not 0 < v_ <= n_:
+                raise self.refuse(
+                    v, f"valid extent {v_} of a window's extent {n_}", "the window's extent at most; pl.min(rows, n)"
+                )
 
     def _check_allocation(self, shape: ast.expr | None) -> None:
         for e in shape.elts if isinstance(shape, (ast.List, ast.Tuple)) else ():
