@@ -15,7 +15,7 @@ from helpers import chips, stages
 from helpers.errors import KernelError, PlatformError
 from helpers.interpret import language
 from helpers.interpret.decorated import unwrap
-from helpers.toolchain import near, process
+from helpers.toolchain import artifacts, near, process
 from helpers.toolchain.compare import common, compare, outline, tasks_of
 
 sys.path.insert(0, str(Path(__file__).parent / "interpret"))
@@ -134,7 +134,7 @@ def test_compare_has_nothing_unexplained(stage: str, version: str):
 @pytest.mark.parametrize("platform", SIMULATORS)
 def test_every_version_matches_its_golden_on_the_simulator(platform: str, which: tuple):
     stage, version = which
-    if near.compile_kernel(stage.versions[version], platform).has_barrier:
+    if artifacts.has_barrier(near.compile_kernel(stage.versions[version], platform).folder):
         with pytest.raises(PlatformError, match="has a barrier between cores"):
             stages.run_stage(stage, version, platform=platform, batch=2, seed=1)
         return

@@ -357,7 +357,7 @@ REFUSED = [
     refused("nested function", "def g(v):  #!\n    return v", "def g"),
     *(
         refused(
-            f"{name} with {valid} valid rows of 16",
+            f"{'assembled: ' if valid == '0' else ''}{name} with {valid} valid rows of 16",
             f"{before}t = {call}, valid_shape=[{valid}, 64])  #!\nout[0:16, :] = pl.add(t, 1.0)",
             valid,
         )
