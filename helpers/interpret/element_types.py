@@ -28,7 +28,7 @@ _TABLE = (
     ("fmod fmods", "FP32", "FP32 FP16 INT32 INT16 UINT32 UINT16"),
     ("rem rems", "FP32 INT32", "FP32 FP16 INT32 INT16 UINT32 UINT16 INT64 UINT64"),
     ("and_ or_", f"{_INTEGERS} INT64 UINT64", f"{_INTEGERS} INT64 UINT64"),
-    ("ands ors xors", "INT32 INT16 UINT32 UINT16", f"{_INTEGERS} INT64 UINT64"),
+    ("ands ors xors", "INT16 UINT16", f"{_INTEGERS} INT64 UINT64"),
     ("xor", f"{_INTEGERS} INT64 UINT64", _INTEGERS),
     ("shl shr shls shrs", _INTEGERS, f"{_INTEGERS} INT64 UINT64"),
     ("not_", "INT16 UINT16", "INT16 UINT16"),

@@ -30,6 +30,7 @@ from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
 from helpers.interpret.lowering.groups import Groups
 from helpers.interpret.lowering.loops import Loops
+from helpers.interpret.lowering.operands import Operands
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.types import ElementTypes
@@ -70,7 +71,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, ElementTypes, Assembled):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):

@@ -535,8 +535,8 @@ REFUSED = [
             ("tile.xor", ", t"),
         )
     ),
-    refused("pl.maximum of scalars", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.maximum(s, 0.5))  #!", "pl.maximum"),
-    refused("pl.exp of a scalar", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.exp(s))  #!", "pl.exp"),
+    refused("pl.maximum of scalars", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.maximum(s, 0.5))  #!", "s, 0.5"),
+    refused("pl.exp of a scalar", "s = x[0, 0]\nout[:, :] = pl.mul(x, pl.exp(s))  #!", "s))"),
     refused("pl.add of INT32 and float", "s = idx[0]\nout[:, :] = pl.mul(x, pl.add(s, 1.5))  #!", "pl.add"),
     refused("pl.add of a scalar and a tensor", "s = x[0, 0]\nout[:, :] = pl.add(s, x)  #!", "pl.add"),
     refused("scratch for a column fold", "t = pl.load(x, [0, 0], [16, 64])\nv = pl.col_max(t, t)  #!", "pl.col_max"),

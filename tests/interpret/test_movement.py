@@ -303,18 +303,14 @@ def test_a_full_tile_has_rows_of_32_bytes(shape: tuple[int, int], words: str):
 
 
 @few
-@given(rows, columns, st.integers(-9, 9), st.booleans(), st.sampled_from(["INT32", "INT16"]))
-def test_arange(r: int, c: int, start: int, down: bool, dtype: str):
+@given(columns, st.integers(-9, 9), st.booleans(), st.sampled_from(["INT32", "INT16"]))
+def test_arange(c: int, start: int, down: bool, dtype: str):
     c = padded(c, dtype)
-    o = sevens((r, c), dtype)
-    run(
-        incore(
-            {"o": out((r, c), dtype)}, f"o[:, :] = pl.arange({start}, [{r}, {c}], dtype=pl.{dtype}, descending={down})"
-        ),
-        o,
-    )
-    numbers = [start - k if down else start + k for k in range(r * c)]
-    same(o, torch.tensor(numbers).view(r, c).to(TORCH[dtype]))
+    o = sevens((1, c), dtype)
+    body = f"o[:, :] = pl.arange({start}, [1, {c}], dtype=pl.{dtype}, descending={down})"
+    run(incore({"o": out((1, c), dtype)}, body), o)
+    numbers = [start - k if down else start + k for k in range(c)]
+    same(o, torch.tensor(numbers).view(1, c).to(TORCH[dtype]))
 
 
 @few
@@ -327,12 +323,12 @@ def test_elements(window, seed: int):
     o = pl.write(o, [0, 0], x[{i}, {j}])
     pl.write(o, [0, 1], pl.read(x, [{i}, {j}]))
     pl.tensor.write(o, [1, 0], t[{i}, {j}])
-    u = pl.tile.write(t, [0, 0], 3)
+    u = pl.tile.write(t, [0, 0], pl.read(x, [{i}, {j}]))
     pl.write(o, [1, 1], pl.read(u, [0, 0]))
     """
     run(incore({"x": tensor(big, dtype), "o": out((2, 2), dtype)}, body), x, o)
     v = x[i, j].item()
-    same(o, torch.tensor([[v, v], [v, 3]]).to(TORCH[dtype]))
+    same(o, torch.tensor([[v, v], [v, v]]).to(TORCH[dtype]))
     same(x, values(big, dtype, seed))
 
 

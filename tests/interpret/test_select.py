@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 
 import numpy as np
 import pytest
@@ -163,7 +164,9 @@ def test_three_operands(call: str, r: int, c: int, seed: int):
     a, b, d = (values((r, c), "INT32", seed + n) for n in range(3))
     o = sevens((r, c), "INT32")
     shapes = {n: tensor((r, c), "INT32") for n in "abc"} | {"o": out((r, c), "INT32")}
-    run(incore(shapes, f"o[:, :] = {call}"), a, b, d, o)
+    tiles = "\n".join(f"t{n} = pl.load({n}, [0, 0], [{r}, {c}])" for n in "abc")
+    call_of_tiles = re.sub(r"\b([abc])\b", r"t\1", call)
+    run(incore(shapes, f"{tiles}\npl.store({call_of_tiles}, [0, 0], o)"), a, b, d, o)
     same(o, THREE[call](a, b, d))
 
 
@@ -219,10 +222,11 @@ def test_random_places():
     [
         ("pl.cmp(x, i)", "no promotion"),
         ("pl.cmp(x, x, cmp_type=6)", "comparison 6"),
-        ("pl.sel(pl.cmps(y, 0.0), x, x, x)", "mask"),
-        ("pl.sel(pl.cmps(x, 0.0), x, i, x)", "no promotion"),
-        ("pl.sels(pl.cmps(x, 0.0), x, x, x)", "pl.sel takes two tiles"),
-        ("pl.lrelu(i, 2)", "INT32"),
+        ("pl.sel(pl.cmps(ty, 0.0), tx, tx, tx)", "mask"),
+        ("pl.sel(pl.cmps(tx, 0.0), tx, ti, tx)", "no promotion"),
+        ("pl.sels(pl.cmps(tx, 0.0), tx, tx, tx)", "pl.sel takes two tiles"),
+        ("pl.lrelu(ti, 2)", "INT32"),
+        ("pl.sel(pl.cmps(x, 0.0), x, x, x)", "tiles only"),
         ("pl.part_add(x, y)", "shapes do not match"),
         ("pl.random(1, 2, 3, 4, 5, 6, [4, 304], rounds=8)", "8 rounds"),
     ],
@@ -231,5 +235,6 @@ def test_faults(body: str, words: str):
     kinds = {"x": ((4, 304), "FP32"), "y": ((4, 8), "FP32"), "i": ((4, 304), "INT32")}
     shapes = {n: tensor(*k) for n, k in kinds.items()} | {"o": out((4, 304), "FP32")}
     args = [values(*k, 0) for k in kinds.values()]
+    tiles = "\n".join(f"t{n} = pl.load({n}, [0, 0], {list(k[0])})" for n, k in kinds.items() if f"t{n}" in body)
     with pytest.raises((FaultError, KernelError), match=words):
-        run(incore(shapes, f"t = {body}\no[:, :] = pl.mul(x, 2.0)"), *args, sevens((4, 304), "FP32"))
+        run(incore(shapes, f"{tiles}\nt = {body}\no[:, :] = pl.mul(x, 2.0)"), *args, sevens((4, 304), "FP32"))

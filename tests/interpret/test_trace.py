@@ -242,7 +242,7 @@ LOOPS = kernel("""
 def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):
     count = pl.create_tensor([8], dtype=pl.INT32)
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="put"):
-        pl.write(count, [0], n)
+        pl.write(count, [0], pl.cast(n, pl.INT32))
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="loop"):
         turns = pl.cast(pl.read(count, [0]), pl.INDEX)
         for i in pl.range(turns):
@@ -255,7 +255,7 @@ PICKS = kernel("""
 def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):
     where = pl.create_tensor([8], dtype=pl.INT32)
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="put"):
-        pl.write(where, [0], n)
+        pl.write(where, [0], pl.cast(n, pl.INT32))
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="pick"):
         row = pl.cast(pl.read(where, [0]), pl.INDEX)
         o[0:1, :] = x[row : row + 1, :]

@@ -7,25 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import dtypes, names, signatures
+from helpers.interpret import names, signatures
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
 from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
-from helpers.interpret.ops import OPS, elementwise
-
-SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
+from helpers.interpret.lowering.operands import SCALAR
+from helpers.interpret.ops import OPS
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
 NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
-
-# Operations that take tensors as they are, and where operations that make a tile have its shape.
-TAKES_TENSORS = {
-    "slice", "load", "store", "assemble", "read", "write", "dim", "view", "no_dep", "gather_row", "paged_gather",
-    "mgather", "mscatter", "scatter_update", "create_tensor", "reshape", "transpose", "reinterpret_view", "matmul",
-    "matmul_acc", "gather", "scatter",
-}  # fmt: skip
-
-SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
 
 
 class Calls:
@@ -74,8 +64,7 @@ class Calls:
         if wrong is not None:
             raise self.refuse(node, f"pl.{path}: {wrong}")
         self._check_numbers(node)
-        self._check_left_number(node, path)
-        self._check_operands(node, path)
+        self.check_operands(node, path)
         self.check_assembled(node, path)
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
@@ -88,81 +77,6 @@ class Calls:
     def _of_scalars(self, node: ast.Call, path: str) -> bool:
         """True for pl.add and its like between numbers: another way to write the operator."""
         return path in SCALAR and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
-
-    def _check_left_number(self, node: ast.Call, path: str) -> None:
-        name = path.rsplit(".", 1)[-1]
-        if name in elementwise.BINARY and len(node.args) == 2:
-            if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
-                raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
-
-    def _check_operands(self, node: ast.Call, path: str) -> None:
-        """What PyPTO refuses from the types of an operation's arguments."""
-        space, _, name = path.rpartition(".")
-        given = [*node.args, *(k.value for k in node.keywords)]
-        if name in elementwise.BINARY and len(node.args) == 2 and self.facts.level(node.args[0]):
-            if self.facts.dtype(node.args[1]) == "INDEX" and not self.facts.folds(node.args[1]):
-                raise self.refuse(
-                    node.args[1], f"`{ast.unparse(node.args[1])}` is an INDEX scalar: tile instructions take none",
-                    f"pl.cast({ast.unparse(node.args[1])}, pl.INT32)",
-                )  # fmt: skip
-        if name in signatures.TILE_SCRATCH and not space and node.args:
-            self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
-        if name == "cast" and self.incore:
-            self._check_cast(node, given)
-        if name == "set_validshape":
-            for a in given[1:]:
-                if self.facts.dtype(a) == "INT32":
-                    raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
-        if not self.incore:
-            return
-        shape = SHAPED.get(name)
-        if shape is not None:
-            where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)
-            where = where or (node.args[shape] if len(node.args) > shape else None)
-            for e in where.elts if isinstance(where, (ast.List, ast.Tuple)) else ():
-                if self.facts.at_run_time(e) and not self.fixed(e, None):
-                    raise self.refuse(
-                        node, f"the extent `{ast.unparse(e)}` is known only at run time: a tile has a static shape",
-                        "a constant extent, and valid_shape= or pl.set_validshape for a partial one",
-                    )  # fmt: skip
-        if name not in TAKES_TENSORS:
-            for a in given:
-                if isinstance(a, ast.Name) and self.dynamic.get(a.id):
-                    raise self.refuse(
-                        node, f"'{a.id}' has an extent known only at run time: a tile has a static shape",
-                        "slice a constant extent of it, and loop",
-                    )  # fmt: skip
-            levels = [self.facts.level(a) for a in given]
-            if (not space and {"tile", "tensor"} <= set(levels)) or (space == "tile" and levels[:1] == ["tensor"]):
-                raise self.refuse(
-                    node, f"pl.{path} of a tile and a tensor" if not space else f"pl.{path} of a tensor",
-                    "load the tensor first, or slice it instead of loading the tile",
-                )  # fmt: skip
-        if name == "store" and node.args and self.facts.level(node.args[0]) == "tensor":
-            raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
-        if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
-            raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
-
-    def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
-        """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""
-        level, scratch = self.facts.level(node.args[0]), signatures.TILE_SCRATCH[name]
-        if level == "tile" and not has:
-            raise self.refuse(
-                node, f"pl.{name} of a tile without {scratch}", f"{scratch}=pl.create_tile(...) of its shape and type"
-            )
-        if level == "tensor" and has:
-            raise self.refuse(node, f"pl.{name} of a tensor with {scratch}", "leave it out: the compiler makes it")
-
-    def _check_cast(self, node: ast.Call, given: list[ast.expr]) -> None:
-        """In a region there is no instruction between an INDEX and a float."""
-        if len(given) > 1 and self.facts.dtype(given[0]) == "INDEX":
-            to = dtypes.of(self.pl_path(given[1]))
-            if to is not None and to.is_float:
-                text = ast.unparse(given[0])
-                raise self.refuse(
-                    node, f"`{text}` is an INDEX scalar and cast to {to}",
-                    f"pl.cast(pl.cast({text}, pl.INT32), pl.{to}), or cast it outside the region",
-                )  # fmt: skip
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""

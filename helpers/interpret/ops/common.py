@@ -69,9 +69,25 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
         m.channel(at, space, x)
 
 
+def in_ub(m: Machine, at: Place, x: Any) -> Tile:
+    """`x` as an operand of a vector instruction: vector cores read UB, and what they are passed from L0C.
+
+    Source: the assembler (ptoas 0.57, `pto.tpush`) on tiles of each buffer.
+
+    Raises:
+        FaultError: `x` is neither a tensor nor a tile, or a tile in L1, L0A or L0B.
+    """
+    tile = operand(m, at, x)
+    if tile.memory.space in ("L1", "L0A", "L0B"):
+        raise m.fault(
+            at, f"{tile} is in {tile.memory.space}, which vector cores do not reach", "pl.load it into pl.Mem.Vec"
+        )
+    return tile
+
+
 def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:
     """Several operands of one operation: all of them are on chip when it runs, the first loaded included."""
-    tiles = [operand(m, at, x, space) for x in xs]
+    tiles = [in_ub(m, at, x) if space == "UB" else operand(m, at, x, space) for x in xs]
     for t in tiles[:-1]:
         m.touch(t, space)
     return tiles

@@ -18,7 +18,7 @@ from helpers.interpret.dtypes import wrap
 from helpers.interpret.extents import fitted
 from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import describe, everywhere, full_shape, op, operand, operands, scalar, vector
+from helpers.interpret.ops.common import describe, everywhere, full_shape, in_ub, op, operands, scalar, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
@@ -83,7 +83,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         raise m.fault(
             at, f"pl.{name}: the first operand is {describe(a)}", "put the tensor first and the scalar second"
         )
-    x = operand(m, at, a)
+    x = in_ub(m, at, a)
     if name in BITS and x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     if is_scalar(b):
@@ -99,6 +99,8 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
             raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
         if len(x.shape) != len(y.shape):
             x, y = same_rank(m, at, x, y)
+        if x.shape != y.shape or x.valid != y.valid:
+            _check_broadcast(m, at, name, x, y)
         other = y
     vector(m, shape, x.dtype, name if type(b) is Tile or type(b) is Tensor else f"{name}s")
     if name == "add" and type(other) is Tile and x.dtype.is_float and x.dtype.bits < 32:
@@ -123,6 +125,25 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     return m.tile(at, data, shape, x.dtype, valid)
 
 
+def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
+    """Which operations broadcast, and what.
+
+    Source: tried on PyPTO e2d0f78a and its assembler (0.57): pl.div takes a column as divisor and nothing else, and
+    operands with one valid shape; of the others only pl.add, pl.sub and pl.mul take a column.
+    """
+    column = any(a.shape[-1] == 1 != b.shape[-1] for a, b in ((x, y), (y, x)))
+    if name == "div" and x.shape == y.shape:
+        raise m.fault(
+            at, f"pl.div of {x} by {y}: their valid shapes differ", "pl.fillpad them, or pl.set_validshape of one"
+        )
+    if name == "div" and (x.shape[-1] == 1 or y.shape[-1] != 1 or x.shape[:-1] != y.shape[:-1]):
+        raise m.fault(at, f"pl.div of {x} by {y}: shapes do not match", "pl.row_expand_div or pl.col_expand_div")
+    if column and name not in ("add", "sub", "mul", "div"):
+        raise m.fault(
+            at, f"pl.{name} of {x} and {y}: a column is not broadcast", f"pl.row_expand_{name[:3]}, or pl.row_expand it"
+        )
+
+
 SCALAR = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
 
 
@@ -134,7 +155,7 @@ def _scalars(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
 
 def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     """`name` of one operand."""
-    x = operand(m, at, a)
+    x = in_ub(m, at, a)
     if name in BITS and x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     vector(m, x.shape, x.dtype, name)

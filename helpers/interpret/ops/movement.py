@@ -26,6 +26,7 @@ from helpers.interpret.ops.common import (
     dtype_of,
     elements,
     everywhere,
+    in_ub,
     op,
     operand,
     operands,
@@ -207,6 +208,7 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
         offset = [int(one(o)) for o in offset]
         if len(offset) != len(target.shape) or len(s.shape) != len(target.shape):
             raise m.fault(at, f"assemble of {s} into {target}: ranks differ")
+        _check_window(m, at, target, s)
         if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
             raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}", kind="out of bounds")
         crossed(m, at, s, "UB")
@@ -222,6 +224,22 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
         vector(m, s.shape, s.dtype, "assemble")
         return Tile(data, target.shape, target.dtype, target.valid, target.memory)
     raise m.fault(at, f"pl.assemble into {describe(target)}")
+
+
+def _check_window(m: Machine, at: Place, target: Tile, s: Tile) -> None:
+    """What can be put into a tile: whole rows, on A5 some of their columns; no column, no product.
+
+    Source: the code generator (`pto.subview` wants one layout) and the assembler (ptoas 0.57, `pto.tmov`).
+    """
+    if s.memory.space == "L0C" or (s.shape[-1] == 1) != (target.shape[-1] == 1):
+        what = "a product" if s.memory.space == "L0C" else "its layout is another one"
+        raise m.fault(at, f"assemble of {s} into {target}: {what}", "store both into the tensor, each at its place")
+    if m.chip.name == "a2a3" and s.shape[-1] != target.shape[-1] and target.memory.space == "UB":
+        raise m.fault(
+            at,
+            f"assemble of {s} into {target}: A2/A3 moves whole rows only",
+            "pl.concat, or store both into the tensor",
+        )
 
 
 def _source(m: Machine, at: Place, source: Any) -> Any:
@@ -709,7 +727,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
 @op(*everywhere("fillpad"), "tile.fillpad_inplace")
 def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
     """What lies outside the valid part is set to `pad_value`; the result is valid everywhere."""
-    x = operand(m, at, value)
+    x = in_ub(m, at, value)
     vector(m, x.shape, x.dtype, "fillpad")
     data = x.data
     if not m.dry and x.valid is not None:
@@ -747,7 +765,7 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
     d = dtype_of(m, at, target_type)
     if is_scalar(input):
         return _cast_scalar(input, d)
-    x = operand(m, at, input)
+    x = in_ub(m, at, input)
     if x.dtype is d:
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
     vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")

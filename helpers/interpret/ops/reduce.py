@@ -16,7 +16,7 @@ from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import describe, everywhere, op, operand, operands, scalar, vector
+from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, scalar, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
@@ -43,10 +43,17 @@ FOLDS: dict[str, tuple[Callable, Callable]] = {
 
 def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None) -> Tile:
     """Fold axis -1 (rows) or -2 (columns) of a tile to extent 1, in steps for which `tmp` is the room."""
-    x = operand(m, at, x)
+    x = in_ub(m, at, x)
     rank = len(x.shape)
     if rank < 2:
         raise m.fault(at, f"a reduction of {x}", "reshape it to two dimensions")
+    if axis == -1 and (x.shape[-1] == 1 or (name == "min" and x.memory.space == "L0C")):
+        what = "the column" if x.shape[-1] == 1 else "a product"
+        raise m.fault(
+            at,
+            f"pl.row_{name} of {what} {x}",
+            "it is a column already" if x.shape[-1] == 1 else "pl.add 0.0 to it first",
+        )
     fold, neutral = FOLDS[name]
     shape = list(x.shape)
     shape[axis] = 1
@@ -102,6 +109,9 @@ EXPAND: dict[str, Callable] = {
 }
 
 
+SAME = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "max": "maximum", "min": "minimum"}
+
+
 def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     """`a` combined with `b` broadcast along its rows ([R, 1]) or columns ([1, C])."""
     x, v = operands(m, at, a, b)
@@ -120,6 +130,10 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
         raise m.fault(
             at, f"pl.{kind}_expand_{name} of {x} with {v}", f"the second operand must have shape {list(wanted)}"
         )
+    if row and x.shape[-1] == 1:
+        raise m.fault(at, f"pl.row_expand_{name} of the column {x}", f"pl.{SAME[name]}" if name in SAME else None)
+    if row and name == "add" and (x.valid or x.shape)[-2] != (v.valid or v.shape)[-2]:
+        raise m.fault(at, f"pl.row_expand_add of {x} with {v}: as many rows have to be valid", "pl.set_validshape")
     if x.dtype is not v.dtype:
         raise m.fault(at, f"pl.{kind}_expand_{name} of {x} with {v}: there is no promotion", "pl.cast one of them")
     vector(m, x.shape, x.dtype, name)
@@ -163,10 +177,15 @@ def _define() -> None:
 _define()
 
 
-@op(*everywhere("row_expand"), *everywhere("col_expand"))
-def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
+def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
     """`vec` ([R, 1] or [1, C]) repeated to the shape of `target`, of which only the shape counts."""
     v = operand(m, at, vec)
+    wanted = (*target.shape[:-1], 1) if row else (*target.shape[:-2], 1, target.shape[-1])
+    if v.shape != wanted or target.shape[-1] == 1:
+        raise m.fault(
+            at, f"pl.{'row' if row else 'col'}_expand of {v} to {target}",
+            f"the second operand must have shape {list(wanted)}, and the first be no column",
+        )  # fmt: skip
     vector(m, target.shape, target.dtype, "expand")
     data = None
     if not m.dry:
@@ -174,6 +193,18 @@ def broadcast(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
         extents = held(target.shape, target.valid)
         data = fitted(v, extents).expand(*lead, *extents)
     return m.tile(at, data, target.shape, v.dtype, target.valid)
+
+
+@op(*everywhere("row_expand"))
+def row_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
+    """A column repeated along the rows of `target`."""
+    return broadcast(m, at, True, target, vec)
+
+
+@op(*everywhere("col_expand"))
+def col_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
+    """A row repeated along the columns of `target`."""
+    return broadcast(m, at, False, target, vec)
 
 
 @op(*everywhere("expands"))

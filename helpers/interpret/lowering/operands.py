@@ -1,0 +1,220 @@
+"""What kind of operand each operation takes: numbers, tensors or tiles, of which shape and type.
+
+Source: the type deduction of PyPTO's operations (e2d0f78a, src/ir/op), as its errors show: each operation was called
+with each kind of operand in each place, and the verdicts compared. Element types are another matter: `types`.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from helpers.interpret import dtypes, signatures
+from helpers.interpret.infer import category
+from helpers.interpret.ops import elementwise
+from helpers.interpret.signatures import SIGNATURES
+
+# Operations that take tensors as they are, and where operations that make a tile have its shape.
+TAKES_TENSORS = {
+    "slice", "load", "store", "assemble", "read", "write", "dim", "view", "no_dep", "gather_row", "paged_gather",
+    "mgather", "mscatter", "scatter_update", "create_tensor", "reshape", "transpose", "reinterpret_view", "matmul",
+    "matmul_acc", "gather", "scatter",
+}  # fmt: skip
+
+SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
+
+SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
+
+# Operations whose second operand is a number, and those of tiles only: PyPTO has no form of them for tensors.
+NUMBER_SECOND = {
+    "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands", "ors", "xors", "shls", "shrs",
+    "cmps", "lrelu", "addsc", "subsc", "expands",
+}  # fmt: skip
+TILES_ONLY = {
+    "relu", "lrelu", "prelu", "rem", "rems", "sel", "sels", "cmps", "maximums", "minimums", "addc", "addsc", "subc",
+    "subsc", "move",
+}  # fmt: skip
+# Where operations take tiles (or tensors) and no number; pl.add and its like take two numbers, too.
+TILES_AT: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys((*elementwise.BINARY, *elementwise.UNARY, *NUMBER_SECOND), (0,)),
+    **dict.fromkeys(("addsc", "subsc", "rems"), (0, 2)),
+    **dict.fromkeys(("addc", "subc", "prelu", "rem"), (0, 1, 2)),
+    "xor": (0, 2), "sel": (0, 1, 2, 3),
+}  # fmt: skip
+
+# Operations on FP32 whose number must be a float, too; the others convert it.
+SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
+
+# Parameters that take a list of numbers, and those that take a number.
+LISTS = {"shape", "shapes", "offset", "offsets", "src_offset", "dst_offset", "indices", "valid_shape"}
+NUMBERS = {"axis1", "axis2", "dim", "valid_rows", "valid_cols", "index_row", "index_col", "diagonal", "start", "rounds"}
+
+
+class Operands:
+    """The part of the lowering that refuses operands by their kind."""
+
+    def _check_left_number(self, node: ast.Call, path: str) -> None:
+        name = path.rsplit(".", 1)[-1]
+        if name in elementwise.BINARY and len(node.args) == 2:
+            if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
+                raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
+
+    def _check_places(self, node: ast.Call, path: str) -> None:
+        """Numbers where PyPTO takes tiles, tiles where it takes numbers, tensors where it takes tiles only."""
+        space, _, name = path.rpartition(".")
+        kinds = [self.kind(a) for a in node.args]
+        if name in NUMBER_SECOND and kinds[1:2] == ["tensor"]:
+            plain = name.removesuffix("s") if name not in ("addsc", "subsc", "cmps") else name[:3]
+            raise self.refuse(
+                node.args[1], f"pl.{path} with `{ast.unparse(node.args[1])}`, which is no number",
+                f"pl.{plain}" if f"tile.{plain}" in SIGNATURES else "a number",
+            )  # fmt: skip
+        for i in () if not space and name in SCALAR else TILES_AT.get(name, ()):
+            if kinds[i : i + 1] == ["scalar"]:
+                raise self.refuse(
+                    node.args[i], f"pl.{path} with the number `{ast.unparse(node.args[i])}`, where a tile stands"
+                )
+        if name in TILES_ONLY:
+            for a in node.args:
+                if self.facts.level(a) == "tensor":
+                    raise self.refuse(
+                        a, f"pl.{path} of `{ast.unparse(a)}`, a tensor: there is an instruction on tiles only",
+                        "pl.load it first, and pl.store the result",
+                    )  # fmt: skip
+        if name in TILES_AT and kinds[1:2] == ["scalar"] and kinds[0] != "scalar":
+            self._check_second(node, path)
+        if name == "write" and len(node.args) == 3:
+            self._check_written(node)
+        given = self.facts.called(node)[1]
+        for parameter, a in given.items():
+            listed = parameter in LISTS and "gather" not in name
+            if (listed and self.kind(a) in ("tensor", "scalar")) or (parameter in NUMBERS and self.kind(a) == "tensor"):
+                what = "a list of numbers" if listed else "a number"
+                raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
+        if name == "transpose" and self.fixed_numbers(given, "axis1", "axis2") in ((0, 0), (1, 1), (-1, -1), (-2, -2)):
+            raise self.refuse(node, f"pl.{path} of an axis with itself", "two axes that differ")
+        if name in ("arange", "ci"):
+            self._check_start(node, given)
+        if name == "tri" and self.facts.dtype(given["diagonal"]) not in (None, "INT32"):
+            if not (self.facts.folds(given["diagonal"]) and self.facts.dtype(given["diagonal"]) == "INDEX"):
+                text = ast.unparse(given["diagonal"])
+                raise self.refuse(given["diagonal"], f"the diagonal `{text}` is no INT32", f"pl.cast({text}, pl.INT32)")
+
+    def fixed_numbers(self, given: dict[str, ast.expr], *names: str) -> tuple[int | None, ...]:
+        """Arguments as numbers, None for one that only the run knows."""
+        return tuple(self.extent(given[n], None) if n in given else None for n in names)
+
+    def _check_start(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
+        """Numbers in a row: the instruction fills one, from a number of the type it makes."""
+        shape = getattr(given["shape"], "elts", [])
+        lead = [self.extent(e, None) for e in shape[:-1]]
+        if any(n not in (1, None) for n in lead):
+            raise self.refuse(
+                given["shape"], f"pl.arange of shape {ast.unparse(given['shape'])}: the instruction fills one row",
+                "[1, n], and pl.col_expand it",
+            )  # fmt: skip
+        start, to = (
+            self.facts.dtype(given["start"]),
+            dtypes.of(self.pl_path(given["dtype"])) if "dtype" in given else None,
+        )
+        to_name = to.name if to is not None else None if "dtype" in given else "INT32"
+        literal = self.facts.folds(given["start"]) and start == "INDEX"
+        if start is not None and to_name is not None and start != to_name and not literal:
+            text = ast.unparse(given["start"])
+            raise self.refuse(
+                given["start"], f"`{text}` is {start}, and pl.arange makes {to_name}", f"pl.cast({text}, pl.{to_name})"
+            )
+
+    def _check_second(self, node: ast.Call, path: str) -> None:
+        """The number that is the second operand of an operation on a tile."""
+        number, name = node.args[1], path.rpartition(".")[-1]
+        of, text = self.facts.dtype(number), ast.unparse(number)
+        if of == "INDEX" and not self.facts.folds(number):
+            raise self.refuse(
+                number, f"`{text}` is an INDEX scalar: tile instructions take none", f"pl.cast({text}, pl.INT32)"
+            )
+        integer = category(of) == "integer" and not self.facts.folds(number)
+        if name in SAME_NUMBER and integer and self.facts.element(node.args[0]) == "FP32":
+            raise self.refuse(
+                number, f"`{text}` is {of} and pl.{name} is of FP32: its instruction takes one type",
+                f"pl.cast({text}, pl.FP32)",
+            )  # fmt: skip
+
+    def _check_written(self, node: ast.Call) -> None:
+        """The number has the type of what it is written to; nothing is cast."""
+        to, of = self.facts.element(node.args[0]), self.facts.dtype(node.args[2])
+        if to is not None and of is not None and to != of:
+            text = ast.unparse(node.args[2])
+            literal = isinstance(node.args[2], ast.Constant) and to == "FP32"
+            raise self.refuse(
+                node.args[2], f"the number `{text}` is {of} and is written to {to}",
+                f"write {float(node.args[2].value)}" if literal else f"pl.cast({text}, pl.{to})",
+            )  # fmt: skip
+
+    def check_operands(self, node: ast.Call, path: str) -> None:
+        """What PyPTO refuses from the kinds of an operation's arguments.
+
+        Raises:
+            KernelError: at the argument in question.
+        """
+        space, _, name = path.rpartition(".")
+        self._check_left_number(node, path)
+        self._check_places(node, path)
+        given = [*node.args, *(k.value for k in node.keywords)]
+        if name in signatures.TILE_SCRATCH and not space and node.args:
+            self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
+        if name == "cast" and self.incore:
+            self._check_cast(node, given)
+        if name == "set_validshape":
+            for a in given[1:]:
+                if self.facts.dtype(a) == "INT32":
+                    raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
+        if not self.incore:
+            return
+        shape = SHAPED.get(name)
+        if shape is not None:
+            where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)
+            where = where or (node.args[shape] if len(node.args) > shape else None)
+            for e in where.elts if isinstance(where, (ast.List, ast.Tuple)) else ():
+                if self.facts.at_run_time(e) and not self.fixed(e, None):
+                    raise self.refuse(
+                        node, f"the extent `{ast.unparse(e)}` is known only at run time: a tile has a static shape",
+                        "a constant extent, and valid_shape= or pl.set_validshape for a partial one",
+                    )  # fmt: skip
+        if name not in TAKES_TENSORS:
+            for a in given:
+                if isinstance(a, ast.Name) and self.dynamic.get(a.id):
+                    raise self.refuse(
+                        node, f"'{a.id}' has an extent known only at run time: a tile has a static shape",
+                        "slice a constant extent of it, and loop",
+                    )  # fmt: skip
+            levels = [self.facts.level(a) for a in given]
+            if (not space and {"tile", "tensor"} <= set(levels)) or (space == "tile" and levels[:1] == ["tensor"]):
+                raise self.refuse(
+                    node, f"pl.{path} of a tile and a tensor" if not space else f"pl.{path} of a tensor",
+                    "load the tensor first, or slice it instead of loading the tile",
+                )  # fmt: skip
+        if name == "store" and node.args and self.facts.level(node.args[0]) == "tensor":
+            raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
+        if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
+            raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
+
+    def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
+        """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""
+        level, scratch = self.facts.level(node.args[0]), signatures.TILE_SCRATCH[name]
+        if level == "tile" and not has:
+            raise self.refuse(
+                node, f"pl.{name} of a tile without {scratch}", f"{scratch}=pl.create_tile(...) of its shape and type"
+            )
+        if level == "tensor" and has:
+            raise self.refuse(node, f"pl.{name} of a tensor with {scratch}", "leave it out: the compiler makes it")
+
+    def _check_cast(self, node: ast.Call, given: list[ast.expr]) -> None:
+        """In a region there is no instruction between an INDEX and a float."""
+        if len(given) > 1 and self.facts.dtype(given[0]) == "INDEX":
+            to = dtypes.of(self.pl_path(given[1]))
+            if to is not None and to.is_float:
+                text = ast.unparse(given[0])
+                raise self.refuse(
+                    node, f"`{text}` is an INDEX scalar and cast to {to}",
+                    f"pl.cast(pl.cast({text}, pl.INT32), pl.{to}), or cast it outside the region",
+                )  # fmt: skip
