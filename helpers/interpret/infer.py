@@ -15,11 +15,11 @@ from helpers.interpret import dtypes
 from helpers.interpret.annotations import Type
 from helpers.interpret.signatures import SIGNATURES
 
-CREATES_TILES = {"load", "create_tile", "create_l1", "tpop_from_aic", "tpop_from_aiv"}
+CREATES_TILES = {"load", "tri", "create_tile", "create_l1", "tpop_from_aic", "tpop_from_aiv"}
 CREATES_TENSORS = {"create_tensor", "full", "arange", "store", "read", "write"}
 OPS_OF_UNKNOWN_LEVEL = {
     "gather_row", "paged_gather", "mgather", "gatherb", "gather", "mscatter", "scatter", "scatter_update", "sort32",
-    "mrgsort", "aiv_shard", "aic_gather", "random", "tri", "view",
+    "mrgsort", "aiv_shard", "aic_gather", "random", "view",
 }  # fmt: skip
 INTEGER_OPS = {
     "dim", "tensor.dim", "get_block_idx", "tensor.get_block_idx", "tile.get_block_idx", "get_block_num",

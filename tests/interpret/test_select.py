@@ -92,7 +92,7 @@ def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
     chosen = f"pl.sels(p, {a}, t, 5)" if number else f"pl.sel(p, {a}, {b}, t)"
     run(
         f"@pl.jit\ndef k({', '.join(f'{n}: {t}' for n, t in types.items())}):\n    for q in pl.spmd(3):\n"
-        f"        t = pl.create_tile([1, 32], pl.UINT8)\n        p = {of_blocks}\n"
+        f"        t = pl.create_tile([1, 32], pl.INT32)\n        p = {of_blocks}\n"
         f"        pl.store({chosen}, [q * {r}, 0], o)\n",
         *named.values(),
     )  # fmt: skip
@@ -106,7 +106,7 @@ def test_masks_as_words():
     a, o = values((2, 256), "FP32", 0), sevens((2, 256), "FP32")
     shapes = {"w": tensor((2, 8), "INT32"), "a": tensor((2, 256), "FP32"), "o": out((2, 256), "FP32")}
     body = """
-t = pl.create_tile([1, 32], pl.UINT8)
+t = pl.create_tile([1, 32], pl.INT32)
 pl.store(pl.sels(pl.load(w, [0, 0], [2, 8]), pl.load(a, [0, 0], [2, 256]), t, 0.0), [0, 0], o)
 """
     run(incore(shapes, body), words, a, o)
@@ -175,7 +175,7 @@ def test_three_operands(call: str, r: int, c: int, seed: int):
 def test_tri(r: int, c: int, diagonal: int, upper: bool, dtype: str):
     c = padded(c, dtype)
     o = sevens((r, c), dtype)
-    body = f"o[:, :] = pl.tri({diagonal}, [{r}, {c}], dtype=pl.{dtype}, upper={upper})"
+    body = f"pl.store(pl.tri({diagonal}, [{r}, {c}], dtype=pl.{dtype}, upper={upper}), [0, 0], o)"
     run(incore({"o": out((r, c), dtype)}, body), o)
     ones = np.ones((r, c))
     same(o, torch.from_numpy(np.triu(ones, diagonal) if upper else np.tril(ones, diagonal)).to(TORCH[dtype]))
@@ -183,7 +183,7 @@ def test_tri(r: int, c: int, diagonal: int, upper: bool, dtype: str):
 
 def test_tri_writes_what_is_valid():
     o = sevens((4, 8), "INT32")
-    run(incore({"o": out((4, 8), "INT32")}, "o[:, :] = pl.tri(0, [4, 8], valid_shape=[2, 3])"), o)
+    run(incore({"o": out((4, 8), "INT32")}, "pl.store(pl.tri(0, [4, 8], valid_shape=[2, 3]), [0, 0], o)"), o)
     want = sevens((4, 8), "INT32")
     want[:2, :3] = torch.tensor([[1, 0, 0], [1, 1, 0]])
     same(o, want)

@@ -41,6 +41,8 @@ TILES_AT: dict[str, tuple[int, ...]] = {
     "xor": (0, 2), "sel": (0, 1, 2, 3),
 }  # fmt: skip
 
+COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
+
 # Operations on FP32 whose number must be a float, too; the others convert it.
 SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 
@@ -73,6 +75,12 @@ class Operands:
                 raise self.refuse(
                     node.args[i], f"pl.{path} with the number `{ast.unparse(node.args[i])}`, where a tile stands"
                 )
+        if (
+            name in COLUMN_NEVER
+            and len(node.args) == 2
+            and (space == "tile" or self.facts.level(node.args[0]) == "tile")
+        ):
+            self._check_columns(node, path)
         if name in TILES_ONLY:
             for a in node.args:
                 if self.facts.level(a) == "tensor":
@@ -98,6 +106,15 @@ class Operands:
             if not (self.facts.folds(given["diagonal"]) and self.facts.dtype(given["diagonal"]) == "INDEX"):
                 text = ast.unparse(given["diagonal"])
                 raise self.refuse(given["diagonal"], f"the diagonal `{text}` is no INT32", f"pl.cast({text}, pl.INT32)")
+
+    def _check_columns(self, node: ast.Call, path: str) -> None:
+        """Of tiles no column is broadcast; of tensors the compiler makes it a pl.row_expand_*."""
+        shapes = [self.facts.shape(a) for a in node.args[:2]]
+        if all(shape and shape[-1] is not None for shape in shapes) and (shapes[0][-1] == 1) != (shapes[1][-1] == 1):
+            raise self.refuse(
+                node, f"pl.{path} of tiles of {list(shapes[0])} and {list(shapes[1])}: a column is not broadcast",
+                f"pl.row_expand_{path.rpartition('.')[-1]}",
+            )  # fmt: skip
 
     def fixed_numbers(self, given: dict[str, ast.expr], *names: str) -> tuple[int | None, ...]:
         """Arguments as numbers, None for one that only the run knows."""

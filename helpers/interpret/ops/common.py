@@ -85,6 +85,16 @@ def in_ub(m: Machine, at: Place, x: Any) -> Tile:
     return tile
 
 
+def check_scratch(m: Machine, at: Place, name: str, tmp: Any, types: str) -> None:
+    """Scratch of A2/A3's instructions that has a type of its own (ptoas 0.57); A5 takes any.
+
+    Raises:
+        FaultError: `tmp` is a tile of another type than one of `types`.
+    """
+    if type(tmp) is Tile and m.chip.name == "a2a3" and tmp.dtype.name not in types.split():
+        raise m.fault(at, f"pl.{name} with the scratch {tmp}", f"pl.create_tile(..., pl.{types.split()[0]})")
+
+
 def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:
     """Several operands of one operation: all of them are on chip when it runs, the first loaded included."""
     tiles = [in_ub(m, at, x) if space == "UB" else operand(m, at, x, space) for x in xs]

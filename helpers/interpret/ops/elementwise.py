@@ -18,7 +18,17 @@ from helpers.interpret.dtypes import wrap
 from helpers.interpret.extents import fitted
 from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import describe, everywhere, full_shape, in_ub, op, operands, scalar, vector
+from helpers.interpret.ops.common import (
+    check_scratch,
+    describe,
+    everywhere,
+    full_shape,
+    in_ub,
+    op,
+    operands,
+    scalar,
+    vector,
+)
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
@@ -175,6 +185,8 @@ def _binary(name: str) -> Callable:
         return binary(m, at, name, lhs, rhs)
 
     def stepped(m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None) -> Any:
+        if type(lhs) is Tile:
+            check_scratch(m, at, name, tmp, lhs.dtype.name)
         return binary(m, at, name, lhs, rhs)
 
     return divide if name == "div" else stepped if name in ("rem", "xor") else plain

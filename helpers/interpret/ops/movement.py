@@ -336,6 +336,8 @@ def store(
         raise m.fault(at, f"pl.store of {describe(tile)}")
     if type(output_tensor) is not Tensor:
         raise m.fault(at, f"pl.store into {describe(output_tensor)}")
+    if tile.memory.space not in ("UB", "L0C"):
+        raise m.fault(at, f"pl.store of {tile}, which is in {tile.memory.space}", "store from pl.Mem.Vec or pl.Mem.Acc")
     _two_axes(m, at, tile)
     if len(tile.shape) < len(output_tensor.shape):
         tile = reshape(m, at, tile, [1] * (len(output_tensor.shape) - len(tile.shape)) + list(tile.shape))
@@ -345,8 +347,10 @@ def store(
 @op("move", "tile.move")
 def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = None, slayout: Any = None) -> Tile:
     """The same values in another on-chip buffer."""
-    x = operand(m, at, tile)
-    out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space_of(target_memory))
+    x, space = operand(m, at, tile), space_of(target_memory)
+    if space == "L0C":
+        raise m.fault(at, f"pl.move of {x} to pl.Mem.Acc, where only products are made", "pl.matmul, pl.matmul_acc")
+    out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space)
     out.scales = x.scales
     if x.origin is not None:
         m.share(out, x.origin)

@@ -132,6 +132,8 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
         )
     if row and x.shape[-1] == 1:
         raise m.fault(at, f"pl.row_expand_{name} of the column {x}", f"pl.{SAME[name]}" if name in SAME else None)
+    if row and name == "add" and x.memory.space == "L0C":
+        raise m.fault(at, f"pl.row_expand_add of the product {x}", "pl.add, which takes a column, too")
     if row and name == "add" and (x.valid or x.shape)[-2] != (v.valid or v.shape)[-2]:
         raise m.fault(at, f"pl.row_expand_add of {x} with {v}: as many rows have to be valid", "pl.set_validshape")
     if x.dtype is not v.dtype:

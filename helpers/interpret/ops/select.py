@@ -23,10 +23,12 @@ from helpers.interpret.extents import filled, fitted, inside
 from helpers.interpret.lanes import Lanes, each, is_scalar
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import (
+    check_scratch,
     describe,
     dtype_of,
     everywhere,
     full_shape,
+    in_ub,
     op,
     operand,
     operands,
@@ -152,8 +154,11 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: 
 @op("sel", "tile.sel")
 def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
     """`lhs` where the mask is set, `rhs` elsewhere. Both have one element type; `tmp` is scratch."""
-    mask = operand(m, at, mask)
+    mask = in_ub(m, at, mask)
+    check_scratch(m, at, "sel", tmp, "FP32 INT32 UINT32")
     x, y, shape, valid = _pair(m, at, "sel", lhs, rhs)
+    if type(y) is Tile and (x.shape[-1] == 1) != (y.shape[-1] == 1):
+        raise m.fault(at, f"pl.sel of {x} and {y}: a column is not broadcast", "pl.row_expand it")
     extents = held(shape, valid)
     chosen = _truth(m, at, "sel", mask, shape, extents)
     vector(m, shape, x.dtype, "sel")
@@ -179,7 +184,13 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
 @op("prelu", "tile.prelu")
 def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile:
     """x where x > 0, else x * slope; the slope is a tile. (PTO-ISA docs/isa/TPRELU.md)"""
-    return _leaky(m, at, "prelu", tile, slope)
+    check_scratch(m, at, "prelu", tmp, "UINT8")
+    x = operand(m, at, tile)
+    if type(slope) is Tile and slope.shape != x.shape:
+        raise m.fault(at, f"pl.prelu of {x} with the slope {slope}", "a slope of the same shape")
+    if m.chip.name == "a2a3" and type(tmp) is Tile and tmp.shape[-2] <= (x.valid or x.shape)[-2]:
+        raise m.fault(at, f"pl.prelu of {x} with the scratch {tmp}", "one row more than are valid")
+    return _leaky(m, at, "prelu", x, slope)
 
 
 @op("lrelu", "tile.lrelu")
@@ -253,6 +264,11 @@ def three(m: Machine, at: Place, name: str, a: Any, b: Any, c: Any) -> Tile:
     from helpers.interpret.ops.elementwise import binary
 
     step = "add" if name.startswith("add") else "sub"
+    tiles = [t for t in (a, b, c) if type(t) is Tile]
+    if step == "add" and len({t.shape for t in tiles}) > 1:
+        raise m.fault(at, f"pl.{name} of {', '.join(map(str, tiles))}", "tiles of one shape")
+    if any((t.shape[-1] == 1) != (tiles[0].shape[-1] == 1) for t in tiles) and name == "subsc":
+        raise m.fault(at, f"pl.{name} of {', '.join(map(str, tiles))}: a column is not broadcast", "pl.row_expand it")
     return binary(m, at, step, binary(m, at, step, a, b), c)
 
 
