@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret import dtypes, signatures
-from helpers.interpret.infer import category
+from helpers.interpret.infer import EXPANSIONS, FOLDS, category
 from helpers.interpret.ops import elementwise
 from helpers.interpret.signatures import SIGNATURES
 
@@ -38,9 +38,13 @@ TILES_AT: dict[str, tuple[int, ...]] = {
     **dict.fromkeys((*elementwise.BINARY, *elementwise.UNARY, *NUMBER_SECOND), (0,)),
     **dict.fromkeys(("addsc", "subsc", "rems"), (0, 2)),
     **dict.fromkeys(("addc", "subc", "prelu", "rem"), (0, 1, 2)),
+    **dict.fromkeys(FOLDS | {"fillpad", "fillpad_inplace", "transpose", "reshape", "slice", "set_validshape"}, (0,)),
+    **dict.fromkeys(EXPANSIONS & {n for n in EXPANSIONS if n.startswith(("row_", "col_", "part_"))}, (0, 1)),
+    **dict.fromkeys(("concat", "matmul", "assemble", "sort32"), (0, 1)), "matmul_acc": (0, 1, 2),
     "xor": (0, 2), "sel": (0, 1, 2, 3),
 }  # fmt: skip
 
+WITH_NUMBER = {*elementwise.BINARY, *NUMBER_SECOND}
 COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
 
 # Operations on FP32 whose number must be a float, too; the others convert it.
@@ -88,15 +92,17 @@ class Operands:
                         a, f"pl.{path} of `{ast.unparse(a)}`, a tensor: there is an instruction on tiles only",
                         "pl.load it first, and pl.store the result",
                     )  # fmt: skip
-        if name in TILES_AT and kinds[1:2] == ["scalar"] and kinds[0] != "scalar":
+        if name in WITH_NUMBER and kinds[1:2] == ["scalar"] and kinds[0] != "scalar":
             self._check_second(node, path)
         if name == "write" and len(node.args) == 3:
             self._check_written(node)
         given = self.facts.called(node)[1]
         for parameter, a in given.items():
             listed = parameter in LISTS and "gather" not in name
-            if (listed and self.kind(a) in ("tensor", "scalar")) or (parameter in NUMBERS and self.kind(a) == "tensor"):
-                what = "a list of numbers" if listed else "a number"
+            fraction = category(self.facts.dtype(a)) == "float" and parameter != "start"
+            number = parameter in NUMBERS and (self.kind(a) == "tensor" or fraction)
+            if number or (listed and self.kind(a) in ("tensor", "scalar")):
+                what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
         if name == "transpose" and self.fixed_numbers(given, "axis1", "axis2") in ((0, 0), (1, 1), (-1, -1), (-2, -2)):
             raise self.refuse(node, f"pl.{path} of an axis with itself", "two axes that differ")

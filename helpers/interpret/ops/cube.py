@@ -263,6 +263,8 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
     a, b, c = operands(m, at, lhs, rhs, bias, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
+    if c.shape != (1, shape[-1]) or c.dtype is not dtype:
+        raise m.fault(at, f"the bias {c} of a product of shape {list(shape)}", f"[1, {shape[-1]}] {dtype}")
     data = None if m.dry else multiply(*factors(m, x, y)) + wide(c)
     return m.tile(at, data, shape, dtype, valid, "L0C")
 

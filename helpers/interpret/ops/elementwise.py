@@ -98,6 +98,8 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     if is_scalar(b):
         shape, other = x.shape, b
+        if isinstance(b, float) and name in BITS:
+            raise m.fault(at, f"pl.{name} of {x} and the float {b}: bits are for integers")
         if isinstance(b, float) and not x.dtype.is_float and not float(b).is_integer():
             raise m.fault(at, f"pl.{name} of {x} and the fraction {b}", "cast the tile to FP32 first")
     else:

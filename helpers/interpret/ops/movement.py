@@ -485,6 +485,10 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if type(src) is Tile:
         if len(index) != len(src.shape):
             raise m.fault(at, f"read of {src} with {len(index)} indices")
+        for i, n in zip(index, src.shape):
+            values = i.values if type(i) is Lanes else np.asarray(i)
+            if (values < 0).any() or (values >= n).any():
+                raise m.fault(at, f"read of {src} at {[_plain(i) for i in index]}", kind="out of bounds")
         operand(m, at, src)
         if m.dry:
             m.trace.blind = True
