@@ -41,6 +41,7 @@ _TABLE = (
     ("row_max", _FOUR, f"{_FOUR} INT8 UINT8"),
     ("col_sum col_max col_min", _FOUR, _ALL),
     ("col_prod", _FOUR, "FP32 FP16 BF16 INT32 INT16 UINT32 UINT16"),
+    ("row_argmax row_argmin", "FP32 FP16 INT32 INT16", "FP32 FP16 INT32 INT16"),
     ("col_argmax col_argmin", "FP32 FP16 UINT32 UINT16", _NINE),
     ("row_expand_sub row_expand_mul row_expand_max row_expand_min", _FOUR, _NINE),
     ("col_expand_add col_expand_sub col_expand_mul col_expand_max col_expand_min", _FOUR, _NINE),

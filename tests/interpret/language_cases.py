@@ -8,7 +8,7 @@ refused row the mark `#!` ends the line that must be reported and `at` is the te
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -164,6 +164,85 @@ def twice(a: Arguments) -> torch.Tensor:
 
 
 AT = "with pl.at(level=pl.Level.CORE_GROUP):"
+
+LOADED = (
+    "t = pl.load(x, [0, 0], [16, 64])\nu = pl.load(y, [0, 0], [16, 64])\nw = pl.create_tile([16, 64], pl.FP32)\n"
+    "c = pl.row_max(t, w)\n"
+)
+CUT = "t = pl.add(x[0:16, :], 1.0)\nu = pl.add(y[0:16, :], 1.0)\nc = pl.row_max(t)\nv = pl.col_max(t)\n"
+STORED, WRITTEN = "out = pl.store(r, [0, 0], out)", "out[0:16, :] = r"
+
+
+def operand_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
+    """Title, lines before, the call, lines after, what the column points to, and whether only the assembler refuses.
+
+    Found by exchanging every operand of every operation for each other kind, on PyPTO and its assembler.
+    """
+    for name in ("adds", "subs", "muls", "divs"):
+        yield f"pl.tile.{name} of two tiles", LOADED, f"pl.tile.{name}(t, u)", STORED, "u)", False
+        yield f"pl.tensor.{name} of two tensors", CUT, f"pl.tensor.{name}(t, u)", WRITTEN, "u)", False
+    for name in ("maximums", "minimums", "fmods"):
+        yield f"pl.{name} of two tiles", LOADED, f"pl.{name}(t, u)", STORED, "u)", False
+    for name in ("maximum", "minimum", "fmod"):
+        yield f"pl.tile.{name} with a number", LOADED, f"pl.tile.{name}(t, 1.0)", STORED, f"pl.tile.{name}", False
+        yield f"pl.{name} of a column", CUT, f"pl.{name}(t, c)", WRITTEN, f"pl.{name}", False
+    for name in ("add", "sub", "mul", "div"):
+        yield f"pl.{name} of a tile and a column", LOADED, f"pl.{name}(t, c)", STORED, f"pl.{name}", False
+    for call in (
+        "relu(t)",
+        "lrelu(t, 0.5)",
+        "maximums(t, 1.0)",
+        "minimums(t, 1.0)",
+        "addc(t, u, t)",
+        "subsc(t, 1.0, u)",
+    ):
+        yield f"pl.{call} of tensors", CUT, f"pl.{call}", WRITTEN, "t", False
+    for name in ("addc", "subc"):
+        yield f"pl.{name} with a number", LOADED, f"pl.{name}(t, u, 1.0)", STORED, "1.0", False
+    for name in ("row_expand", "col_expand"):
+        yield f"pl.{name} of two wide tensors", CUT, f"pl.{name}(t, u)", WRITTEN, f"pl.{name}", False
+    yield "pl.div by a row", CUT, "pl.div(t, v)", WRITTEN, "pl.div", False
+    yield "pl.div of a column", CUT, "pl.div(c, t)", WRITTEN, "pl.div", False
+    yield "pl.row_min of a column", CUT, "pl.row_min(c)", "out[0:16, 0:1] = r", "pl.row_min", False
+    yield "pl.row_max of a column", CUT, "pl.row_max(c)", "out[0:16, 0:1] = r", "pl.row_max", True
+    yield (
+        "pl.row_expand_sub of a column",
+        CUT,
+        "pl.row_expand_sub(c, c)",
+        "out[0:16, 0:1] = r",
+        "pl.row_expand_sub",
+        True,
+    )
+    yield "a column assembled", CUT, "pl.assemble(t, c, [0, 3])", WRITTEN, "pl.assemble", True
+    yield (
+        "some columns assembled",
+        CUT,
+        "pl.assemble(t, pl.add(y[0:16, 0:8], 1.0), [0, 8])",
+        WRITTEN,
+        "pl.assemble",
+        True,
+    )
+    yield "an axis transposed with itself", CUT, "pl.transpose(t, 1, 1)", WRITTEN, "pl.transpose", False
+    yield "pl.arange of rows", "", "pl.arange(0, [16, 64], dtype=pl.INT32)", "idx2 = pl.add(r, r)", "[16, 64]", False
+    yield "pl.arange from a float", "", "pl.arange(1.5, [1, 64], dtype=pl.INT32)", "idx2 = pl.add(r, r)", "1.5", False
+    yield "pl.tri from a float", "", "pl.tri(1.5, [16, 64])", STORED, "1.5", False
+    yield "pl.move of a tensor", CUT, "pl.move(t, pl.Mem.Vec)", WRITTEN, "t, pl.Mem", False
+    yield "pl.move to L0C", LOADED, "pl.move(t, pl.Mem.Acc)", STORED, "pl.move", False
+    mat = "m = pl.load(x, [0, 0], [16, 64], target_memory=pl.Mem.Mat)\n"
+    for call in ("pl.fillpad(m)", "pl.add(m, m)", "pl.cast(m, pl.BF16)"):
+        yield f"{call} in L1", mat, call, "pl.store(r, [0, 0], out)", call.partition("(")[0], True
+    yield (
+        "pl.rsqrt with scratch of another type",
+        LOADED,
+        "pl.tile.rsqrt(t, tmp=pl.create_tile([16, 64], pl.INT32))",
+        STORED,
+        "pl.tile.rsqrt",
+        False,
+    )
+    for value, dtype in (("1", "out"), ("idx[0]", "out"), ("n", "out"), ("1.0", "idx"), ("1", "idx")):
+        at = "[3, 4]" if dtype == "out" else "[3]"
+        yield f"{value} written to {dtype}", "", f"pl.write({dtype}, {at}, {value})", "", value + ")", False
+
 
 REFUSED = [
     # augmented assignment
@@ -368,6 +447,12 @@ REFUSED = [
         )
         for valid in ("32", "10 + 10", "0")
     ),
+    # operands of another kind; `LOADED` has tiles, the others tensors
+    *(
+        refused(f"{'assembled: ' if assembled else ''}{title}", f"{before}r = {call}  #!\n{after}", at)
+        for title, before, call, after, at, assembled in operand_cases()
+    ),
+    refused("pl.tri in a tensor", "r = pl.tri(0, [16, 64], dtype=pl.FP32)\nout[0:16, :] = r  #!", "out[0:16"),
     refused("nested class", "class C:  #!\n    pass", "class C"),
     refused("global", "global K  #!", "global"),
     refused("del", "t = pl.exp(x)\ndel t  #!", "del t"),

@@ -92,7 +92,7 @@ def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
     chosen = f"pl.sels(p, {a}, t, 5)" if number else f"pl.sel(p, {a}, {b}, t)"
     run(
         f"@pl.jit\ndef k({', '.join(f'{n}: {t}' for n, t in types.items())}):\n    for q in pl.spmd(3):\n"
-        f"        t = pl.create_tile([1, 32], pl.INT32)\n        p = {of_blocks}\n"
+        f"        t = pl.create_tile([1, 256], pl.{dtype if number else 'INT32'})\n        p = {of_blocks}\n"
         f"        pl.store({chosen}, [q * {r}, 0], o)\n",
         *named.values(),
     )  # fmt: skip
@@ -106,7 +106,7 @@ def test_masks_as_words():
     a, o = values((2, 256), "FP32", 0), sevens((2, 256), "FP32")
     shapes = {"w": tensor((2, 8), "INT32"), "a": tensor((2, 256), "FP32"), "o": out((2, 256), "FP32")}
     body = """
-t = pl.create_tile([1, 32], pl.INT32)
+t = pl.create_tile([1, 64], pl.FP32)
 pl.store(pl.sels(pl.load(w, [0, 0], [2, 8]), pl.load(a, [0, 0], [2, 256]), t, 0.0), [0, 0], o)
 """
     run(incore(shapes, body), words, a, o)

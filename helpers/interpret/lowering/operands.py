@@ -74,6 +74,8 @@ class Operands:
                 node.args[1], f"pl.{path} with `{ast.unparse(node.args[1])}`, which is no number",
                 f"pl.{plain}" if f"tile.{plain}" in SIGNATURES else "a number",
             )  # fmt: skip
+        if space == "tile" and name in ("maximum", "minimum", "fmod") and kinds[1:2] == ["scalar"]:
+            raise self.refuse(node, f"pl.{path} with a number", f"pl.{path}s, or pl.{name}")
         for i in () if not space and name in SCALAR else TILES_AT.get(name, ()):
             if kinds[i : i + 1] == ["scalar"]:
                 raise self.refuse(

@@ -65,9 +65,15 @@ def create_tensor(
 
 
 @op("create_tile", "tile.create", "tile.create_tile")
-def create_tile(m: Machine, at: Place, shape: Any, dtype: Any, target_memory: Any = None, **_: Any) -> Tile:
+def create_tile(
+    m: Machine, at: Place, shape: Any, dtype: Any, target_memory: Any = None, transpose: bool = False, **_: Any
+) -> Tile:
     """A new on-chip tile holding poison."""
     space = "UB" if target_memory is None else space_of(target_memory)
+    if transpose and (space != "L1" or len(shape) != 2):
+        raise m.fault(
+            at, f"pl.create_tile({list(shape)}, transpose=True) in {space}", "a tile of two axes in pl.Mem.Mat"
+        )
     return _blank(m, at, static(m, at, shape), dtype_of(m, at, dtype), space)
 
 
@@ -662,6 +668,10 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     """Two axes exchanged."""
     rank = len(x.shape)
     a, b = axis1 % rank, axis2 % rank
+    if a == b:
+        raise m.fault(at, f"pl.transpose of {x} along axis {axis1} and {axis2}", "two axes that differ")
+    if type(tmp_tile) is Tile and tmp_tile.dtype is not x.dtype:
+        raise m.fault(at, f"pl.transpose of {x} with the scratch {tmp_tile}", f"pl.create_tile(..., pl.{x.dtype})")
 
     def swap(t: tuple | None) -> tuple | None:
         if t is None:
