@@ -153,6 +153,19 @@ MORE = (
     ("pl.full by position, of a number of the other kind (FP32 with 0), of a run-time number", "value=0.0"),
     ("a valid extent, written as a number, that is zero or larger than its window's", "pl.min(rows, n)"),
     ("a part of a tile whose valid extent only the run knows", "pl.slice(..., valid_shape=[...]), or pl.fillpad"),
+    (
+        "a number where an operation takes a tile, a tile where it takes a number or a list",
+        "see `lowering/operands.py`",
+    ),
+    ("a number of another type than the tensor it is written to, a literal too", "pl.cast(3, pl.INT32)"),
+    (
+        "an operation that PyPTO has for tiles only (relu, lrelu, prelu, rem, sel, cmps, addc, move ...) on tensors",
+        "pl.load and pl.store",
+    ),
+    ("a column [n, 1] beside a tile, or as operand of a row fold or pl.row_expand_*", "pl.row_expand_*(tile, column)"),
+    ("tiles of L1, L0A and L0B in vector operations and stores; a move to L0C", "pl.load into pl.Mem.Vec"),
+    ("a column, or on A2/A3 a part of the columns, assembled into a tile", "store each part into the tensor"),
+    ("scratch of another type than the operation's", "pl.create_tile(..., the type of the operand)"),
     ("an operation whose result nothing takes", "name it, or remove it"),
     ("a number read from a tensor (INT32) in an extent of pl.create_tensor", "pl.cast(n, pl.INDEX)"),
 )

@@ -24,7 +24,7 @@ SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
 
 SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
 
-# Operations whose second operand is a number, and those of tiles only: PyPTO has no form of them for tensors.
+# Operations whose second operand is a number; those that PyPTO has for tiles and not for tensors.
 NUMBER_SECOND = {
     "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands", "ors", "xors", "shls", "shrs",
     "cmps", "lrelu", "addsc", "subsc", "expands",
@@ -39,7 +39,7 @@ TILES_AT: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("addsc", "subsc", "rems"), (0, 2)),
     **dict.fromkeys(("addc", "subc", "prelu", "rem"), (0, 1, 2)),
     **dict.fromkeys(FOLDS | {"fillpad", "fillpad_inplace", "transpose", "reshape", "slice", "set_validshape"}, (0,)),
-    **dict.fromkeys(EXPANSIONS & {n for n in EXPANSIONS if n.startswith(("row_", "col_", "part_"))}, (0, 1)),
+    **dict.fromkeys([n for n in EXPANSIONS if n.startswith(("row_", "col_", "part_"))], (0, 1)),
     **dict.fromkeys(("concat", "matmul", "assemble", "sort32"), (0, 1)), "matmul_acc": (0, 1, 2),
     "xor": (0, 2), "sel": (0, 1, 2, 3),
 }  # fmt: skip
@@ -47,7 +47,7 @@ TILES_AT: dict[str, tuple[int, ...]] = {
 WITH_NUMBER = {*elementwise.BINARY, *NUMBER_SECOND}
 COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
 
-# Operations on FP32 whose number must be a float, too; the others convert it.
+# Operations of FP32 tiles that want their number in FP32; the others convert an integer.
 SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 
 # Parameters that take a list of numbers, and those that take a number.

@@ -205,8 +205,8 @@ def _define() -> None:
         def one(
             m: Machine, at: Place, input: Any, tmp: Any = None, high_precision: bool = False, _name: str = name
         ) -> Tile:
-            if type(tmp) is Tile and isinstance(input, Tile) and tmp.dtype is not input.dtype:
-                raise m.fault(at, f"pl.{_name} of {input} with the scratch {tmp}", "scratch of the same type")
+            if type(tmp) is Tile and isinstance(input, Tile) and (tmp.dtype, tmp.shape) != (input.dtype, input.shape):
+                raise m.fault(at, f"pl.{_name} of {input} with the scratch {tmp}", "scratch of its shape and type")
             return unary(m, at, _name, input)
 
         op(*everywhere(name))(one)
