@@ -67,28 +67,20 @@ class Operands:
     def _check_places(self, node: ast.Call, path: str) -> None:
         """Numbers where PyPTO takes tiles, tiles where it takes numbers, tensors where it takes tiles only."""
         space, _, name = path.rpartition(".")
-        kinds = [self.kind(a) for a in node.args]
+        args, kinds = node.args, [self.kind(a) for a in node.args]
         if name in NUMBER_SECOND and kinds[1:2] == ["tensor"]:
             plain = name.removesuffix("s") if name not in ("addsc", "subsc", "cmps") else name[:3]
             raise self.refuse(
-                node.args[1], f"pl.{path} with `{ast.unparse(node.args[1])}`, which is no number",
+                args[1], f"pl.{path} with `{ast.unparse(args[1])}`, which is no number",
                 f"pl.{plain}" if f"tile.{plain}" in SIGNATURES else "a number",
             )  # fmt: skip
         if space == "tile" and name in ("maximum", "minimum", "fmod") and kinds[1:2] == ["scalar"]:
             raise self.refuse(node, f"pl.{path} with a number", f"pl.{path}s, or pl.{name}")
         for i in () if not space and name in SCALAR else TILES_AT.get(name, ()):
             if kinds[i : i + 1] == ["scalar"]:
-                raise self.refuse(
-                    node.args[i], f"pl.{path} with the number `{ast.unparse(node.args[i])}`, where a tile stands"
-                )
-        if (
-            name in COLUMN_NEVER
-            and len(node.args) == 2
-            and (space == "tile" or self.facts.level(node.args[0]) == "tile")
-        ):
-            self._check_columns(node, path)
+                raise self.refuse(args[i], f"pl.{path} with the number `{ast.unparse(args[i])}`, where a tile stands")
         if name in TILES_ONLY:
-            for a in node.args:
+            for a in args:
                 if self.facts.level(a) == "tensor":
                     raise self.refuse(
                         a, f"pl.{path} of `{ast.unparse(a)}`, a tensor: there is an instruction on tiles only",
@@ -96,9 +88,12 @@ class Operands:
                     )  # fmt: skip
         if name in WITH_NUMBER and kinds[1:2] == ["scalar"] and kinds[0] != "scalar":
             self._check_second(node, path)
-        if name == "write" and len(node.args) == 3:
-            self._check_written(node)
-        given = self.facts.called(node)[1]
+        if name in COLUMN_NEVER and len(args) == 2 and "tile" in (space, self.facts.level(args[0])):
+            self._check_columns(node, path)
+
+    def _check_parameters(self, node: ast.Call, path: str) -> None:
+        """Lists and numbers that say how an operation works, and what it writes or begins with."""
+        name, given = self.facts.called(node)
         for parameter, a in given.items():
             listed = parameter in LISTS and "gather" not in name
             fraction = category(self.facts.dtype(a)) == "float" and parameter != "start"
@@ -106,48 +101,39 @@ class Operands:
             if number or (listed and self.kind(a) in ("tensor", "scalar")):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
-        if name == "transpose" and self.fixed_numbers(given, "axis1", "axis2") in ((0, 0), (1, 1), (-1, -1), (-2, -2)):
-            raise self.refuse(node, f"pl.{path} of an axis with itself", "two axes that differ")
+        if name == "write":
+            self._check_written(*given.values())
         if name in ("arange", "ci"):
-            self._check_start(node, given)
-        if name == "tri" and self.facts.dtype(given["diagonal"]) not in (None, "INT32"):
-            if not (self.facts.folds(given["diagonal"]) and self.facts.dtype(given["diagonal"]) == "INDEX"):
-                text = ast.unparse(given["diagonal"])
-                raise self.refuse(given["diagonal"], f"the diagonal `{text}` is no INT32", f"pl.cast({text}, pl.INT32)")
+            self._check_start(given)
+        if name == "tri":
+            self._check_type(given["diagonal"], "INT32", "pl.tri takes")
 
     def _check_columns(self, node: ast.Call, path: str) -> None:
         """Of tiles no column is broadcast; of tensors the compiler makes it a pl.row_expand_*."""
-        shapes = [self.facts.shape(a) for a in node.args[:2]]
-        if all(shape and shape[-1] is not None for shape in shapes) and (shapes[0][-1] == 1) != (shapes[1][-1] == 1):
+        one, other = (self.facts.shape(a) for a in node.args)
+        if one and other and None not in (one[-1], other[-1]) and (one[-1] == 1) != (other[-1] == 1):
             raise self.refuse(
-                node, f"pl.{path} of tiles of {list(shapes[0])} and {list(shapes[1])}: a column is not broadcast",
+                node, f"pl.{path} of tiles of {list(one)} and {list(other)}: a column is not broadcast",
                 f"pl.row_expand_{path.rpartition('.')[-1]}",
             )  # fmt: skip
 
-    def fixed_numbers(self, given: dict[str, ast.expr], *names: str) -> tuple[int | None, ...]:
-        """Arguments as numbers, None for one that only the run knows."""
-        return tuple(self.extent(given[n], None) if n in given else None for n in names)
-
-    def _check_start(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
+    def _check_start(self, given: dict[str, ast.expr]) -> None:
         """Numbers in a row: the instruction fills one, from a number of the type it makes."""
-        shape = getattr(given["shape"], "elts", [])
-        lead = [self.extent(e, None) for e in shape[:-1]]
+        lead = [self.extent(e, None) for e in getattr(given["shape"], "elts", [])[:-1]]
         if any(n not in (1, None) for n in lead):
             raise self.refuse(
                 given["shape"], f"pl.arange of shape {ast.unparse(given['shape'])}: the instruction fills one row",
                 "[1, n], and pl.col_expand it",
             )  # fmt: skip
-        start, to = (
-            self.facts.dtype(given["start"]),
-            dtypes.of(self.pl_path(given["dtype"])) if "dtype" in given else None,
-        )
-        to_name = to.name if to is not None else None if "dtype" in given else "INT32"
-        literal = self.facts.folds(given["start"]) and start == "INDEX"
-        if start is not None and to_name is not None and start != to_name and not literal:
-            text = ast.unparse(given["start"])
-            raise self.refuse(
-                given["start"], f"`{text}` is {start}, and pl.arange makes {to_name}", f"pl.cast({text}, pl.{to_name})"
-            )
+        to = dtypes.of(self.pl_path(given["dtype"])) if "dtype" in given else dtypes.INT32
+        if to is not None:
+            self._check_type(given["start"], to.name, "pl.arange begins with")
+
+    def _check_type(self, number: ast.expr, to: str, what: str) -> None:
+        """A number of an integer type; a literal is of any."""
+        of, text = self.facts.dtype(number), ast.unparse(number)
+        if of not in (None, to) and not (of == "INDEX" and self.facts.folds(number)):
+            raise self.refuse(number, f"{what} {to}, and `{text}` is {of}", f"pl.cast({text}, pl.{to})")
 
     def _check_second(self, node: ast.Call, path: str) -> None:
         """The number that is the second operand of an operation on a tile."""
@@ -164,15 +150,14 @@ class Operands:
                 f"pl.cast({text}, pl.FP32)",
             )  # fmt: skip
 
-    def _check_written(self, node: ast.Call) -> None:
+    def _check_written(self, target: ast.expr, _: ast.expr, number: ast.expr) -> None:
         """The number has the type of what it is written to; nothing is cast."""
-        to, of = self.facts.element(node.args[0]), self.facts.dtype(node.args[2])
+        to, of, text = self.facts.element(target), self.facts.dtype(number), ast.unparse(number)
         if to is not None and of is not None and to != of:
-            text = ast.unparse(node.args[2])
-            literal = isinstance(node.args[2], ast.Constant) and to == "FP32"
+            literal = isinstance(number, ast.Constant) and to == "FP32"
             raise self.refuse(
-                node.args[2], f"the number `{text}` is {of} and is written to {to}",
-                f"write {float(node.args[2].value)}" if literal else f"pl.cast({text}, pl.{to})",
+                number, f"the number `{text}` is {of} and is written to {to}",
+                f"write {float(number.value)}" if literal else f"pl.cast({text}, pl.{to})",
             )  # fmt: skip
 
     def check_operands(self, node: ast.Call, path: str) -> None:
@@ -184,6 +169,7 @@ class Operands:
         space, _, name = path.rpartition(".")
         self._check_left_number(node, path)
         self._check_places(node, path)
+        self._check_parameters(node, path)
         given = [*node.args, *(k.value for k in node.keywords)]
         if name in signatures.TILE_SCRATCH and not space and node.args:
             self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
