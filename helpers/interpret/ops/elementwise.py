@@ -151,9 +151,8 @@ def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None
     if name == "div" and (x.shape[-1] == 1 or y.shape[-1] != 1 or x.shape[:-1] != y.shape[:-1]):
         raise m.fault(at, f"pl.div of {x} by {y}: shapes do not match", "pl.row_expand_div or pl.col_expand_div")
     if column and name not in ("add", "sub", "mul", "div"):
-        raise m.fault(
-            at, f"pl.{name} of {x} and {y}: a column is not broadcast", f"pl.row_expand_{name[:3]}, or pl.row_expand it"
-        )
+        fix = f"pl.row_expand_{name[:3]}" if name in ("maximum", "minimum") else "pl.row_expand the column"
+        raise m.fault(at, f"pl.{name} of {x} and {y}: a column is not broadcast", fix)
 
 
 SCALAR = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
