@@ -3,17 +3,19 @@ form of PyPTO's runtime (simpler, docs/dfx/dep-gen.md and docs/dfx/chip-swimlane
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from helpers.errors import InputError, ToolchainError
 from helpers.interpret import depend
 from helpers.plots.timeline import swimlane
-from helpers.profile import profile
+from helpers.profile import profile, report
 from helpers.profile.export import chrome_trace
 from helpers.toolchain import artifacts, records
 
@@ -128,6 +130,16 @@ def test_dependencies_are_those_recorded(folder: Path):
     trace = records.read(found(), folder, "a5sim")
     assert [(e.earlier, e.later) for e in depend.declared(trace)] == [(2, 3)]
     assert sorted((e.earlier, e.later) for e in depend.inferred(trace)) == [(0, 1), (1, 2)]
+
+
+def test_the_report_says_whose_times_they_are(folder: Path):
+    trace = records.read(found(), folder, "a5sim")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report.summary(profile(trace), "scale"))
+    head = console.export_text().splitlines()[0]
+    assert head.startswith("scale on a5sim, SIMULATOR (HOST), times of the machine that the simulator ran on, not of")
+    assert "12.1 us, 5 tasks" in head
+    assert "PREDICTED" not in head
 
 
 def test_times(folder: Path):

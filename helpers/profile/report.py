@@ -1,4 +1,4 @@
-"""A predicted run in the terminal: what the tables of pypto-lib's profiling say, and what the time went to."""
+"""A run in the terminal, predicted or recorded: the tables of pypto-lib's profiling, and what the time went to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _STEPS = 12
 
 def summary(profile: Profile, title: str) -> RenderableType:
     """Tasks by name, the losses of both engines, bytes by level, and the critical path."""
+    real = profile.trace.recorded is not None
     head = Text.assemble(
-        (f"{title} on {profile.chip.title}, ", "bold"),
-        ("PREDICTED", "bold yellow"),
+        (f"{title} on {profile.trace.platform if real else profile.chip.title}, ", "bold"),
+        (profile.kind.upper(), "bold yellow"),
         (
-            f" by the cost model: {profile.makespan:,.1f} us, {len(profile.tasks):,} tasks, "
-            f"{profile.mean_task:,.2f} us a task on average",
+            f"{f', {profile.basis}' if real else ' by the cost model'}: {profile.makespan:,.1f} us, "
+            f"{len(profile.tasks):,} tasks, {profile.mean_task:,.2f} us a task on average",
             "bold",
         ),
     )
