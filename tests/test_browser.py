@@ -153,9 +153,12 @@ def opened(page: Page, lab: str, name: str) -> None:
     """
     for chance in range(3):
         page.goto(lab.format(name))
-        if until(page, f"{SESSION}?.kernel?.status === 'idle'", 120 if chance else 60):
-            page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-            return
+        for _ in range(12 if chance else 6):
+            if until(page, f"{SESSION}?.kernel?.status === 'idle'", 10):
+                page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+                return
+            # what a kernel says of itself while it is being connected to can get lost: ask it again
+            page.evaluate(f"() => {{ {SESSION}?.kernel?.requestKernelInfo().catch(() => 0); }}")
         kernel = page.evaluate(f"() => [{SESSION}?.kernel?.status, {SESSION}?.kernel?.connectionStatus].map(String)")
         warnings.warn(f"{name}: its kernel is {' and '.join(kernel)} to JupyterLab", stacklevel=2)
         page.evaluate(f"() => {{ {SESSION}?.shutdown().catch(() => 0); }}")  # nothing waits for the answer
