@@ -148,8 +148,8 @@ SESSION = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session"
 def opened(page: Page, lab: str, name: str) -> None:
     """The notebook with its kernel ready, and nothing shown that was stored with it.
 
-    A kernel that cannot be reached stays `unknown` to JupyterLab for good (one whose port another process took, for
-    one). It gets three chances, with a warning: each time the kernel is ended and the page loaded again.
+    A kernel stays `unknown` to JupyterLab where the first it said of itself was lost, which was seen, so it is asked
+    again; and where it cannot be reached, so it is ended and the page loaded again, twice at most, with a warning.
     """
     for chance in range(3):
         page.goto(lab.format(name))

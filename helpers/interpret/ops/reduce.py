@@ -52,7 +52,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
         raise m.fault(
             at,
             f"pl.row_{name} of {what} {x}",
-            "it is a column already" if x.shape[-1] == 1 else "pl.add 0.0 to it first",
+            "it is a column already" if x.shape[-1] == 1 else "store it, and load it again",
         )
     fold, neutral = FOLDS[name]
     shape = list(x.shape)
@@ -109,6 +109,7 @@ EXPAND: dict[str, Callable] = {
 }
 
 
+# What pl.row_expand_* does to each element, as an operation of its own.
 SAME = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "max": "maximum", "min": "minimum"}
 
 
@@ -133,7 +134,7 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     if row and x.shape[-1] == 1:
         raise m.fault(at, f"pl.row_expand_{name} of the column {x}", f"pl.{SAME[name]}" if name in SAME else None)
     if row and name == "add" and x.memory.space == "L0C":
-        raise m.fault(at, f"pl.row_expand_add of the product {x}", "pl.add, which takes a column, too")
+        raise m.fault(at, f"pl.row_expand_add of the product {x}", "store it, and load it again")
     if row and name == "add" and (x.valid or x.shape)[-2] != (v.valid or v.shape)[-2]:
         raise m.fault(at, f"pl.row_expand_add of {x} with {v}: as many rows have to be valid", "pl.set_validshape")
     if x.dtype is not v.dtype:

@@ -177,8 +177,7 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
         raise m.fault(at, f"pl.sels with {describe(scalar)}", "the last operand is a scalar; pl.sel takes two tiles")
     if type(src) is Tile:
         check_scratch(m, at, "sels", tmp, src.dtype.name)
-        tmp = None
-    return sel(m, at, mask, src, scalar, tmp)
+    return sel(m, at, mask, src, scalar)
 
 
 # ---- arithmetic with a condition -------------------------------------------------------------------------
