@@ -46,6 +46,8 @@ def misbehave():
         time.sleep(600)
     if how == "full disk":
         raise OSError(errno.ENOSPC, "No space left on device", "x.cpp")
+    if how == "another's":
+        raise OSError(errno.EACCES, "Permission denied", "/opt/pypto/build/.lock")
     if how == "raise":
         raise RuntimeError("task 3 failed on core 5")
 """
@@ -108,6 +110,7 @@ def __getattr__(name):
 """
 
 _COMPILED = """
+import os
 from pathlib import Path
 import pypto
 
@@ -119,6 +122,7 @@ class CompiledProgram:
 
     def __call__(self, x, out, n, config):
         pypto.count("ran")
+        (pypto.SITE / "rings").write_text(" ".join(os.environ.get(f"PTO2_RING_{n}", "") for n in ("HEAP", "DEP_POOL")))
         twice = 2 * x
         out.fill_(-1.0)
         pypto.misbehave()

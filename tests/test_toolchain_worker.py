@@ -269,6 +269,21 @@ def test_a_simulator_has_no_barrier_between_cores(site: Path, module: ModuleType
     assert near.compile_kernel(module.double, "a5sim").cached
 
 
+def test_a_simulator_has_more_room_unless_the_environment_says_how_much(
+    site: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PTO2_RING_HEAP", "1024")
+    monkeypatch.delenv("PTO2_RING_DEP_POOL", raising=False)
+    assert works(module)
+    assert (site / "rings").read_text() == "1024 262144"
+
+
+def test_an_installation_of_another_user(site: Path, module: ModuleType):
+    behave(site, "another's")
+    with pytest.raises(ToolchainError, match=r"writes to /opt/pypto/build/\.lock, and this user may not"):
+        run(module.double, arguments(), platform="a5sim")
+
+
 def test_a_full_disk(site: Path, module: ModuleType):
     behave(site, "compiling: full disk")
     with pytest.raises(ToolchainError, match=r"No space left.* XDG_CACHE_HOME"):

@@ -37,13 +37,20 @@ SAME_SHAPE = {
 }  # fmt: skip
 FOLDS = {"row_sum", "row_max", "row_min", "row_prod", "col_sum", "col_max", "col_min", "col_prod"}
 EXPANSIONS = {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("max", "min", "expdif")} | {
-    "row_expand", "col_expand", "expands", "expand_clone", "fillpad_expand", "concat", "lrelu", "prelu", "part_add",
+    "row_expand", "col_expand", "expand_clone", "fillpad_expand", "concat", "lrelu", "prelu", "part_add",
     "part_mul", "part_max", "part_min", "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands",
     "ors", "xors", "shls", "shrs", "scatter_update", "gather_row", "extract",
+}  # fmt: skip
+PRODUCTS = {"matmul", "matmul_acc", "matmul_bias"}
+# Operations whose result is laid out in UB as their first operand is (tried on PyPTO e2d0f78a, with a product).
+SAME_LAYOUT = (SAME_SHAPE | ELEMENTWISE | EXPANSIONS | {"slice", "reshape"}) - {
+    "assemble", "write", "matmul_acc", "concat", "expand_clone", "scatter_update", "gather_row", "extract", "no_dep",
+    "prelu", "lrelu",
 }  # fmt: skip
 SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | {"slice", "reshape", "transpose"}) - {"cast"}
 
 Shape = tuple[int | None, ...]
+NOTHING: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
 
 
 class Facts:
@@ -64,7 +71,9 @@ class Facts:
         self.elements: dict[str, str] = {}  # name of a tensor -> its element type
         self.shapes: dict[str, Shape] = {}  # name of a tensor or tile -> its extents, None where one is not certain
         self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
-        self.parts: dict[str, frozenset[int]] = {}  # tile -> axes (-2, -1) valid as far as a run says
+        self.parts: dict[str, tuple[frozenset[int], frozenset[int]]] = {}  # tile -> see `_valid_axes`
+        self.bounded: dict[str, bool] = {}  # True for a number that a pl.min bounds
+        self.products: dict[str, bool] = {}  # True for a tile that is laid out as the cube made it
         for name, t in parameters.items():
             if t.kind == "scalar" and t.dtype is not None and name not in literal:
                 self.scalars[name] = t.dtype.name
@@ -81,10 +90,15 @@ class Facts:
         """`name = value`, in the order of the source, in an InCore region or outside."""
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
         element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
-        parts = self.partly(value) if incore else frozenset()
+        parts, product = self._valid_axes(value) if incore else NOTHING, self.product(value)
+        bounded = self._bounded(value)
         self.forget({name})
-        if parts:
+        if bounded:
+            self.bounded[name] = True
+        if parts != NOTHING:
             self.parts[name] = parts
+        if product:
+            self.products[name] = True
         if element is not None:
             self.elements[name] = element
         if shape is not None:
@@ -111,7 +125,16 @@ class Facts:
         self.literal -= names
 
     def _facts(self) -> tuple[dict, ...]:
-        return self.scalars, self.levels, self.ranks, self.elements, self.shapes, self.parts
+        return (
+            self.scalars,
+            self.levels,
+            self.ranks,
+            self.elements,
+            self.shapes,
+            self.parts,
+            self.products,
+            self.bounded,
+        )
 
     def copy(self) -> tuple:
         """The state, for `merge`."""
@@ -120,7 +143,8 @@ class Facts:
     def restore(self, state: tuple) -> None:
         """Back to what was known."""
         facts = (dict(f) for f in state[:-1])
-        self.scalars, self.levels, self.ranks, self.elements, self.shapes, self.parts = facts
+        self.scalars, self.levels, self.ranks, self.elements, self.shapes, *rest = facts
+        self.parts, self.products, self.bounded = rest
         self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:
@@ -138,6 +162,9 @@ class Facts:
             return self.folds(node.left) and self.folds(node.right)
         if isinstance(node, ast.UnaryOp):
             return self.folds(node.operand)
+        if isinstance(node, (ast.Compare, ast.BoolOp)):
+            parts = node.values if isinstance(node, ast.BoolOp) else [node.left, *node.comparators]
+            return all(self.folds(p) for p in parts)
         if isinstance(node, ast.Name):
             return node.id in self.literal or self._number(node) is not None
         return isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float))
@@ -180,13 +207,13 @@ class Facts:
         path = self.path(node.func)
         if path in INTEGER_OPS:
             return "INDEX"
-        if path in ("read", "tensor.read") and node.args and isinstance(node.args[0], ast.Name):
-            return self.elements.get(node.args[0].id)
+        if path in ("read", "tensor.read", "tile.read") and node.args:
+            return self.element(node.args[0])
         given = [*node.args, *(k.value for k in node.keywords)]
         if path in ("cast", "tensor.cast") and len(given) > 1 and self.dtype(given[0]) is not None:
             to = dtypes.of(self.path(given[1]))
             return to.name if to is not None else None
-        if path in ("min", "max", "add", "sub", "mul") and len(node.args) == 2:
+        if path in ("min", "max", "add", "sub", "mul", "div") and len(node.args) == 2:
             a, b = (self.dtype(x) for x in node.args)
             return a if a == b else "INDEX" if category(a) == category(b) == "integer" else None
         return None
@@ -196,7 +223,8 @@ class Facts:
         if not isinstance(node.value, ast.Name):
             return False
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        return self.ranks.get(node.value.id) == len(items) and not any(isinstance(i, ast.Slice) for i in items)
+        rank = self.ranks.get(node.value.id, len(self.shapes.get(node.value.id) or ()))
+        return rank == len(items) and not any(isinstance(i, ast.Slice) for i in items)
 
     def level(self, node: ast.expr) -> str | None:
         """ "tile" for what pl.load, pl.create_tile and the operations of pl.tile make of it, "tensor" for the rest."""
@@ -235,6 +263,11 @@ class Facts:
         if name in ("cast", "full") or name in CREATES:
             to = dtypes.of(self.path(given.get("target_type", given.get("dtype"))))
             return to.name if to is not None else None
+        if name in PRODUCTS and "out_dtype" in given:
+            to = dtypes.of(self.path(given["out_dtype"]))
+            return to.name if to is not None else None
+        if name == "cmp" and self.level(node.args[0]) == "tensor":
+            return self.element(node.args[0])
         if name == "load" or name in SAME_TYPE:
             return self.element(node.args[0]) if node.args else None
         return self.element(given.get("output_tensor")) if name == "store" else None
@@ -293,10 +326,25 @@ class Facts:
 
     def partly(self, node: ast.expr | None) -> frozenset[int]:
         """The axes (-2, -1) of a tile whose valid extent is certainly known only at run time."""
+        return self._valid_axes(node)[0]
+
+    def unbounded(self, node: ast.expr | None) -> frozenset[int]:
+        """Those of them of which no pl.min says that the tile has room for it."""
+        return self._valid_axes(node)[1]
+
+    def _bounded(self, node: ast.expr) -> bool:
+        return any(
+            (isinstance(n, ast.Call) and (self.path(n.func) or "").rpartition(".")[-1] == "min")
+            or (isinstance(n, ast.Name) and n.id in self.bounded)
+            for n in ast.walk(node)
+        )
+
+    def _valid_axes(self, node: ast.expr | None) -> tuple[frozenset[int], frozenset[int]]:
+        """What `partly` and `unbounded` give."""
         if isinstance(node, ast.Name):
-            return self.parts.get(node.id, frozenset())
+            return self.parts.get(node.id, NOTHING)
         if not isinstance(node, ast.Call):
-            return frozenset()
+            return NOTHING
         name, given = self.called(node)
         if name == "set_validshape":
             extents = [given.get("valid_rows"), given.get("valid_cols")]
@@ -306,10 +354,22 @@ class Facts:
             extents = getattr(given.get("offset", given.get("offsets")), "elts", [])[-2:]
         elif name in (SAME_SHAPE | ELEMENTWISE | FOLDS) - {"fillpad", "assemble", "matmul_acc", "write"} and node.args:
             folded = {-1} if name.startswith("row_") else {-2}
-            return self.partly(node.args[0]) - (folded if name in FOLDS else set())
+            axes, free = self._valid_axes(node.args[0])
+            return (axes - folded, free - folded) if name in FOLDS else (axes, free)
         else:
-            return frozenset()
-        return frozenset(i - len(extents) for i, e in enumerate(extents) if e is not None and self.at_run_time(e))
+            return NOTHING
+        axes = frozenset(i - len(extents) for i, e in enumerate(extents) if e is not None and self.at_run_time(e))
+        free = {i for i in axes if "clamp" not in given and not self._bounded(extents[i])}
+        return axes, frozenset(free)
+
+    def product(self, node: ast.expr) -> bool:
+        """True for what is certainly a product, or computed from one and laid out as it is."""
+        if isinstance(node, ast.Name):
+            return self.products.get(node.id, False)
+        if not isinstance(node, ast.Call) or not node.args:
+            return False
+        name, _ = self.called(node)
+        return name in PRODUCTS or (name in SAME_LAYOUT and self.product(node.args[0]))
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

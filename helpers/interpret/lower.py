@@ -33,6 +33,7 @@ from helpers.interpret.lowering.loops import Loops
 from helpers.interpret.lowering.operands import Operands
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
+from helpers.interpret.lowering.stores import Stores
 from helpers.interpret.lowering.types import ElementTypes
 from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
@@ -54,6 +55,8 @@ class Compiled:
     captured: dict[str, Any]  # names of the enclosing scope and the values that were folded in
     environment: Callable[[], dict[str, Any]]
     callees: list[Compiled]
+    stored: frozenset[str] = frozenset()  # parameters that tiles are stored to, where it is compiled for a region
+    written: frozenset[str] = frozenset()  # and those that numbers are written to
 
     def stale(self) -> bool:
         """True when a value that was folded in has changed since."""
@@ -71,7 +74,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
@@ -122,6 +125,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         entry = self.function_kind == "entry" and self.program is None
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
         self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
+        self.begin_region(tree.body)
         self.dynamic = {p.name: dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
         self.frame = [{p.name for p in parameters}]
         self.variables = variables.variables(tree, renames=self.program is None)
@@ -150,6 +154,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         return Compiled(
             self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,
             lambda: environment(self.fn, closure=self.program is not None), self.callees,
+            *((frozenset(self.stored), frozenset(self.written)) if self.plane == INCORE else ()),
         )  # fmt: skip
 
     def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:

@@ -38,6 +38,8 @@ def state(path: str) -> str:
     """What becomes of `pl.<path>` in a kernel."""
     if path in NEVER:
         return NEVER[path]
+    if path.rpartition(".")[-1] in rules.NO_CODE:
+        return "PyPTO cannot compile it"
     return "runs" if path in OPS or path in CONSTRUCTS else "no"
 
 

@@ -59,7 +59,6 @@ _TABLE = (
     ("src0 src1", "concat tensor.concat tile.concat tile.part_add tile.part_max tile.part_min tile.part_mul"),
     ("target col_vec", "tile.col_expand"),
     ("target row_vec", "tensor.row_expand tile.row_expand"),
-    ("target scalar", "expands tensor.expands tile.expands"),
     ("tensor axis", "dim tensor.dim"),
     ("tensor col_vec", """
         tensor.col_expand tensor.col_expand_add tensor.col_expand_div tensor.col_expand_expdif tensor.col_expand_max

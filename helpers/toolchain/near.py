@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import linecache
 import os
 import re
@@ -307,6 +308,12 @@ def _reported(name: str, platform: str) -> Iterator[None]:
     except process.Failed as failed:
         about = failed.about
         what = re.sub(r"\nCheck failed: .*", "", f"{about['type']}: {about['message']}")
+        elsewhere = about["file"] and not Path(about["file"]).is_relative_to(cache_folder())
+        if about["errno"] in (errno.EACCES, errno.EPERM, errno.EROFS) and elsewhere and about["phase"] != "load":
+            raise ToolchainError(
+                f"{platform}: '{name}' was not built: PyPTO or its runtime writes to {about['file']}, and this user may"
+                f" not ({what}). Give it that right, or use a PyPTO that it has installed"
+            ) from None
         if about["errno"] is not None and about["phase"] != "load":
             raise ToolchainError(
                 f"{platform}: '{name}' could not be kept ({what}). Compiled kernels are kept in {cache_folder()}; "

@@ -39,6 +39,17 @@ from helpers.toolchain.artifacts import has_barrier
 
 Progress = Callable[[str], None]
 
+# What a simulator's runtime has room for, where the environment does not say: entries of its dependency pool and its
+# task ring, bytes of its heap (memory that is touched only when used), milliseconds that a task may take. With its own
+# sizes, which are a chip's, naive versions fill a ring, and on a slow host the runtime takes that for a deadlock.
+# Source: simpler 93adc386, docs/troubleshooting/device-error-codes/capacity.md; tried, docs/setup.md.
+ROOM = {
+    "PTO2_RING_DEP_POOL": "262144",
+    "PTO2_RING_TASK_WINDOW": "131072",
+    "PTO2_RING_HEAP": str(4 << 30),
+    "SIMPLER_SCHEDULER_TIMEOUT_MS": "600000",
+}
+
 
 def main(fd: int, watched: int) -> None:
     """Answer requests until the other side goes away; then end with everything that this process started.
@@ -115,6 +126,9 @@ class Worker:
         if platform.endswith("sim") and has_barrier(folder):
             raise NotImplementedError("pl.system.syncall does nothing there, and what stands behind it does not wait")
         self.phase = "build"
+        if platform.endswith("sim"):
+            for name, size in ROOM.items():
+                os.environ.setdefault(name, size)
         with _locked(folder):
             program = CompiledProgram.from_dir(folder, platform=platform)
             if hasattr(program, "load"):
@@ -344,7 +358,9 @@ def describe(error: BaseException) -> dict[str, Any]:
         place = (span.get("filename"), span.get("begin_line"), span.get("begin_column"))
     elif span is not None:
         place = tuple(getattr(span, f, None) for f in ("filename", "begin_line", "begin_column"))
-    return {"type": type(error).__name__, "message": message, "errno": number, "place": place}
+    file = getattr(error, "filename", None)
+    file = os.fsdecode(file) if isinstance(file, str | bytes) else None
+    return {"type": type(error).__name__, "message": message, "errno": number, "file": file, "place": place}
 
 
 def _config(request: dict[str, Any], **options: Any) -> Any:

@@ -244,6 +244,76 @@ def operand_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
         yield f"{value} written to {dtype}", "", f"pl.write({dtype}, {at}, {value})", "", value + ")", False
 
 
+PRODUCT = "p = pl.matmul(b[0:16, :], b[0:64, 0:16], out_dtype=pl.FP32)\nc = pl.row_max(y[0:16, :])\n"
+OPERANDS = (
+    "m = pl.load(b, [0, 0], [16, 64], target_memory=pl.Mem.Mat)\n"
+    "w = pl.load(b, [0, 0], [64, 16], target_memory=pl.Mem.Mat)\n"
+)
+ACCUMULATED = "p = pl.matmul(pl.move(m, pl.Mem.Left), pl.move(w, pl.Mem.Right))\n"
+PARTLY = "s = pl.slice(x, [16, 64], [0, 0], valid_shape=[8, 64])\n"
+RUN_TIME = "s = pl.slice(x, [16, 64], [0, 0], valid_shape=[pl.cast(pl.read(idx, [0]), pl.INDEX), 64])\n"
+
+
+def buffer_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
+    """As `operand_cases`: where tiles lie, how they are laid out, and what is valid of them."""
+    after = "out[0:16, 0:1] = r"
+    for value in ("p", "pl.mul(p, 2.0)", "pl.exp(pl.neg(p))", "pl.add(p, x[0:16, 0:16])", "pl.row_expand_mul(p, c)"):
+        yield f"pl.row_min of {value}", f"{PRODUCT}s = {value}\n", "pl.row_min(s)", after, "pl.row_min", False
+    after = "out[0:16, 0:16] = r"
+    for name in ("row_expand_add", "add"):
+        yield f"pl.{name} of what a product gives", f"{PRODUCT}s = pl.exp(p)\n", f"pl.{name}(s, c)", after, "pl.", False
+    index = "i = pl.cast(x[0:16, 0:16], pl.INT32)\n"
+    yield "pl.gather of a product", PRODUCT + index, "pl.gather(p, -1, i)", after, "pl.gather", True
+    for start in ("pl.full([16, 16], dtype=pl.FP32, value=0.0)", "x[0:16, 0:16]", "pl.exp(y[0:16, 0:16])"):
+        call = "pl.matmul_acc(a, b[0:16, :], b[0:64, 0:16])"
+        yield f"pl.matmul_acc into {start}", f"a = {start}\n", call, after, "pl.matmul_acc", False
+    yield "from L1 to L1", OPERANDS, "pl.matmul(m, pl.move(w, pl.Mem.Mat))", STORED, "pl.move", True
+    yield "from L1 to UB", OPERANDS, "pl.cast(pl.move(m, pl.Mem.Vec), pl.FP32)", STORED, "pl.move", True
+    moved = "pl.move(p, pl.Mem.Left)"
+    yield "from L0C to L0A", OPERANDS + ACCUMULATED, f"pl.matmul({moved}, p)", STORED, "pl.move", True
+    moved = "pl.move(pl.move(m, pl.Mem.Left), pl.Mem.Mat)"
+    yield "from L0A to L1", OPERANDS, f"pl.matmul({moved}, w)", STORED, "pl.move(pl.move", True
+    matrix = "m = pl.load(b, [0, 0], [16, 64], target_memory=pl.Mem.Mat)\n"
+    yield "pl.row_expand to a tile in L1", LOADED + matrix, "pl.row_expand(m, c)", STORED, "pl.row_expand", True
+    yield "rows of which the run knows how many, reshaped", RUN_TIME, "pl.reshape(s, [32, 32])", "", "pl.reshape", False
+    gap = "pl.assemble(s, y[0:4, :], [10, 0])"
+    yield "assembled beyond what is valid", PARTLY, gap, WRITTEN, "pl.assemble", False
+    corner = "pl.assemble(s, pl.slice(y, [8, 64], [0, 0], valid_shape=[8, 32]), [8, 0])"
+    yield "assembled to no rectangle", PARTLY, corner, WRITTEN, "pl.assemble", False
+    slope = "t = pl.load(x, [0, 0], [16, 64], valid_shape=[8, 64])\nu = pl.load(y, [0, 0], [16, 64])\n"
+    slope += "w = pl.create_tile([32, 64], pl.UINT8)\n"
+    yield "pl.prelu by a slope that is valid further", slope, "pl.prelu(t, u, w)", STORED, "pl.prelu", False
+    small = LOADED + "s = pl.create_tile([16, 16], pl.FP32)\n"
+    yield "pl.rems with small scratch", small, "pl.rems(t, 2.0, s)", STORED, "pl.rems", False
+    yield "pl.tile.expands", LOADED, "pl.tile.expands(t, 2.0)", STORED, "pl.tile", False
+    yield "pl.expands", CUT, "pl.expands(t, 2.0)", WRITTEN, "pl.expands", False
+    yield "a pattern by position", LOADED, "pl.tile.gather_mask(t, 1)", STORED, "1)", False
+    yield "a column of what is valid in part", PARTLY, "pl.slice(s, [16, 1], [0, 8])", after, "pl.slice", True
+    yield "pl.transpose of a product", PRODUCT, "pl.transpose(p, 0, 1)", after, "pl.transpose", True
+    yield "pl.transpose of a third axis", CUT, "pl.transpose(t, 2, 1)", WRITTEN, "pl.transpose", False
+    for call in ("pl.matmul(p, x[0:16, 0:16])", "pl.matmul(x[0:16, 0:16], p)"):
+        yield f"{call} of a product", PRODUCT, call, after, "pl.matmul", True
+    yield "pl.gemv of several rows", OPERANDS, "pl.gemv(m, w)", STORED, "pl.gemv", False
+    yield "pl.cmp of columns", CUT, "pl.cmp(c, c)", "out[0:16, 0:1] = r", "pl.cmp", True
+    yield (
+        "pl.cmp with an index",
+        CUT + "k = pl.cast(n, pl.INDEX) + pl.cast(idx[0], pl.INDEX)\n",
+        "pl.cmp(t, k)",
+        WRITTEN,
+        "k)",
+        False,
+    )
+    yield "pl.rems of a column", LOADED, "pl.rems(c, 2.0, w)", STORED, "pl.rems", True
+    yield "pl.fillpad_expand of a tile in L1", OPERANDS, "pl.fillpad_expand(m, [32, 64])", STORED, "pl.fillpad", True
+    high = "pl.div(t, 2.0, high_precision=True)"
+    yield "pl.div by a number with high precision", CUT, high, WRITTEN, "pl.div", False
+    yield "pl.store with one shape", LOADED, "pl.store(t, [0, 0], out, shapes=[1024])", "", "pl.store", False
+    into = "pl.assemble(s, y[0:16, :], [0, 0])"
+    yield "assembled where the run knows what is valid", RUN_TIME, into, WRITTEN, "pl.assemble", False
+
+
+ADDED = "out[0:16, :] = pl.add(x[0:16, :], y[0:16, :])"
+
 REFUSED = [
     # augmented assignment
     refused("x += tensor", "x += y  #!", "x += y"),
@@ -450,7 +520,50 @@ REFUSED = [
     # operands of another kind; `LOADED` has tiles, the others tensors
     *(
         refused(f"{'assembled: ' if assembled else ''}{title}", f"{before}r = {call}  #!\n{after}", at)
-        for title, before, call, after, at, assembled in operand_cases()
+        for title, before, call, after, at, assembled in (*operand_cases(), *buffer_cases())
+    ),
+    refused(
+        "assembled: a mask stored as FP32", f"{LOADED}r = pl.cmp(t, u)\nout = pl.store(r, [0, 0], out)  #!", "pl.store"
+    ),
+    # an FP32 number in a condition
+    *(
+        refused(f"if {test}", f"r = pl.read(x, [0, 3])\nq = pl.read(x, [0, 4])\nif {test}:  #!\n    {ADDED}", at)
+        for test, at in (
+            ("r > 0.0", "r > 0.0"),
+            ("0.0 <= r", "0.0 <= r"),
+            ("r < q", "r < q"),
+            ("not (r > 0.0)", "r > 0.0"),
+            ("n > 1 and r > 0.0", "r > 0.0"),
+        )
+    ),
+    refused("if a BF16 number is larger", f"r = b[0, 3]\nq = b[0, 4]\nif r > q:  #!\n    {ADDED}", "r > q"),
+    refused(
+        "assembled: a sum of BF16 numbers",
+        "r = b[0, 3]\nq = r + r  #!\nout[0:1, :] = pl.mul(x[0:1, :], pl.cast(q, pl.FP32))",
+        "r + r",
+    ),
+    # tiles and numbers to one tensor
+    refused("stored and written", f"{ADDED}\npl.write(out, [40, 0], 1.0)  #!", "pl.write"),
+    refused("written and stored", f"pl.write(out, [40, 0], 1.0)\n{ADDED}  #!", "out[0:16"),
+    refused(
+        "stored and written by another name",
+        "o = pl.assemble(out, pl.add(x, y), [0, 0])\npl.write(o, [4, 0], 1.0)  #!",
+        "pl.write",
+    ),
+    refused(
+        "stored or written", f"if idx[0] > 1:\n    {ADDED}\nelse:\n    pl.write(out, [40, 0], 1.0)  #!", "pl.write"
+    ),
+    refused(
+        "stored, and written by an inline function",
+        "@pl.jit.inline\ndef h(o: pl.Tensor[[64, 64], pl.FP32]):\n    pl.write(o, [40, 0], 1.0)\n\n\n"
+        f"{in_region('out[0:16, :] = pl.exp(x[0:16, :])', 'h(out)  #!')}",
+        "h(out)",
+        MODULE,
+    ),
+    refused(
+        "a quotient of integers written to FP32",
+        "r = pl.read(idx, [0])\npl.write(out, [0, 0], pl.div(r, r))  #!",
+        "pl.div",
     ),
     refused("pl.tri in a tensor", "r = pl.tri(0, [16, 64], dtype=pl.FP32)\nout[0:16, :] = r  #!", "out[0:16"),
     refused("nested class", "class C:  #!\n    pass", "class C"),
@@ -932,7 +1045,44 @@ def _carry(body: str, k: int) -> tuple:
     return body, rows(0, lambda a: a.x[:16] * k)
 
 
+def total(a: Arguments) -> torch.Tensor:
+    return rows(0, lambda a: (a.x + a.y)[:16])(a)
+
+
+def first_is_two(a: Arguments) -> torch.Tensor:
+    out = (a.x + a.y)[:16]
+    out[0, 0] = 2.0
+    return out
+
+
 ACCEPTED = [
+    # what is beside a refusal
+    accepted("if a name of a comparison", f"r = pl.read(x, [0, 3])\nq = r > -100.0\nif q:\n    {ADDED}", total),
+    accepted("if FP32 numbers are the same", f"r = pl.read(x, [0, 3])\nif r != 7.0:\n    {ADDED}", total),
+    accepted("if of what is computed in place", f"r = pl.read(x, [0, 3])\nif r * 0.0 > -1.0:\n    {ADDED}", total),
+    accepted("if a parameter is larger", f"if f > 1.0:\n    {ADDED}", total),
+    accepted(
+        "a number written to a tile that is stored",
+        "t = pl.add(x[0:16, :], y[0:16, :])\npl.write(t, [0, 0], 2.0)\nout[0:16, :] = t",
+        rows(0, first_is_two),
+    ),
+    accepted(
+        "stored and written in two regions",
+        f"{AT}\n    {ADDED}\n{AT}\n    pl.write(out, [40, 0], 2.0)",
+        lambda a: total(a).index_put((torch.tensor(40), torch.tensor(0)), torch.tensor(2.0)),
+        ENTRY,
+    ),
+    accepted(
+        "pl.cmp of tiles, and pl.sel",
+        "t = pl.load(x, [0, 0], [16, 64])\nu = pl.load(y, [0, 0], [16, 64])\nw = pl.create_tile([1, 32], pl.UINT8)\n"
+        "out = pl.store(pl.sel(pl.cmp(t, u, cmp_type=4), t, u, w), [0, 0], out)",
+        rows(0, lambda a: torch.maximum(a.x, a.y)[:16]),
+    ),
+    accepted(
+        "row_max of a negated product",
+        f"{PRODUCT}out[0:16, 0:1] = pl.neg(pl.row_max(pl.neg(p)))",
+        rows(0, lambda a: (a.b[:16].float() @ a.b[:, :16].float()).amin(1, keepdim=True)),
+    ),
     # scratch, indices and floats, one axis
     *(
         accepted(

@@ -129,18 +129,22 @@ pl.store(pl.gatherb(t, j), [0, 0], o)
 def test_rows(n: int, turned: bool, seed: int):
     """A tile filled row by row from places that differ from block to block."""
     n = padded(n, "BF16")
-    x, i = values((9, 16), "BF16", seed), indices((3 * n,), 9, seed)
-    o = sevens((48, n) if turned else (3 * n, 16), "BF16")
-    shapes = {"x": tensor(x.shape, "BF16"), "i": tensor(i.shape, "INT32"), "o": out(o.shape, "BF16")}
+    x, i, e = values((9, 16), "BF16", seed), indices((3 * n,), 9, seed), torch.eye(16).bfloat16()
+    o = sevens((48, n) if turned else (3 * n, 16), "FP32")
+    shapes = {
+        "x": tensor(x.shape, "BF16"), "i": tensor(i.shape, "INT32"), "e": tensor(e.shape, "BF16"),
+        "o": out(o.shape, "FP32"),
+    }  # fmt: skip
     size, to, last = ([16, n], "[0, r]", "b * 16, 0") if turned else ([n, 16], "[r, 0]", f"b * {n}, 0")
     body = f"""
 acc = pl.create_l1({size}, pl.BF16)
 for r in pl.range({n}):
     acc = pl.gather_row(acc, x, {to}, [pl.read(i, [b * {n} + r]), 0], [1, 16], {turned})
-pl.store(pl.move(acc, pl.Mem.Vec), [{last}], o)
+one = pl.load(e, [0, 0], [16, 16], target_memory=pl.Mem.Mat)
+pl.store(pl.matmul({"one, acc" if turned else "acc, one"}), [{last}], o)
 """
-    run(blocks(shapes, body), x, i, o)
-    picked = x[i.long()]
+    run(blocks(shapes, body), x, i, e, o)
+    picked = x[i.long()].float()
     same(o, torch.cat([picked[b * n : b * n + n].t() for b in range(3)]) if turned else picked)
 
 

@@ -127,7 +127,6 @@ SCALARS = {
     "of a cast": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) / 3.0)",
     "a row sum": "pl.row_expand_add(t, pl.row_max(t, pl.create_tile([16, 16], dtype=T)))",
     "bits": "pl.add(t, pl.cast((b << 2) + (b >> 1) + b % 3 + b // 2 - -b, pl.INT32))",
-    "a fill": "pl.add(t, pl.expands(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1))",
 }
 
 

@@ -347,12 +347,12 @@ def test_rank_three(n: int, r: int, c: int, data, seed: int):
 @few
 @given(rows, columns, dtypes, seeds)
 def test_spaces(r: int, c: int, dtype: str, seed: int):
-    """Through L1 and back: the values stay, the buffers are accounted."""
+    """Beside L1, and from tile to tile: the values stay, the buffers are accounted."""
     c = padded(c, dtype)
     x, o = values((r, c), dtype, seed), sevens((r, c), dtype)
     body = f"""
     t = pl.load(x, [0, 0], [{r}, {c}], target_memory=pl.Mem.Mat)
-    u = pl.move(t, target_memory=pl.Mem.Vec)
+    u = pl.load(x, [0, 0], [{r}, {c}])
     v = pl.create_tile([{r}, {c}], dtype=pl.{dtype}, target_memory=pl.Mem.Vec)
     v = pl.assemble(v, u, [0, 0])
     pl.store(v, [0, 0], o)

@@ -149,15 +149,6 @@ def test_expand(kind: str, r: int, c: int, dtype: str, seed: int):
     same(o, torch.stack([v[:, 0]] * c, 1) if kind == "row" else torch.stack([v[0]] * r))
 
 
-@few
-@given(rows, columns, st.integers(-5, 5), seeds)
-def test_expands(r: int, c: int, number: int, seed: int):
-    c = padded(c, "FP32")
-    a, o = values((r, c), "FP32", seed), sevens((r, c), "FP32")
-    run(incore({"a": tensor((r, c), "FP32"), "o": out((r, c), "FP32")}, f"o[:, :] = pl.expands(a, {number}.0)"), a, o)
-    same(o, torch.full((r, c), float(number)))
-
-
 @pytest.mark.parametrize(
     "body", ["pl.row_expand_mul(a, b)", "pl.col_expand_add(a, a)", "pl.row_expand_sub(a, w)", "pl.col_expand_max(a, u)"]
 )

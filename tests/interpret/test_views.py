@@ -89,10 +89,16 @@ def test_expand_clone(axis: int | None):
 
 
 def test_extract():
-    x, o = values((32, 32), "FP32", 0), sevens((16, 16), "FP32")
+    x, e, o = values((32, 32), "FP32", 0), torch.eye(16), sevens((16, 16), "FP32")
     body = "t = pl.load(x, [0, 0], [32, 32], target_memory=pl.Mem.Mat)\n"
-    body += "pl.store(pl.move(pl.tile.extract(t, 16, 8, [16, 16], target_memory=pl.Mem.Left), pl.Mem.Vec), [0, 0], o)"
-    run(incore({"x": tensor((32, 32), "FP32"), "o": out((16, 16), "FP32")}, body), x, o)
+    body += "one = pl.move(pl.load(e, [0, 0], [16, 16], target_memory=pl.Mem.Mat), pl.Mem.Right)\n"
+    body += "pl.store(pl.matmul(pl.tile.extract(t, 16, 8, [16, 16], target_memory=pl.Mem.Left), one), [0, 0], o)"
+    run(
+        incore({"x": tensor((32, 32), "FP32"), "e": tensor((16, 16), "FP32"), "o": out((16, 16), "FP32")}, body),
+        x,
+        e,
+        o,
+    )
     same(o, x[16:32, 8:24])
 
 

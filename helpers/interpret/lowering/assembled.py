@@ -7,6 +7,7 @@ Shapes of tiles are another such matter, checked where tiles are made: `tile_sha
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 
 from helpers.interpret import dtypes
@@ -37,6 +38,14 @@ class Assembled:
             self._check_valid_shape(given.get("shape", given.get("shapes")), given["valid_shape"])
         if name == "slice" and node.args and "valid_shape" not in given:
             self.check_part(node, node.args[0])
+        target, source = given.get("target"), given.get("source")
+        if name == "assemble" and self.incore and self.facts.unbounded(target) and not self.facts.partly(source):
+            raise self.refuse(
+                node, f"pl.assemble into `{ast.unparse(target)}`, whose valid extents are known only at run time: how"
+                " much is valid then is not known", "valid_shape=[pl.min(rows, n), ...] of it; or pl.fillpad it first",
+            )  # fmt: skip
+        if name == "reshape" and self.incore and node.args:
+            self._check_reshape(node, node.args[0], given["shape"])
 
     def _check_fill(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
         """The value becomes a literal of the element type."""
@@ -95,6 +104,17 @@ class Assembled:
             raise self.refuse(
                 node, f"a part of `{ast.unparse(of)}`, whose valid extents are known only at run time",
                 "pl.slice(x, shape, offset, valid_shape=[...]) says what is valid of the part; or pl.fillpad x first",
+            )  # fmt: skip
+
+    def _check_reshape(self, node: ast.Call, of: ast.expr, shape: ast.expr) -> None:
+        """Rows of which only the run knows how many are valid keep their length (src/ir/op/type_inference.cpp)."""
+        have, wanted = self.facts.shape(of), [self.extent(e, None) for e in getattr(shape, "elts", [])]
+        if self.facts.partly(of) != {-2} or have is None or len(have) != 2 or None in (*have, *wanted):
+            return
+        if not any(math.prod(wanted[i + 1 :]) == have[1] and have[0] <= n for i, n in enumerate(wanted)):
+            raise self.refuse(
+                node, f"pl.reshape of `{ast.unparse(of)}`, of whose rows only the run knows how many are valid, to"
+                f" {wanted}: no axis of that has {have[0]} rows of {have[1]} elements", "pl.fillpad it first",
             )  # fmt: skip
 
     def check_dropped(self, node: ast.expr) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, signatures
+from helpers.interpret import names, rules, signatures
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
 from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
@@ -48,6 +48,8 @@ class Calls:
             return ast.Constant(self.outside(node.func)())
         if path in names.DIRECTIVES or path in ("cond", "yield_"):
             raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
+        if path == "cmp" and node.args and self.facts.level(node.args[0]) == "tile":
+            path = "tile.cmp"  # of tiles it gives a packed mask
         fn = OPS.get(path)
         if fn is None:
             raise self.unknown(node.func, path)
@@ -66,6 +68,7 @@ class Calls:
         self._check_numbers(node)
         self.check_operands(node, path)
         self.check_assembled(node, path)
+        self.check_stored(node)
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
         return ast.Call(
@@ -117,6 +120,8 @@ class Calls:
         args = [self.expr(a) for a in given]
         if kind == "inline":
             self._one_shape(node, fn, callee.parameters, args)
+            for a, p in zip(given, callee.parameters):
+                self.check_passed(node, a, p.name in callee.stored, p.name in callee.written)
         target = self.bind(callee.run, fn.__name__)
         if kind in ("incore", "group") and not self.incore:
             return self.machine(
@@ -202,6 +207,8 @@ class Calls:
         return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
 
     def unknown(self, node: ast.expr, path: str) -> KernelError:
+        if names.exists(path) and (instead := rules.NO_CODE.get(path.rpartition(".")[-1])):
+            return self.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", instead)
         if names.exists(path):
             return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
         return self.refuse(node, f"pl.{path} is not a name of pypto.language")

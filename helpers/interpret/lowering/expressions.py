@@ -152,6 +152,13 @@ class Expressions:
     def _check_categories(self, node: ast.expr, left: ast.expr, right: ast.expr) -> None:
         """Scalars of different categories do not meet, but in what is folded when the kernel is parsed."""
         a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
+        called = self.pl_path(node.func) if isinstance(node, ast.Call) else ""
+        sums = called in ("add", "tensor.add") or isinstance(getattr(node, "op", None), ast.Add)
+        if self.incore and sums and "BF16" in (self.facts.dtype(left), self.facts.dtype(right)):
+            raise self.refuse(
+                node, "a sum of BF16 scalars in a region: the assembler has no code for it (ptoas 0.57)",
+                "pl.cast both to FP32",
+            )  # fmt: skip
         if isinstance(node, (ast.BinOp, ast.Call)) and "bool" in (a, b):
             raise self.refuse(
                 left if a == "bool" else right, "the result of a comparison used as a number", "use if / else"

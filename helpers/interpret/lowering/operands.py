@@ -27,7 +27,7 @@ SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
 # Operations whose second operand is a number; those that PyPTO has for tiles and not for tensors.
 NUMBER_SECOND = {
     "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands", "ors", "xors", "shls", "shrs",
-    "cmps", "lrelu", "addsc", "subsc", "expands",
+    "cmps", "lrelu", "addsc", "subsc",
 }  # fmt: skip
 TILES_ONLY = {
     "relu", "lrelu", "prelu", "rem", "rems", "sel", "sels", "cmps", "maximums", "minimums", "addc", "addsc", "subc",
@@ -44,7 +44,7 @@ TILES_AT: dict[str, tuple[int, ...]] = {
     "xor": (0, 2), "sel": (0, 1, 2, 3),
 }  # fmt: skip
 
-WITH_NUMBER = {*elementwise.BINARY, *NUMBER_SECOND}
+WITH_NUMBER = {*elementwise.BINARY, *NUMBER_SECOND, "cmp"}
 COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
 
 # Operations of FP32 tiles that want their number in FP32; the others convert an integer.
@@ -101,6 +101,9 @@ class Operands:
             if number or (listed and self.kind(a) in ("tensor", "scalar")):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
+        pattern = node.args[1] if name == "gather_mask" and len(node.args) > 1 else None
+        if isinstance(pattern, ast.Constant):
+            raise self.refuse(pattern, "the pattern of pl.tile.gather_mask is a number by position", "mask_pattern=1")
         if name == "write":
             self._check_written(*given.values())
         if name in ("arange", "ci"):
@@ -116,6 +119,21 @@ class Operands:
                 node, f"pl.{path} of tiles of {list(one)} and {list(other)}: a column is not broadcast",
                 f"pl.row_expand_{path.rpartition('.')[-1]}",
             )  # fmt: skip
+
+    def _check_layout(self, node: ast.Call, name: str) -> None:
+        """A product, and what is computed from it, is laid out in blocks; two operations want rows.
+
+        Source: src/ir/op/tile_ops (reduction.cpp, broadcast.cpp); pl.add of a column becomes pl.row_expand_add.
+        """
+        shape = self.facts.shape(node.args[1]) if len(node.args) > 1 else None
+        if name in ("row_min", "row_expand_add") or (name == "add" and shape is not None and shape[-1] == 1):
+            text = ast.unparse(node.args[0])
+            fix = (
+                f"pl.neg(pl.row_max(pl.neg({text})))"
+                if name == "row_min"
+                else f"pl.row_expand_sub({text}, pl.neg(...))"
+            )
+            raise self.refuse(node, f"pl.{name} of `{text}`, which is laid out as the product it is computed from", fix)
 
     def _check_start(self, given: dict[str, ast.expr]) -> None:
         """Numbers in a row: the instruction fills one, from a number of the type it makes."""
@@ -181,6 +199,8 @@ class Operands:
                     raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
         if not self.incore:
             return
+        if node.args and self.facts.product(node.args[0]):
+            self._check_layout(node, name)
         shape = SHAPED.get(name)
         if shape is not None:
             where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)

@@ -70,6 +70,7 @@ class Scopes:
 
     def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
         self.incore, around, self.nested = True, self.nested, 0
+        self.begin_region(body)
         try:
             return self.block(body) or [ast.Pass()]
         finally:

@@ -198,6 +198,7 @@ class Statements:
         self.origin.pop(name, None)
         self.passed_on.pop(name, None)
         self.facts.bind(name, source, self.incore)
+        self.bind_root(name, source)
         self.computed.discard(name)
         if isinstance(source, ast.BinOp) and (
             self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
@@ -244,6 +245,7 @@ class Statements:
         name = target.value.id
         if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
             raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
+        self.check_stored(target)
         self.frame[-1].add(name)
         call = ast.Call(
             ast.Name("_setitem", ast.Load()),
@@ -294,6 +296,28 @@ class Statements:
             )
         return self.expr(test)
 
+    def _check_ordered(self, test: ast.expr) -> None:
+        """PyPTO reasons about the range of a number that an `if` compares, and cannot where that is FP32.
+
+        Source: tried on e2d0f78a ("requires same numeric dtype category, got fp32 and int64"); of `or`, of what is
+        computed in place and of a name of the comparison it does not.
+        """
+        if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+            for part in test.values:
+                self._check_ordered(part)
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            self._check_ordered(test.operand)
+        if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)):
+            return
+        sides = [s for s in (test.left, test.comparators[0]) if isinstance(s, ast.Name)]
+        for side in sides:
+            of = self.facts.dtype(side)
+            if side.id not in self.facts.literal and (of == "FP32" or (of in ("BF16", "FP16") and len(sides) > 1)):
+                raise self.refuse(
+                    test, f"`{ast.unparse(test)}` as a condition: '{side.id}' is {of}",
+                    f"larger = {ast.unparse(test)} on a line of its own, and if larger:",
+                )  # fmt: skip
+
     def _static_assert(self, call: ast.Call) -> list[ast.stmt]:
         if not 1 <= len(call.args) <= 2:
             raise self.refuse(call, "pl.static_assert takes a condition and a message")
@@ -306,13 +330,17 @@ class Statements:
 
     def _if(self, s: ast.If) -> list[ast.stmt]:
         test = self._condition(s.test)
+        self._check_ordered(s.test)
         kinds, facts = dict(self.kinds), self.facts.copy()
+        stored = (set(self.stored), set(self.written)) if self.facts.folds(s.test) else None
         body = self._nested(s.body)
         self.kinds = {**kinds, **self.kinds}
         after = self.facts.copy()
         self.facts.restore(facts)
         orelse = self._nested(s.orelse) if s.orelse else []
         self.facts.merge(after)
+        if stored is not None:  # one of the two is not compiled
+            self.stored, self.written = stored
         return [ast.If(test, body, orelse)]
 
 

@@ -85,13 +85,15 @@ def in_ub(m: Machine, at: Place, x: Any) -> Tile:
     return tile
 
 
-def check_scratch(m: Machine, at: Place, name: str, tmp: Any, types: str) -> None:
-    """Scratch of A2/A3's instructions that has a type of its own (ptoas 0.57); A5 takes any.
+def check_scratch(m: Machine, at: Place, name: str, tmp: Any, types: str = "") -> None:
+    """Scratch lies in UB, and for some of A2/A3's instructions has one of `types` (ptoas 0.57); A5 takes any.
 
     Raises:
-        FaultError: `tmp` is a tile of another type than one of `types`.
+        FaultError: `tmp` is a tile elsewhere, or on A2/A3 of another type than one of `types`.
     """
-    if type(tmp) is Tile and m.chip.name == "a2a3" and tmp.dtype.name not in types.split():
+    if type(tmp) is Tile and tmp.memory.space not in ("UB", ""):
+        raise m.fault(at, f"pl.{name} with the scratch {tmp}, which is in {tmp.memory.space}", "pl.create_tile in UB")
+    if types and type(tmp) is Tile and m.chip.name == "a2a3" and tmp.dtype.name not in types.split():
         raise m.fault(at, f"pl.{name} with the scratch {tmp}", f"pl.create_tile(..., pl.{types.split()[0]})")
 
 

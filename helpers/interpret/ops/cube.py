@@ -21,7 +21,7 @@ from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.products import Product
 from helpers.interpret.source import Place
 from helpers.interpret.tile_shapes import product_misfit
-from helpers.interpret.values import Memory, Tile, held
+from helpers.interpret.values import Memory, Tensor, Tile, held
 
 INT32 = BY_NAME["INT32"]
 
@@ -172,12 +172,28 @@ def _count(shape: tuple) -> int:
     return n
 
 
-@op(*everywhere("matmul"), "batch_matmul", "tile.batch_matmul", "gemv", "tile.gemv")
+def _loaded(m: Machine, at: Place, *xs: Any) -> None:
+    """Operands of the cube come from global memory or UB: from L0C there is no way to L0A and L0B (`pto.tmov`)."""
+    for x in xs:
+        if type(x) is Tile and x.memory.space == "L0C":
+            raise m.fault(at, f"{x} is a product, and operand of another", "pl.cast it, or pl.move it to pl.Mem.Mat")
+
+
+def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
+    """pl.gemv takes one row, and on A5 ptoas 0.57 takes no pl.gemv."""
+    if m.chip.name == "a5":
+        raise m.fault(at, f"pl.{name} on A5, which has no instruction for it", f"pl.{name.replace('gemv', 'matmul')}")
+    if isinstance(lhs, (Tensor, Tile)) and lhs.shape[-2] != 1:
+        raise m.fault(at, f"pl.{name} of {lhs}, which is no row", f"pl.{name.replace('gemv', 'matmul')}")
+
+
+@op(*everywhere("matmul"), "batch_matmul", "tile.batch_matmul")
 def matmul(
     m: Machine, at: Place, lhs: Any, rhs: Any, out_dtype: Any = None, a_trans: bool = False, b_trans: bool = False,
     c_matrix_nz: bool = False, acc_phase: Any = None,
 ) -> Tile:  # fmt: skip
     """lhs @ rhs. [M, K] x [K, N] -> [M, N]; more dimensions are batches."""
+    _loaded(m, at, lhs, rhs)
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
@@ -188,12 +204,17 @@ def matmul(
     return tile
 
 
-@op(*everywhere("matmul_acc"), "tile.batch_matmul_acc", "gemv_acc", "tile.gemv_acc")
+@op(*everywhere("matmul_acc"), "tile.batch_matmul_acc")
 def matmul_acc(
     m: Machine, at: Place, acc: Any, lhs: Any, rhs: Any, a_trans: bool = False, b_trans: bool = False,
     init_cond: Any = None, acc_phase: Any = None,
 ) -> Tile:  # fmt: skip
     """acc + lhs @ rhs, in the accumulator; with `init_cond` true, lhs @ rhs alone."""
+    if type(acc) is Tensor or (type(acc) is Tile and (acc.memory.loaded or acc.memory.space not in ("L0C", ""))):
+        raise m.fault(
+            at, f"matmul_acc into {acc}: nothing is moved to L0C, where the cube adds", "start with a pl.matmul"
+        )
+    _loaded(m, at, lhs, rhs)
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")
@@ -258,15 +279,37 @@ def in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype
     return out
 
 
-@op("matmul_bias", "tile.matmul_bias", "gemv_bias", "tile.gemv_bias")
+@op("matmul_bias", "tile.matmul_bias")
 def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
+    _loaded(m, at, lhs, rhs)
     a, b, c = operands(m, at, lhs, rhs, bias, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
     if c.shape != (1, shape[-1]) or c.dtype is not dtype:
         raise m.fault(at, f"the bias {c} of a product of shape {list(shape)}", f"[1, {shape[-1]}] {dtype}")
     data = None if m.dry else multiply(*factors(m, x, y)) + wide(c)
     return m.tile(at, data, shape, dtype, valid, "L0C")
+
+
+@op("gemv", "tile.gemv")
+def gemv(m: Machine, at: Place, lhs: Any, rhs: Any, acc_phase: Any = None) -> Tile:
+    """The product of a row [1, K] and a matrix [K, N]."""
+    _vector(m, at, "gemv", lhs)
+    return matmul(m, at, lhs, rhs)
+
+
+@op("gemv_acc", "tile.gemv_acc")
+def gemv_acc(m: Machine, at: Place, acc: Any, lhs: Any, rhs: Any, acc_phase: Any = None) -> Tile:
+    """acc + the product of a row and a matrix."""
+    _vector(m, at, "gemv_acc", lhs)
+    return matmul_acc(m, at, acc, lhs, rhs)
+
+
+@op("gemv_bias", "tile.gemv_bias")
+def gemv_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
+    """The product of a row and a matrix, and a bias [1, N]."""
+    _vector(m, at, "gemv_bias", lhs)
+    return matmul_bias(m, at, lhs, rhs, bias)
 
 
 def _cast(data: torch.Tensor, dtype: DType) -> torch.Tensor:

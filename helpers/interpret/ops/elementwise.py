@@ -183,14 +183,26 @@ def _binary(name: str) -> Callable:
         return binary(m, at, name, lhs, rhs)
 
     def divide(m: Machine, at: Place, lhs: Any, rhs: Any, high_precision: bool = False) -> Any:
+        if high_precision and is_scalar(rhs):
+            raise m.fault(at, "pl.div by a number with high_precision=True", "leave it out, or pl.full the divisor")
         return binary(m, at, name, lhs, rhs)
 
     def stepped(m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None) -> Any:
         if type(lhs) is Tile:
             check_scratch(m, at, name, tmp, lhs.dtype.name)
+            if is_scalar(rhs) and type(tmp) is Tile:
+                _check_rems(m, at, lhs, rhs, tmp)
         return binary(m, at, name, lhs, rhs)
 
     return divide if name == "div" else stepped if name in ("rem", "xor") else plain
+
+
+def _check_rems(m: Machine, at: Place, x: Tile, number: Any, tmp: Tile) -> None:
+    """pl.rems wants rows, scratch that broadcasts to their shape, and a number of their type (ptoas 0.57)."""
+    if full_shape(x.shape, tmp.shape) is None or 1 in (x.shape[-1], tmp.shape[-1]):
+        raise m.fault(at, f"pl.rems of {x} with the scratch {tmp}", "scratch of its shape, and no columns")
+    if isinstance(number, float) and not x.dtype.is_float:
+        raise m.fault(at, f"pl.rems of {x} and the float {number}", "an integer")
 
 
 def _define() -> None:

@@ -67,6 +67,8 @@ def gather(
         raise m.fault(at, "pl.gather by index needs both dim= and index=")
     x, i = operands(m, at, input, index)
     _check_index_type(m, at, x, i)
+    if x.memory.space == "L0C":  # rows of it are taken, and it is laid out in blocks
+        raise m.fault(at, f"pl.gather of the product {x}", "store it, and load it again")
     rank = len(x.shape)
     if len(i.shape) != rank or not -rank <= dim < rank:
         raise m.fault(at, f"pl.gather of {x} along axis {dim} with the index {i}", "the ranks must be the same")

@@ -39,6 +39,9 @@ from helpers.interpret.trace import READ, WRITE
 from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
+# Between these nothing moves: `pto.tmov`, and for UB `pto.tpush` (ptoas 0.57).
+NO_WAY = {("L1", "L1"), ("L1", "UB"), ("L0C", "L0A"), ("L0C", "L0B")}
+NO_WAY |= {(a, b) for a in ("L0A", "L0B") for b in ("UB", "L1", "L0A", "L0B")}
 # The scales of block-scaled operands lie beside the operands.
 SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
 
@@ -179,6 +182,8 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
             at, f"a column of {x}: A5 has no instruction that takes one out of a tile in UB",
             "slice the column of the tensor in global memory, or reduce what it was made from",
         )  # fmt: skip
+    if x.valid is not None and x.memory.space in ("UB", "") and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
+        raise m.fault(at, f"a column of {x}, of which a part is valid", "pl.fillpad it first")
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
@@ -217,6 +222,7 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
         _check_window(m, at, target, s)
         if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
             raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}", kind="out of bounds")
+        _check_union(m, at, target, s, offset)
         crossed(m, at, s, "UB")
         m.touch(s, "UB")
         m.touch(target)
@@ -246,6 +252,27 @@ def _check_window(m: Machine, at: Place, target: Tile, s: Tile) -> None:
             f"assemble of {s} into {target}: A2/A3 moves whole rows only",
             "pl.concat, or store both into the tensor",
         )
+
+
+def _check_union(m: Machine, at: Place, target: Tile, s: Tile, offset: list[int]) -> None:
+    """What is written to a partly valid tile and what is valid of it are one rectangle from the origin.
+
+    Source: src/ir/op/type_inference.cpp. What lies outside the valid part is not kept all the same, as on both
+    simulators.
+    """
+    have, new = target.valid, held(s.shape, s.valid)
+    if have is None or any(type(n) is Lanes for n in (*have, *new)):
+        return
+    growing = [i for i, (o, n, h) in enumerate(zip(offset, new, have)) if o + n > h]
+    if not growing or (not any(offset) and all(n >= h for n, h in zip(new, have))):
+        return
+    axis = growing[0]
+    beside = any(o or n != h for i, (o, n, h) in enumerate(zip(offset, new, have)) if i != axis)
+    if len(growing) > 1 or offset[axis] > have[axis] or beside:
+        raise m.fault(
+            at, f"assemble of {s} at {offset} into {target}: with what is valid it makes no rectangle from the origin",
+            "write where it is valid, or pl.fillpad it first",
+        )  # fmt: skip
 
 
 def _source(m: Machine, at: Place, source: Any) -> Any:
@@ -344,6 +371,8 @@ def store(
         raise m.fault(at, f"pl.store into {describe(output_tensor)}")
     if tile.memory.space not in ("UB", "L0C"):
         raise m.fault(at, f"pl.store of {tile}, which is in {tile.memory.space}", "store from pl.Mem.Vec or pl.Mem.Acc")
+    if shapes is not None and len(shapes) != len(offsets):
+        raise m.fault(at, f"pl.store with {len(offsets)} offsets and {len(shapes)} shapes", "one for each axis")
     _two_axes(m, at, tile)
     if len(tile.shape) < len(output_tensor.shape):
         tile = reshape(m, at, tile, [1] * (len(output_tensor.shape) - len(tile.shape)) + list(tile.shape))
@@ -356,6 +385,8 @@ def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = No
     x, space = operand(m, at, tile), space_of(target_memory)
     if space == "L0C":
         raise m.fault(at, f"pl.move of {x} to pl.Mem.Acc, where only products are made", "pl.matmul, pl.matmul_acc")
+    if (x.memory.space, space) in NO_WAY and getattr(target_memory, "name", "") not in ("Bias", "DDR"):
+        raise m.fault(at, f"pl.move of {x} from {x.memory.space} to {space}", "pl.load it there from the tensor")
     out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space)
     out.scales = x.scales
     if x.origin is not None:
@@ -667,6 +698,8 @@ def _reshaped_strides(x: Tensor, shape: tuple) -> tuple | None:
 def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: Any = None) -> Tensor | Tile:
     """Two axes exchanged."""
     rank = len(x.shape)
+    if not (-rank <= axis1 < rank and -rank <= axis2 < rank):
+        raise m.fault(at, f"pl.transpose of {x} along axis {axis1} and {axis2}, of {rank}")
     a, b = axis1 % rank, axis2 % rank
     if a == b:
         raise m.fault(at, f"pl.transpose of {x} along axis {axis1} and {axis2}", "two axes that differ")
@@ -686,6 +719,8 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     # Into a column: rows of one element. Of a column, which is column-major: `pto.ttrans` takes that on A5 only.
     if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.name == "a2a3")):
         raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
+    if x.memory.space == "L0C" and m.chip.name == "a2a3":  # laid out in blocks
+        raise m.fault(at, f"pl.transpose of the product {x}", "exchange the operands: pl.matmul(..., b_trans=True)")
     vector(m, x.shape, x.dtype, "transpose")
     data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
     return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)

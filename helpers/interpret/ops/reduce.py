@@ -16,7 +16,7 @@ from helpers.interpret.dtypes import BY_NAME
 from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, scalar, vector
+from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
@@ -183,6 +183,8 @@ _define()
 def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
     """`vec` ([R, 1] or [1, C]) repeated to the shape of `target`, of which only the shape counts."""
     v = operand(m, at, vec)
+    if type(target) is Tile:
+        in_ub(m, at, target)
     wanted = (*target.shape[:-1], 1) if row else (*target.shape[:-2], 1, target.shape[-1])
     if v.shape != wanted or target.shape[-1] == 1:
         raise m.fault(
@@ -208,17 +210,3 @@ def row_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
 def col_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
     """A row repeated along the columns of `target`."""
     return broadcast(m, at, False, target, vec)
-
-
-@op(*everywhere("expands"))
-def expands(m: Machine, at: Place, target: Any, scalar_: Any) -> Tile:
-    """A tile of the shape and type of `target`, filled with a scalar."""
-    vector(m, target.shape, target.dtype, "expand")
-    data = None
-    if not m.dry:
-        s = scalar(scalar_, len(target.shape))
-        if isinstance(s, torch.Tensor):
-            data = s.to(target.dtype.torch).expand(len(s), *held(target.shape, target.valid))
-        else:
-            data = torch.full(held(target.shape, target.valid), s, dtype=target.dtype.torch)
-    return m.tile(at, data, target.shape, target.dtype, target.valid)

@@ -92,11 +92,21 @@ def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn:
     return out.expand(*out.shape[: out.dim() - len(extents)], *extents)
 
 
+def _compared(m: Machine, at: Place, lhs: Any, rhs: Any) -> tuple[Tile, Any, tuple, tuple | None]:
+    """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (ptoas 0.57), which no two tiles have."""
+    x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
+    if m.chip.name == "a5" and type(y) is Tile:
+        raise m.fault(at, f"pl.cmp of {x} and {y}: A5 compares with a number only", "pl.cmp(pl.sub(a, b), 0.0)")
+    return x, y, shape, valid
+
+
 @op("cmp", "tensor.cmp")
 def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     """1 where the comparison holds, 0 elsewhere, in the shape and type of `lhs`."""
     fn = comparison(m, at, cmp_type)
-    x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
+    x, y, shape, valid = _compared(m, at, lhs, rhs)
+    if x.shape[-1] == 1:
+        raise m.fault(at, f"pl.cmp of the column {x}: its mask is no column", "pl.reshape it to a row")
     vector(m, shape, x.dtype, "cmp")
     data = None if m.dry else _compare(m, x, y, shape, valid, fn).to(x.dtype.torch)
     out = m.tile(at, data, shape, x.dtype, valid)
@@ -108,7 +118,7 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
 def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     """A packed mask: [..., C] gives UINT8 [..., ceil(C/8) rounded up to 32], valid [..., ceil(C/8)]."""
     fn = comparison(m, at, cmp_type)
-    x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
+    x, y, shape, valid = _compared(m, at, lhs, rhs)
     vector(m, shape, x.dtype, "cmp")
     packed = (*shape[:-1], -(-shape[-1] // 256) * 32)
     limits = shape if valid is None else valid
@@ -155,7 +165,7 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: 
 def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
     """`lhs` where the mask is set, `rhs` elsewhere. Both have one element type; `tmp` is scratch."""
     mask = in_ub(m, at, mask)
-    check_scratch(m, at, "sel", tmp, "FP32 INT32 UINT32")
+    check_scratch(m, at, "sel", tmp)
     x, y, shape, valid = _pair(m, at, "sel", lhs, rhs)
     if type(y) is Tile and (x.shape[-1] == 1) != (y.shape[-1] == 1):
         raise m.fault(at, f"pl.sel of {x} and {y}: a column is not broadcast", "pl.row_expand it")
@@ -175,8 +185,7 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
     """`src` where the mask is set, a scalar elsewhere; `tmp` is scratch."""
     if not is_scalar(scalar):
         raise m.fault(at, f"pl.sels with {describe(scalar)}", "the last operand is a scalar; pl.sel takes two tiles")
-    if type(src) is Tile:
-        check_scratch(m, at, "sels", tmp, src.dtype.name)
+    check_scratch(m, at, "sels", tmp)
     return sel(m, at, mask, src, scalar)
 
 
@@ -190,6 +199,8 @@ def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile
     x = operand(m, at, tile)
     if type(slope) is Tile and slope.shape != x.shape:
         raise m.fault(at, f"pl.prelu of {x} with the slope {slope}", "a slope of the same shape")
+    if type(slope) is Tile and slope.valid != x.valid:
+        raise m.fault(at, f"pl.prelu of {x} with the slope {slope}", "a slope as much of which is valid")
     if m.chip.name == "a2a3" and type(tmp) is Tile and tmp.shape[-2] <= (x.valid or x.shape)[-2]:
         raise m.fault(at, f"pl.prelu of {x} with the scratch {tmp}", "one row more than are valid")
     return _leaky(m, at, "prelu", x, slope)

@@ -11,7 +11,7 @@ from helpers.interpret.extents import filled
 from helpers.interpret.lanes import Lanes, one
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops import movement
-from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, op, operand, static, vector
+from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, in_ub, op, operand, static, vector
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
 
@@ -97,7 +97,7 @@ def extract(m: Machine, at: Place, src: Any, index_row: Any, index_col: Any, sha
 @op(*everywhere("fillpad_expand"))
 def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any = "zero") -> Tile:
     """The valid part of a tile in the corner of a larger one, the rest set to `pad_value`."""
-    x = operand(m, at, value)
+    x = in_ub(m, at, value)
     wanted = static(m, at, shape)
     if len(wanted) != len(x.shape) or any(w < n for w, n in zip(wanted, x.shape)):
         raise m.fault(at, f"pl.fillpad_expand of {x} to {list(wanted)}", "no extent may be smaller than the source's")
