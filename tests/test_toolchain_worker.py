@@ -275,7 +275,15 @@ def test_a_simulator_has_more_room_unless_the_environment_says_how_much(
     monkeypatch.setenv("PTO2_RING_HEAP", "1024")
     monkeypatch.delenv("PTO2_RING_DEP_POOL", raising=False)
     assert works(module)
-    assert (site / "rings").read_text() == "1024 262144"
+    assert (site / "rings").read_text() == "1024 1048576"
+
+
+def test_a_folder_that_is_gone(site: Path, module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match="the folder that this process works in is not there any more"):
+        run(module.double, arguments(), platform="a5sim")
 
 
 def test_an_installation_of_another_user(site: Path, module: ModuleType):

@@ -97,6 +97,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         self.origin: dict[str, str] = {}  # local name -> the pl operation that bound it last
         self.forms: dict[str, dict[str, float]] = {}  # local name bound once, to a linear form of such names
         self.unrolled: set[str] = set()  # variables of pl.unroll loops
+        self.constants: set[str] = set()  # names bound once, to what PyPTO works out while it compiles
         self.nested = 0  # loops and branches around, in the region
         self.frame: list[set[str]] = []  # names bound so far, block by block, in the function being generated
         self.checked: set[str] = set()  # names that are bound to None at its start, for `_rebound`

@@ -82,13 +82,13 @@ def ask(platform: str, request: dict[str, Any], progress: Callable[[str], None],
         Failed: the worker says that it could not; it goes on living.
         ToolchainError: it crashed, was killed, or took too long; there is no worker then.
     """
-    limit = time_limit()
+    limit, folder = time_limit(), _folder()
     with _LOCK:
         process = _process(platform)
         start = process.log.seek(0, os.SEEK_END)
         try:
             with _ended_on_error(platform):
-                request = {**request, "platform": platform, "path": _path(), "folder": os.getcwd()}
+                request = {**request, "platform": platform, "path": _path(), "folder": folder}
                 kind, answer = _talk(process, request, fd, progress, limit)
         except TimeoutError:  # before its base, OSError
             raise ToolchainError(
@@ -197,6 +197,13 @@ def _path() -> list[str]:
     root = str(Path(__file__).parents[2])
     path = [os.path.abspath(p) for p in sys.path]
     return path if root in path else [root, *path]
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise InputError("the folder that this process works in is not there any more: change to one that is") from None
 
 
 def _setting() -> tuple:

@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 # sizes, which are a chip's, naive versions fill a ring, and on a slow host the runtime takes that for a deadlock.
 # Source: simpler 93adc386, docs/troubleshooting/device-error-codes/capacity.md; tried, docs/setup.md.
 ROOM = {
-    "PTO2_RING_DEP_POOL": "262144",
+    "PTO2_RING_DEP_POOL": "1048576",
     "PTO2_RING_TASK_WINDOW": "131072",
     "PTO2_RING_HEAP": str(4 << 30),
     "SIMPLER_SCHEDULER_TIMEOUT_MS": "600000",

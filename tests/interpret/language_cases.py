@@ -542,6 +542,16 @@ REFUSED = [
         "r = b[0, 3]\nq = r + r  #!\nout[0:1, :] = pl.mul(x[0:1, :], pl.cast(q, pl.FP32))",
         "r + r",
     ),
+    *(
+        refused(f"z = {test}", f"{before}z = {test}  #!\n{ADDED}", "z =")
+        for before, test in (
+            ("", "n > 1"),
+            ("", "K == 64"),
+            ("", "not (f > 0.5)"),
+            ("m = n + 1\n", "m > 1"),
+            ("", "True"),
+        )
+    ),
     # tiles and numbers to one tensor
     refused("stored and written", f"{ADDED}\npl.write(out, [40, 0], 1.0)  #!", "pl.write"),
     refused("written and stored", f"pl.write(out, [40, 0], 1.0)\n{ADDED}  #!", "out[0:16"),

@@ -124,6 +124,12 @@ class Statements:
             return [ast.Assign([target], self._carried(s, target, called))]
         self._check_value(target, s.value)
         value = self.expr(s.value)
+        if self.facts.dtype(s.value) == "BOOL" and self._constant(s.value):
+            raise self.refuse(
+                s,
+                f"`{ast.unparse(s.value)}`, which is known while PyPTO compiles, bound to a name",
+                "write it in the if",
+            )
         self._note(target, self.kind(s.value))
         if isinstance(target, ast.Name):
             self._keeps_type(s, target)
@@ -215,9 +221,20 @@ class Statements:
                 self.origin[name] = f"{path} of a computed extent"
         if isinstance(source, ast.Subscript) and self.incore and self.facts.at_run_time(source.slice):
             self.origin[name] = "subscript at an offset of run time"
+        self.constants.discard(name)
+        if self.bindings[name] == 1 and self._constant(source):
+            self.constants.add(name)
         form = linear(value)
         if self.bindings[name] == 1 and all(a == "" or (a.isidentifier() and self.bindings[a] <= 1) for a in form):
             self.forms[name] = self._expanded(form)
+
+    def _constant(self, node: ast.expr) -> bool:
+        """True for what PyPTO works out while it compiles: of numbers, and of names bound once to such."""
+        parts = list(ast.walk(node))
+        if any(isinstance(p, (ast.Call, ast.Subscript, ast.Attribute)) for p in parts):
+            return False
+        names = [p for p in parts if isinstance(p, ast.Name)]
+        return all(n.id in self.constants | self.unrolled or self.facts.folds(n) for n in names)
 
     def _computes_extent(self, call: ast.Call) -> bool:
         """True when the shape of a pl.create_tensor has an extent that PyPTO's specializer cannot name: it knows
@@ -332,15 +349,18 @@ class Statements:
         test = self._condition(s.test)
         self._check_ordered(s.test)
         kinds, facts = dict(self.kinds), self.facts.copy()
-        stored = (set(self.stored), set(self.written)) if self.facts.folds(s.test) else None
+        one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
+        stored, written = set(self.stored), set(self.written)
         body = self._nested(s.body)
+        if one:
+            self.stored, self.written = set(stored), set(written)
         self.kinds = {**kinds, **self.kinds}
         after = self.facts.copy()
         self.facts.restore(facts)
         orelse = self._nested(s.orelse) if s.orelse else []
         self.facts.merge(after)
-        if stored is not None:  # one of the two is not compiled
-            self.stored, self.written = stored
+        if one:
+            self.stored, self.written = stored, written
         return [ast.If(test, body, orelse)]
 
 
