@@ -99,6 +99,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         self.unrolled: set[str] = set()  # variables of pl.unroll loops
         self.constants: set[str] = set()  # names bound once, to what PyPTO works out while it compiles
         self.nested = 0  # loops and branches around, in the region
+        self.loops: list[int] = []  # of the loops around, how many of `frame` are outside
         self.frame: list[set[str]] = []  # names bound so far, block by block, in the function being generated
         self.checked: set[str] = set()  # names that are bound to None at its start, for `_rebound`
         self.extents: set[str] = set()  # names bound to pl.tensor.dim

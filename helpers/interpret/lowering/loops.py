@@ -86,7 +86,7 @@ class Loops:
         if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
-            return [ast.For(target, iterator, self._nested(s.body), [])]
+            return [ast.For(target, iterator, self._nested(s.body, turns=path != "unroll"), [])]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return [*before, ast.For(target, iterator, body, [])]
 

@@ -44,9 +44,11 @@ class Statements:
             return [s]
         raise self.refuse(s, f"{type(s).__name__} is not in the language")
 
-    def _nested(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        """The body of a loop or of an arm of an if."""
+    def _nested(self, body: list[ast.stmt], turns: bool = False) -> list[ast.stmt]:
+        """The body of a loop or of an arm of an if; `turns` for a loop that stays one."""
         self.nested += 1
+        if turns:
+            self.loops.append(len(self.frame))
         self.frame.append(set())
         closed = rules.yields(body)  # what is bound in it does not reach beyond it, but for what it hands on
         if closed:
@@ -56,6 +58,8 @@ class Statements:
         finally:
             self.nested -= 1
             self.frame.pop()
+            if turns:
+                self.loops.pop()
             if closed:
                 self.types.pop()
 
@@ -186,7 +190,9 @@ class Statements:
         if not (self.incore and self.nested and name in before) or self.kind(s.value) == "scalar":
             return value
         self.checked.add(name)
+        turns = any(name in set().union(*self.frame[:depth]) for depth in self.loops)
         args = [ast.Name("_m", ast.Load()), self.place(s), ast.Constant(name), ast.Name(name, ast.Load()), value]
+        args += [ast.Constant(True)] if turns else []
         return ast.Call(ast.Name("_rebound", ast.Load()), args, [])
 
     def _check_value(self, target: ast.expr, value: ast.expr) -> None:

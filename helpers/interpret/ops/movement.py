@@ -441,11 +441,19 @@ def viewed(m: Machine, at: Place, tile: Tile, valid: tuple, popped: bool) -> Til
     return tile
 
 
-def rebound(m: Machine, at: Place, name: str, old: Any, new: Any) -> Any:
-    """A name that gets another value in a loop or branch: it keeps its shape and element type. Returns the value."""
+def rebound(m: Machine, at: Place, name: str, old: Any, new: Any, turns: bool = False) -> Any:
+    """A name that gets another value in a loop or branch: it keeps its shape and element type, and where it lies.
+
+    With `turns` the name was bound before a loop; in a branch a product may become a tile in UB, which it is moved to.
+    Tried on PyPTO e2d0f78a with ptoas 0.57. Returns the value.
+    """
     was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))
     if was and now and (old.shape, old.dtype) != (new.shape, new.dtype):
         raise m.fault(at, f"'{name}' was {old} and becomes {new} in a loop or branch", "use another name")
+    if type(old) is Tile and type(new) is Tile:
+        spaces = old.memory.space, new.memory.space
+        if spaces == ("UB", "L0C") or (turns and spaces == ("L0C", "UB")):
+            raise m.fault(at, f"'{name}' was in {spaces[0]} and becomes a tile in {spaces[1]}", "use another name")
     return carried(m, at, (old,), new)
 
 
