@@ -47,7 +47,7 @@ def misbehave():
     if how == "full disk":
         raise OSError(errno.ENOSPC, "No space left on device", "x.cpp")
     if how == "another's":
-        raise OSError(errno.EACCES, "Permission denied", "/opt/pypto/build/.lock")
+        raise OSError(errno.EACCES, "Permission denied", "pypto/build/.lock")
     if how == "raise":
         raise RuntimeError("task 3 failed on core 5")
 """
