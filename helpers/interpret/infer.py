@@ -192,7 +192,7 @@ class Facts:
             return self.dtype(node.operand)
         if isinstance(node, ast.BinOp):
             a, b = self.dtype(node.left), self.dtype(node.right)
-            if isinstance(node.op, ast.Div) or a is None or b is None:
+            if a is None or b is None or (isinstance(node.op, ast.Div) and category(a) != "float"):
                 return None
             if a != b and category(a) == category(b) == "integer":
                 return "INDEX"

@@ -537,10 +537,26 @@ REFUSED = [
         )
     ),
     refused("if a BF16 number is larger", f"r = b[0, 3]\nq = b[0, 4]\nif r > q:  #!\n    {ADDED}", "r > q"),
+    *(
+        refused(
+            f"assembled: a sum of floats, {title}", f"{before}\nq = {a}  #!\nout[0:1, :] = pl.mul(x[0:1, :], {q})", a
+        )
+        for title, before, a, q in (
+            ("BF16", "r = b[0, 3]", "r + r", "pl.cast(q, pl.FP32)"),
+            ("FP16", "r = pl.cast(idx[0], pl.FP16)", "r + r", "pl.cast(q, pl.FP32)"),
+            ("FP32", "r = x[0, 3]", "r + r", "q"),
+            ("with a literal", "r = x[0, 3]", "1.0 + r", "q"),
+            ("with a constant name", "r = 2.0", "r + x[0, 3]", "q"),
+            ("with a parameter", "r = x[0, 3]", "r + f", "q"),
+            ("as a call", "r = x[0, 3]", "pl.add(r, 1.0)", "q"),
+            ("of a quotient", "r = x[0, 3]", "r / 3.0 + x[0, 4]", "q"),
+            ("of a larger", "r = x[0, 3]", "pl.max(r, 0.5) + 1.0", "q"),
+        )
+    ),
     refused(
-        "assembled: a sum of BF16 numbers",
-        "r = b[0, 3]\nq = r + r  #!\nout[0:1, :] = pl.mul(x[0:1, :], pl.cast(q, pl.FP32))",
-        "r + r",
+        "assembled: a carried sum",
+        "w = x[0, 0]\nfor i in pl.range(1, 4):\n    w = w + x[i, 0]  #!\nout[0:16, :] = pl.mul(x[0:16, :], w)",
+        "w + x",
     ),
     *(
         refused(f"z = {test}", f"{before}z = {test}  #!\n{ADDED}", "z =")
@@ -569,6 +585,70 @@ REFUSED = [
         f"{in_region('out[0:16, :] = pl.exp(x[0:16, :])', 'h(out)  #!')}",
         "h(out)",
         MODULE,
+    ),
+    *(
+        refused(
+            f"filled as a whole and written, {title}",
+            f"{before}out[:, :] = pl.full([64, 64], dtype=pl.FP32, value=1.0)\n"
+            f"{after}pl.write(out, [4, 0], 2.0)  #!{rest}",
+            "pl.write",
+        )
+        for title, before, after, rest in (
+            ("then read", "", "", "\nt = pl.read(out, [0, 0])"),
+            ("stored before", f"{ADDED}\n", "", ""),
+            ("stored again", "", f"{ADDED}\n", ""),
+        )
+    ),
+    refused(
+        "filled as a whole and written by another name",
+        "o = pl.assemble(out, pl.full([64, 64], dtype=pl.FP32, value=1.0), [0, 0])\npl.write(o, [4, 0], 2.0)  #!",
+        "pl.write",
+    ),
+    refused(
+        "written, then filled as a whole",
+        "pl.write(out, [4, 0], 2.0)\nout[:, :] = pl.full([64, 64], dtype=pl.FP32, value=1.0)  #!",
+        "out[:",
+    ),
+    refused(
+        "written, then filled in an if",
+        "pl.write(out, [4, 0], 2.0)\nif idx[0] > 1:\n    out[:, :] = pl.full([64, 64], dtype=pl.FP32, value=1.0)  #!",
+        "out[:",
+    ),
+    refused(
+        "a fill that is used again",
+        "t = pl.full([64, 64], dtype=pl.FP32, value=1.0)\nout[:, :] = t\npl.write(out, [4, 0], 2.0)  #!\n"
+        "s = pl.exp(t)\npl.write(s, [0, 0], 1.0)",
+        "pl.write",
+    ),
+    *(
+        refused(f"stored and a loop of {title}", f"{ADDED}\nfor i in {loop}:\n    pl.write(out, {at})  #!", "pl.write")
+        for title, loop, at in (
+            ("60 numbers", "pl.range(60)", "[20, i], 2.0"),
+            ("a column", "pl.range(64)", "[i, 20], 2.0"),
+            ("every second", "pl.range(32)", "[20, i * 2], 2.0"),
+            ("a start", "pl.range(32, 64)", "[20, i], 2.0"),
+            ("numbers read", "pl.range(64)", "[20, i], x[0, i]"),
+            ("a run-time count", "pl.range(idx[0])", "[20, i], 2.0"),
+            ("an unrolled one", "pl.unroll(32)", "[20, i], 2.0"),
+        )
+    ),
+    refused(
+        "a filling loop and a number",
+        "for i in pl.range(64):\n    pl.write(out, [20, i], 2.0)\npl.write(out, [4, 0], 2.0)  #!",
+        "pl.write",
+    ),
+    *(
+        refused(
+            f"a loop that fills a row of {title}",
+            f"t = {tile}\nfor i in pl.range({n}):\n    pl.write(t, [3, {i}], 2.0)  #!\nout[0:16, :] = t",
+            "pl.write",
+        )
+        for title, tile, n, i in (
+            ("a sum", "pl.add(x[0:16, :], y[0:16, :])", "64", "i"),
+            ("a part of it", "pl.add(x[0:16, :], y[0:16, :])", "0, 8", "40 + i"),
+            ("a window", "x[0:16, :]", "64", "i"),
+            ("a created tensor", "pl.create_tensor([16, 64], dtype=pl.FP32)", "64", "i"),
+        )
     ),
     refused(
         "a quotient of integers written to FP32",
@@ -1070,6 +1150,7 @@ ACCEPTED = [
     accepted("if a name of a comparison", f"r = pl.read(x, [0, 3])\nq = r > -100.0\nif q:\n    {ADDED}", total),
     accepted("if FP32 numbers are the same", f"r = pl.read(x, [0, 3])\nif r != 7.0:\n    {ADDED}", total),
     accepted("if of what is computed in place", f"r = pl.read(x, [0, 3])\nif r * 0.0 > -1.0:\n    {ADDED}", total),
+    accepted("if a number of the module is larger", f"if F > 0.1:\n    {ADDED}", total),
     accepted("if a parameter is larger", f"if f > 1.0:\n    {ADDED}", total),
     accepted(
         "a number written to a tile that is stored",
@@ -1120,7 +1201,7 @@ ACCEPTED = [
     ),
     accepted(
         "operations on scalars",
-        "s = pl.mul(pl.add(f, 2.5), 0.5)\nm = pl.sub(pl.read(idx, [0]), 2)\nv = pl.mul(m, 4)\n"
+        "s = pl.mul(pl.sub(f, -2.5), 0.5)\nm = pl.sub(pl.read(idx, [0]), 2)\nv = pl.mul(m, 4)\n"
         "out[0:16, :] = pl.mul(x[v : v + 16, :], s)",
         rows(0, lambda a: a.x[4:20] * 2),
     ),
@@ -1188,6 +1269,46 @@ ACCEPTED = [
         for before, extent in (("pass", "DYN"), ("d = pl.tensor.dim(dy, 0)", "d"))
     ),
     # scalars
+    accepted("a sum of constants", "r = 2.0\nw = r + 1.0\nout[:, :] = pl.mul(x, w)", lambda a: a.x * 3),
+    accepted(
+        "a difference from a negated number",
+        "r = x[0, 3]\nw = r - (-r)\nout[:, :] = pl.mul(x, w)",
+        lambda a: a.x * (2 * a.x[0, 3]),
+    ),
+    accepted(
+        "a sum of floats in orchestration",
+        f"w = f + 1.0\nw = w + x[0, 3]\n{AT}\n    out[:, :] = pl.mul(x, w)",
+        lambda a: a.x * (2.5 + a.x[0, 3]),
+        ENTRY,
+    ),
+    *(
+        accepted(
+            f"filled as a whole and written, {title}",
+            f"{fill}\nfor i in pl.range(4):\n    if idx[i] > 0:\n        pl.write(out, [i, 0], 2.0)",
+            lambda a: torch.ones(64, 64).index_put((torch.arange(4), torch.tensor(0)), torch.tensor(2.0)),
+        )
+        for title, fill in (
+            ("in place", "out[:, :] = pl.full([64, 64], dtype=pl.FP32, value=1.0)"),
+            ("named before", "t = pl.full([64, 64], dtype=pl.FP32, value=1.0)\nout[0:64, 0:64] = t"),
+            ("assembled", "out = pl.assemble(out, pl.full([64, 64], dtype=pl.FP32, value=1.0), [0, 0])"),
+        )
+    ),
+    *(
+        accepted(
+            f"stored and a loop that fills {title}",
+            f"out[:, :] = pl.mul(x, 2.0)\nfor i in {loop}:\n    pl.write(out, {at}, -1.0 * 2.0)",
+            lambda a, lo=lo, hi=hi: (a.x * 2).index_put((torch.tensor(20), torch.arange(lo, hi)), torch.tensor(-2.0)),
+        )
+        for title, loop, at, lo, hi in (
+            ("a row", "pl.range(64)", "[20, i]", 0, 64),
+            ("its end", "pl.range(0, 32)", "[20, 32 + i]", 32, 64),
+        )
+    ),
+    accepted(
+        "a loop over a part of a row of a tile",
+        "t = pl.mul(x, 2.0)\nfor i in pl.range(4):\n    pl.write(t, [3, i], 2.0)\nout[:, :] = t",
+        lambda a: (a.x * 2).index_put((torch.tensor(3), torch.arange(4)), torch.tensor(2.0)),
+    ),
     accepted("power of literals", "out[:, :] = pl.mul(x, 2 ** 3)", lambda a: a.x * 8),
     accepted("power of a constant", "out[:, :] = pl.mul(x, K ** 2)", lambda a: a.x * 4096),
     accepted("inverse root of a constant", "s = K ** -0.5\nout[:, :] = pl.mul(x, s)", lambda a: a.x * 0.125),

@@ -154,10 +154,10 @@ class Expressions:
         a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
         called = self.pl_path(node.func) if isinstance(node, ast.Call) else ""
         sums = called in ("add", "tensor.add") or isinstance(getattr(node, "op", None), ast.Add)
-        if self.incore and sums and "BF16" in (self.facts.dtype(left), self.facts.dtype(right)):
+        if self.incore and sums and "float" in (a, b) and not self._constant(node):
             raise self.refuse(
-                node, "a sum of BF16 scalars in a region: the assembler has no code for it (ptoas 0.57)",
-                "pl.cast both to FP32",
+                node, "a sum of floats in a region: the assembler has no code for it (ptoas 0.57)",
+                ast.unparse(ast.BinOp(left, ast.Sub(), ast.UnaryOp(ast.USub(), right))),
             )  # fmt: skip
         if isinstance(node, (ast.BinOp, ast.Call)) and "bool" in (a, b):
             raise self.refuse(

@@ -81,6 +81,8 @@ class Loops:
         self.kinds[target.id] = "scalar"
         self.facts.forget(live.stores(s.body) | set(carried))
         self.facts.counter(target.id)
+        if path == "range" and self.incore and not keywords:
+            self.note_fill(s, call.args)
         if path == "unroll" and self.bindings[target.id] == 1:
             self.unrolled.add(target.id)
         if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):

@@ -335,7 +335,7 @@ class Statements:
         sides = [s for s in (test.left, test.comparators[0]) if isinstance(s, ast.Name)]
         for side in sides:
             of = self.facts.dtype(side)
-            if side.id not in self.facts.literal and (of == "FP32" or (of in ("BF16", "FP16") and len(sides) > 1)):
+            if not self.facts.folds(side) and (of == "FP32" or (of in ("BF16", "FP16") and len(sides) > 1)):
                 raise self.refuse(
                     test, f"`{ast.unparse(test)}` as a condition: '{side.id}' is {of}",
                     f"larger = {ast.unparse(test)} on a line of its own, and if larger:",
