@@ -124,6 +124,12 @@ class Facts:
         self.run_time -= names
         self.literal -= names
 
+    def written(self, names: set[str]) -> None:
+        """Something was assigned to windows of these: they keep their types and extents, not what is valid."""
+        for n in names:
+            self.parts.pop(n, None)
+            self.products.pop(n, None)
+
     def _facts(self) -> tuple[dict, ...]:
         return (
             self.scalars,

@@ -1305,6 +1305,12 @@ ACCEPTED = [
         )
     ),
     accepted(
+        "stored in turns and a loop that fills",
+        "for i in pl.range(2):\n    out[i * 32 : i * 32 + 32, :] = pl.mul(x[i * 32 : i * 32 + 32, :], 2.0)\n"
+        "    for j in pl.range(64):\n        pl.write(out, [i * 32, j], 2.0)",
+        lambda a: (a.x * 2).index_put((torch.tensor([0, 32]),), torch.tensor(2.0)),
+    ),
+    accepted(
         "a loop over a part of a row of a tile",
         "t = pl.mul(x, 2.0)\nfor i in pl.range(4):\n    pl.write(t, [3, i], 2.0)\nout[:, :] = t",
         lambda a: (a.x * 2).index_put((torch.tensor(3), torch.arange(4)), torch.tensor(2.0)),

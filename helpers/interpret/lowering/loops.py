@@ -79,7 +79,9 @@ class Loops:
         if path in ("parallel", "unroll"):
             self._check_no_break(s.body, f"pl.{path}")
         self.kinds[target.id] = "scalar"
-        self.facts.forget(live.stores(s.body) | set(carried))
+        bound = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        self.facts.forget(bound | set(carried))
+        self.facts.written(live.stores(s.body) - bound)
         self.facts.counter(target.id)
         if path == "range" and self.incore and not keywords:
             self.note_fill(s, call.args)
