@@ -35,6 +35,7 @@ from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.stores import Stores
 from helpers.interpret.lowering.types import ElementTypes
+from helpers.interpret.lowering.units import Units
 from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
 
@@ -74,7 +75,7 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores):
+class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
@@ -128,6 +129,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
         self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
         self.begin_region(tree.body)
+        self.begin_units(tree.body)
         self.dynamic = {p.name: dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
         self.frame = [{p.name for p in parameters}]
         self.variables = variables.variables(tree, renames=self.program is None)

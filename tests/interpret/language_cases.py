@@ -312,6 +312,8 @@ def buffer_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
     yield "assembled where the run knows what is valid", RUN_TIME, into, WRITTEN, "pl.assemble", False
 
 
+BOTH_UNITS = "i = pl.cast(pl.mul(x[0:16, :], 0.0), pl.INT32)\n"
+ON_CUBE = "p = pl.matmul(b[0:16, :], b, out_dtype=pl.FP32)"
 ADDED = "out[0:16, :] = pl.add(x[0:16, :], y[0:16, :])"
 
 REFUSED = [
@@ -619,6 +621,38 @@ REFUSED = [
         "t = pl.full([64, 64], dtype=pl.FP32, value=1.0)\nout[:, :] = t\npl.write(out, [4, 0], 2.0)  #!\n"
         "s = pl.exp(t)\npl.write(s, [0, 0], 1.0)",
         "pl.write",
+    ),
+    *(
+        refused(
+            f"a number of a tile for both units, {title}", before + BOTH_UNITS + f"k = pl.read(i, [0, 0])\n{use}", at
+        )
+        for title, before, use, at in (
+            ("written", "", f"{ON_CUBE}\ny[0:16, :] = p\npl.write(out, [40, k], 1.0)  #!", "pl.write"),
+            (
+                "written value",
+                "",
+                f"v = pl.cast(k, pl.FP32)\n{ON_CUBE}\ny[0:16, :] = p\npl.write(out, [4, 0], v)  #!",
+                "pl.write",
+            ),
+            ("operand", "", "p = pl.matmul(b[k : k + 16, :], b, out_dtype=pl.FP32)  #!\nout[0:16, :] = p", "pl.matmul"),
+            (
+                "named operand",
+                "",
+                "a = pl.slice(b, [16, 64], [k * 16, 0])\np = pl.matmul(a, b, out_dtype=pl.FP32)  #!\nout[0:16, :] = p",
+                "pl.matmul",
+            ),
+            ("place", "", f"{ON_CUBE}\nout[k : k + 16, :] = p  #!", "out[k"),
+            ("assembled place", "", f"{ON_CUBE}\nout = pl.assemble(out, p, [k, 0])  #!", "pl.assemble"),
+            ("condition", "", f"if k > 0:  #!\n    {ON_CUBE}\n    out[0:16, :] = pl.mul(p, 2.0)", "k > 0"),
+            ("bound", "", f"for j in pl.range(k):  #!\n    {ON_CUBE}\n    out[0:16, :] = pl.mul(p, 2.0)", "k)"),
+            ("of the product", f"{ON_CUBE}\n", "r = pl.read(p, [0, 0])\npl.write(out, [40, 0], r)  #!", "pl.write"),
+            (
+                "of a window",
+                "",
+                f"{ON_CUBE}\ny[0:16, :] = p\nt = x[0:16, :]\npl.write(out, [40, 0], t[0, 0])  #!",
+                "pl.write",
+            ),
+        )
     ),
     *(
         refused(f"stored and a loop of {title}", f"{ADDED}\nfor i in {loop}:\n    pl.write(out, {at})  #!", "pl.write")
@@ -1309,6 +1343,24 @@ ACCEPTED = [
         "for i in pl.range(2):\n    out[i * 32 : i * 32 + 32, :] = pl.mul(x[i * 32 : i * 32 + 32, :], 2.0)\n"
         "    for j in pl.range(64):\n        pl.write(out, [i * 32, j], 2.0)",
         lambda a: (a.x * 2).index_put((torch.tensor([0, 32]),), torch.tensor(2.0)),
+    ),
+    *(
+        accepted(
+            f"a number of a tile beside a product, {title}",
+            f"{BOTH_UNITS}k = pl.read(i, [0, 0])\n{ON_CUBE}\ny[0:16, :] = p\n{use}",
+            rows(0, want),
+        )
+        for title, use, want in (
+            ("offset", "out[0:16, :] = pl.mul(x[k : k + 16, :], 2.0)", lambda a: a.x[0:16] * 2),
+            ("place", "out[k : k + 16, :] = pl.mul(x[0:16, :], 2.0)", lambda a: a.x[0:16] * 2),
+            ("factor", "out[0:16, :] = pl.mul(x[0:16, :], pl.cast(k, pl.FP32))", lambda a: a.x[0:16] * 0),
+            ("condition", "if k >= 0:\n    out[0:16, :] = pl.mul(x[0:16, :], 2.0)", lambda a: a.x[0:16] * 2),
+            (
+                "written to a tile",
+                "t = pl.mul(x[0:16, :], 2.0)\npl.write(t, [k, 0], 8.0)\nout[0:16, :] = t",
+                lambda a: (a.x[0:16] * 2).index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(8.0)),
+            ),
+        )
     ),
     accepted(
         "a loop over a part of a row of a tile",

@@ -69,6 +69,7 @@ class Calls:
         self.check_operands(node, path)
         self.check_assembled(node, path)
         self.check_stored(node)
+        self.check_units(node)
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
         return ast.Call(

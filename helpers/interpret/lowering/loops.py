@@ -56,6 +56,7 @@ class Loops:
         bounds = [self.expr(a) for a in call.args]
         for a in call.args:
             self._check_number(a)
+            self.check_both(a, s.body)
             if category(self.facts.dtype(a)) == "float":
                 raise self.refuse(a, "a bound of a loop that is no integer", "use //, or pl.cast(n, pl.INDEX)")
         if path == "unroll" and not all(self.facts.folds(a) for a in call.args):

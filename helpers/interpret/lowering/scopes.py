@@ -71,6 +71,7 @@ class Scopes:
     def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
         self.incore, around, self.nested = True, self.nested, 0
         self.begin_region(body)
+        self.begin_units(body)
         try:
             return self.block(body) or [ast.Pass()]
         finally:

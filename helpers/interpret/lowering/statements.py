@@ -211,6 +211,7 @@ class Statements:
         self.passed_on.pop(name, None)
         self.facts.bind(name, source, self.incore)
         self.bind_root(name, source)
+        self.bind_number(name, source)
         self.computed.discard(name)
         if isinstance(source, ast.BinOp) and (
             self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
@@ -269,6 +270,7 @@ class Statements:
         if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
             raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
         self.check_stored(target)
+        self.check_placed(target, value)
         self.frame[-1].add(name)
         call = ast.Call(
             ast.Name("_setitem", ast.Load()),
@@ -354,6 +356,7 @@ class Statements:
     def _if(self, s: ast.If) -> list[ast.stmt]:
         test = self._condition(s.test)
         self._check_ordered(s.test)
+        self.check_both(s.test, [*s.body, *s.orelse])
         kinds, facts = dict(self.kinds), self.facts.copy()
         one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
         stored, written = set(self.stored), set(self.written)
