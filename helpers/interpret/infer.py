@@ -73,6 +73,7 @@ class Facts:
         self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
         self.parts: dict[str, tuple[frozenset[int], frozenset[int]]] = {}  # tile -> see `_valid_axes`
         self.bounded: dict[str, bool] = {}  # True for a number that a pl.min bounds
+        self.voids: dict[str, bool] = {}  # True for a tile of which nothing is valid, as the source says
         self.products: dict[str, bool] = {}  # True for a tile that is laid out as the cube made it
         for name, t in parameters.items():
             if t.kind == "scalar" and t.dtype is not None and name not in literal:
@@ -91,8 +92,10 @@ class Facts:
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
         element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
         parts, product = self._valid_axes(value) if incore else NOTHING, self.product(value)
-        bounded = self._bounded(value)
+        bounded, void = self._bounded(value), self.nothing_valid(value)
         self.forget({name})
+        if void:
+            self.voids[name] = True
         if bounded:
             self.bounded[name] = True
         if parts != NOTHING:
@@ -140,6 +143,7 @@ class Facts:
             self.parts,
             self.products,
             self.bounded,
+            self.voids,
         )
 
     def copy(self) -> tuple:
@@ -150,7 +154,7 @@ class Facts:
         """Back to what was known."""
         facts = (dict(f) for f in state[:-1])
         self.scalars, self.levels, self.ranks, self.elements, self.shapes, *rest = facts
-        self.parts, self.products, self.bounded = rest
+        self.parts, self.products, self.bounded, self.voids = rest
         self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:
@@ -376,6 +380,16 @@ class Facts:
             return False
         name, _ = self.called(node)
         return name in PRODUCTS or (name in SAME_LAYOUT and self.product(node.args[0]))
+
+    def nothing_valid(self, node: ast.expr) -> bool:
+        """True for a tile that a literal 0 of pl.set_validshape leaves without a valid element."""
+        if isinstance(node, ast.Name):
+            return node.id in self.voids
+        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
+        first, *rest = given.values() or (None,)
+        if name == "set_validshape":
+            return any(self.extent(n, None) == 0 for n in rest)
+        return name in (SAME_SHAPE | ELEMENTWISE) - {"fillpad"} and self.nothing_valid(first)
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

@@ -689,6 +689,52 @@ REFUSED = [
         "r = pl.read(idx, [0])\npl.write(out, [0, 0], pl.div(r, r))  #!",
         "pl.div",
     ),
+    *(
+        refused(f"assembled: nothing is valid, {title}", f"t = pl.load(x, [0, 0], [16, 64])\n{body}", at)
+        for title, body, at in (
+            ("stored", "r = pl.set_validshape(t, 0, 64)\npl.store(r, [0, 0], out)  #!", "pl.store"),
+            ("no columns", "r = pl.set_validshape(t, 16, 0)\npl.store(r, [0, 0], out)  #!", "pl.store"),
+            (
+                "computed",
+                "n0 = 0\nr = pl.mul(pl.set_validshape(t, n0, 64), 2.0)\npl.store(r, [0, 0], out)  #!",
+                "pl.store",
+            ),
+        )
+    ),
+    refused(
+        "assembled: nothing is valid, assigned",
+        "t = pl.set_validshape(pl.add(x[0:16, :], 1.0), 0, 64)\nout[0:16, :] = t  #!",
+        "out[0:16",
+    ),
+    *(
+        refused(
+            f"assembled: pl.col_expand of {of} to {to}",
+            f"i = pl.create_tile([16, 64], dtype=pl.{to}, target_memory=pl.Mem.Vec)\n"
+            f"s = pl.create_tile([1, 64], dtype=pl.{of}, target_memory=pl.Mem.Vec)\nr = pl.tile.col_expand(i, s)  #!",
+            "pl.tile.col_expand",
+        )
+        for of, to in (("INT32", "BF16"), ("INT32", "FP32"), ("FP16", "FP32"), ("FP16", "BF16"), ("INT16", "INT32"))
+    ),
+    *(
+        refused(
+            f"assembled: pl.sels, {title}",
+            f"c = pl.create_tile([16, 32], dtype=pl.{mask}, target_memory=pl.Mem.Vec)\n"
+            f"s = pl.create_tile([16, 64], dtype=pl.{of}, target_memory=pl.Mem.Vec)\n"
+            "w = pl.create_tile([1, 64], dtype=pl.UINT8, target_memory=pl.Mem.Vec)\n"
+            f"r = pl.tile.sels(c, s, w, {number})  #!",
+            "pl.tile.sels",
+        )
+        for title, mask, of, number in (
+            ("an FP32 mask", "FP32", "FP32", "1.0"),
+            ("of BF16", "UINT8", "BF16", "1.0"),
+            ("of INT8 on A2/A3", "UINT8", "INT8", "1"),
+        )
+    ),
+    refused(
+        "assembled: a tile of FP16 in L0C",
+        "r = pl.create_tile([16, 64], dtype=pl.FP16, target_memory=pl.Mem.Acc)  #!\npl.store(r, [0, 0], b)",
+        "pl.create_tile",
+    ),
     refused("pl.tri in a tensor", "r = pl.tri(0, [16, 64], dtype=pl.FP32)\nout[0:16, :] = r  #!", "out[0:16"),
     refused("nested class", "class C:  #!\n    pass", "class C"),
     refused("global", "global K  #!", "global"),

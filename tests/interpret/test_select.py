@@ -84,6 +84,7 @@ MASKS = ["pl.tile.cmp(m, z, cmp_type=4)", "pl.cmps(m, 0, cmp_type=4)", "pl.cmp(m
 @few
 @given(rows, st.integers(1, 70), st.sampled_from((*FLOATS, "INT32", "UINT8")), st.booleans(), seeds)
 def test_sel(mask: str, r: int, c: int, dtype: str, number: bool, seed: int):
+    number = number and dtype not in ("BF16", "UINT8")  # no instruction with a number on A2/A3
     c = padded(c, "FP32", dtype)
     named = {
         "m": few_values((3 * r, c), "FP32", seed), "z": torch.zeros(3 * r, c), "a": values((3 * r, c), dtype, seed),

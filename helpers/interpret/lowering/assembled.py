@@ -117,6 +117,11 @@ class Assembled:
                 f" {wanted}: no axis of that has {have[0]} rows of {have[1]} elements", "pl.fillpad it first",
             )  # fmt: skip
 
+    def check_something(self, node: ast.expr, value: ast.expr | None) -> None:
+        """Refuse to store a tile of which nothing is valid: `pto.partition_view` wants positive extents."""
+        if self.incore and value is not None and self.facts.nothing_valid(value):
+            raise self.refuse(node, f"nothing of `{ast.unparse(value)}` is valid, and it is stored", "remove the store")
+
     def check_dropped(self, node: ast.expr) -> None:
         """Refuse a value that nothing takes: it has no name in the generated code."""
         window = isinstance(node, ast.Subscript) and self.kind(node) == "tensor"

@@ -70,6 +70,9 @@ class Calls:
         self.check_assembled(node, path)
         self.check_stored(node)
         self.check_units(node)
+        if path.rpartition(".")[-1] in ("store", "assemble"):
+            given = self.facts.called(node)[1]
+            self.check_something(node, given.get("source", given.get("tile")))
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
         return ast.Call(

@@ -271,6 +271,7 @@ class Statements:
             raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
         self.check_stored(target)
         self.check_placed(target, value)
+        self.check_something(target, value)
         self.frame[-1].add(name)
         call = ast.Call(
             ast.Name("_setitem", ast.Load()),

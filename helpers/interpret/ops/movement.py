@@ -77,7 +77,10 @@ def create_tile(
         raise m.fault(
             at, f"pl.create_tile({list(shape)}, transpose=True) in {space}", "a tile of two axes in pl.Mem.Mat"
         )
-    return _blank(m, at, static(m, at, shape), dtype_of(m, at, dtype), space)
+    d = dtype_of(m, at, dtype)
+    if space == "L0C" and d.name not in ("FP32", "INT32"):
+        raise m.fault(at, f"pl.create_tile of {d} in L0C, which accumulates FP32 and INT32", "dtype=pl.FP32")
+    return _blank(m, at, static(m, at, shape), d, space)
 
 
 @op("create_l1", "tensor.create_l1")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.dtypes import BY_NAME
+from helpers.interpret.dtypes import BY_NAME, DType
 from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
@@ -191,6 +191,11 @@ def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
             at, f"pl.{'row' if row else 'col'}_expand of {v} to {target}",
             f"the second operand must have shape {list(wanted)}, and the first be no column",
         )  # fmt: skip
+    if _promoted(target.dtype, v.dtype) != v.dtype.name:
+        raise m.fault(
+            at, f"pl.{'row' if row else 'col'}_expand of {v} to {target}: the instruction takes one type, and PyPTO"
+            f" makes the result {_promoted(target.dtype, v.dtype)}", f"pl.cast the second operand to {target.dtype}",
+        )  # fmt: skip
     vector(m, target.shape, target.dtype, "expand")
     data = None
     if not m.dry:
@@ -198,6 +203,11 @@ def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
         extents = held(target.shape, target.valid)
         data = fitted(v, extents).expand(*lead, *extents)
     return m.tile(at, data, target.shape, v.dtype, target.valid)
+
+
+def _promoted(a: DType, b: DType) -> str:
+    """What PyPTO makes of two types: the float, the wider, the signed, the first (src/ir/op/type_inference.cpp)."""
+    return max((a, b), key=lambda d: (d.is_float, d.bits, d.name.startswith("INT"))).name
 
 
 @op(*everywhere("row_expand"))

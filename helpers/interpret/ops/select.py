@@ -186,6 +186,11 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
     if not is_scalar(scalar):
         raise m.fault(at, f"pl.sels with {describe(scalar)}", "the last operand is a scalar; pl.sel takes two tiles")
     check_scratch(m, at, "sels", tmp)
+    if isinstance(mask, Tile) and (mask.dtype.is_float or mask.dtype.bits > 32):
+        raise m.fault(at, f"pl.sels with the mask {mask}", "the mask of pl.cmps, packed into integers")
+    narrow = ("INT8", "UINT8") if m.chip.name == "a2a3" else ()
+    if isinstance(src, Tile) and src.dtype.name in ("BF16", "INT64", "UINT64", *narrow):
+        raise m.fault(at, f"pl.sels of {src}", "pl.cast it to FP32" if src.dtype.is_float else "pl.cast it to INT32")
     return sel(m, at, mask, src, scalar)
 
 
