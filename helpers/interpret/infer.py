@@ -49,7 +49,12 @@ SAME_LAYOUT = (SAME_SHAPE | ELEMENTWISE | EXPANSIONS | {"slice", "reshape"}) - {
 }  # fmt: skip
 SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | {"slice", "reshape", "transpose"}) - {"cast"}
 
+UNARY = {"exp", "log", "sin", "cos", "sqrt", "rsqrt", "recip", "neg", "abs", "relu", "not_", "cast"}
+# Operations of tensors whose result counts as valid as a whole.
+WHOLE = PRODUCTS | {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("add", "sub", "mul", "div")} | {"concat"}
+
 Shape = tuple[int | None, ...]
+Valid = tuple[int | str, ...]  # extents, as they are written where they are no numbers; () for all of it
 NOTHING: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
 
 
@@ -73,6 +78,7 @@ class Facts:
         self.run_time: set[str] = set()  # numbers that differ from turn to turn, or are read from memory
         self.parts: dict[str, tuple[frozenset[int], frozenset[int]]] = {}  # tile -> see `_valid_axes`
         self.bounded: dict[str, bool] = {}  # True for a number that a pl.min bounds
+        self.valids: dict[str, Valid] = {}  # tensor or tile -> what of it is valid
         self.voids: dict[str, bool] = {}  # True for a tile of which nothing is valid, as the source says
         self.products: dict[str, bool] = {}  # True for a tile that is laid out as the cube made it
         for name, t in parameters.items():
@@ -80,6 +86,7 @@ class Facts:
                 self.scalars[name] = t.dtype.name
             if t.kind == "tensor":
                 self.levels[name] = "tensor"
+                self.valids[name] = ()
                 if t.shape is not None:
                     self.ranks[name] = len(t.shape)
                 if t.dtype is not None:
@@ -92,8 +99,10 @@ class Facts:
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
         element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
         parts, product = self._valid_axes(value) if incore else NOTHING, self.product(value)
-        bounded, void = self._bounded(value), self.nothing_valid(value)
+        bounded, void, valid = self._bounded(value), self.nothing_valid(value), self.valid(value)
         self.forget({name})
+        if valid is not None:
+            self.valids[name] = valid
         if void:
             self.voids[name] = True
         if bounded:
@@ -144,6 +153,7 @@ class Facts:
             self.products,
             self.bounded,
             self.voids,
+            self.valids,
         )
 
     def copy(self) -> tuple:
@@ -154,7 +164,7 @@ class Facts:
         """Back to what was known."""
         facts = (dict(f) for f in state[:-1])
         self.scalars, self.levels, self.ranks, self.elements, self.shapes, *rest = facts
-        self.parts, self.products, self.bounded, self.voids = rest
+        self.parts, self.products, self.bounded, self.voids, self.valids = rest
         self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:
@@ -390,6 +400,46 @@ class Facts:
         if name == "set_validshape":
             return any(self.extent(n, None) == 0 for n in rest)
         return name in (SAME_SHAPE | ELEMENTWISE) - {"fillpad"} and self.nothing_valid(first)
+
+    def valid(self, node: ast.expr) -> Valid | None:
+        """What is valid of a tensor or tile, as its type says it; None when that is not certain.
+
+        Source: tried on e2d0f78a, which gives a tensor a `TensorView` and a tile a `TileView` where not all is valid.
+        """
+        if isinstance(node, ast.Name):
+            return self.valids.get(node.id)
+        if isinstance(node, ast.Subscript):
+            return () if self.level(node) == "tensor" and self.valid(node.value) == () else None
+        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
+        first, *rest = given.values() or (None,)
+        if name in ("slice", "load") and "valid_shape" in given:
+            return self._written_extents(getattr(given["valid_shape"], "elts", []), self.shape(node))
+        if name == "set_validshape":
+            return self._written_extents(rest, self.shape(first))
+        if name in CREATES or name == "full" or (name in WHOLE and self.level(node) == "tensor"):
+            return ()
+        if name in ("slice", "load") and "clamp" not in given:
+            return () if self.valid(first) == () else None
+        if name == "assemble" or name in UNARY:
+            return self.valid(first)
+        if name in ELEMENTWISE and len(rest) == 1:
+            return self._valid_of_two(first, rest[0])
+        return None
+
+    def _valid_of_two(self, a: ast.expr, b: ast.expr) -> Valid | None:
+        x, y = self.valid(a), self.valid(b)
+        if self.dtype(b) is not None or x == y:
+            return x
+        return () if self.level(a) == "tensor" and () in (x, y) else None
+
+    def _written_extents(self, extents: list[ast.expr], shape: Shape | None) -> Valid | None:
+        """`()` for all of a shape; numbers where they are known, else the text."""
+        known = [self.extent(e, None) for e in extents]
+        if shape is None or len(known) != len(shape) or None in shape:
+            return None
+        return (
+            () if tuple(known) == shape else tuple(ast.unparse(e) if n is None else n for e, n in zip(extents, known))
+        )
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

@@ -314,6 +314,7 @@ def buffer_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
 
 BOTH_UNITS = "i = pl.cast(pl.mul(x[0:16, :], 0.0), pl.INT32)\n"
 ON_CUBE = "p = pl.matmul(b[0:16, :], b, out_dtype=pl.FP32)"
+PART = "v = pl.slice(x, [16, 64], [0, 0], valid_shape=[8, 64])\n"
 ADDED = "out[0:16, :] = pl.add(x[0:16, :], y[0:16, :])"
 
 REFUSED = [
@@ -734,6 +735,49 @@ REFUSED = [
         "assembled: a tile of FP16 in L0C",
         "r = pl.create_tile([16, 64], dtype=pl.FP16, target_memory=pl.Mem.Acc)  #!\npl.store(r, [0, 0], b)",
         "pl.create_tile",
+    ),
+    *(
+        refused(
+            f"another valid extent, {title}",
+            f"{PART}t = pl.add(x[0:16, :], 1.0)\nif idx[0] > 1:\n    {body}  #!\nout[0:16, :] = x[0:16, :]",
+            body[:3],
+        )
+        for title, body in (
+            ("a part", "t = v"),
+            ("computed", "t = pl.exp(pl.add(v, 1.0))"),
+            ("of two parts", "t = pl.minimum(v, v)"),
+            ("cast", "t = pl.cast(pl.cast(v, pl.BF16), pl.FP32)"),
+            ("a whole", "v = t"),
+            ("a whole window", "v = y[0:16, :]"),
+            ("of a part and a whole", "v = pl.add(v, t)"),
+            ("a created tensor", "v = pl.create_tensor([16, 64], dtype=pl.FP32)"),
+            ("a product", "v = pl.matmul(pl.cast(v, pl.BF16), b, out_dtype=pl.FP32)"),
+            ("expanded", "v = pl.col_expand_mul(x[0:16, :], y[0:1, :])"),
+            ("fewer", "v = pl.slice(x, [16, 64], [0, 0], valid_shape=[4, 64])"),
+            ("known at run time", "t = pl.slice(x, [16, 64], [0, 0], valid_shape=[pl.min(16, idx[2]), 64])"),
+        )
+    ),
+    *(
+        refused(
+            f"another valid extent of a tile, {title}",
+            "t = pl.load(x, [0, 0], [16, 64])\nv = pl.load(x, [0, 0], [16, 64], valid_shape=[8, 64])\n"
+            f"if idx[0] > 1:\n    {body}  #!\npl.store(t, [0, 0], out)",
+            body[:3],
+        )
+        for title, body in (
+            ("a part", "t = v"),
+            ("computed", "t = pl.add(pl.exp(v), 1.0)"),
+            ("set", "t = pl.set_validshape(t, 8, 64)"),
+        )
+    ),
+    *(
+        refused(
+            f"assembled: an INT32 valid extent {title}",
+            "k = pl.read(idx, [0])\nv = pl.slice(x, [16, 64], [0, 0], valid_shape=[k, 64])\n"
+            f"{head}:\n    v = pl.add(v, 1.0)  #!\nout[0:16, :] = v",
+            "v = ",
+        )
+        for title, head in (("in turns", "for i in pl.range(4)"), ("in an arm", "if idx[1] > 2"))
     ),
     refused("pl.tri in a tensor", "r = pl.tri(0, [16, 64], dtype=pl.FP32)\nout[0:16, :] = r  #!", "out[0:16"),
     refused("nested class", "class C:  #!\n    pass", "class C"),
@@ -1389,6 +1433,33 @@ ACCEPTED = [
         "for i in pl.range(2):\n    out[i * 32 : i * 32 + 32, :] = pl.mul(x[i * 32 : i * 32 + 32, :], 2.0)\n"
         "    for j in pl.range(64):\n        pl.write(out, [i * 32, j], 2.0)",
         lambda a: (a.x * 2).index_put((torch.tensor([0, 32]),), torch.tensor(2.0)),
+    ),
+    *(
+        accepted(
+            f"the same valid extent, {title}",
+            f"{PART}t = pl.add(x[0:16, :], 1.0)\nif idx[0] > 1:\n    {body}\n{ADDED}",
+            total,
+        )
+        for title, body in (
+            ("a part", "v = pl.slice(y, [16, 64], [0, 0], valid_shape=[8, 64])"),
+            ("computed", "v = pl.maximum(pl.exp(v), 0.0)"),
+            ("a part and a whole", "t = pl.add(v, x[0:16, :])"),
+            ("a whole and a part", "t = pl.add(t, v)"),
+            ("filled", "t = pl.fillpad(v, pad_value=pl.PadValue.zero)"),
+            ("all is valid", "t = pl.slice(x, [16, 64], [0, 0], valid_shape=[16, 64])"),
+            ("a row that is expanded", "t = pl.col_expand_mul(v, x[0:1, :])"),
+        )
+    ),
+    accepted(
+        "another valid extent in a straight line",
+        f"{PART}v = pl.add(x[0:16, :], y[0:16, :])\nout[0:16, :] = v",
+        total,
+    ),
+    accepted(
+        "an INDEX valid extent in turns",
+        "k = pl.cast(pl.read(idx, [0]), pl.INDEX)\nv = pl.slice(x, [16, 64], [0, 0], valid_shape=[k, 64])\n"
+        f"for i in pl.range(2):\n    v = pl.add(v, 1.0)\n{ADDED}",
+        total,
     ),
     *(
         accepted(

@@ -154,7 +154,7 @@ class Expressions:
         a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
         called = self.pl_path(node.func) if isinstance(node, ast.Call) else ""
         sums = called in ("add", "tensor.add") or isinstance(getattr(node, "op", None), ast.Add)
-        if self.incore and sums and "float" in (a, b) and not self._constant(node):
+        if self.incore and sums and "float" in (a, b) and not (self._constant(left) and self._constant(right)):
             raise self.refuse(
                 node, "a sum of floats in a region: the assembler has no code for it (ptoas 0.57)",
                 ast.unparse(ast.BinOp(left, ast.Sub(), ast.UnaryOp(ast.USub(), right))),

@@ -162,7 +162,7 @@ class Loops:
         for n, v in zip(names_, init.elts):
             self._note(ast.Name(n, ast.Store()), self.kind(v))
             before.append(self._assign_name(s, n, self.expr(v)))
-        self.types.append(dict.fromkeys(names_, (None, None, None)))
+        self.types.append(dict.fromkeys(names_, (None,) * 4))
         try:
             return self._carried_body(s, before, names_, body)
         finally:

@@ -148,12 +148,14 @@ class Statements:
         return [ast.Assign([target], value)]
 
     def _type(self, node: ast.expr) -> tuple:
-        """What is certain of the type of a value: (scalar, tile or tensor; element type; extents)."""
+        """What is certain of the type of a value: (scalar, tile or tensor; element type; extents; what is valid)."""
         scalar = self.facts.dtype(node)
         if scalar is not None:
-            return "scalar", scalar, None
+            return "scalar", scalar, None, None
         level = self.facts.level(node)
-        return (level, self.facts.element(node), self.facts.shape(node)) if level is not None else (None, None, None)
+        if level is None:
+            return None, None, None, None
+        return level, self.facts.element(node), self.facts.shape(node), self.facts.valid(node)
 
     def _keeps_type(self, s: ast.Assign, target: ast.Name) -> None:
         """A variable has one type in all of a function (see `variables`)."""
@@ -169,6 +171,17 @@ class Statements:
                 s, f"'{target.id}' is {_described(new)} here and {_described(old)} where it was bound before",
                 "use another name",
             )  # fmt: skip
+        else:
+            self._check_carried_extents(s, target.id, old[3] or ())
+
+    def _check_carried_extents(self, s: ast.Assign, name: str, valid: tuple) -> None:
+        """The assembler wants an index where a tile that an arm or a turn binds again says what of it is valid."""
+        for n in valid if self.incore else ():
+            if isinstance(n, str) and n.isidentifier() and self.facts.dtype(ast.Name(n)) == "INT32":
+                raise self.refuse(
+                    s, f"'{name}' is bound again here, and '{n}' of its elements, an INT32 number, are valid",
+                    f"say so with pl.cast({n}, pl.INDEX)",
+                )  # fmt: skip
 
     def _carried(self, s: ast.stmt, target: ast.expr, value: ast.expr) -> ast.expr:
         """In a loop or branch of a region, names bound before keep their buffers when a function returns new values."""
@@ -376,20 +389,24 @@ class Statements:
 
 def _compatible(old: tuple, new: tuple) -> bool:
     """False when two types, as far as they are certain, differ."""
-    (kind, element, shape), (kind2, element2, shape2) = old, new
+    (kind, element, shape, valid), (kind2, element2, shape2, valid2) = old, new
     if kind is None or kind2 is None:
         return True
     if kind != kind2 or (element is not None and element2 is not None and element != element2):
         return False
+    if kind != "scalar" and valid is not None and valid2 is not None and valid != valid2:
+        if () in (valid, valid2) or all(isinstance(n, int) for n in (*valid, *valid2)):
+            return False
     if shape is None or shape2 is None:
         return True
     return len(shape) == len(shape2) and all(a is None or b is None or a == b for a, b in zip(shape, shape2))
 
 
 def _described(t: tuple) -> str:
-    kind, element, shape = t
+    kind, element, shape, valid = t
     extents = "" if shape is None else f" [{', '.join('?' if n is None else str(n) for n in shape)}]"
-    return f"a {kind}{extents} {element or ''}".rstrip()
+    part = f" of which [{', '.join(map(str, valid))}] is valid" if valid else ""
+    return f"a {kind}{extents} {element or ''}".rstrip() + part
 
 
 def _raiser(error: KernelError) -> Callable:
