@@ -72,10 +72,11 @@ def tensor(shape: list[int] | tuple[int, ...], dtype: str) -> str:
 
 
 def incore(parameters: dict[str, str], body: str, before: str = "") -> str:
-    """The source of an entry `k` whose `body` is one `pl.at`."""
+    """The source of an entry `k` whose `body` is one `pl.at`; it returns its last parameter."""
     lines = textwrap.indent(textwrap.dedent(body).strip(), "        ")
     head = ", ".join(f"{name}: {type_}" for name, type_ in parameters.items())
-    return f"{before}\n\n@pl.jit\ndef k({head}):\n    with pl.at(level=pl.Level.CORE_GROUP):\n{lines}\n"
+    region = f"    with pl.at(level=pl.Level.CORE_GROUP):\n{lines}\n    return {list(parameters)[-1]}\n"
+    return f"{before}\n\n@pl.jit\ndef k({head}):\n{region}"
 
 
 TORCH = {

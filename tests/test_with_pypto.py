@@ -151,11 +151,15 @@ def arguments(kernel: object) -> dict:
 
 # Taken by the compiler when numbers are left to run time, and not when they are compiled in, as PyPTO's own call does.
 TAKEN = {"keyword-only parameter", "a parameter as FP32"}
+# Taken, and of no effect in the code it generates.
+IGNORED = "a return before the end"
 # Another process does not find a kernel that a function defines.
 NOT_FOUND = {"kernel in a function"}
 
 
-@pytest.mark.parametrize("case", [c for c in REFUSED if c.title not in TAKEN], ids=lambda c: c.title)
+@pytest.mark.parametrize(
+    "case", [c for c in REFUSED if c.title not in TAKEN and not c.title.startswith(IGNORED)], ids=lambda c: c.title
+)
 def test_what_interpret_mode_refuses_the_compiler_refuses(case: Case):
     try:
         kernel = kernelgen.module(case.source()).k

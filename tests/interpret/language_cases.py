@@ -154,6 +154,13 @@ def in_region(*lines: str) -> str:
     return module("with pl.at(level=pl.Level.CORE_GROUP):\n" + "\n".join("    " + line for line in lines), XO)
 
 
+def no_return(*lines: str) -> str:
+    """An entry on x, idx and out that ends with a region of these lines."""
+    head = "@pl.jit\ndef k(x: pl.Tensor[[64, 64], pl.FP32], idx: pl.Tensor[[16], pl.INT32], n: pl.Scalar[pl.INT32], "
+    head += "out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):\n    with pl.at(level=pl.Level.CORE_GROUP):\n"
+    return head + textwrap.indent("\n".join(lines), "        ")
+
+
 def inner(*lines: str) -> str:
     """`in_region` inside an f-string that is indented by eight."""
     return in_region(*lines).replace("\n", "\n" + " " * 8)
@@ -779,6 +786,93 @@ REFUSED = [
         )
         for title, head in (("in turns", "for i in pl.range(4)"), ("in an arm", "if idx[1] > 2"))
     ),
+    *(
+        refused(f"no return, {title}", no_return(*lines), at, MODULE)
+        for title, at, lines in (
+            ("a loop", "for i", ("for i in pl.range(4):  #!", "    out[i * 16 : i * 16 + 16, :] = pl.exp(x[0:16, :])")),
+            (
+                "a pipeline",
+                "for i",
+                ("for i in pl.pipeline(4, stage=2):  #!", "    out[i * 16 : i * 16 + 16, :] = pl.exp(x[0:16, :])"),
+            ),
+            ("an if", "if", ("if idx[0] > 1:  #!", "    out[0:16, :] = pl.exp(x[0:16, :])")),
+            (
+                "a tile in an if",
+                "if",
+                ("t = pl.add(x, 1.0)", "if idx[0] > 1:  #!", "    t = pl.mul(t, 2.0)", "out[:, :] = t"),
+            ),
+            ("pl.store", "t = ", ("t = pl.load(x, [0, 0], [16, 64])  #!", "pl.store(t, [0, 0], out)")),
+            ("a product", "out[", ("out[:, :] = pl.matmul(x, x, out_dtype=pl.FP32)  #!",)),
+            ("a row", "out[3", ("out[3, :] = pl.mul(x[3, :], 2.0)  #!",)),
+            (
+                "a bare one",
+                "for i",
+                ("for i in pl.range(4):  #!", "    out[i * 16 : i * 16 + 16, :] = pl.exp(x[0:16, :])", "return"),
+            ),
+        )
+    ),
+    *(
+        refused(f"a return before the end, {title}", body, "return", ENTRY)
+        for title, body in (
+            ("in an if", f"if idx[0] > 1:\n    return x  #!\n{COPY}\nreturn out"),
+            ("in a loop", f"for i in pl.range(2):\n    return x  #!\n{COPY}\nreturn out"),
+            ("in a region", f"{AT}\n    out[:, :] = pl.exp(x)\n    return x  #!\n{COPY}\nreturn out"),
+            ("twice", f"{COPY}\nreturn out  #!\nreturn x"),
+        )
+    ),
+    refused(
+        "no return in an incore function",
+        """
+        @pl.jit.incore
+        def h(x: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):  #!
+            o[:, :] = pl.mul(x, 2.0)
+
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            h(x, out)
+            return x
+        """,
+        "def h",
+        MODULE,
+    ),
+    refused("incore result bound to another name", "z = double(x, out)\nreturn out  #!", "out  #!", ENTRY),
+    refused(
+        "an opaque function",
+        """
+        @pl.jit.opaque
+        def h(x: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            with pl.at(level=pl.Level.CORE_GROUP):
+                o[:, :] = pl.mul(x, 2.0)
+            return o
+
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            out = h(x, out)  #!
+            return out
+        """,
+        "h(x, out)",
+        MODULE,
+    ),
+    *(
+        refused(f"carried values that are not handed on, {title}", body, at)
+        for title, body, at in (
+            (
+                "while_",
+                f"for (c,) in pl.while_(init_values=(0,)):  #!\n    pl.cond(c < 4)\n    c = c + 1\n{ADDED}",
+                "for",
+            ),
+            ("range", f"for i, (c,) in pl.range(4, init_values=(0,)):  #!\n    c = c + 1\n{ADDED}", "for"),
+            ("nothing", f"for i, (c,) in pl.range(4, init_values=(0,)):  #!\n    {ADDED}", "for"),
+            (
+                "twice",
+                "for i, (c,) in pl.range(4, init_values=(0,)):\n    d = c + 1\n    e = pl.yield_(d)  #!\n"
+                f"    e = pl.yield_(d)\n{ADDED}",
+                "e = ",
+            ),
+        )
+    ),
     refused("pl.tri in a tensor", "r = pl.tri(0, [16, 64], dtype=pl.FP32)\nout[0:16, :] = r  #!", "out[0:16"),
     refused("nested class", "class C:  #!\n    pass", "class C"),
     refused("global", "global K  #!", "global"),
@@ -1024,6 +1118,7 @@ REFUSED = [
                 with pl.at(level=pl.Level.CORE_GROUP):
                     t = pl.mul(x[0, :], 2.0)
                     {body}  #!
+                return out
         """,
             at,
             MODULE,
@@ -1836,6 +1931,30 @@ ACCEPTED = [
     accepted("out re-bound instead of written", "out = pl.mul(x, 2.0)", untouched),
     accepted("parameter re-bound", "x = pl.add(x, 1.0)\nout[:, :] = pl.mul(x, 2.0)", lambda a: (a.x + 1) * 2),
     accepted("return in a region", "out[:, :] = pl.mul(x, 2.0)\nreturn out", twice),
+    *(
+        accepted(f"no return, {title}", no_return(*lines), twice, MODULE)
+        for title, lines in (
+            ("a straight line", ("t = pl.add(x, x)", "out[:, :] = t")),
+            ("a number of an if", ("out[:, :] = pl.mul(x, 2.0)", "pl.write(x, [0, 0], 1.0)")),
+            (
+                "an unrolled loop",
+                (
+                    "for i in pl.unroll(4):",
+                    "    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+                ),
+            ),
+        )
+    ),
+    accepted(
+        "no return after spmd",
+        "for i in pl.spmd(4):\n    for j in pl.range(2):\n"
+        "        out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)\nn2 = n + 1",
+        twice,
+        ENTRY,
+    ),
+    accepted(
+        "a return in the arms at the end", f"{COPY}\nif idx[0] > 1:\n    return out\nelse:\n    return x", twice, ENTRY
+    ),
     accepted("bare return", f"{COPY}\nreturn", twice, ENTRY),
     accepted("return of several", f"{COPY}\nreturn out, x", twice, ENTRY),
     accepted("an Out that is not written", "t = pl.exp(x)", untouched),

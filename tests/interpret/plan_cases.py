@@ -27,7 +27,7 @@ class Plan:
         return self.bytes | ({"UB": _ON_A5[self.title]} if chip == "a5" and self.title in _ON_A5 else {})
 
     def source(self) -> str:
-        text = incore(self.parameters, self.body) + f"    return {list(self.parameters)[-1]}\n"
+        text = incore(self.parameters, self.body)
         options = f"CORE_GROUP, optimizations=[pl.split(pl.SplitMode.{self.split})])"
         return text.replace("CORE_GROUP)", options) if self.split else text
 

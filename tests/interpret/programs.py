@@ -65,7 +65,7 @@ class Program:
         inputs = [f"x{d}: pl.Tensor[{[self.blocks * ROWS, COLS]}, pl.{d}]" for d in DTYPES]
         outputs = [f"o{d}: pl.InOut[pl.Tensor[{[self.blocks * ROWS, COLS]}, pl.{d}]]" for d in DTYPES]
         head = ", ".join([*inputs, "idx: pl.Tensor[[8], pl.INT32]", "n: pl.Scalar[pl.INT32]", *outputs])
-        return f"@pl.jit\ndef k({head}):\n" + textwrap.indent("\n".join(self.kernel), "    ") + "\n"
+        return f"@pl.jit\ndef k({head}):\n" + textwrap.indent("\n".join(self.kernel), "    ") + "\n    return oFP32\n"
 
     def arguments(self, seed: int) -> dict[str, Any]:
         g = torch.Generator().manual_seed(seed)

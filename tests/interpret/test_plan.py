@@ -42,7 +42,7 @@ def test_what_the_compiler_has_no_room_for_is_refused(rows: int, body: str):
     def source(n: int) -> str:
         lines = f"t = pl.slice(x, [{n}, 256], [0, 0])\n{body}\no = pl.assemble(o, t, [0, 0])"
         shape = (n, 256)
-        return incore({"x": tensor(shape, "FP32"), "o": out(shape, "FP32")}, lines) + "    return o\n"
+        return incore({"x": tensor(shape, "FP32"), "o": out(shape, "FP32")}, lines)
 
     def fits(n: int) -> bool:
         try:

@@ -118,6 +118,7 @@ def test_a_pipelined_load_has_a_buffer_a_stage(stage: int):
         with pl.at(level=pl.Level.CORE_GROUP):
             for i in pl.pipeline(8, stage={stage}):
                 o[i * 8 : i * 8 + 8, :] = pl.mul(x[i * 8 : i * 8 + 8, :], 2.0)
+        return o
     """)
     x, o = torch.randn(64, 8), torch.zeros(64, 8)
     trace = run(k, x, o)
@@ -134,6 +135,7 @@ def k(x: pl.Tensor[[{rows}, 1024], pl.FP32], o: pl.Out[pl.Tensor[[{rows}, 1024],
         u = pl.mul(t, 2.0)
         v = pl.add(u, t)
         out = pl.store(v, [0, 0], o)
+    return o
 """
 
 
@@ -161,6 +163,7 @@ MATRIX = """
 def k(a: pl.Tensor[[{m}, 64], pl.BF16], b: pl.Tensor[[64, {n}], pl.BF16], o: pl.Out[pl.Tensor[[{m}, {n}], pl.FP32]]):
     with pl.at(level=pl.Level.CORE_GROUP):
         o[:, :] = pl.matmul(a[:, :], b[:, :])
+    return o
 """
 
 

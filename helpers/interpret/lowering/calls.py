@@ -106,7 +106,12 @@ class Calls:
                 node, f"'{fn.__name__}' is a @pl.jit entry; an entry does not call another",
                 "make the callee @pl.jit.inline, .incore or .opaque",
             )  # fmt: skip
-        if kind in ("opaque", "incore", "group") and self.incore and not self.dispatching:
+        if kind == "opaque":
+            raise self.refuse(
+                node, f"'{fn.__name__}' is @pl.jit.opaque, of which PyPTO e2d0f78a generates no code",
+                "make it @pl.jit.inline",
+            )  # fmt: skip
+        if kind in ("incore", "group") and self.incore and not self.dispatching:
             raise self.refuse(
                 node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
             )
@@ -231,7 +236,7 @@ class Calls:
         return self.kernel_call(call)
 
     def _discarded(self, call: ast.Call) -> None:
-        """The result of an incore function is not bound: its outputs cannot be read by their old names."""
+        """Outputs of an incore function cannot be read by their old names: what it returns has new ones."""
         found = unwrap(self.outside(call.func)) if self.pl_path(call.func) is None else None
         if found is None or found[1] != "incore":
             return

@@ -170,15 +170,15 @@ class Loops:
 
     def _carried_body(self, s: ast.stmt, before: list, names_: list[str], body: list[ast.stmt]) -> tuple[list, list]:
         last, results = body[-1] if body else None, None
-        if (
-            isinstance(last, ast.Assign)
-            and isinstance(last.value, ast.Call)
-            and self.pl_path(last.value.func) == "yield_"
-        ):
+        if isinstance(last, ast.Assign) and self._yields(last.value):
             t = last.targets[0]
             results = [t.id] if isinstance(t, ast.Name) else [e.id for e in t.elts]
-        if results is None:
-            return before, self.block(body) or [ast.Pass()]
+        earlier = [b for b in body[:-1] if isinstance(b, (ast.Assign, ast.Expr)) and self._yields(b.value)]
+        if results is None or earlier:
+            raise self.refuse(
+                earlier[0] if earlier else s, "a loop that carries values hands them on once, at the end of its body",
+                f"{', '.join(n + '_' for n in names_)} = pl.yield_({', '.join(names_)})",
+            )  # fmt: skip
         if len(results) != len(names_):
             raise self.refuse(last, f"pl.yield_ of {len(results)} values in a loop that carries {len(names_)}")
         for r, n in zip(results, names_):  # with no iteration, the result is the initial value
@@ -188,6 +188,9 @@ class Loops:
         for r, n in zip(results, names_):
             lowered.append(self._assign_name(last, n, ast.Name(r, ast.Load())))
         return before, lowered
+
+    def _yields(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Call) and self.pl_path(value.func) == "yield_"
 
     def _while(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
         keywords = self._keywords(call, ("init_values",))

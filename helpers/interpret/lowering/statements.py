@@ -121,6 +121,7 @@ class Statements:
         called = self._launch(s.value) if isinstance(s.value, ast.Call) else None
         if called is not None:
             self._note(target, "any")
+            self._discarded(s.value)
             for name in rules.names_in(target):
                 self.origin.pop(name, None)
                 self.passed_on.pop(name, None)

@@ -1,0 +1,93 @@
+"""Where a kernel returns. PyPTO takes a `return` for the list of its results, not for a jump.
+
+One before the end is taken and does nothing: what follows runs (tried on e2d0f78a, whose generated orchestration goes
+on after it). And where a function has none, PyPTO's outliner takes the names of its last region for results, which
+fails in what is no straight line of vector work ("ForStmt iter_args at index 0 is not an IterArg", "cannot
+materialize symbol", "return type 0 should be TensorType").
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+Path = Callable[[ast.expr], str | None]
+
+# Operations that a region without a return after it cannot have: the outliner hands on what they make.
+HANDED_ON = {"load", "store", "create_tile", "matmul", "matmul_acc", "matmul_bias", "gemv", "batch_matmul"}
+
+
+def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:
+    """The returns that are not at the function's end."""
+    last = set(map(id, _last(tree.body, arms=True)))
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Return) and id(n) not in last:
+            yield n
+
+
+def _last(body: list[ast.stmt], arms: bool) -> Iterator[ast.stmt]:
+    """What ends this: of a `with` its last statement; of an if, outside regions, that of each arm."""
+    s = body[-1] if body else None
+    if isinstance(s, ast.With):
+        yield from _last(s.body, arms=False)
+    elif isinstance(s, ast.If) and arms:
+        yield from _last(s.body, arms)
+        yield from _last(s.orelse, arms)
+    elif s is not None:
+        yield s
+
+
+def has_return(tree: ast.FunctionDef) -> bool:
+    """True for a function with a return anywhere."""
+    return any(isinstance(n, ast.Return) for n in ast.walk(tree))
+
+
+def is_output(annotation: ast.expr) -> bool:
+    """True for `pl.Out[...]` and `pl.InOut[...]`."""
+    return isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[-1] in (
+        "Out",
+        "InOut",
+    )
+
+
+def unfinished(tree: ast.FunctionDef, path: Path) -> ast.stmt | None:
+    """The statement that is in the way of an entry that returns no value: of the region that it ends with."""
+    if any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(tree)):
+        return None
+    body = [s for s in tree.body if not isinstance(s, ast.Return) and not _is_number(s)]
+    return _of_last_region(body, path)
+
+
+def _is_number(s: ast.stmt) -> bool:
+    return isinstance(s, ast.Assign) and not any(isinstance(n, ast.Call) for n in ast.walk(s.value))
+
+
+def _of_last_region(body: list[ast.stmt], path: Path) -> ast.stmt | None:
+    s = body[-1] if body else None
+    if isinstance(s, ast.If):
+        return _of_last_region(s.body, path) or _of_last_region(s.orelse, path)
+    if not isinstance(s, ast.With) or not isinstance(s.items[0].context_expr, ast.Call):
+        return None
+    return _not_straight(s.body, path) if path(s.items[0].context_expr.func) == "at" else None
+
+
+def _not_straight(body: list[ast.stmt], path: Path) -> ast.stmt | None:
+    for s in body:
+        unrolled = isinstance(s, ast.For) and isinstance(s.iter, ast.Call) and path(s.iter.func) == "unroll"
+        inner = _not_straight(s.body, path) if unrolled else None
+        if inner is not None:
+            return inner
+        if isinstance(s, (ast.For, ast.If)) and not unrolled:
+            return s
+        calls = [(path(n.func) or "").rpartition(".")[-1] for n in ast.walk(s) if isinstance(n, ast.Call)]
+        if HANDED_ON & set(calls) or _is_row(s):
+            return s
+    return None
+
+
+def _is_row(s: ast.stmt) -> bool:
+    """`out[3, :] = ...`: a window of one axis."""
+    if not isinstance(s, ast.Assign) or not isinstance(s.targets[0], ast.Subscript):
+        return False
+    at = s.targets[0].slice
+    return isinstance(at, ast.Tuple) and not all(isinstance(i, ast.Slice) for i in at.elts)
