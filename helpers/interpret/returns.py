@@ -80,14 +80,12 @@ def _not_straight(body: list[ast.stmt], path: Path) -> ast.stmt | None:
         if isinstance(s, (ast.For, ast.If)) and not unrolled:
             return s
         calls = [(path(n.func) or "").rpartition(".")[-1] for n in ast.walk(s) if isinstance(n, ast.Call)]
-        if HANDED_ON & set(calls) or _is_row(s):
+        if HANDED_ON & set(calls) or any(map(_is_row, ast.walk(s))):
             return s
     return None
 
 
-def _is_row(s: ast.stmt) -> bool:
-    """`out[3, :] = ...`: a window of one axis."""
-    if not isinstance(s, ast.Assign) or not isinstance(s.targets[0], ast.Subscript):
-        return False
-    at = s.targets[0].slice
-    return isinstance(at, ast.Tuple) and not all(isinstance(i, ast.Slice) for i in at.elts)
+def _is_row(node: ast.AST) -> bool:
+    """`x[3, :]`: a window of one axis."""
+    at = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else []
+    return len({isinstance(i, ast.Slice) for i in at}) == 2

@@ -787,7 +787,7 @@ REFUSED = [
         for title, head in (("in turns", "for i in pl.range(4)"), ("in an arm", "if idx[1] > 2"))
     ),
     *(
-        refused(f"no return, {title}", no_return(*lines), at, MODULE)
+        refused(f"assembled: no return, {title}", no_return(*lines), at, MODULE)
         for title, at, lines in (
             ("a loop", "for i", ("for i in pl.range(4):  #!", "    out[i * 16 : i * 16 + 16, :] = pl.exp(x[0:16, :])")),
             (
@@ -802,7 +802,7 @@ REFUSED = [
                 ("t = pl.add(x, 1.0)", "if idx[0] > 1:  #!", "    t = pl.mul(t, 2.0)", "out[:, :] = t"),
             ),
             ("pl.store", "t = ", ("t = pl.load(x, [0, 0], [16, 64])  #!", "pl.store(t, [0, 0], out)")),
-            ("a product", "out[", ("out[:, :] = pl.matmul(x, x, out_dtype=pl.FP32)  #!",)),
+            ("a product", "out[", ("out[0:16, :] = pl.matmul(x[0:16, :], x, out_dtype=pl.FP32)  #!",)),
             ("a row", "out[3", ("out[3, :] = pl.mul(x[3, :], 2.0)  #!",)),
             (
                 "a bare one",
