@@ -321,6 +321,7 @@ def buffer_cases() -> Iterator[tuple[str, str, str, str, str, bool]]:
 
 BOTH_UNITS = "i = pl.cast(pl.mul(x[0:16, :], 0.0), pl.INT32)\n"
 ON_CUBE = "p = pl.matmul(b[0:16, :], b, out_dtype=pl.FP32)"
+INTEGER_QUOTIENT = "a quotient of integers"
 PART = "v = pl.slice(x, [16, 64], [0, 0], valid_shape=[8, 64])\n"
 ADDED = "out[0:16, :] = pl.add(x[0:16, :], y[0:16, :])"
 
@@ -810,6 +811,41 @@ REFUSED = [
                 ("for i in pl.range(4):  #!", "    out[i * 16 : i * 16 + 16, :] = pl.exp(x[0:16, :])", "return"),
             ),
         )
+    ),
+    *(
+        refused(f"if a number that is read is larger, {title}", f"if {test}:  #!\n    {ADDED}", test)
+        for title, test in (
+            ("an element", "x[0, 0] > 2.0"),
+            ("pl.read", "pl.read(x, [0, 0]) > 2.0"),
+            ("of two", "x[0, 0] > x[0, 1]"),
+            ("on the right", "2.0 < x[0, 0]"),
+        )
+    ),
+    refused("if not a number that is read", f"if not x[0, 0] > 2.0:  #!\n    {ADDED}", "x[0, 0]"),
+    refused("if a number that is read and", f"if idx[0] > 1 and x[0, 0] > 2.0:  #!\n    {ADDED}", "x[0, 0]"),
+    *(
+        refused(f"in orchestration: {test}", f"if {test}:  #!\n    {AT}\n        {ADDED}", at, ENTRY)
+        for test, at in (
+            ("idx[0] > 1 and idx[1] > 1", "idx[0]"),
+            ("idx[0] > 1 or idx[1] > 1", "idx[0]"),
+            ("not (idx[0] > 1 and idx[1] > 1)", "idx[0]"),
+            ("n > 1 and idx[0] > 1 and idx[1] > 1", "n > 1"),
+            ("x[0, 0] > 2.0", "x[0, 0]"),
+        )
+    ),
+    *(
+        refused(f"in orchestration: {v}", f"v = {v}  #!\n{AT}\n    out[:, :] = pl.mul(x, v)", v, ENTRY)
+        for v in ("x[0, 0] / 2.0", "x[0, 0] / x[0, 1]", "pl.div(x[0, 0], 2.0)", "f / x[0, 0]")
+    ),
+    refused(
+        "in orchestration: idx[0] / 2",
+        f"v = idx[0] / 2  #!\n{AT}\n    out[0:16, :] = pl.exp(x[v : v + 16, :])",
+        "idx[0] / 2",
+        ENTRY,
+    ),
+    *(
+        refused(f"{INTEGER_QUOTIENT}, {v}", f"v = {v}  #!\nout[0:16, :] = pl.mul(x[v : v + 16, :], 2.0)", v)
+        for v in ("idx[0] / 2", "idx[0] / idx[1]", "pl.div(idx[0], idx[1])")
     ),
     *(
         refused(f"a return before the end, {title}", body, "return", ENTRY)
@@ -1931,6 +1967,20 @@ ACCEPTED = [
     accepted("out re-bound instead of written", "out = pl.mul(x, 2.0)", untouched),
     accepted("parameter re-bound", "x = pl.add(x, 1.0)\nout[:, :] = pl.mul(x, 2.0)", lambda a: (a.x + 1) * 2),
     accepted("return in a region", "out[:, :] = pl.mul(x, 2.0)\nreturn out", twice),
+    *(
+        accepted(f"in orchestration: {test}", f"if {test}:\n    {AT}\n        out[:, :] = pl.mul(x, 2.0)", twice, ENTRY)
+        for test in (
+            "n > 1 and idx[0] > 1",
+            "n > 5 or idx[0] > 1",
+            "not idx[0] > 5",
+            "x[0, 0] != 2.0",
+            "x[0, 0] * 0.0 > -1.0",
+        )
+    ),
+    accepted("and in a region", f"if idx[0] > 1 and idx[1] > 1:\n    {ADDED}", total),
+    accepted(
+        "a quotient of parameters in orchestration", f"v = f / 0.75\n{AT}\n    out[:, :] = pl.mul(x, v)", twice, ENTRY
+    ),
     *(
         accepted(f"no return, {title}", no_return(*lines), twice, MODULE)
         for title, lines in (

@@ -121,7 +121,6 @@ SCALARS = {
     "times a fraction": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.1)",
     "times a read": "pl.mul(t, pl.read(x, [b, 0]))",
     "times a read integer": "pl.mul(t, pl.cast(i[b] * 3, pl.INT32))",
-    "plus a quotient": "pl.add(t, b / 3)",
     "larger": "pl.maximum(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) * 0.3 - 1.0)",
     "smaller": "pl.minimum(t, pl.cast(pl.min(b, 3) * pl.max(b, 2) - 7, pl.INT32))",
     "of a cast": "pl.mul(t, pl.cast(pl.cast(b, pl.INT32), pl.FP32) / 3.0)",

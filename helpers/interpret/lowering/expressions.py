@@ -51,6 +51,7 @@ class Expressions:
         if isinstance(node, ast.UnaryOp):
             return self._unaryop(node)
         if isinstance(node, ast.BoolOp):
+            self._check_connected(node)
             fn = "_and" if isinstance(node.op, ast.And) else "_or"
             return ast.Call(ast.Name(fn, ast.Load()), [self.expr(v) for v in node.values], [])
         if isinstance(node, ast.Compare):
@@ -152,6 +153,7 @@ class Expressions:
     def _check_categories(self, node: ast.expr, left: ast.expr, right: ast.expr) -> None:
         """Scalars of different categories do not meet, but in what is folded when the kernel is parsed."""
         a, b = category(self.facts.dtype(left)), category(self.facts.dtype(right))
+        self._check_quotient(node, left, right, "integer" in (a, b) and "float" not in (a, b))
         called = self.pl_path(node.func) if isinstance(node, ast.Call) else ""
         sums = called in ("add", "tensor.add") or isinstance(getattr(node, "op", None), ast.Add)
         if self.incore and sums and "float" in (a, b) and not (self._constant(left) and self._constant(right)):
@@ -167,6 +169,31 @@ class Expressions:
             raise self.refuse(
                 node, f"an operator between {self.facts.dtype(left)} and {self.facts.dtype(right)} scalars",
                 "pl.cast one of them",
+            )  # fmt: skip
+
+    def _check_quotient(self, node: ast.expr, left: ast.expr, right: ast.expr, integers: bool) -> None:
+        """`/` of numbers that only the run knows: of integers it is not Python's, and orchestration has none."""
+        called = self.pl_path(node.func) if isinstance(node, ast.Call) else ""
+        if not (called in ("div", "tensor.div") or isinstance(getattr(node, "op", None), ast.Div)):
+            return
+        if self._constant(left) and self._constant(right):
+            return
+        floored = f"{ast.unparse(left)} // {ast.unparse(right)}"
+        if integers:
+            raise self.refuse(node, "a quotient of integers: PyPTO's generated code cuts it to an integer", floored)
+        if not self.incore:
+            raise self.refuse(
+                node, "a quotient in orchestration, of which PyPTO generates no code",
+                "multiply by what is known, or divide in a region",
+            )  # fmt: skip
+
+    def _check_connected(self, node: ast.BoolOp) -> None:
+        """PyPTO generates no code for `and` and `or` in orchestration: one side must be known while it compiles."""
+        if not self.incore and sum(not self._constant(v) for v in node.values) > 1:
+            word = "and" if isinstance(node.op, ast.And) else "or"
+            raise self.refuse(
+                node, f"`{word}` of numbers that only the run knows, in orchestration",
+                "an if in an if" if word == "and" else "two ifs, or write it in the region",
             )  # fmt: skip
 
     def _unaryop(self, node: ast.UnaryOp) -> ast.expr:

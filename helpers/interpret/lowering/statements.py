@@ -349,14 +349,19 @@ class Statements:
             self._check_ordered(test.operand)
         if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)):
             return
-        sides = [s for s in (test.left, test.comparators[0]) if isinstance(s, ast.Name)]
+        sides = [s for s in (test.left, test.comparators[0]) if isinstance(s, ast.Name) or self._is_read(s)]
         for side in sides:
             of = self.facts.dtype(side)
             if not self.facts.folds(side) and (of == "FP32" or (of in ("BF16", "FP16") and len(sides) > 1)):
                 raise self.refuse(
-                    test, f"`{ast.unparse(test)}` as a condition: '{side.id}' is {of}",
+                    test, f"`{ast.unparse(test)}` as a condition: '{ast.unparse(side)}' is {of}",
                     f"larger = {ast.unparse(test)} on a line of its own, and if larger:",
                 )  # fmt: skip
+
+    def _is_read(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Subscript):
+            return self.facts.is_element(node)
+        return isinstance(node, ast.Call) and self.facts.called(node)[0] == "read"
 
     def _static_assert(self, call: ast.Call) -> list[ast.stmt]:
         if not 1 <= len(call.args) <= 2:
