@@ -150,7 +150,7 @@ def arguments(kernel: object) -> dict:
 
 
 # Taken by the compiler when numbers are left to run time, and not when they are compiled in, as PyPTO's own call does.
-TAKEN = {"keyword-only parameter", "a parameter as FP32"}
+TAKEN = {"keyword-only parameter", "a parameter as FP32", "z = n > 1", "z = m > 1", "z = not (f > 0.5)"}
 # Taken, and not what Python means by it: a return that has no effect, a quotient that is cut to an integer.
 ANOTHER_MEANING = ("a return before the end", INTEGER_QUOTIENT)
 # Another process does not find a kernel that a function defines.

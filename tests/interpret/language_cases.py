@@ -570,7 +570,7 @@ REFUSED = [
         "w + x",
     ),
     *(
-        refused(f"z = {test}", f"{before}z = {test}  #!\n{ADDED}", "z =")
+        refused(f"z = {test}", f"{before}z = {test}  #!\nif z:\n    {ADDED}", "z =")
         for before, test in (
             ("", "n > 1"),
             ("", "K == 64"),
