@@ -206,6 +206,8 @@ class Facts:
                 t = self.parameters[node.id].dtype
                 return None if t is None else "FP32" if t.is_float else "INDEX"
             value = self._number(node)
+            if node.id not in self.scalars and type(self.outside(node)).__name__ == "DynVar":
+                return "INDEX"
             found = {bool: "BOOL", int: "INDEX", float: "FP32"}.get(type(value))
             return found or self.scalars.get(node.id)
         if isinstance(node, ast.UnaryOp):
@@ -216,6 +218,8 @@ class Facts:
                 return None
             if a != b and category(a) == category(b) == "integer":
                 return "INDEX"
+            if {category(a), category(b)} == {"float", "integer"} and self.folds(node):
+                return "FP32"
             return a if a == b else None
         if isinstance(node, ast.Subscript):
             return self.elements.get(node.value.id) if self.is_element(node) else None

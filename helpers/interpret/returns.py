@@ -52,10 +52,15 @@ def is_output(annotation: ast.expr) -> bool:
 
 def unfinished(tree: ast.FunctionDef, path: Path) -> ast.stmt | None:
     """The statement that is in the way of an entry that returns no value: of the region that it ends with."""
-    if any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(tree)):
+    if any(isinstance(n, ast.Return) and _returns_tensor(n.value, tree) for n in ast.walk(tree)):
         return None
     body = [s for s in tree.body if not isinstance(s, ast.Return) and not _is_number(s)]
     return _of_last_region(body, path)
+
+
+def _returns_tensor(value: ast.expr | None, tree: ast.FunctionDef) -> bool:
+    numbers = {a.arg for a in tree.args.args if a.annotation is not None and "Scalar[" in ast.unparse(a.annotation)}
+    return value is not None and not (isinstance(value, ast.Name) and value.id in numbers)
 
 
 def _is_number(s: ast.stmt) -> bool:

@@ -848,6 +848,15 @@ REFUSED = [
         for v in ("idx[0] / 2", "idx[0] / idx[1]", "pl.div(idx[0], idx[1])")
     ),
     *(
+        refused(f"more than 64 bits: {n}", f"out[:, :] = pl.mul(x, {n})  #!", n)
+        for n in ("2 ** 64", "18446744073709551616", "2 ** 62 * 2")
+    ),
+    *(
+        refused(f"a bound that is no integer: {b}", f"for i in pl.range(0, {b}, 16):  #!\n    {ADDED}", b)
+        for b in ("f + 48", "1.5 + 48", "F * 64")
+    ),
+    refused("a pl.dynamic as operand", "out[:, :] = pl.mul(x, DYN)  #!", "DYN"),
+    *(
         refused(f"a return before the end, {title}", body, "return", ENTRY)
         for title, body in (
             ("in an if", f"if idx[0] > 1:\n    return x  #!\n{COPY}\nreturn out"),

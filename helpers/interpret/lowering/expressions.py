@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from typing import Any
 
@@ -41,6 +42,7 @@ class Expressions:
 
     def _expr(self, node: ast.expr) -> ast.expr:
         if isinstance(node, ast.Constant):
+            self._check_bits(node, node.value)
             return ast.Constant(node.value)
         if isinstance(node, (ast.Name, ast.Attribute)):
             return self._name(node)
@@ -144,6 +146,9 @@ class Expressions:
                 f"write pl.{name}(a, b), the tensor first" if name else None,
             )  # fmt: skip
         out = ast.BinOp(self.expr(node.left), node.op, self.expr(node.right))
+        with contextlib.suppress(ArithmeticError, TypeError):  # said where it is computed
+            if self._is_constant(out):
+                self._check_bits(node, self._evaluate(out))
         self._check_categories(node, node.left, node.right)
         if type(node.op) in CONSTANTS_ONLY and not self.facts.folds(node):
             sign, instead = CONSTANTS_ONLY[type(node.op)]
@@ -170,6 +175,10 @@ class Expressions:
                 node, f"an operator between {self.facts.dtype(left)} and {self.facts.dtype(right)} scalars",
                 "pl.cast one of them",
             )  # fmt: skip
+
+    def _check_bits(self, node: ast.expr, value: Any) -> None:
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise self.refuse(node, f"{value} does not fit in 64 bits", "a smaller number, or a float")
 
     def _check_quotient(self, node: ast.expr, left: ast.expr, right: ast.expr, integers: bool) -> None:
         """`/` of numbers that only the run knows: of integers it is not Python's, and orchestration has none."""
