@@ -13,7 +13,17 @@ from typing import Any
 
 from helpers.interpret import dtypes
 from helpers.interpret.annotations import Type
+from helpers.interpret.results import (
+    CREATES,
+    ELEMENTWISE,
+    FOLDS,
+    PRODUCTS,
+    SAME_LAYOUT,
+    SAME_SHAPE,
+    SAME_TYPE,
+)
 from helpers.interpret.signatures import SIGNATURES
+from helpers.interpret.valid import NOTHING, Extents, Shape, Valid
 
 CREATES_TILES = {"load", "tri", "create_tile", "create_l1", "tpop_from_aic", "tpop_from_aiv"}
 CREATES_TENSORS = {"create_tensor", "full", "arange", "store", "read", "write"}
@@ -28,37 +38,7 @@ INTEGER_OPS = {
 }  # fmt: skip
 
 
-CREATES = {"create_tensor", "create_tile", "create", "create_l1"}
-ELEMENTWISE = {"add", "sub", "mul", "div", "maximum", "minimum", "rem", "fmod", "and_", "or_", "xor", "shl", "shr"}
-SAME_SHAPE = {
-    "exp", "log", "sin", "cos", "sqrt", "rsqrt", "recip", "neg", "abs", "relu", "not_", "cast", "fillpad", "move",
-    "set_validshape", "assemble", "row_expand_mul", "row_expand_div", "row_expand_sub", "row_expand_add",
-    "col_expand_mul", "col_expand_div", "col_expand_sub", "col_expand_add", "no_dep", "write", "matmul_acc",
-}  # fmt: skip
-FOLDS = {"row_sum", "row_max", "row_min", "row_prod", "col_sum", "col_max", "col_min", "col_prod"}
-EXPANSIONS = {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("max", "min", "expdif")} | {
-    "row_expand", "col_expand", "expand_clone", "fillpad_expand", "concat", "lrelu", "prelu", "part_add",
-    "part_mul", "part_max", "part_min", "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands",
-    "ors", "xors", "shls", "shrs", "scatter_update", "gather_row", "extract",
-}  # fmt: skip
-PRODUCTS = {"matmul", "matmul_acc", "matmul_bias"}
-# Operations whose result is laid out in UB as their first operand is (tried on PyPTO e2d0f78a, with a product).
-SAME_LAYOUT = (SAME_SHAPE | ELEMENTWISE | EXPANSIONS | {"slice", "reshape"}) - {
-    "assemble", "write", "matmul_acc", "concat", "expand_clone", "scatter_update", "gather_row", "extract", "no_dep",
-    "prelu", "lrelu",
-}  # fmt: skip
-SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | {"slice", "reshape", "transpose"}) - {"cast"}
-
-UNARY = {"exp", "log", "sin", "cos", "sqrt", "rsqrt", "recip", "neg", "abs", "relu", "not_", "cast"}
-# Operations of tensors whose result counts as valid as a whole.
-WHOLE = PRODUCTS | {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("add", "sub", "mul", "div")} | {"concat"}
-
-Shape = tuple[int | None, ...]
-Valid = tuple[int | str, ...]  # extents, as they are written where they are no numbers; () for all of it
-NOTHING: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
-
-
-class Facts:
+class Facts(Extents):
     """Facts about the names of one function. `path` gives what a node is below `pl`, `outside` a value of the module.
 
     A scalar parameter of an entry that is not assigned to is a literal: PyPTO compiles the entry for its value.
@@ -348,44 +328,6 @@ class Facts:
             return "", {}
         return path.rpartition(".")[-1], dict(bound.arguments)
 
-    def partly(self, node: ast.expr | None) -> frozenset[int]:
-        """The axes (-2, -1) of a tile whose valid extent is certainly known only at run time."""
-        return self._valid_axes(node)[0]
-
-    def unbounded(self, node: ast.expr | None) -> frozenset[int]:
-        """Those of them of which no pl.min says that the tile has room for it."""
-        return self._valid_axes(node)[1]
-
-    def _bounded(self, node: ast.expr) -> bool:
-        return any(
-            (isinstance(n, ast.Call) and (self.path(n.func) or "").rpartition(".")[-1] == "min")
-            or (isinstance(n, ast.Name) and n.id in self.bounded)
-            for n in ast.walk(node)
-        )
-
-    def _valid_axes(self, node: ast.expr | None) -> tuple[frozenset[int], frozenset[int]]:
-        """What `partly` and `unbounded` give."""
-        if isinstance(node, ast.Name):
-            return self.parts.get(node.id, NOTHING)
-        if not isinstance(node, ast.Call):
-            return NOTHING
-        name, given = self.called(node)
-        if name == "set_validshape":
-            extents = [given.get("valid_rows"), given.get("valid_cols")]
-        elif name in ("slice", "load") and "valid_shape" in given:
-            extents = getattr(given["valid_shape"], "elts", [])[-2:]
-        elif name in ("slice", "load") and "clamp" in given:
-            extents = getattr(given.get("offset", given.get("offsets")), "elts", [])[-2:]
-        elif name in (SAME_SHAPE | ELEMENTWISE | FOLDS) - {"fillpad", "assemble", "matmul_acc", "write"} and node.args:
-            folded = {-1} if name.startswith("row_") else {-2}
-            axes, free = self._valid_axes(node.args[0])
-            return (axes - folded, free - folded) if name in FOLDS else (axes, free)
-        else:
-            return NOTHING
-        axes = frozenset(i - len(extents) for i, e in enumerate(extents) if e is not None and self.at_run_time(e))
-        free = {i for i in axes if "clamp" not in given and not self._bounded(extents[i])}
-        return axes, frozenset(free)
-
     def product(self, node: ast.expr) -> bool:
         """True for what is certainly a product, or computed from one and laid out as it is."""
         if isinstance(node, ast.Name):
@@ -394,56 +336,6 @@ class Facts:
             return False
         name, _ = self.called(node)
         return name in PRODUCTS or (name in SAME_LAYOUT and self.product(node.args[0]))
-
-    def nothing_valid(self, node: ast.expr) -> bool:
-        """True for a tile that a literal 0 of pl.set_validshape leaves without a valid element."""
-        if isinstance(node, ast.Name):
-            return node.id in self.voids
-        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
-        first, *rest = given.values() or (None,)
-        if name == "set_validshape":
-            return any(self.extent(n, None) == 0 for n in rest)
-        return name in (SAME_SHAPE | ELEMENTWISE) - {"fillpad"} and self.nothing_valid(first)
-
-    def valid(self, node: ast.expr) -> Valid | None:
-        """What is valid of a tensor or tile, as its type says it; None when that is not certain.
-
-        Source: tried on e2d0f78a, which gives a tensor a `TensorView` and a tile a `TileView` where not all is valid.
-        """
-        if isinstance(node, ast.Name):
-            return self.valids.get(node.id)
-        if isinstance(node, ast.Subscript):
-            return () if self.level(node) == "tensor" and self.valid(node.value) == () else None
-        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
-        first, *rest = given.values() or (None,)
-        if name in ("slice", "load") and "valid_shape" in given:
-            return self._written_extents(getattr(given["valid_shape"], "elts", []), self.shape(node))
-        if name == "set_validshape":
-            return self._written_extents(rest, self.shape(first))
-        if name in CREATES or name == "full" or (name in WHOLE and self.level(node) == "tensor"):
-            return ()
-        if name in ("slice", "load") and "clamp" not in given:
-            return () if self.valid(first) == () else None
-        if name == "assemble" or name in UNARY:
-            return self.valid(first)
-        if name in ELEMENTWISE and len(rest) == 1:
-            return self._valid_of_two(first, rest[0])
-        return None
-
-    def _valid_of_two(self, a: ast.expr, b: ast.expr) -> Valid | None:
-        x, y = self.valid(a), self.valid(b)
-        if self.dtype(b) is not None or x == y:
-            return x
-        return () if self.level(a) == "tensor" and () in (x, y) else None
-
-    def _written_extents(self, extents: list[ast.expr], shape: Shape | None) -> Valid | None:
-        """`()` for all of a shape; numbers where they are known, else the text."""
-        known = [self.extent(e, None) for e in extents]
-        if shape is None or len(known) != len(shape) or None in shape:
-            return None
-        return (
-            () if tuple(known) == shape else tuple(ast.unparse(e) if n is None else n for e, n in zip(extents, known))
-        )
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""

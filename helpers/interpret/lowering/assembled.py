@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterator
 
 from helpers.interpret import dtypes
-from helpers.interpret.infer import ELEMENTWISE, EXPANSIONS, FOLDS, SAME_SHAPE, category
+from helpers.interpret.infer import category
 from helpers.interpret.lowering.forms import Parameter
+from helpers.interpret.results import ELEMENTWISE, EXPANSIONS, FOLDS, SAME_SHAPE
 
 # Operations that do nothing but give a value.
 VALUES = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS) - {"assemble", "write", "no_dep", "matmul_acc"}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret import dtypes, signatures
-from helpers.interpret.infer import EXPANSIONS, FOLDS, category
+from helpers.interpret.infer import category
 from helpers.interpret.ops import elementwise
+from helpers.interpret.results import EXPANSIONS, FOLDS
 from helpers.interpret.signatures import SIGNATURES
 
 # Operations that take tensors as they are, and where operations that make a tile have its shape.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret import dtypes
-from helpers.interpret.infer import Shape
+from helpers.interpret.valid import Shape
 
 STORES = {"store": 2, "assemble": 0}  # and which argument is the target
 
