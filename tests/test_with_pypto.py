@@ -130,6 +130,7 @@ def test_compare_has_nothing_unexplained(stage: str, version: str):
 
 
 @pytest.mark.simulator
+@pytest.mark.timeout(3600)  # 9 minutes for the longest, on two cores that do nothing else
 @pytest.mark.parametrize("which", VERSIONS, ids=title)
 @pytest.mark.parametrize("platform", SIMULATORS)
 def test_every_version_matches_its_golden_on_the_simulator(platform: str, which: tuple):
