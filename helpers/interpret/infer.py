@@ -59,7 +59,6 @@ class Facts(Extents):
         self.parts: dict[str, tuple[frozenset[int], frozenset[int]]] = {}  # tile -> see `_valid_axes`
         self.bounded: dict[str, bool] = {}  # True for a number that a pl.min bounds
         self.valids: dict[str, Valid] = {}  # tensor or tile -> what of it is valid
-        self.voids: dict[str, bool] = {}  # True for a tile of which nothing is valid, as the source says
         self.products: dict[str, bool] = {}  # True for a tile that is laid out as the cube made it
         for name, t in parameters.items():
             if t.kind == "scalar" and t.dtype is not None and name not in literal:
@@ -79,12 +78,10 @@ class Facts(Extents):
         dtype, level, run_time = self.dtype(value), self.level(value), self.at_run_time(value)
         element, shape = (self.element(value), self.shape(value)) if level is not None else (None, None)
         parts, product = self._valid_axes(value) if incore else NOTHING, self.product(value)
-        bounded, void, valid = self._bounded(value), self.nothing_valid(value), self.valid(value)
+        bounded, valid = self._bounded(value), self.valid(value)
         self.forget({name})
         if valid is not None:
             self.valids[name] = valid
-        if void:
-            self.voids[name] = True
         if bounded:
             self.bounded[name] = True
         if parts != NOTHING:
@@ -121,6 +118,8 @@ class Facts(Extents):
         for n in names:
             self.parts.pop(n, None)
             self.products.pop(n, None)
+            if self.valids.get(n):
+                del self.valids[n]
 
     def _facts(self) -> tuple[dict, ...]:
         return (
@@ -132,7 +131,6 @@ class Facts(Extents):
             self.parts,
             self.products,
             self.bounded,
-            self.voids,
             self.valids,
         )
 
@@ -144,7 +142,7 @@ class Facts(Extents):
         """Back to what was known."""
         facts = (dict(f) for f in state[:-1])
         self.scalars, self.levels, self.ranks, self.elements, self.shapes, *rest = facts
-        self.parts, self.products, self.bounded, self.voids, self.valids = rest
+        self.parts, self.products, self.bounded, self.valids = rest
         self.run_time = set(state[-1])
 
     def merge(self, other: tuple) -> None:

@@ -138,7 +138,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
                 if p.type.kind == "tensor" and p.type.shape is not None:
                     self.facts.shapes[p.name] = tuple(n if isinstance(n, int) else None for n in p.type.shape)
             self.types[-1].update({p.name: self._type(ast.Name(p.name, ast.Load())) for p in parameters})
-        self._check_returns(tree)
+        self._check_returns(tree, parameters, entry)
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
         lowered = (self.group(tree) if self.function_kind == "group" else self.block(tree.body)) or [ast.Pass()]
@@ -178,7 +178,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
             out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known, self.source.place(a)))
         return out
 
-    def _check_returns(self, tree: ast.FunctionDef) -> None:
+    def _check_returns(self, tree: ast.FunctionDef, parameters: list[Parameter], entry: bool) -> None:
         """A return stands at the end: once in an inline function, which is put in the caller's place."""
         for n in returns.jumps(tree):
             raise self.refuse(
@@ -188,15 +188,15 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         for n in ast.walk(tree) if self.function_kind == "inline" else ():
             if isinstance(n, ast.Return) and n is not tree.body[-1]:
                 raise self.refuse(n, "a return in an arm of an inline function", "return once, at its end")
-        outputs = [a for a in tree.args.args if a.annotation is not None and returns.is_output(a.annotation)]
+        outputs = [p.name for p in parameters if p.type.direction != "In"]
         if self.function_kind == "incore" and self.program is None and outputs and not returns.has_return(tree):
-            raise self.refuse(tree, f"'{tree.name}' returns nothing", f"return {outputs[0].arg} at its end")
-        entry = self.function_kind == "entry" and self.program is None
-        stuck = returns.unfinished(tree, self.pl_path) if entry else None
+            raise self.refuse(tree, f"'{tree.name}' returns nothing", f"return {outputs[0]} at its end")
+        numbers = {p.name for p in parameters if p.type.kind == "scalar"}
+        stuck = returns.unfinished(tree, self.pl_path, numbers) if entry else None
         if stuck is not None:
             raise self.refuse(
                 stuck, f"'{tree.name}' ends without a return: PyPTO takes the names of its last region for results, and"
-                " has no code for this in one", f"return {outputs[0].arg if outputs else ''}".rstrip() + " at the end",
+                " has no code for this in one", f"return {outputs[0] if outputs else 'a tensor'} at the end",
             )  # fmt: skip
 
     def _annotation(self, node: ast.expr, name: str) -> annotations.Type:

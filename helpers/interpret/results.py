@@ -15,6 +15,7 @@ EXPANSIONS = {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("max", "
     "part_mul", "part_max", "part_min", "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands",
     "ors", "xors", "shls", "shrs", "scatter_update", "gather_row", "extract",
 }  # fmt: skip
+CUBE = {"matmul", "matmul_acc", "matmul_bias", "batch_matmul", "batch_matmul_acc", "gemv", "gemv_acc", "gemv_bias"}
 PRODUCTS = {"matmul", "matmul_acc", "matmul_bias"}
 # Operations whose result is laid out in UB as their first operand is (tried on PyPTO e2d0f78a, with a product).
 SAME_LAYOUT = (SAME_SHAPE | ELEMENTWISE | EXPANSIONS | {"slice", "reshape"}) - {

@@ -11,10 +11,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+from helpers.interpret.results import CUBE
+
 Path = Callable[[ast.expr], str | None]
 
 # Operations that a region without a return after it cannot have: the outliner hands on what they make.
-HANDED_ON = {"load", "store", "create_tile", "matmul", "matmul_acc", "matmul_bias", "gemv", "batch_matmul"}
+HANDED_ON = CUBE | {"load", "store", "create_tile"}
 
 
 def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:
@@ -42,25 +44,14 @@ def has_return(tree: ast.FunctionDef) -> bool:
     return any(isinstance(n, ast.Return) for n in ast.walk(tree))
 
 
-def is_output(annotation: ast.expr) -> bool:
-    """True for `pl.Out[...]` and `pl.InOut[...]`."""
-    return isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).rpartition(".")[-1] in (
-        "Out",
-        "InOut",
-    )
-
-
-def unfinished(tree: ast.FunctionDef, path: Path) -> ast.stmt | None:
-    """The statement that is in the way of an entry that returns no value: of the region that it ends with."""
-    if any(isinstance(n, ast.Return) and _returns_tensor(n.value, tree) for n in ast.walk(tree)):
+def unfinished(tree: ast.FunctionDef, path: Path, numbers: set[str]) -> ast.stmt | None:
+    """The statement that is in the way of an entry that returns no tensor (`numbers` are its scalar parameters): of the
+    region that it ends with."""
+    returned = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+    if any(not (isinstance(value, ast.Name) and value.id in numbers) for value in returned):
         return None
     body = [s for s in tree.body if not isinstance(s, ast.Return) and not _is_number(s)]
     return _of_last_region(body, path)
-
-
-def _returns_tensor(value: ast.expr | None, tree: ast.FunctionDef) -> bool:
-    numbers = {a.arg for a in tree.args.args if a.annotation is not None and "Scalar[" in ast.unparse(a.annotation)}
-    return value is not None and not (isinstance(value, ast.Name) and value.id in numbers)
 
 
 def _is_number(s: ast.stmt) -> bool:

@@ -52,16 +52,6 @@ class Extents:
         free = {i for i in axes if "clamp" not in given and not self._bounded(extents[i])}
         return axes, frozenset(free)
 
-    def nothing_valid(self, node: ast.expr) -> bool:
-        """True for a tile that a literal 0 of pl.set_validshape leaves without a valid element."""
-        if isinstance(node, ast.Name):
-            return node.id in self.voids
-        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
-        first, *rest = given.values() or (None,)
-        if name == "set_validshape":
-            return any(self.extent(n, None) == 0 for n in rest)
-        return name in (SAME_SHAPE | ELEMENTWISE) - {"fillpad"} and self.nothing_valid(first)
-
     def valid(self, node: ast.expr) -> Valid | None:
         """What is valid of a tensor or tile, as its type says it; None when that is not certain.
 
@@ -81,7 +71,9 @@ class Extents:
             return ()
         if name in ("slice", "load") and "clamp" not in given:
             return () if self.valid(first) == () else None
-        if name == "assemble" or name in UNARY:
+        if name == "assemble":  # what it writes counts too
+            return () if self.valid(first) == () else None
+        if name in UNARY:
             return self.valid(first)
         if name in ELEMENTWISE and len(rest) == 1:
             return self._valid_of_two(first, rest[0])

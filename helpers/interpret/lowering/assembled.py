@@ -120,7 +120,7 @@ class Assembled:
 
     def check_something(self, node: ast.expr, value: ast.expr | None) -> None:
         """Refuse to store a tile of which nothing is valid: `pto.partition_view` wants positive extents."""
-        if self.incore and value is not None and self.facts.nothing_valid(value):
+        if self.incore and value is not None and 0 in (self.facts.valid(value) or ()):
             raise self.refuse(node, f"nothing of `{ast.unparse(value)}` is valid, and it is stored", "remove the store")
 
     def check_dropped(self, node: ast.expr) -> None:

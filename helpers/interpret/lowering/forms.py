@@ -75,3 +75,8 @@ def linear(node: ast.expr) -> dict[str, float]:
     ):
         return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
     return {ast.unparse(node): 1}
+
+
+def nodes_of(body: list[ast.stmt]) -> list[ast.AST]:
+    """Every node of these statements."""
+    return [n for b in body for n in ast.walk(b)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret import dtypes
+from helpers.interpret.lowering.forms import nodes_of
 from helpers.interpret.valid import Shape
 
 STORES = {"store": 2, "assemble": 0}  # and which argument is the target
@@ -21,7 +22,7 @@ class Stores:
 
     def begin_region(self, body: list[ast.stmt]) -> None:
         """Nothing is stored yet; names that the region binds to anything but a store's result are not from outside."""
-        nodes = [n for b in body for n in ast.walk(b)]
+        nodes = nodes_of(body)
         stores = [s for s in nodes if isinstance(s, ast.Assign) and self._target(s.value) is not None]
         given = {id(s.targets[0]) for s in stores}
         bound = [n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
@@ -92,19 +93,14 @@ class Stores:
         ):
             return None
         index = getattr(w.args[1], "elts", [])
-        axes = [a for a, e in enumerate(index) if turn in names_in(e)]
-        shape = self._extents(w.args[0])
+        axes = [a for a, e in enumerate(index) if turn in names_used(e)]
+        shape = self.facts.shape(w.args[0])
         if len(axes) != 1 or not steps(index[axes[0]], turn):
             return None
         rest = zip(index[axes[0] + 1 :], (shape or (None,) * len(index))[axes[0] + 1 :])
         if any(n != 1 or self.extent(e, None) != 0 for e, n in rest):
             return None
         return w.args[1], self.facts.element(w.args[0]), shape
-
-    def _extents(self, node: ast.Name) -> Shape | None:
-        t = self.facts.parameters.get(node.id)
-        declared = tuple(n if isinstance(n, int) else None for n in t.shape) if t is not None and t.shape else None
-        return self.facts.shape(node) or declared
 
     def _staged(self, s: ast.stmt, before: list[ast.stmt], nodes: list[ast.AST]) -> set[str]:
         """The tensor that `t[0:1, 0:64] = pl.full([1, 64], ...)` fills as a whole and that is then only written to."""
@@ -126,7 +122,7 @@ class Stores:
         full = self.facts.called(value)[0] == "full" if isinstance(value, ast.Call) else False
         if not full or not isinstance(into, ast.Name) or any(self.extent(e, None) != 0 for e in at):
             return set()
-        whole, element = self._extents(into), self.facts.element(into)
+        whole, element = self.facts.shape(into), self.facts.element(into)
         if None in (whole or (None,)) or (self.facts.shape(value), self.facts.element(value)) != (whole, element):
             return set()
         used = [n for n in nodes if is_name(n, into.id) and isinstance(n.ctx, ast.Load)]
@@ -154,7 +150,7 @@ class Stores:
         return None if root in self.inner else root
 
 
-def names_in(node: ast.expr) -> set[str]:
+def names_used(node: ast.expr) -> set[str]:
     """The names that an expression uses."""
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
@@ -162,7 +158,7 @@ def names_in(node: ast.expr) -> set[str]:
 def steps(index: ast.expr, turn: str) -> bool:
     """True for `i`, `i + a` and `a + i`, of which PyPTO knows that they step by one."""
     sides = [index.left, index.right] if isinstance(index, ast.BinOp) and isinstance(index.op, ast.Add) else [index]
-    return any(is_name(e, turn) for e in sides) and sum(turn in names_in(e) for e in sides) == 1
+    return any(is_name(e, turn) for e in sides) and sum(turn in names_used(e) for e in sides) == 1
 
 
 def is_name(node: ast.AST, name: str) -> bool:

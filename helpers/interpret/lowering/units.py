@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 
-CUBE = {"matmul", "matmul_acc", "matmul_bias", "batch_matmul", "batch_matmul_acc", "gemv", "gemv_acc", "gemv_bias"}
+from helpers.interpret.lowering.forms import nodes_of
+from helpers.interpret.results import CUBE
+
 WINDOWS = {"slice", "load", "reshape", "transpose"}
 
 
@@ -18,7 +20,7 @@ class Units:
 
     def begin_units(self, body: list[ast.stmt]) -> None:
         """No number is read yet; whether the region is for both units."""
-        calls = [n for b in body for n in ast.walk(b) if isinstance(n, ast.Call)]
+        calls = [n for n in nodes_of(body) if isinstance(n, ast.Call)]
         self.mixed = any(self.facts.called(c)[0] in CUBE for c in calls)
         self.vector_numbers: set[str] = set()  # and the windows at offsets computed from them
 
@@ -34,7 +36,7 @@ class Units:
         Raises:
             KernelError: only the vector unit knows it, and part of the body is the cube's.
         """
-        if self.incore and self.mixed and self._from_tile(node) and any(map(self._of_cube, walk(body))):
+        if self.incore and self.mixed and self._from_tile(node) and any(map(self._of_cube, nodes_of(body))):
             self._refuse_number(node)
 
     def check_units(self, node: ast.Call) -> None:
@@ -102,8 +104,3 @@ class Units:
         name, given = self.facts.called(node) if isinstance(node, ast.Call) else ("", {})
         first, *rest = given.values() or (None,)
         return name in WINDOWS and (self._window(first) or any(map(self._from_tile, rest)))
-
-
-def walk(body: list[ast.stmt]) -> list[ast.AST]:
-    """Every node of these statements."""
-    return [n for b in body for n in ast.walk(b)]
