@@ -196,7 +196,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         if stuck is not None:
             raise self.refuse(
                 stuck, f"'{tree.name}' ends without a return: PyPTO takes the names of its last region for results, and"
-                " has no code for this in one", f"return {outputs[0] if outputs else 'a tensor'} at the end",
+                " then compiles no loop, if, load, store or product in it", f"return {outputs[0] if outputs else 'a tensor'} at the end",
             )  # fmt: skip
 
     def _annotation(self, node: ast.expr, name: str) -> annotations.Type:
