@@ -194,9 +194,10 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         numbers = {p.name for p in parameters if p.type.kind == "scalar"}
         stuck = returns.unfinished(tree, self.pl_path, numbers) if entry else None
         if stuck is not None:
+            wanted = outputs[0] if outputs else "a tensor"
             raise self.refuse(
                 stuck, f"'{tree.name}' ends without a return: PyPTO takes the names of its last region for results, and"
-                " then compiles no loop, if, load, store or product in it", f"return {outputs[0] if outputs else 'a tensor'} at the end",
+                " then compiles no loop, if, load, store or product in it", f"return {wanted} at the end",
             )  # fmt: skip
 
     def _annotation(self, node: ast.expr, name: str) -> annotations.Type:

@@ -354,8 +354,8 @@ class Statements:
             of = self.facts.dtype(side)
             if not self.facts.folds(side) and (of == "FP32" or (of in ("BF16", "FP16") and len(sides) > 1)):
                 raise self.refuse(
-                    test, f"`{ast.unparse(test)}` as a condition: '{ast.unparse(side)}' is {of}, and PyPTO works out the"
-                    " range of what an if compares for integers alone",
+                    test, f"`{ast.unparse(test)}` as a condition: '{ast.unparse(side)}' is {of}, and PyPTO works out"
+                    " the range of what an if compares for integers alone",
                     f"larger = {ast.unparse(test)} on a line of its own, and if larger:",
                 )  # fmt: skip
 

@@ -68,7 +68,8 @@ class Units:
 
     def _refuse_number(self, node: ast.expr) -> None:
         raise self.refuse(
-            node, f"`{ast.unparse(node)}`: the number is read from a tile, so the cube unit of this region does not have it",
+            node, f"`{ast.unparse(node)}`: the number is read from a tile, so the cube unit of this region does not"
+            " have it",
             "read it from global memory, or in a region of its own that stores it",
         )  # fmt: skip
 
