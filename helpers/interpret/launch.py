@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from helpers.errors import FaultError
 from helpers.interpret.batches import Conflict, split_by
 from helpers.interpret.lanes import Lanes, counted, one
 from helpers.interpret.pipes import Ring
 from helpers.interpret.source import Place
 from helpers.interpret.trace import OUT, Argument, Chunk, Dispatch, Part, Syncall, Work
 from helpers.interpret.values import Memory, TaskId, Tensor, Tile, Turn
+
+SPLIT_AXES = {"UP_DOWN": 0, "LEFT_RIGHT": 1}  # mode of pl.split -> the axis that it halves
 
 
 class Barrier(Exception):
@@ -30,11 +33,14 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed",
+        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse",
     )  # fmt: skip
 
-    def __init__(self, clock: int) -> None:
+    def __init__(self, clock: int, axis: int | None = None) -> None:
         self.start = clock
+        self.axis = axis  # that the vector cores halve between them, if there is a product (see `ops/halves`)
+        self.cube = False  # there is one
+        self.misuse: FaultError | None = None  # what is done along that axis and cannot be
         self.total = 0  # bytes of all tiles made
         self.shapes: list[int] = []
         self.varying: dict[int, np.ndarray] = {}  # number of an access -> its shape in each block, where they differ
@@ -107,10 +113,12 @@ class Launches:
             raise self.fault(first.place, "a task is launched inside an InCore region", "launch it from orchestration")
         if self._tell is not None:
             self._tell(len(blocks))
-        task = self.task = Task(self.clock)
+        task = self.task = Task(self.clock, SPLIT_AXES.get(first.split))
         self._launched = launched
         try:
             yield
+            if task.cube and task.misuse is not None:
+                raise task.misuse
             if task.pipes:
                 self.check_rings()
             if self.fit:

@@ -95,7 +95,7 @@ class OnChip:
         """What a mixed region is on one core: with `pl.split`, its vector tiles are halves (scratch is not, nor what
         has one row to split). A pipeline in which tiles go both ways has its stages on the cube's side only (pass 26);
         elsewhere its stages share an accumulator (pass 28)."""
-        axis = {"UP_DOWN": -2, "LEFT_RIGHT": -1}.get(d.split)
+        axis = None if task.axis is None else task.axis - 2
         both = {place for place, spaces in task.crossed.items() if len(spaces) > 1}
         for m in task.memory:
             space = m.space or "UB"

@@ -13,6 +13,7 @@ from helpers.interpret.dtypes import DType, four_bits, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
 from helpers.interpret.launch import Crossing
 from helpers.interpret.machine import Machine
+from helpers.interpret.ops import halves
 from helpers.interpret.ops.apart import apart
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile
@@ -26,7 +27,7 @@ def op(*paths: str) -> Callable:
 
     def register(fn: Callable) -> Callable:
         for p in paths:
-            OPS[p] = apart(p, fn)
+            OPS[p] = halves.watched(p, apart(p, fn))
         return fn
 
     return register
@@ -63,6 +64,8 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
     way = {("L0C", "UB"): "L0C-UB", ("UB", "L1"): "UB-L1"}.get((x.memory.space, space))
     if way is not None and not x.crossed:
         x.crossed = True
+        if way == "UB-L1":
+            halves.check_handed(m, at, x)
         rows = elements(x.shape[:-1])
         if not m.quiet:
             m.step("move", way, x.dtype, (rows, -(-x.shape[-1] * x.dtype.bits // 8)))

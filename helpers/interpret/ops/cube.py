@@ -99,6 +99,7 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     for s in lead:
         n *= s
     t = m.task
+    t.cube = True
     t.cube_ops += 1
     t.cube_flops += 2 * n * rows * cols * ka
     if not m.quiet:
@@ -215,6 +216,11 @@ def matmul_acc(
             at, f"matmul_acc into {acc}: nothing is moved to L0C, where the cube adds", "start with a pl.matmul"
         )
     _loaded(m, at, lhs, rhs)
+    if init_cond is not None and max(len(t.shape) for t in (acc, lhs, rhs)) > 2:  # op_conversion_registry.cpp
+        raise m.fault(
+            at, f"matmul_acc with init_cond= of {lhs} and {rhs}: of more than two axes it is several products",
+            "loop over the axes in front",
+        )  # fmt: skip
     a, b = operands(m, at, lhs, rhs, space="L1")
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")

@@ -75,6 +75,7 @@ def gather(
     axis = dim % rank
     if any(n > k for a, (n, k) in enumerate(zip(i.shape, x.shape)) if a != axis):
         raise m.fault(at, f"pl.gather of {x} along axis {dim} with the index {i}: the index is larger than its source")
+    _check_flat(m, at, x, i, axis)
     vector(m, i.shape, x.dtype, "gather")
     data = None
     if not m.dry:
@@ -92,6 +93,25 @@ def _check_index_type(m: Machine, at: Place, x: Tile, i: Tile) -> None:
         raise m.fault(at, f"pl.gather of {x}", fix)
     if i.dtype is not INT32 and not (i.dtype.name == "INT16" and x.dtype.bits == 16):
         raise m.fault(at, f"pl.gather of {x} with the index {i}", "the index is INT32, or INT16 for 16-bit elements")
+
+
+def _check_flat(m: Machine, at: Place, x: Tile, i: Tile, axis: int) -> None:
+    """The instruction counts elements of the whole tile: on A5, and along other axes than the last on both chips.
+
+    Source: src/ir/transforms/op_conversion_registry.cpp (e2d0f78a).
+    """
+    last = axis == len(x.shape) - 1
+    rows = elements(i.shape[:-1])
+    if last and m.chip.name == "a5" and i.dtype is not INT32 and rows * x.shape[-1] > 2**15:
+        raise m.fault(
+            at, f"pl.gather of {x} with the index {i} on A5: it counts {rows * x.shape[-1]} elements, and INT16 counts"
+            f" {2**15}", "an INT32 index, or a smaller tile",
+        )  # fmt: skip
+    if len(x.shape) == 3 and not last and x.dtype.bits != 32:
+        raise m.fault(
+            at, f"pl.gather of {x} along axis {axis}: of three axes only FP32 and INT32 go along another than the last",
+            "pl.cast it to FP32 first",
+        )  # fmt: skip
 
 
 def checked(m: Machine, at: Place, i: Tile, limit: int, of: str) -> torch.Tensor:

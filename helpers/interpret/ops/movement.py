@@ -20,6 +20,7 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import filled, fitted, narrowed, poison
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
 from helpers.interpret.machine import UNKNOWN, Machine
+from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
     crossed,
     describe,
@@ -174,6 +175,7 @@ def _clamped(x: Tensor, shape: tuple, offset: Any, valid: Any) -> list:
 def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid: Any) -> Tile:
     if len(shape) != len(x.shape) or len(offset) != len(x.shape):
         raise m.fault(at, f"slice of {x} with {len(shape)} sizes and {len(offset)} offsets")
+    _check_axes(m, at, x, "a part")
     offset = [int(one(o)) for o in offset]
     for axis, (o, n, extent) in enumerate(zip(offset, shape, x.shape)):
         if o < 0 or o + n > extent:
@@ -187,9 +189,11 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
         )  # fmt: skip
     if x.valid is not None and x.memory.space in ("UB", "") and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
         raise m.fault(at, f"a column of {x}, of which a part is valid", "pl.fillpad it first")
+    halves.check_part(m, at, "a part of", x, shape)
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
+    out.view = True
     out.strided = x.strided or (elements(shape[:-1]) > 1 and shape[-1] < x.shape[-1])
     if x.memory.space == "L0C":  # a product may accumulate into a part of an accumulator
         out.window = (x, where)
@@ -223,9 +227,11 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
         if len(offset) != len(target.shape) or len(s.shape) != len(target.shape):
             raise m.fault(at, f"assemble of {s} into {target}: ranks differ")
         _check_window(m, at, target, s)
+        _check_band(m, at, target, s)
         if any(o < 0 or o + n > e for o, n, e in zip(offset, s.shape, target.shape)):
             raise m.fault(at, f"assemble of {s} at {offset} reaches outside {target}", kind="out of bounds")
         _check_union(m, at, target, s, offset)
+        halves.check_part(m, at, "pl.assemble into", target, s.shape)
         crossed(m, at, s, "UB")
         m.touch(s, "UB")
         m.touch(target)
@@ -239,6 +245,30 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
         vector(m, s.shape, s.dtype, "assemble")
         return Tile(data, target.shape, target.dtype, target.valid, target.memory)
     raise m.fault(at, f"pl.assemble into {describe(target)}")
+
+
+def _check_axes(m: Machine, at: Place, x: Tile, what: str) -> None:
+    """A tile has two axes once it is compiled, and what picks some of it is not rewritten for more
+    (src/ir/transforms/flatten_tile_nd_to_2d/analysis.cpp)."""
+    if len(x.shape) > 2:
+        rows = math.prod(x.shape[:-1])
+        raise m.fault(
+            at, f"{what} of {x}, which has {len(x.shape)} axes on chip", f"slice the tensor, or pl.reshape it to"
+            f" [{rows}, {x.shape[-1]}] first",
+        )  # fmt: skip
+
+
+def _check_band(m: Machine, at: Place, target: Tile, s: Tile) -> None:
+    """With all axes but the last made one, what is written is one band of rows (the same file)."""
+    if len(target.shape) < 3:
+        return
+    first = next((i for i, n in enumerate(s.shape[:-1]) if n != 1), len(s.shape))
+    if s.shape[first + 1 : -1] != target.shape[first + 1 : -1]:
+        raise m.fault(
+            at, f"assemble of {s} into {target}: on chip a tile has two axes, and of these it is several strips of rows"
+            " that do not touch",
+            "one pl.assemble for each index of the axes in front",
+        )  # fmt: skip
 
 
 def _check_window(m: Machine, at: Place, target: Tile, s: Tile) -> None:
@@ -533,6 +563,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if type(src) is Tile:
         if len(index) != len(src.shape):
             raise m.fault(at, f"read of {src} with {len(index)} indices")
+        _check_axes(m, at, src, "an element")
         for i, n in zip(index, src.shape):
             values = i.values if type(i) is Lanes else np.asarray(i)
             if (values < 0).any() or (values >= n).any():
@@ -610,6 +641,7 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
     extents = held(dst.shape, dst.valid)
     if len(index) != len(dst.shape):
         raise m.fault(at, f"pl.write into {dst} with {len(index)} indices")
+    _check_axes(m, at, dst, "an element")
     for axis, (i, n) in enumerate(zip(index, extents)):
         worst = i.values if type(i) is Lanes else np.asarray(i)
         if (worst < 0).any() or (worst >= n).any():
@@ -665,7 +697,10 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
     data = None
     if not m.dry:
         data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
-    return m.alias(x, data, shape, x.dtype, valid)
+    out = m.alias(x, data, shape, x.dtype, valid)
+    out.view = True
+    halves.reshaped(m, at, x, out)
+    return out
 
 
 def same_rank(m: Machine, at: Place, a: Tile, b: Tile) -> tuple[Tile, Tile]:
@@ -727,6 +762,11 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
     x = operand(m, at, x)
+    if rank > 2 and {a, b} != {rank - 2, rank - 1}:  # src/ir/transforms/flatten_tile_nd_to_2d/transpose.cpp
+        raise m.fault(
+            at, f"pl.transpose of axes {a} and {b} of {x}, on chip: an instruction turns the last two axes only",
+            "transpose the tensor in orchestration, or store each part at its place",
+        )  # fmt: skip
     # Into a column: rows of one element. Of a column, which is column-major: `pto.ttrans` takes that on A5 only.
     if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.name == "a2a3")):
         raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
@@ -784,6 +824,11 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         valid = None
     if type(x) is Tensor:
         return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
+    if x.view:  # src/backend/common/pto_ops_datamove.cpp
+        raise m.fault(
+            at, f"pl.set_validshape of {x}, a part or another shape of a tile: what is valid of it is its type's",
+            "pl.slice(tile, shape, offset, valid_shape=[...]), or pl.set_validshape of the tile it is taken from",
+        )  # fmt: skip
     data = None if m.dry else fitted(x, held(x.shape, valid), lambda: m.undefined(at))
     return m.alias(x, data, x.shape, x.dtype, valid)
 

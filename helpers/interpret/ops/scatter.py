@@ -62,6 +62,15 @@ def _check(m: Machine, at: Place, target: Tile, source: Tile, index: Tile) -> No
         raise m.fault(at, f"pl.scatter of {source} with the index {index}", "both must have one shape [R, C]")
 
 
+def _check_count(m: Machine, at: Place, what: str, x: Tile, n: int, most: int) -> None:
+    """The instruction counts elements of less than 32 bits in INT16 (src/ir/transforms/op_conversion_registry.cpp)."""
+    if x.dtype.bits < 32 and n > most:
+        raise m.fault(
+            at, f"{what} {x}: it counts {n} elements of {x.dtype}, and its index of 16 bits counts {most}",
+            "a smaller tile, or a type of 32 bits",
+        )  # fmt: skip
+
+
 def _kept(index: Tile, extents: tuple) -> torch.Tensor | None:
     """Which elements of an index are real, flat; None for all."""
     if index.valid is None or not any(type(v) is Lanes for v in index.valid):
@@ -88,6 +97,7 @@ def scatter(
     _check(m, at, x, s, i)
     if s.shape[0] > x.shape[0] or s.shape[1] > x.shape[1]:
         raise m.fault(at, f"pl.scatter of {s} into {x}: the source is larger")
+    _check_count(m, at, "pl.scatter into", x, s.shape[0] * x.shape[1], 2**15)
     vector(m, i.shape, x.dtype, "scatter")
     data = None
     if not m.dry:
@@ -148,6 +158,9 @@ def scatter_update(m: Machine, at: Place, input: Any, *args: Any, **named: Any) 
         raise m.fault(at, f"pl.scatter_update of {x} with {s} at {i}", "one row of the source for each index")
     if i.valid is not None or s.valid is not None:
         raise m.fault(at, f"pl.scatter_update of {x} with the partly valid {i if i.valid else s}", "pl.fillpad it")
+    if len(x.shape) != 2:
+        raise m.fault(at, f"pl.scatter_update of {x}: PyPTO e2d0f78a compiles it of two axes only", "pl.reshape it")
+    _check_count(m, at, "pl.scatter_update into", x, elements(x.shape), 2**15 - 1)
     vector(m, s.shape, s.dtype, "scatter")
     data = None
     if not m.dry:
