@@ -91,7 +91,7 @@ class Tile:
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
         self.scales = ""  # the layout in which scales of a block-scaled operand lay in global memory
         self.crossed = False  # it went from the cube to a vector core, or back
-        self.view = False  # a part or another shape of another tile
+        self.view = False  # a part of another tile
         self.turned: int | None = None  # the axis that pl.split halves, where pl.reshape made it another one
         self.strided = False  # some columns of several rows of another tile in UB
 

@@ -698,7 +698,6 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
     if not m.dry:
         data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
     out = m.alias(x, data, shape, x.dtype, valid)
-    out.view = True
     halves.reshaped(m, at, x, out)
     return out
 
@@ -826,7 +825,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
     if x.view:  # src/backend/common/pto_ops_datamove.cpp
         raise m.fault(
-            at, f"pl.set_validshape of {x}, a part or another shape of a tile: what is valid of it is its type's",
+            at, f"pl.set_validshape of {x}, a part of another tile: what is valid of it is its type's",
             "pl.slice(tile, shape, offset, valid_shape=[...]), or pl.set_validshape of the tile it is taken from",
         )  # fmt: skip
     data = None if m.dry else fitted(x, held(x.shape, valid), lambda: m.undefined(at))
