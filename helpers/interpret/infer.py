@@ -99,16 +99,22 @@ class Facts(Extents):
         if run_time:
             self.run_time.add(name)
 
+    def carried(self, name: str, value: ast.expr) -> None:
+        """`name` is carried round a loop and begins with `value`, or takes what a pl.yield_ hands on."""
+        dtype = self.dtype(value)
+        if dtype is not None:
+            self.scalars[name] = dtype
+
     def counter(self, name: str) -> None:
         """`name` is the variable of a loop that is not unrolled, or the number of a block."""
         self.forget({name})
         self.scalars[name] = "INDEX"
         self.run_time.add(name)
 
-    def forget(self, names: set[str]) -> None:
-        """Nothing is certain any more about these names."""
+    def forget(self, names: set[str], of_loop: bool = False) -> None:
+        """Nothing is certain any more about these names; one that a loop binds again keeps its type of number."""
         for facts in self._facts():
-            for n in names:
+            for n in names if not (of_loop and facts is self.scalars) else ():
                 facts.pop(n, None)
         self.run_time -= names
         self.literal -= names
@@ -192,13 +198,13 @@ class Facts(Extents):
             return self.dtype(node.operand)
         if isinstance(node, ast.BinOp):
             a, b = self.dtype(node.left), self.dtype(node.right)
+            if isinstance(node.op, ast.Div) and self.folds(node):
+                return "FP32"
             if a is None or b is None or (isinstance(node.op, ast.Div) and category(a) != "float"):
                 return None
-            if a != b and category(a) == category(b) == "integer":
-                return "INDEX"
             if {category(a), category(b)} == {"float", "integer"} and self.folds(node):
                 return "FP32"
-            return a if a == b else None
+            return promoted(a, b)
         if isinstance(node, ast.Subscript):
             return self.elements.get(node.value.id) if self.is_element(node) else None
         if isinstance(node, ast.Call):
@@ -217,8 +223,12 @@ class Facts(Extents):
             return to.name if to is not None else None
         if path in ("min", "max", "add", "sub", "mul", "div") and len(node.args) == 2:
             a, b = (self.dtype(x) for x in node.args)
-            return a if a == b else "INDEX" if category(a) == category(b) == "integer" else None
+            return None if a is None or b is None else promoted(a, b)
         return None
+
+    def counts(self, node: ast.Call) -> bool:
+        """True for what gives an extent, the index of a block, or how many there are."""
+        return self.path(node.func) in INTEGER_OPS
 
     def is_element(self, node: ast.Subscript) -> bool:
         """True for `x[i, j]` with as many scalars as the tensor `x` has axes."""
@@ -345,6 +355,14 @@ class Facts(Extents):
             if isinstance(n, ast.Call) and self.path(n.func) in ("read", "tensor.read", "tile.read"):
                 return True
         return False
+
+
+def promoted(a: str, b: str) -> str | None:
+    """The type of an operation on two numbers: the wider of two integers, the first of two as wide
+    (`PromoteSameCategoryDtype` in PyPTO include/pypto/ir/scalar_expr.h); two floats have to be of one."""
+    if a != b and category(a) == category(b) == "integer":
+        return a if dtypes.BY_NAME[a].bits >= dtypes.BY_NAME[b].bits else b
+    return a if a == b else None
 
 
 def category(dtype: str | None) -> str | None:

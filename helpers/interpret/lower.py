@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, chunks, live, returns, rules, variables
+from helpers.interpret import annotations, chunks, live, numbers, returns, rules, variables
 from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.infer import Facts
@@ -30,6 +30,7 @@ from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
 from helpers.interpret.lowering.groups import Groups
 from helpers.interpret.lowering.loops import Loops
+from helpers.interpret.lowering.numbers import Numbers
 from helpers.interpret.lowering.operands import Operands
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
@@ -75,7 +76,9 @@ class Signature:
     parameters: list[Parameter]
 
 
-class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units):
+class Lowering(
+    Expressions, Numbers, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units
+):
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
@@ -89,7 +92,8 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
             "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
-            "_carried": movement.carried,
+            "_carried": movement.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
+            "_shifted": numbers.shifted, "_wrapped": numbers.wrapped, "_unequal": numbers.unequal,
             "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
@@ -128,6 +132,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         entry = self.function_kind == "entry" and self.program is None
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
         self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
+        self.begin_numbers(tree)
         self.begin_region(tree.body)
         self.begin_units(tree.body)
         self.dynamic = {p.name: dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
@@ -298,6 +303,7 @@ class Lowering(Expressions, Calls, Statements, Loops, Scopes, Groups, Operands, 
         none = none or (isinstance(node, ast.Attribute) and self.pl_path(node) is not None)
         if none or isinstance(node, (ast.List, ast.Tuple)) or self.kind(node) in ("tensor", "task"):
             raise self.refuse(node, f"`{ast.unparse(node)}` is no number", "shapes, offsets and bounds are numbers")
+        self.check_whole(node)
 
 
 def signature(kernel: Any) -> Signature:

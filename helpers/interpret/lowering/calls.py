@@ -11,7 +11,7 @@ from helpers.interpret import names, rules, signatures
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
 from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
-from helpers.interpret.lowering.operands import SCALAR
+from helpers.interpret.lowering.numbers import OPERATORS
 from helpers.interpret.ops import OPS
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
@@ -54,7 +54,7 @@ class Calls:
         if fn is None:
             raise self.unknown(node.func, path)
         if self._of_scalars(node, path):
-            self._check_categories(node, *node.args)
+            return self.expr(ast.copy_location(ast.BinOp(node.args[0], OPERATORS[path](), node.args[1]), node))
         of_scalar = self._of_scalars(node, path) or (
             path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
         )
@@ -83,7 +83,7 @@ class Calls:
 
     def _of_scalars(self, node: ast.Call, path: str) -> bool:
         """True for pl.add and its like between numbers: another way to write the operator."""
-        return path in SCALAR and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
+        return path in OPERATORS and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""

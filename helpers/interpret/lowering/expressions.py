@@ -60,7 +60,7 @@ class Expressions:
             if self.kind(node.left) == "tensor" or self.kind(node.comparators[0]) == "tensor":
                 raise self.refuse(node, "a comparison of tensors with an operator", "use pl.cmp / pl.cmps")
             self._check_categories(node, node.left, node.comparators[0])
-            return ast.Compare(self.expr(node.left), node.ops, [self.expr(c) for c in node.comparators])
+            return self.compared(node, self.expr(node.left), self.expr(node.comparators[0]))
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
         if isinstance(node, ast.List):
@@ -145,15 +145,23 @@ class Expressions:
                 node, f"{what}: operators are for scalars",
                 f"write pl.{name}(a, b), the tensor first" if name else None,
             )  # fmt: skip
-        out = ast.BinOp(self.expr(node.left), node.op, self.expr(node.right))
-        with contextlib.suppress(ArithmeticError, TypeError):  # said where it is computed
+        out = self.arithmetic(node, self.expr(node.left), self.expr(node.right))
+        with contextlib.suppress(TypeError):  # said where it is computed
             if self._is_constant(out):
-                self._check_bits(node, self._evaluate(out))
+                self._check_bits(node, self._value(node, out))
         self._check_categories(node, node.left, node.right)
         if type(node.op) in CONSTANTS_ONLY and not self.facts.folds(node):
             sign, instead = CONSTANTS_ONLY[type(node.op)]
             raise self.refuse(node, f"`{sign}` is not in the language, but for constants", instead)
         return out
+
+    def _value(self, node: ast.expr, constant: ast.expr) -> Any:
+        try:
+            return self._evaluate(constant)
+        except ZeroDivisionError:
+            raise self.refuse(node, f"`{ast.unparse(node)}`: a division by zero") from None
+        except (ArithmeticError, ValueError) as e:
+            raise self.refuse(node, f"`{ast.unparse(node)}` has no value: {e}") from None
 
     def _check_categories(self, node: ast.expr, left: ast.expr, right: ast.expr) -> None:
         """Scalars of different categories do not meet, but in what is folded when the kernel is parsed."""
@@ -213,7 +221,7 @@ class Expressions:
         value = self.expr(node.operand)
         if isinstance(node.op, ast.Not):
             return ast.Call(ast.Name("_not", ast.Load()), [value], [])
-        return ast.UnaryOp(node.op, value)
+        return self.negated(node, value)
 
     def _subscript(self, node: ast.Subscript) -> ast.expr:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
@@ -247,6 +255,7 @@ class Expressions:
             elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
                 raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
             else:
+                self.check_whole(i)
                 out.append(self.expr(i))
         return ast.Tuple(out, ast.Load())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,9 @@ CONTROL_OPS = SCALAR_OPS | {
 }  # fmt: skip
 
 MISSING = object()
+
+# Calls that arithmetic is lowered to (machine, place, left, right).
+WRITTEN = {"_quotient": ast.FloorDiv(), "_remainder": ast.Mod(), "_shifted": None}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def name_tuple(names_: list[str], context: ast.expr_context) -> ast.Tuple:
 
 def linear(node: ast.expr) -> dict[str, float]:
     """An integer expression as {atom: coefficient}; "" is the constant term, other atoms are source text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_wrapped":
+        node = node.args[0]
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return {"": node.value}
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
@@ -74,7 +80,21 @@ def linear(node: ast.expr) -> dict[str, float]:
         isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node)
     ):
         return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
-    return {ast.unparse(node): 1}
+    return {ast.unparse(_Written().visit(copy.deepcopy(node))): 1}
+
+
+class _Written(ast.NodeTransformer):
+    """Arithmetic that was lowered to calls (`numbers`), as it was written."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "_wrapped":
+            return node.args[0]
+        if name in WRITTEN:
+            sign = WRITTEN[name] if name != "_shifted" else ast.LShift() if node.args[5].value else ast.RShift()
+            return ast.BinOp(node.args[2], sign, node.args[3])
+        return node
 
 
 def nodes_of(body: list[ast.stmt]) -> list[ast.AST]:

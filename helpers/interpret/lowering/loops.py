@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable
 
 from helpers.interpret import live
-from helpers.interpret.infer import category
 from helpers.interpret.lowering.forms import handed_on, name_tuple
 
 LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
@@ -57,8 +56,6 @@ class Loops:
         for a in call.args:
             self._check_number(a)
             self.check_both(a, s.body)
-            if category(self.facts.dtype(a)) == "float":
-                raise self.refuse(a, "a bound of a loop that is no integer", "use //, or pl.cast(n, pl.INDEX)")
         if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
         if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
@@ -81,7 +78,8 @@ class Loops:
             self._check_no_break(s.body, f"pl.{path}")
         self.kinds[target.id] = "scalar"
         bound = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        self.facts.forget(bound | set(carried))
+        self.facts.forget(bound, of_loop=True)
+        self.facts.forget(set(carried))
         self.facts.written(live.stores(s.body) - bound)
         self.facts.counter(target.id)
         if path == "range" and self.incore and not keywords:
@@ -161,6 +159,7 @@ class Loops:
         before = []
         for n, v in zip(names_, init.elts):
             self._note(ast.Name(n, ast.Store()), self.kind(v))
+            self.facts.carried(n, v)
             before.append(self._assign_name(s, n, self.expr(v)))
         self.types.append(dict.fromkeys(names_, (None,) * 4))
         try:

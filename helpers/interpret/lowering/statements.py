@@ -226,6 +226,7 @@ class Statements:
         self.facts.bind(name, source, self.incore)
         self.bind_root(name, source)
         self.bind_number(name, source)
+        self.bind_width(name, source)
         self.computed.discard(name)
         if isinstance(source, ast.BinOp) and (
             self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
@@ -301,6 +302,9 @@ class Statements:
             return [ast.Expr(value)]
         self._check_target(target)
         self._note(target, self.kind(call.args[0]) if len(call.args) == 1 else "any")
+        for t, a in zip(target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target], call.args):
+            if isinstance(t, ast.Name):
+                self.facts.carried(t.id, a)
         return [ast.Assign([target], value)]
 
     def _expression(self, s: ast.Expr) -> list[ast.stmt]:

@@ -8,7 +8,6 @@ broadcast (IR `BroadcastShapes`); the valid shape of the result is that of the f
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,9 @@ import torch
 
 from helpers.interpret.dtypes import wrap
 from helpers.interpret.extents import fitted
-from helpers.interpret.lanes import Lanes, is_scalar, larger, smaller
+from helpers.interpret.lanes import Lanes, is_scalar
 from helpers.interpret.machine import Machine
+from helpers.interpret.numbers import larger, smaller
 from helpers.interpret.ops.common import (
     check_scratch,
     describe,
@@ -89,7 +89,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     fn = BINARY[name]
     if is_scalar(a):
         if is_scalar(b):
-            return _scalars(m, at, name, a, b)
+            raise m.fault(at, f"pl.{name} of two scalars", "write it with an operator, or use pl.max / pl.min")
         raise m.fault(
             at, f"pl.{name}: the first operand is {describe(a)}", "put the tensor first and the scalar second"
         )
@@ -153,15 +153,6 @@ def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None
     if column and name not in ("add", "sub", "mul", "div"):
         fix = f"pl.row_expand_{name[:3]}" if name in ("maximum", "minimum") else "pl.row_expand the column"
         raise m.fault(at, f"pl.{name} of {x} and {y}: a column is not broadcast", fix)
-
-
-SCALAR = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
-
-
-def _scalars(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
-    if name in SCALAR:
-        return SCALAR[name](a, b)
-    raise m.fault(at, f"pl.{name} of two scalars", "write it with an operator, or use pl.max / pl.min")
 
 
 def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:

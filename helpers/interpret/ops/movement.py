@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import dtypes, scales
+from helpers.interpret import dtypes, numbers, scales
 from helpers.interpret.annotations import Type
 from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import DType
@@ -872,22 +872,13 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
     """
     d = dtype_of(m, at, target_type)
     if is_scalar(input):
-        return _cast_scalar(input, d)
+        return numbers.cast(m, at, input, d)
     x = in_ub(m, at, input)
     if x.dtype is d:
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
     vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")
     data = None if m.dry else convert(x.data, x.dtype, d, _mode(m, at, mode))
     return m.tile(at, data, x.shape, d, x.valid)
-
-
-def _cast_scalar(x: Any, d: DType) -> Any:
-    values = x.values if type(x) is Lanes else x
-    if d.is_float:
-        out = np.float32(values) if not isinstance(values, np.ndarray) else values.astype(np.float32)
-    else:
-        out = int(values) if not isinstance(values, np.ndarray) else values.astype(np.int64)
-    return Lanes(out) if isinstance(out, np.ndarray) else out
 
 
 MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
