@@ -305,13 +305,19 @@ class Launches:
             self.task.forget_work()
 
     def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: Any = (), early: bool = False,
-               core_num: int | None = None, predicate: bool = True) -> tuple:  # fmt: skip
-        """`pl.submit` and `pl.spmd_submit`: (what the kernel returns, its task id)."""
+               core_num: int | None = None, predicate: bool = True, kept: tuple = ()) -> tuple:  # fmt: skip
+        """`pl.submit` and `pl.spmd_submit`: (what the kernel returns, its task id).
+
+        `kept`: for each value that the kernel returns, the number of the argument that it is; these are the results
+        where `predicate` is false and nothing runs.
+        """
+        untouched = tuple(None if i is None else args[i] for i in kept)
+        untouched = untouched[0] if len(untouched) == 1 else untouched
         if core_num is None:
             launched = self.dispatch(place, name, "incore", 1, deps, early)
             if not predicate:
                 launched[0].skipped = True
-                return None, TaskId((launched[0].index,))
+                return untouched, TaskId((launched[0].index,))
             self.block, self.block_num = 0, 1
             with self.running(launched, np.zeros(len(launched), np.int64)):
                 result = self._exported(place, body(self, *args))
@@ -323,7 +329,7 @@ class Launches:
             return ()
 
         tid, _ = self.spmd(place, core_num, blocks, (), name, deps, early, predicate=predicate)
-        return (results[0] if results else None), tid
+        return (results[0] if results else untouched), tid
 
     def split_aiv(self, mode: str) -> Iterator[int]:
         """`pl.split_aiv(2, mode=...)`: the two vector lanes of a cluster, one after the other."""

@@ -178,4 +178,3 @@ def _shown(x: Any) -> str:
     if type(x) is not Lanes:
         return str(x)
     return ", ".join(str(v) for v in x.values[:4].tolist()) + (", ..." if len(x.values) > 4 else "")
-

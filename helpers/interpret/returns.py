@@ -44,6 +44,35 @@ def has_return(tree: ast.FunctionDef) -> bool:
     return any(isinstance(n, ast.Return) for n in ast.walk(tree))
 
 
+def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | None]:
+    """For each value that a kernel returns, the number of the parameter that it is written to; None for another.
+
+    Where a launch is skipped these are its results: the tensors passed, as they were.
+    """
+    made: dict[str, str] = {}  # name -> the name of the tensor that it is another state of
+    for s in ast.walk(tree):
+        if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
+            target, value = s.targets[0].id, s.value
+            if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and target not in names:
+                place = {"store": 2, "assemble": 0}.get(value.func.attr, len(value.args))
+                given = value.args[place : place + 1] + [k.value for k in value.keywords if k.arg == "output_tensor"]
+                if given and isinstance(given[0], ast.Name):
+                    made[target] = given[0].id
+            elif isinstance(value, ast.Name) and target not in names:
+                made[target] = value.id
+    last = next((s.value for s in reversed(tree.body) if isinstance(s, ast.Return)), None)
+    values = last.elts if isinstance(last, ast.Tuple) else [] if last is None else [last]
+    return [_origin(v.id, made, names) if isinstance(v, ast.Name) else None for v in values]
+
+
+def _origin(name: str, made: dict[str, str], names: list[str]) -> int | None:
+    seen = set()
+    while name not in names and name in made and name not in seen:
+        seen.add(name)
+        name = made[name]
+    return names.index(name) if name in names else None
+
+
 def unfinished(tree: ast.FunctionDef, path: Path, numbers: set[str]) -> ast.stmt | None:
     """The statement that is in the way of an entry that returns no tensor (`numbers` are its scalar parameters): of the
     region that it ends with."""

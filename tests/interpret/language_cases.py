@@ -2155,9 +2155,10 @@ ACCEPTED = [
         rows(60, lambda a: a.x[8:12]),
     ),
     # shapes
-    accepted("broadcast of a row", "out[:, :] = pl.add(x, y[0:1, :])", lambda a: a.x + a.y[:1]),
+    accepted(
+        "a row spread by pl.col_expand_add", "out[:, :] = pl.col_expand_add(x, y[0:1, :])", lambda a: a.x + a.y[:1]
+    ),
     accepted("broadcast of a column", "out[:, :] = pl.add(x, y[:, 0:1])", lambda a: a.x + a.y[:, :1]),
-    accepted("broadcast of the first operand", "out[:, :] = pl.add(y[0:1, :], x)", lambda a: a.x + a.y[:1]),
     accepted(
         "reshape of a window",
         "t = pl.reshape(x[0:2, 0:32], [1, 64])\nout[0:1, :] = pl.mul(t, 2.0)",
@@ -2334,6 +2335,20 @@ STRICTER = [
     ),
     refused("*args", module("pass", "n: pl.INT32, *args").replace("):", "):  #!"), "args", MODULE),
     refused("**kwargs", module("pass", "n: pl.INT32, **kwargs").replace("):", "):  #!"), "kwargs", MODULE),
+    # Both simulators compute the first row alone.
+    *(
+        refused(f"a row beside a tile in pl.{n}, as {a}", f"out[0:16, :] = pl.{n}({a}, {b})  #!", f"pl.{n}")
+        for n in ("add", "sub", "mul", "maximum", "minimum")
+        for a, b in (("x[0:16, :]", "y[0:1, :]"), ("y[0:1, :]", "x[0:16, :]"))
+    ),
+    refused("a row of one axis", "t = pl.reshape(y[0:1, :], [64])\nout[0:16, :] = pl.mul(x[0:16, :], t)  #!", "pl.mul"),
+    refused("a row in pl.cmp", "t = pl.cmp(x[0:16, :], y[0:1, :], cmp_type=2)  #!\nout[0:16, :] = t", "pl.cmp"),
+    refused(
+        "a row that lies on chip",
+        "t = pl.load(x, [0, 0], [16, 64])\nr = pl.load(y, [0, 0], [1, 64])\n"
+        "out = pl.store(pl.mul(t, r), [0, 0], out)  #!",
+        "pl.mul",
+    ),
     refused("element past the end", "v = x[64, 0]  #!\nout[:, :] = pl.mul(x, v)", "x[64"),
     refused("negative element", "v = x[-1, 0]  #!\nout[:, :] = pl.mul(x, v)", ""),
 ]

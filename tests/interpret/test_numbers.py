@@ -138,7 +138,7 @@ def test_numbers_of_orchestration_and_of_functions():
     """
     v = -1621
     q, o, x = torch.zeros(16, dtype=torch.int32), torch.zeros(16, 16), torch.arange(1024.0).view(64, 16)
-    with pytest.raises(FaultError, match="outside|reach"):
+    with pytest.raises(FaultError, match=r"outside|reach"):
         run(source, torch.full([16], v, dtype=torch.int32), x, q, o)
     v = -17
     run(source, torch.full([16], v, dtype=torch.int32), x, q, o)
@@ -251,7 +251,8 @@ def test_nan_beside_numbers():
     x, y = torch.zeros(16, 16), torch.zeros(16, 16)
     x[0, :2] = torch.tensor([math.nan, 2.0])
     run(incore({"x": tensor([16, 16], "FP32"), "y": out([16, 16], "FP32")}, body), x, y)
-    assert y[0, :2].isnan().all() and y[0, 2].item() == -2.0
+    assert y[0, :2].isnan().all()
+    assert y[0, 2].item() == -2.0
 
 
 def test_slices_whose_ends_are_computed_alike_keep_a_known_extent():

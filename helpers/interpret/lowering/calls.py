@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, rules, signatures
+from helpers.interpret import names, returns, rules, signatures
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
 from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
@@ -174,7 +174,9 @@ class Calls:
             raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
         args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
         passed = self._passed(keywords, deps="deps", early="allow_early_resolve", core_num="core_num")
-        passed += self._predicate(keywords)
+        if "predicate" in keywords:
+            kept = returns.returned_parameters(compiled.source.tree, [p.name for p in compiled.parameters])
+            passed += [*self._predicate(keywords), ast.keyword("kept", ast.Constant(tuple(kept)))]
         target = self.bind(compiled.run, compiled.name)
         return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
 

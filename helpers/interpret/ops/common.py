@@ -165,6 +165,21 @@ def full_shape(a: tuple, b: tuple) -> tuple | None:
         return None
 
 
+def check_rows(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
+    """Refuse a row [1, C] beside [R, C], of two tiles of one rank: PyPTO compiles that, and the instruction computes
+    its first row alone (tried on PyPTO e2d0f78a with a2a3sim and a5sim)."""
+    if x.shape[:-1] == y.shape[:-1]:
+        return
+    row, other = (x, y) if elements(x.shape) < elements(y.shape) else (y, x)
+    of = {"maximum": "max", "minimum": "min"}.get(name, name)
+    plain = of in ("add", "sub", "mul", "div", "max", "min")
+    wide = f"pl.col_expand_{of}(the tile, the row)" if row is y or of in ("add", "mul", "max", "min") else ""
+    raise m.fault(
+        at, f"pl.{name} of {x} and {y}: {row} is not broadcast to {list(other.shape)}, PyPTO computes its first row",
+        wide if plain and wide else "pl.col_expand the row first: pl.col_expand(the tile, the row)",
+    )  # fmt: skip
+
+
 def elements(shape: tuple) -> int:
     n = 1
     for s in shape:

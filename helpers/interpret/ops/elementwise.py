@@ -1,8 +1,8 @@
 """Arithmetic element by element: two operands, one operand, scalars, comparisons, bits.
 
 Semantics. There is no promotion: both operands have one element type (PyPTO manual, Types). The result is
-computed in that type; BF16 and FP16 are rounded after every operation, as the vector unit does. Shapes
-broadcast (IR `BroadcastShapes`); the valid shape of the result is that of the first operand
+computed in that type; BF16 and FP16 are rounded after every operation, as the vector unit does. Of smaller
+operands columns are broadcast, and rows are not (`_check_broadcast`); the valid shape of the result is that of the first operand
 (`DeduceTileOpElementwiseBinaryType` in PyPTO's src/ir/op/tile_ops/elementwise.cpp).
 """
 
@@ -19,6 +19,7 @@ from helpers.interpret.lanes import Lanes, is_scalar
 from helpers.interpret.machine import Machine
 from helpers.interpret.numbers import larger, smaller
 from helpers.interpret.ops.common import (
+    check_rows,
     check_scratch,
     describe,
     everywhere,
@@ -153,6 +154,7 @@ def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None
     if column and name not in ("add", "sub", "mul", "div"):
         fix = f"pl.row_expand_{name[:3]}" if name in ("maximum", "minimum") else "pl.row_expand the column"
         raise m.fault(at, f"pl.{name} of {x} and {y}: a column is not broadcast", fix)
+    check_rows(m, at, name, x, y)
 
 
 def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:

@@ -23,6 +23,7 @@ from helpers.interpret.extents import filled, fitted, inside
 from helpers.interpret.lanes import Lanes, each, is_scalar
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import (
+    check_rows,
     check_scratch,
     describe,
     dtype_of,
@@ -73,6 +74,7 @@ def _pair(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> tuple[Tile, A
     if shape is None:
         raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
     x, y = same_rank(m, at, x, y)
+    check_rows(m, at, name, x, y)
     return x, y, shape, _valid(x, y, shape)
 
 
