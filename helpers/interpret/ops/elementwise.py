@@ -2,8 +2,8 @@
 
 Semantics. There is no promotion: both operands have one element type (PyPTO manual, Types). The result is
 computed in that type; BF16 and FP16 are rounded after every operation, as the vector unit does. Of smaller
-operands columns are broadcast, and rows are not (`_check_broadcast`); the valid shape of the result is that of the first operand
-(`DeduceTileOpElementwiseBinaryType` in PyPTO's src/ir/op/tile_ops/elementwise.cpp).
+operands columns are broadcast, and rows are not (`_check_broadcast`); the valid shape of the result is that of the
+first operand (`DeduceTileOpElementwiseBinaryType` in PyPTO's src/ir/op/tile_ops/elementwise.cpp).
 """
 
 from __future__ import annotations
