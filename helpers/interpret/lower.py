@@ -26,6 +26,7 @@ from helpers.interpret.infer import Facts
 from helpers.interpret.lanes import counted
 from helpers.interpret.lowering.assembled import Assembled
 from helpers.interpret.lowering.calls import Calls
+from helpers.interpret.lowering.directives import Directives
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
 from helpers.interpret.lowering.groups import Groups
@@ -37,6 +38,7 @@ from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.stores import Stores
 from helpers.interpret.lowering.types import ElementTypes
 from helpers.interpret.lowering.units import Units
+from helpers.interpret.lowering.vector_lanes import VectorLanes
 from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
 
@@ -77,8 +79,9 @@ class Signature:
 
 
 class Lowering(
-    Expressions, Numbers, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units
-):
+    Expressions, Numbers, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units,
+    Directives, VectorLanes,
+):  # fmt: skip
     """Lowers one function for one plane."""
 
     def __init__(self, fn: Callable, kind: str, plane: str, options: dict[str, Any]):
@@ -110,6 +113,11 @@ class Lowering(
         self.extents: set[str] = set()  # names bound to pl.tensor.dim
         self.computed: set[str] = set()  # names of numbers computed from an extent
         self.types: list[dict[str, tuple]] = [{}]  # variable -> what is certain of its type, scope by scope
+        self.manual = False  # in a manual scope
+        self.lanes, self.lane_mode = False, "NONE"  # in a pl.split_aiv, and which
+        self.region_split: str | None = None  # the mode of the pl.split of the region around
+        self.arrays: dict[str, str] = {}  # name of a pl.array -> its element type
+        self.prologue: set[int] = set()  # the calls of pl.func_attr that stand first
         self.passed_on: dict[str, str] = {}  # name handed to an incore function as output -> that function
 
     def compile(self) -> Compiled:
@@ -135,6 +143,8 @@ class Lowering(
         self.begin_numbers(tree)
         self.begin_region(tree.body)
         self.begin_units(tree.body)
+        self.begin_lanes(tree.body)
+        self.prologue = set(self.attributes(tree.body))
         self.dynamic = {p.name: dynamic_axes(p.type) for p in parameters if p.type.shape is not None}
         self.frame = [{p.name for p in parameters}]
         self.variables = variables.variables(tree, renames=self.program is None)

@@ -193,3 +193,140 @@ CHECKS = [
           f"{t('x', [4, 8, 16], 'FP16')}, {t('i', [4, 8, 16], 'INT32')}, {out([4, 8, 16], 'FP16')}",
           "out[:, :, :] = pl.gather(x[:, :, :], 0, i[:, :, :])  #!", "pl.gather"),
 ]  # fmt: skip
+
+XN = f"{t('x', [64, 64])}, {t('i', [16], 'INT32')}, n: pl.Scalar[pl.INT32], {out([64, 64])}"
+PARSER = "python/pypto/language/parser/ast_parser.py"
+COPY = "out[:, :] = pl.mul(x[:, :], 2.0)"
+
+
+def region(title: str, options: str, at: str, legal: bool = False) -> Check:
+    """An entry with one region, whose `pl.at` has these arguments."""
+    mark = "" if legal else "  #!"
+    return Check(f"pl.at: {title}", PARSER, XN, f"with pl.at({options}):{mark}\n    {COPY}", at, entry=True)
+
+
+CORE, NONE = "level=pl.Level.CORE_GROUP", "pl.split(pl.SplitMode.NONE"
+REGIONS = [
+    region("a role", f"{CORE}, role=pl.Role.SubWorker", "pl.Role"),
+    region("an early resolve of run time", f"{CORE}, allow_early_resolve=n", "n"),
+    region("two splits", f"{CORE}, optimizations=[{NONE}), {NONE})]", "pl.split"),
+    region("slots twice", f"{CORE}, optimizations=[{NONE}, slot_num=2), pl.cross_core_slot(slot_num=2)]",
+           "pl.cross_core_slot"),
+    region("a split without a mode", f"{CORE}, optimizations=[pl.split()]", "pl.split"),
+    region("a split by name", f"{CORE}, optimizations=[pl.split(mode=pl.SplitMode.NONE)]", "pl.split"),
+    region("a split that there is not", f"{CORE}, optimizations=[pl.split(pl.SplitMode.DOWN)]", "pl.SplitMode.DOWN"),
+    region("no slots", f"{CORE}, optimizations=[pl.cross_core_slot(slot_num=0)]", "0"),
+    region("slots that are no literal", f"{CORE}, optimizations=[pl.cross_core_slot(slot_num=n)]", "n"),
+    region("slots by position", f"{CORE}, optimizations=[pl.cross_core_slot(2)]", "pl.cross_core_slot"),
+    region("no_dep_args without a list", f"{CORE}, no_dep_args=x", "x"),
+    region("no_dep_args of a part", f"{CORE}, no_dep_args=[x[0:16, :]]", "x[0:16"),
+    region("no_dep_args of a number", f"{CORE}, no_dep_args=[n]", "n"),
+    region("no_dep_args twice", f"{CORE}, no_dep_args=[x, x]", "x"),
+    region("no_dep_args of what is not used", f"{CORE}, no_dep_args=[i]", "i"),
+    region("no_dep_args", f"{CORE}, no_dep_args=[x]", "", legal=True),
+    region("dumps without a list", f"{CORE}, dumps=x", "x"),
+    region("dumps", f"{CORE}, dumps=[x]", "", legal=True),
+]  # fmt: skip
+
+
+def entry(title: str, lines: str, at: str = "", check: str = PARSER) -> Check:
+    return Check(title, check, XN, lines, at, entry=True)
+
+
+HALF = "    out[j * 32 : j * 32 + 32, :] = pl.mul(x[j * 32 : j * 32 + 32, :], 2.0)\n"
+AT = f"with pl.at({CORE}):\n    {COPY}"
+IN_CORE = textwrap.indent(AT, "    ") + "\n"
+ENTRIES = [
+    entry("pl.spmd: blocks twice", "for j in pl.spmd(2, core_num=2):  #!\n" + HALF, "2):"),
+    entry("pl.spmd: a start that is no literal", "for j in pl.spmd(2, sync_start=n):  #!\n" + HALF, "n)"),
+    entry("pl.manual_scope: an argument", "with pl.manual_scope(1):  #!\n" + IN_CORE, "1"),
+    entry("pl.manual_scope: inside another", "with pl.manual_scope():\n    with pl.manual_scope():  #!\n"
+          + textwrap.indent(IN_CORE, "    "), "pl.manual_scope"),
+    entry("pl.manual_scope: a task id", "with pl.manual_scope() as s:  #!\n" + IN_CORE, "s"),
+    entry("an array of floats", f"q = pl.array.create(2, pl.FP32)  #!\n{AT}", "pl.FP32"),
+    entry("an array of nothing", f"q = pl.array.create(0, pl.INT32)  #!\n{AT}", "0"),
+    entry("another type in an array", f"""
+        q = pl.array.create(2, pl.INT32)
+        q[0] = pl.cast(i[0], pl.INT64)  #!
+        for j in pl.range(q[0]):
+            with pl.at({CORE}):
+                {COPY}
+    """, "pl.cast"),
+    entry("two subscripts of an array", f"q = pl.array.create(2, pl.INT32)\nq[0, 0] = 1  #!\n{AT}", "0, 0"),
+    entry("pl.dump_tag of a part", f"pl.dump_tag(x[0:1, :])  #!\n{AT}", "x[0:1"),
+    entry("pl.dump_tag of a number", f"pl.dump_tag(n)  #!\n{AT}", "n"),
+    entry("pl.dump_tag of nothing", f"pl.dump_tag(z)  #!\n{AT}", "z"),
+    entry("pl.dump_tag in a region", f"with pl.at({CORE}):\n    pl.dump_tag(x)  #!\n    {COPY}", "pl.dump_tag"),
+    entry("pl.dump_tag", f"pl.dump_tag(x)\n{AT}"),
+    entry("pl.static_print of nothing", f"pl.static_print()  #!\n{AT}", "pl.static_print"),
+    entry("pl.static_assert of what is read", f"pl.static_assert(i[0] > 0)  #!\n{AT}", "i[0] > 0"),
+    entry("pl.const without a type", f"m = pl.const(1)  #!\n{AT}", "pl.const"),
+    entry("pl.const of a name", f"m = pl.const(n, pl.INT32)  #!\n{AT}", "pl.const"),
+    entry("pl.func_attr late", f"{AT}\npl.func_attr({{'a': 1}})  #!", "pl.func_attr"),
+    entry("pl.func_attr with a key twice", f"pl.func_attr({{'a': 1, 'a': 2}})  #!\n{AT}", "{"),
+]  # fmt: skip
+
+
+def loop(title: str, lines: str, at: str, check: str) -> Check:
+    return Check(title, check, XN, f"s = pl.mul(x[:, :], 1.0)\n{lines}\n    s = pl.add(s, 1.0)\nout[:, :] = s", at)
+
+
+REGION_LINES = [
+    loop("pl.unroll: too many turns", "for j in pl.unroll(1025):  #!", "pl.unroll", "transforms/unroll_loops_pass.cpp"),
+    loop("pl.pipeline: a step of run time",
+         "m = pl.cast(pl.read(i, [0]), pl.INDEX)\nfor j in pl.pipeline(0, 4, m, stage=2):  #!", "m, stage",
+         "transforms/lower_pipeline_loops_pass.cpp"),
+    Check("pl.system.syncall: which cores", "src/backend/common/pto_ops_crosscore.cpp", XN,
+          f"pl.system.syncall(core_type='vector')  #!\n{COPY}", "'vector'"),
+    Check("pl.system.syncall: which mode", "src/backend/common/pto_ops_crosscore.cpp", XN,
+          f"pl.system.syncall(mode='loud')  #!\n{COPY}", "'loud'"),
+    Check("pl.system.syncall: soft without memory", "python/pypto/language/op/system_ops.py", XN,
+          f"pl.system.syncall(mode='soft')  #!\n{COPY}", "pl.system"),
+    Check("pl.system.syncall: hard with memory", "python/pypto/language/op/system_ops.py", XN,
+          f"pl.system.syncall(mode='hard', gm_workspace=i)  #!\n{COPY}", "i)"),
+    Check("an array of task ids in a region", "src/codegen/pto/pto_type_utils.cpp", XN,
+          f"q = pl.array.create(2, pl.TASK_ID)  #!\n{COPY}", "pl.array.create"),
+]  # fmt: skip
+
+AIV = "verifier/verify_aiv_split.cpp"
+STORE = "    out[j * 32 : j * 32 + 32, :] = pl.add(h, 1.0)\n"
+
+
+def lanes(title: str, lines: str, at: str = "", check: str = AIV) -> Check:
+    """A region with a product `c` that opens a pl.split_aiv."""
+    text = textwrap.dedent(lines).replace("LANES", "for j in pl.split_aiv(2, mode=pl.SplitMode.")
+    return Check(f"split_aiv: {title}", check, f"{AB}, {out([64, 64])}", PRODUCT + text, at)
+
+
+LANES = [
+    lanes("halves of a product", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n" + STORE),
+    lanes("a product inside", "LANESNONE):\n    d = pl.matmul(a[:, :], b[:, :], out_dtype=pl.FP32)  #!\n"
+          "    h = pl.aiv_shard(c)\n" + STORE, "pl.matmul"),
+    lanes("a reduction along the halved axis", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n"
+          "    out[j : j + 1, :] = pl.col_max(h)  #!\n", "pl.col_max"),
+    lanes("a shard outside", "h = pl.aiv_shard(c)  #!\nout[:, :] = pl.add(h, 1.0)", "pl.aiv_shard"),
+    lanes("a shard of what is loaded", "LANESUP_DOWN):\n    h = pl.aiv_shard(x[:, :])  #!\n" + STORE, "pl.aiv_shard"),
+    lanes("vector work outside", "d = pl.add(x[:, :], 1.0)  #!\nLANESUP_DOWN):\n    h = pl.aiv_shard(c)\n" + STORE
+          + "out[:, :] = d", "pl.add"),
+    lanes("a product that is not handed over", "LANESNONE):\n    h = pl.add(c, 1.0)  #!\n"
+          "    out[:, :] = h", "c, 1.0"),
+    lanes("one inside another", "LANESNONE):\n    for k in pl.split_aiv(2, mode=pl.SplitMode.NONE):  #!\n"
+          "        out[j * 32 : j * 32 + 32, :] = pl.add(x[0:32, :], 1.0)", "pl.split_aiv"),
+    lanes("three cores", "for j in pl.split_aiv(3, mode=pl.SplitMode.NONE):  #!\n    h = pl.aiv_shard(c)\n" + STORE,
+          "pl.split_aiv", PARSER),
+    lanes("no mode", "for j in pl.split_aiv(2):  #!\n    h = pl.aiv_shard(c)\n" + STORE, "pl.split_aiv", PARSER),
+    lanes("whole tiles beside halves", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n"
+          "    w = pl.add(x[0:32, :], 1.0)  #!\n    out[j * 32 : j * 32 + 32, :] = pl.add(h, w)", "pl.add",
+          "transforms/lower_auto_vector_split_pass.cpp"),
+    lanes("the lane's own part beside halves", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n"
+          "    w = pl.add(x[j * 32 : j * 32 + 32, :], 1.0)\n    out[j * 32 : j * 32 + 32, :] = pl.add(h, w)"),
+    Check("split_aiv: not handed to the cube", AIV, f"{AB}, {out([64, 64])}", """
+        for j in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
+            h = pl.cast(x[j * 32 : j * 32 + 32, :], pl.BF16)
+        out[0:32, :] = pl.matmul(h, b[:, :], out_dtype=pl.FP32)  #!
+    """, "h, b"),
+    split("with a split_aiv", UP_DOWN, [64, 64], "for j in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):  #!\n"
+          "    h = pl.aiv_shard(c)\n" + STORE, "pl.split_aiv", "transforms/utils/scope_outline_utils.cpp"),
+]  # fmt: skip
+
+CHECKS += [*REGIONS, *ENTRIES, *REGION_LINES, *LANES]

@@ -43,6 +43,7 @@ class Calls:
 
     def _pl_call(self, node: ast.Call, path: str) -> ast.expr:
         if path == "const":
+            self.check_const(node)
             return self.expr(node.args[0])
         if path.endswith(".get_byte"):  # pl.FP32.get_byte()
             return ast.Constant(self.outside(node.func)())
@@ -65,11 +66,16 @@ class Calls:
         wrong = signatures.check(path, len(node.args), [k.arg for k in node.keywords])
         if wrong is not None:
             raise self.refuse(node, f"pl.{path}: {wrong}")
+        if path == "array.create":
+            self.check_array(node, self.facts.called(node)[1])
+        if path == "system.syncall":
+            self.check_barrier(node)
         self._check_numbers(node)
         self.check_operands(node, path)
         self.check_assembled(node, path)
         self.check_stored(node)
         self.check_units(node)
+        self.check_lane(node)
         if path.rpartition(".")[-1] in ("store", "assemble"):
             given = self.facts.called(node)[1]
             self.check_something(node, given.get("source", given.get("tile")))

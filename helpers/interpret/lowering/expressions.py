@@ -226,6 +226,8 @@ class Expressions:
     def _subscript(self, node: ast.Subscript) -> ast.expr:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
             return ast.Subscript(self.expr(node.value), self.expr(node.slice), ast.Load())
+        if isinstance(node.value, ast.Name) and node.value.id in self.arrays:
+            self.check_element(node.value.id, node.slice)
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if any(isinstance(i, ast.Slice) for i in items):
             self.check_part(node, node.value)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from helpers.interpret import live
 from helpers.interpret.lowering.forms import handed_on, name_tuple
 
+MOST_UNROLLED = 1024  # src/ir/transforms/unroll_loops_pass.cpp
 LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
 
 
@@ -38,10 +39,14 @@ class Loops:
             raise self.refuse(call, "pl.split_aiv outside an InCore region")
         if not isinstance(s.target, ast.Name):
             raise self.refuse(s.target, "the lane index must be one name")
-        mode = ast.unparse(keywords["mode"]).rsplit(".", 1)[-1] if "mode" in keywords else "NONE"
+        mode = self.check_lanes(s, call, keywords)
         self.kinds[s.target.id] = "scalar"
         iterator = self.machine("split_aiv", [ast.Constant(mode)])
-        return [ast.For(s.target, ast.copy_location(iterator, call), self.block(s.body) or [ast.Pass()], [])]
+        self.lanes, self.lane_mode = True, mode
+        self.halves.add(s.target.id)
+        body = self.block(s.body) or [ast.Pass()]
+        self.lanes = False
+        return [ast.For(s.target, ast.copy_location(iterator, call), body, [])]
 
     def _counted(self, s: ast.For, call: ast.Call, path: str) -> list[ast.stmt]:
         allowed = {"pipeline": ("stage", "init_values", "attrs"), "unroll": ()}.get(path, ("init_values", "attrs"))
@@ -58,8 +63,14 @@ class Loops:
             self.check_both(a, s.body)
         if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
+        if path == "pipeline" and len(bounds) == 3 and not self._constant(call.args[2]):
+            raise self.refuse(call.args[2], "the step of a pl.pipeline is known only at run time", "a constant step")
         if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
             raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
+        if path == "unroll" and all(map(self._is_constant, bounds)):
+            turns = len(range(*(int(self._evaluate(b)) for b in bounds)))
+            if turns > MOST_UNROLLED:
+                raise self.refuse(call, f"pl.unroll of {turns} turns: PyPTO unrolls {MOST_UNROLLED}", "use pl.range")
         if len(bounds) == 3 and not self._is_constant(bounds[2]):
             bounds[2] = self.machine("stride", [self.place(call.args[2]), bounds[2]])
         if path == "pipeline":

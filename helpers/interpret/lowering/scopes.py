@@ -33,7 +33,11 @@ class Scopes:
                     "pl.scope in a function that has automatic scopes",
                     "decorate it with @pl.jit(auto_scope=False)",
                 )
-            return [self._with_machine("scope", [ast.Constant(manual)], [], None, self.block(s.body))]
+            self.check_scope(s, call, path, manual)
+            around, self.manual = self.manual, manual
+            body = self.block(s.body)
+            self.manual = around
+            return [self._with_machine("scope", [ast.Constant(manual)], [], None, body)]
         if path == "cluster":
             return self.cluster(s)
         raise self.refuse(call, "this context manager is not in the language", "use pl.at, pl.spmd or pl.scope")
@@ -53,6 +57,7 @@ class Scopes:
             raise self.refuse(
                 level, f"pl.at at {ast.unparse(level)}: interpret mode runs one chip", "pl.Level.CORE_GROUP"
             )
+        self.check_region(s, call, keywords)
         split = self._split(keywords.get("optimizations"))
         if self.incore:
             raise self.refuse(
@@ -60,7 +65,9 @@ class Scopes:
             )
         name = self._task_name(keywords, call, "incore")
         passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args") + split
+        self.region_split = split[0].value.value if split else None
         body = self._incore_block(s.body)
+        self.region_split = None
         for n in s.live_after:
             export = self.machine("export", [self.place(call), ast.Name(n, ast.Load())])
             body.append(self._assign_name(s.body[-1], n, export))
@@ -72,6 +79,7 @@ class Scopes:
         self.incore, around, self.nested = True, self.nested, 0
         self.begin_region(body)
         self.begin_units(body)
+        self.begin_lanes(body)
         try:
             return self.block(body) or [ast.Pass()]
         finally:
@@ -90,7 +98,7 @@ class Scopes:
         """Check `optimizations=`; what of it the machine takes: the mode of a pl.split."""
         if node is None:
             return []
-        found = []
+        found, seen = [], set()
         if not isinstance(node, ast.List):
             raise self.refuse(node, "optimizations= must be a list written in place")
         for e in node.elts:
@@ -99,9 +107,9 @@ class Scopes:
                 raise self.refuse(
                     e, "this entry of optimizations= is not known", "pl.split(mode) or pl.cross_core_slot(slot_num=n)"
                 )
-            if path == "split" and (e.args or e.keywords):
-                mode = e.args[0] if e.args else e.keywords[0].value
-                found = [ast.keyword("split", ast.Constant(ast.unparse(mode).rsplit(".", 1)[-1]))]
+            mode = self.check_optimization(e, path, seen)
+            if mode is not None:
+                found = [ast.keyword("split", ast.Constant(mode))]
         return found
 
     def _spmd(
@@ -114,6 +122,7 @@ class Scopes:
             raise self.refuse(
                 call, "pl.spmd inside an InCore region", "pl.spmd launches tasks: write it in orchestration"
             )
+        self.check_launch(call, keywords)
         if "deps" in keywords and bound is None:
             raise self.refuse(
                 keywords["deps"], "deps= on a pl.spmd without `as tid`", "with pl.spmd(n, deps=[...]) as tid:"
@@ -143,9 +152,9 @@ class Scopes:
         self.facts.counter(index)
         function = f"_blocks_{call.lineno}_{call.col_offset}"
         captured = sorted({*s.needed, *s.live_after})
-        self.dispatching = dispatches
+        self.dispatching, self.region_split = dispatches, split[0].value.value if split else None
         define = self._function(function, index, captured, body, self._incore_block)
-        self.dispatching = False
+        self.dispatching, self.region_split = False, None
         extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
         extra += self._predicate(keywords) + split
         launch = self.machine("spmd", [

@@ -11,6 +11,9 @@ from helpers.interpret.lowering.forms import linear
 from helpers.interpret.lowering.groups import POPS
 
 
+MARKERS = ("func_attr", "dump_tag", "tensor.dump_tag", "static_print")
+
+
 class Statements:
     """The part of the lowering that does statements."""
 
@@ -223,10 +226,15 @@ class Statements:
         """How a name was bound, and its value when that is a constant."""
         self.origin.pop(name, None)
         self.passed_on.pop(name, None)
+        self.arrays.pop(name, None)
+        if isinstance(source, ast.Call) and self.pl_path(source.func) == "array.create":
+            self.arrays[name] = self.pl_path(self.facts.called(source)[1]["dtype"])
         self.facts.bind(name, source, self.incore)
         self.bind_root(name, source)
         self.bind_number(name, source)
         self.bind_width(name, source)
+        if self.incore:
+            self.bind_lane(name, source)
         self.computed.discard(name)
         if isinstance(source, ast.BinOp) and (
             self._asks_extent(source) or any(isinstance(n, ast.Name) and n.id in self.extents for n in ast.walk(source))
@@ -284,6 +292,8 @@ class Statements:
         name = target.value.id
         if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
             raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
+        if name in self.arrays:
+            self.check_element(name, target.slice, value)
         self.check_stored(target)
         self.check_placed(target, value)
         self.check_something(target, value)
@@ -314,6 +324,8 @@ class Statements:
             raise self.refuse(s, "a bare value as a statement", "remove it")
         if isinstance(s.value, ast.Call):
             path = self.pl_path(s.value.func)
+            if path in MARKERS:
+                self.check_marker(s.value, path)
             if path in ("func_attr", "dump_tag", "tensor.dump_tag"):
                 return []
             if path == "static_print":
@@ -374,6 +386,8 @@ class Statements:
         message = call.args[1] if len(call.args) > 1 else ast.Constant("")
         if not isinstance(message, ast.Constant) or not isinstance(message.value, str):
             raise self.refuse(message, "the message of pl.static_assert must be a string literal")
+        if self.facts.at_run_time(call.args[0]):
+            raise self.refuse(call.args[0], f"`{ast.unparse(call.args[0])}` is not known while PyPTO parses")
         fail = self.refuse(call, f"static_assert failed: {message.value or ast.unparse(call.args[0])}")
         raiser = self.bind(_raiser(fail), "fail")
         return [ast.If(ast.UnaryOp(ast.Not(), self.expr(call.args[0])), [ast.Expr(ast.Call(raiser, [], []))], [])]

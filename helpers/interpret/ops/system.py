@@ -10,7 +10,7 @@ from helpers.interpret.extents import filled
 from helpers.interpret.lanes import one
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops import movement
-from helpers.interpret.ops.common import dtype_of, op, operand
+from helpers.interpret.ops.common import describe, dtype_of, op, operand
 from helpers.interpret.source import Place
 from helpers.interpret.values import Array, TaskId, Tile
 
@@ -86,6 +86,11 @@ def get_subblock_idx(m: Machine, at: Place) -> int:
 @op("aiv_shard", "tile.aiv_shard")
 def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
     """What of a cube result this vector lane gets: its half in a pl.split_aiv of UP_DOWN or LEFT_RIGHT, else all."""
+    if type(x) is not Tile or x.memory.space != "L0C":  # src/ir/verifier/verify_aiv_split.cpp
+        raise m.fault(
+            at, f"pl.aiv_shard of {describe(x)}: it brings a product to the vector cores",
+            "use the tile as it is: what a vector core makes or loads is there",
+        )  # fmt: skip
     x = operand(m, at, x)
     mode, lane = m.lane
     if mode == "NONE":
@@ -101,6 +106,8 @@ def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
 @op("aic_gather", "tile.aic_gather")
 def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     """The vector lanes' parts joined again for the cube; complete once the second lane has given its part."""
+    if type(x) is not Tile or x.memory.space not in ("UB", ""):
+        raise m.fault(at, f"pl.aic_gather of {describe(x)}: it brings a tile of the vector cores to the cube")
     x = operand(m, at, x)
     mode, lane = m.lane
     if mode == "NONE":
