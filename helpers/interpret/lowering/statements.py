@@ -10,7 +10,6 @@ from helpers.interpret import annotations, rules
 from helpers.interpret.lowering.forms import linear
 from helpers.interpret.lowering.groups import POPS
 
-
 MARKERS = ("func_attr", "dump_tag", "tensor.dump_tag", "static_print")
 
 
