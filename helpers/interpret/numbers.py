@@ -43,6 +43,15 @@ def width(dtype: DType) -> tuple[int, bool]:
     return dtype.bits, not dtype.name.startswith("U")
 
 
+def whole(x: Any, dtype: DType) -> Any:
+    """A number as an operand of an instruction on integers of `dtype`: whole, and wrapped."""
+    if type(x) is Lanes:
+        x = Lanes(x.values.astype(np.int64))
+    else:
+        x = int(x)
+    return wrapped(x, *width(dtype))
+
+
 def quotient(m: Any, at: Place, a: Any, b: Any) -> Any:
     """`a // b`: of integers cut toward zero; of floats not cut at all (`arith.divf`).
 

@@ -261,3 +261,66 @@ def test_valid_shape_of_the_first_operand_goes_on(r: int, c: int, data, seed: in
     want = sevens((r, c), "FP32")
     want[:valid] = torch.exp(a + b)[:valid]
     torch.testing.assert_close(o, want, rtol=2e-7, atol=0)
+
+
+def of_tiles(call: str, dtype: str, *tiles: torch.Tensor, on: str = "a5") -> torch.Tensor:
+    """`call` of the tiles a and b that are loaded."""
+    names = "ab"[: len(tiles)]
+    o = sevens(tuple(tiles[0].shape), dtype)
+    loads = "\n".join(f"{n} = pl.load({n}0, [0, 0], {list(t.shape)})" for n, t in zip(names, tiles))
+    parameters = {f"{n}0": tensor(t.shape, dtype) for n, t in zip(names, tiles)} | {"o": out(o.shape, dtype)}
+    run(incore(parameters, f"{loads}\no = pl.store({call}, [0, 0], o)"), *tiles, o, on=on)
+    return o
+
+
+@pytest.mark.parametrize("dtype", ["INT32", "INT16"])
+@pytest.mark.parametrize(
+    "call", ["pl.div(a, b)", "pl.fmod(a, b)", "pl.rem(a, b, pl.create_tile([16, 160], pl.{t}))", "pl.div(a, 0)"]
+)
+def test_integers_divided_by_zero_are_a_fault(call: str, dtype: str):
+    a, b = values((16, 16), dtype, 1), values((16, 16), dtype, 2, 1)
+    b[3, 5] = 0
+    count = "by the number 0" if ", 0)" in call else r"by 1 of 256 elements that are 0"
+    with pytest.raises(FaultError, match=f"division of integers {count}"):
+        of_tiles(call.replace("{t}", dtype), dtype, a, b)
+
+
+def test_a_column_that_divides_integers_holds_no_zero():
+    a, b = values((16, 16), "INT32", 1), torch.tensor([[-3], [2]] * 8, dtype=torch.int32)
+    same(of_tiles("pl.row_expand_div(a, b)", "INT32", a, b), torch.div(a, b, rounding_mode="trunc"))
+    b[7] = 0
+    with pytest.raises(FaultError, match="by 1 of 16 elements that are 0"):
+        of_tiles("pl.row_expand_div(a, b)", "INT32", a, b)
+
+
+@pytest.mark.parametrize("dtype", ["INT32", "INT16"])
+def test_the_smallest_integer_by_minus_one_wraps(dtype: str):
+    least = torch.iinfo(TORCH[dtype]).min
+    a, b = torch.full((16, 16), least, dtype=TORCH[dtype]), torch.full((16, 16), -1, dtype=TORCH[dtype])
+    same(of_tiles("pl.div(a, b)", dtype, a, b), a)
+    same(of_tiles("pl.div(a, -1)", dtype, a), a)
+    same(of_tiles("pl.fmod(a, b)", dtype, a, b), torch.zeros_like(a))
+
+
+@pytest.mark.parametrize("dtype", ["INT8", "INT16", "INT32", "UINT8"])
+@pytest.mark.parametrize("number", [300, -129, 2**31 - 1, 70000])
+def test_a_number_beside_integers_is_of_their_type(dtype: str, number: int):
+    a = values((16, 32), dtype, 1)
+    want = wrapped(a.long() + wrapped(torch.tensor(number), dtype).long(), dtype)
+    same(of_tiles(f"pl.add(a, {number})", dtype, a), want)
+
+
+@pytest.mark.parametrize("dtype", ["INT8", "INT16", "INT32"])
+def test_integer_tiles_wrap(dtype: str):
+    info = torch.iinfo(TORCH[dtype])
+    a, b = values((16, 32), dtype, 1, info.min, info.max), values((16, 32), dtype, 2, info.min, info.max)
+    row = b[:1].contiguous()
+    for call, want in (
+        ("pl.add(a, b)", a.long() + b.long()),
+        ("pl.sub(a, b)", a.long() - b.long()),
+        ("pl.col_expand_mul(a, b)", a.long() * row.long()),
+        ("pl.col_expand_add(a, b)", a.long() + row.long()),
+    ):
+        same(of_tiles(call, dtype, a, row if "expand" in call else b), wrapped(want, dtype))
+    if dtype != "INT8":
+        same(of_tiles("pl.mul(a, b)", dtype, a, b), wrapped(a.long() * b.long(), dtype))

@@ -36,7 +36,7 @@ TILES_ONLY = {
 }  # fmt: skip
 # Where operations take tiles (or tensors) and no number; pl.add and its like take two numbers, too.
 TILES_AT: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys((*elementwise.BINARY, *elementwise.UNARY, *NUMBER_SECOND), (0,)),
+    **dict.fromkeys((*elementwise.NAMES, *elementwise.UNARY, *NUMBER_SECOND), (0,)),
     **dict.fromkeys(("addsc", "subsc", "rems"), (0, 2)),
     **dict.fromkeys(("addc", "subc", "prelu", "rem"), (0, 1, 2)),
     **dict.fromkeys(FOLDS | {"fillpad", "fillpad_inplace", "transpose", "reshape", "slice", "set_validshape"}, (0,)),
@@ -45,7 +45,7 @@ TILES_AT: dict[str, tuple[int, ...]] = {
     "xor": (0, 2), "sel": (0, 1, 2, 3),
 }  # fmt: skip
 
-WITH_NUMBER = {*elementwise.BINARY, *NUMBER_SECOND, "cmp"}
+WITH_NUMBER = {*elementwise.NAMES, *NUMBER_SECOND, "cmp"}
 COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
 
 # Operations of FP32 tiles that want their number in FP32; the others convert an integer.
@@ -61,7 +61,7 @@ class Operands:
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
-        if name in elementwise.BINARY and len(node.args) == 2:
+        if name in elementwise.NAMES and len(node.args) == 2:
             if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
                 raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import names
+from helpers.interpret import names, numbers
 from helpers.interpret.dtypes import DType, four_bits, of
 from helpers.interpret.lanes import Lanes, is_scalar, one
 from helpers.interpret.launch import Crossing
@@ -144,15 +144,18 @@ def static(m: Machine, at: Place, shape: Any, what: str = "shape") -> tuple[int,
 def scalar(x: Any, rank: int, dtype: DType | None = None) -> Any:
     """A scalar operand for torch: a number, or one a block shaped to broadcast against tiles of `rank`.
 
-    Beside a tile of a floating-point `dtype` it is rounded to that type before it is used, as PTO-ISA's instructions
-    take it (`TADDS(..., typename TileDataSrc::DType scalar)`); torch rounds it for some operations and not for others.
+    Beside a tile of `dtype` it is a number of that type before it is used, rounded or wrapped, as PTO-ISA's
+    instructions take it (`TADDS(..., typename TileDataSrc::DType scalar)`); torch rounds it for some operations and
+    not for others.
     """
-    floats = dtype is not None and dtype.is_float
+    if dtype is not None and not dtype.is_float:
+        x = numbers.whole(x, dtype)
+    rounds = dtype is not None and (dtype.is_float or dtype.bits < 64)
     if type(x) is Lanes:
         values = torch.as_tensor(x.values).view(-1, *[1] * rank)
-        return values.to(dtype.torch) if floats else values
+        return values.to(dtype.torch) if rounds else values
     x = x.item() if isinstance(x, np.generic) else x
-    return torch.tensor(x, dtype=dtype.torch) if floats and dtype.bits < 32 else x
+    return torch.tensor(x, dtype=dtype.torch) if rounds and dtype.is_float and dtype.bits < 32 else x
 
 
 def full_shape(a: tuple, b: tuple) -> tuple | None:

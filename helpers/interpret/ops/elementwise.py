@@ -9,6 +9,7 @@ first operand (`DeduceTileOpElementwiseBinaryType` in PyPTO's src/ir/op/tile_ops
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,18 +31,10 @@ from helpers.interpret.ops.common import (
     scalar,
     vector,
 )
+from helpers.interpret.ops.division import divide, modulo, remainder
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
-
-
-def _divide(a: torch.Tensor, b: Any) -> torch.Tensor:
-    # integer division truncates toward zero, as the device's C does
-    return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
-
-
-def _mod(a: torch.Tensor, b: Any) -> torch.Tensor:
-    return torch.fmod(a, b)
 
 
 def _larger(a: torch.Tensor, b: Any) -> torch.Tensor:
@@ -56,17 +49,17 @@ BINARY: dict[str, Callable] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
-    "div": _divide,
     "maximum": _larger,
     "minimum": _smaller,
-    "fmod": _mod,
-    "rem": torch.remainder,
     "and_": torch.bitwise_and,
     "or_": torch.bitwise_or,
     "xor": torch.bitwise_xor,
     "shl": torch.bitwise_left_shift,
     "shr": torch.bitwise_right_shift,
 }
+
+DIVISIONS: dict[str, Callable] = {"div": divide, "fmod": modulo, "rem": remainder}
+NAMES = (*BINARY, *DIVISIONS)
 
 BITS = {"and_", "or_", "xor", "shl", "shr", "not_"}  # defined for integers only
 
@@ -87,7 +80,7 @@ UNARY: dict[str, Callable] = {
 
 def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     """`name` of two operands; the second may be a scalar."""
-    fn = BINARY[name]
+    fn = BINARY[name] if name in BINARY else partial(DIVISIONS[name], m, at)
     if is_scalar(a):
         if is_scalar(b):
             raise m.fault(at, f"pl.{name} of two scalars", "write it with an operator, or use pl.max / pl.min")
@@ -199,7 +192,7 @@ def _check_rems(m: Machine, at: Place, x: Tile, number: Any, tmp: Tile) -> None:
 
 
 def _define() -> None:
-    for name in BINARY:
+    for name in NAMES:
         fn = _binary(name)
         scalar_form = {"and_": "ands", "or_": "ors", "maximum": "maximums", "minimum": "minimums"}.get(name, f"{name}s")
         op(*everywhere(name))(fn)

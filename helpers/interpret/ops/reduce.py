@@ -8,15 +8,17 @@ torch's order of summation is pairwise, the device's is not specified (manual, C
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from helpers.interpret.dtypes import BY_NAME, DType
+from helpers.interpret.dtypes import BY_NAME, DType, wrap
 from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
+from helpers.interpret.ops.division import divide
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
@@ -83,6 +85,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
         data = fold(data, axis)
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
+        data = wrap(data, dtype)
     return m.tile(at, data, tuple(shape), dtype, valid)
 
 
@@ -100,7 +103,6 @@ def _check_room(m: Machine, at: Place, x: Tile, tmp: Any, exact: bool) -> None:
 
 EXPAND: dict[str, Callable] = {
     "mul": torch.mul,
-    "div": torch.div,
     "add": torch.add,
     "sub": torch.sub,
     "max": torch.maximum,
@@ -143,7 +145,8 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     data = None
     if not m.dry:
         plain = x.valid is None and v.valid is None
-        data = EXPAND[name](x.data, v.data if plain else fitted(v, held(x.shape, x.valid)))
+        fn = partial(divide, m, at) if name == "div" else EXPAND[name]
+        data = wrap(fn(x.data, v.data if plain else fitted(v, held(x.shape, x.valid))), x.dtype)
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
 
@@ -166,7 +169,7 @@ def _define() -> None:
                 return reduce(m, at, _n, _a, input, tmp_tile)
 
             op(*everywhere(f"{kind}_{name}"))(fold)
-    for name in EXPAND:
+    for name in (*EXPAND, "div"):
         for kind in ("row", "col"):
 
             def spread(

@@ -89,7 +89,7 @@ def _valid(x: Tile, y: Tile, shape: tuple) -> tuple | None:
 
 def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
     extents = held(shape, valid)
-    other = fitted(y, extents) if type(y) is Tile else scalar(y, len(shape))
+    other = fitted(y, extents) if type(y) is Tile else scalar(y, len(shape), x.dtype)
     out = fn(fitted(x, extents), other)
     return out.expand(*out.shape[: out.dim() - len(extents)], *extents)
 
@@ -177,7 +177,7 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     m.touch(mask)
     data = None
     if not m.dry:
-        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape))).to(x.dtype.torch)
+        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype)).to(x.dtype.torch)
         data = torch.where(chosen, fitted(x, extents), wrap(other, x.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
