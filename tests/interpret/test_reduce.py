@@ -73,7 +73,8 @@ def test_fold(name: str, kind: str, r: int, c: int, data, seed: int):
     want[: part.shape[0], : part.shape[1]] = part
     if name in ("sum", "prod") and dtype in FLOATS:
         n, one, each = x.shape[axis], torch.finfo(o.dtype).eps, torch.finfo(torch.float32).eps
-        if name == "sum":  # steps round in FP32, the result once in its own type
+        if name == "sum":  # steps round in FP32, the result once in its own type; those of a column in that type
+            each = one if axis == 0 else each
             rtol, atol = one, n * each * float(x.double().abs().sum(axis).max())
         else:  # each of n - 1 steps, and the reference once, rounds by half an eps at most
             rtol, atol = n * one / 2, 0.0
@@ -82,13 +83,82 @@ def test_fold(name: str, kind: str, r: int, c: int, data, seed: int):
         same(o, want)
 
 
-def test_bf16_sum_rounds_once():
-    """1024 ones and 256: each step in BF16 would stay at 256."""
-    x = torch.ones(1024, 16, dtype=torch.bfloat16)
-    x[0] = 256
-    o = sevens((1, 16), "BF16")
-    run(incore({"x": tensor((1024, 16), "BF16"), "o": out((1, 16), "BF16")}, "o[:, :] = pl.col_sum(x)"), x, o, on="a5")
-    assert (o == torch.tensor(1279.0).bfloat16()).all()
+def test_a_row_sum_rounds_once():
+    """2048 and 1023 ones: each step in FP16 would stay at 2048."""
+    x, o = torch.ones(16, 1024, dtype=torch.float16), sevens((16, 1), "FP16")
+    x[:, 0] = 2048
+    run(incore({"x": tensor((16, 1024), "FP16"), "o": out((16, 1), "FP16")}, "o[:, :] = pl.row_sum(x)"), x, o)
+    assert (o == 3072).all()  # 3071 rounded
+
+
+def column_sum(rows: list[float], dtype: str, chip: str, scratch: bool) -> float:
+    """The sum of a column, each addition rounded."""
+
+    def add(a: float, b: float) -> float:
+        return torch.tensor(a + b, dtype=torch.float64).to(TORCH[dtype]).item()
+
+    while scratch and len(rows) > 1:
+        sums = [add(a, b) for a, b in zip(rows[::2], rows[1::2])]
+        if len(rows) % 2:
+            where = len(sums) - 1 if chip == "a5" else 0
+            sums[where] = add(sums[where], rows[-1])
+        rows = sums
+    total, i = rows[0], 1
+    while i < len(rows):
+        two = chip == "a5" and i + 1 < len(rows)
+        total = add(total, add(rows[i], rows[i + 1]) if two else rows[i])
+        i += 1 + two
+    return total
+
+
+@pytest.mark.parametrize(("chip", "dtype"), [("a2a3", "FP16"), ("a5", "FP16"), ("a5", "BF16")])
+@pytest.mark.parametrize("scratch", [False, True], ids=["in-turn", "in-pairs"])
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 13, 32])
+def test_a_column_sum_rounds_after_every_addition(chip: str, dtype: str, scratch: bool, rows: int):
+    x = values((32, 16), dtype, rows, 0, 300)
+    x[:, 0] = 1
+    x[0, 0] = 2048 if dtype == "FP16" else 256
+    o = sevens((1, 16), dtype)
+    room = f", tmp_tile=pl.create_tile([32, 16], dtype=pl.{dtype}, target_memory=pl.Mem.Vec)" if scratch else ""
+    body = f"""
+        t = pl.load(x, [0, 0], [32, 16], valid_shape=[{rows}, 16])
+        o = pl.store(pl.col_sum(t{room}), [0, 0], o)
+    """
+    run(incore({"x": tensor((32, 16), dtype), "o": out((1, 16), dtype)}, body), x, o, on=chip)
+    want = [column_sum(x[:rows, c].tolist(), dtype, chip, scratch) for c in range(16)]
+    same(o, torch.tensor([want]).to(TORCH[dtype]))
+
+
+def test_column_sums_of_ones_beside_a_large_number():
+    """2048 and 31 ones in FP16: one by one nothing is added to 2048, two by two they are."""
+    x = torch.ones(32, 16, dtype=torch.float16)
+    x[0] = 2048
+    for chip, want in (("a2a3", 2048), ("a5", 2048 + 32)):
+        o = sevens((1, 16), "FP16")
+        run(
+            incore({"x": tensor((32, 16), "FP16"), "o": out((1, 16), "FP16")}, "o[:, :] = pl.col_sum(x)"), x, o, on=chip
+        )
+        assert (o == want).all()
+
+
+def test_blocks_that_sum_other_numbers_of_rows():
+    source = """
+        @pl.jit
+        def k(x: pl.Tensor[[128, 16], pl.FP16], n: pl.Tensor[[16], pl.INT32], o: pl.Out[pl.Tensor[[8, 16], pl.FP16]]):
+            for b in pl.spmd(8):
+                m = pl.read(n, [b])
+                t = pl.load(x, [b * 16, 0], [16, 16], valid_shape=[m, 16])
+                room = pl.create_tile([16, 16], dtype=pl.FP16, target_memory=pl.Mem.Vec)
+                o = pl.store(pl.col_sum(t, tmp_tile=room), [b, 0], o)
+            return o
+    """
+    x, n = values((128, 16), "FP16", 1, 0, 300), torch.arange(9, 25, dtype=torch.int32) % 16 + 1
+    o = sevens((8, 16), "FP16")
+    run(source, x, n, o)
+    want = [
+        [column_sum(x[16 * b : 16 * b + n[b], c].tolist(), "FP16", "a2a3", True) for c in range(16)] for b in range(8)
+    ]
+    same(o, torch.tensor(want).half())
 
 
 def test_fold_of_nothing():

@@ -1,8 +1,9 @@
 """Reductions along a row or a column, and the broadcasts that undo them.
 
 A reduction folds only the valid part of its input (PyPTO src/ir/op/tile_ops/reduction.cpp; PTO-ISA TROWSUM
-takes its bounds from the source's valid shape). Sums of BF16 and FP16 accumulate in FP32 and round once;
-torch's order of summation is pairwise, the device's is not specified (manual, Catalog, Reductions).
+takes its bounds from the source's valid shape). Row sums of BF16 and FP16 accumulate in FP32 and round once, column
+sums round after every addition (`column_sums`); of FP32, torch's order of summation is pairwise, the device's is not
+specified (manual, Catalog, Reductions).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 
 import torch
 
+from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import BY_NAME, DType, wrap
 from helpers.interpret.extents import fitted, inside
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
+from helpers.interpret.ops.column_sums import column_sum
 from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
 from helpers.interpret.ops.division import divide
 from helpers.interpret.ops.movement import same_rank
@@ -82,7 +85,12 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
             data = torch.where(
                 inside(extents, tuple(limits)), data, torch.tensor(neutral(data.dtype), dtype=data.dtype)
             )
-        data = fold(data, axis)
+        if name == "sum" and axis == -2 and dtype.is_float and dtype.bits == 16:
+            if x.valid is not None and type(x.valid[axis]) is Lanes:
+                raise Conflict  # how sums pair off depends on how many rows there are
+            data = column_sum(data, m.chip.name, tmp is not None)
+        else:
+            data = fold(data, axis)
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
         data = wrap(data, dtype)

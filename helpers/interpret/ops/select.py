@@ -177,8 +177,8 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     m.touch(mask)
     data = None
     if not m.dry:
-        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype)).to(x.dtype.torch)
-        data = torch.where(chosen, fitted(x, extents), wrap(other, x.dtype))
+        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
+        data = torch.where(chosen, fitted(x, extents), wrap(other.to(x.dtype.torch), x.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
 
