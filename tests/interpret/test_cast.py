@@ -36,11 +36,11 @@ def rounded(x: float, mode: str) -> int:
     return even if mode == "rint" else 2 * low + 1 - even
 
 
-def cast(x: torch.Tensor, source: str, target: str, mode: str | None = None) -> torch.Tensor:
+def cast(x: torch.Tensor, source: str, target: str, mode: str | None = None, chip: str = "a5") -> torch.Tensor:
     o = sevens(tuple(x.shape), target)
     keyword = "" if mode is None else f', mode="{mode}"'
     body = f"o[:, :] = pl.cast(x, target_type=pl.{target}{keyword})"
-    run(incore({"x": tensor(x.shape, source), "o": out(x.shape, target)}, body), x, o, on="a5")
+    run(incore({"x": tensor(x.shape, source), "o": out(x.shape, target)}, body), x, o, on=chip)
     return o
 
 
@@ -57,8 +57,71 @@ def test_float_to_integer(mode: str, way: tuple[str, str], seed: int):
     low = 0 if target == "UINT8" else -100
     x = torch.cat([values((1, 44), "FP32", seed, low, 100), torch.arange(20).view(1, 20) + (low or 0) / 5 + 0.5], 1)
     x = x.to(TORCH[source])
-    want = torch.tensor([[rounded(v, mode) for v in x[0].tolist()]]).to(TORCH[target])
+    near = x.half() if (target in ("INT8", "UINT8") and source != "FP16") else x  # that is the way there
+    want = torch.tensor([[rounded(v, mode) for v in near[0].tolist()]]).to(TORCH[target])
     same(cast(x, source, target, mode), want)
+
+
+@pytest.mark.parametrize("chip", ["a2a3", "a5"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        *((s, t) for s in FLOATS for t in INTEGERS),
+        ("FP32", "INT64"),
+    ],
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_floats_out_of_range_give_the_nearest_integer(source: str, target: str, mode: str, chip: str):
+    info, inf, nan = torch.iinfo(TORCH[target]), math.inf, math.nan
+    x = torch.tensor([inf, -inf, nan, 3e38, -3e38, 3e9, -3e9, 1e20, 70000, -70000, 300, -300, -5, 2, 0, -0.0] * 2)
+    x = x.to(TORCH[source])
+    narrow = x.half() if target in ("INT8", "UINT8") else x  # by way of FP16, which has no more than 65504
+    want = [
+        0 if v != v else info.max if v >= info.max else info.min if v <= info.min else rounded(v, mode)
+        for v in narrow.tolist()
+    ]
+    got = cast(x.view(1, 32), source, target, mode, chip)
+    assert got[0].tolist() == want
+
+
+def test_the_ends_of_wide_integers():
+    x = torch.tensor([[2147483520.0, 2147483648.0, -2147483648.0, -2147483904.0] * 4])
+    want = [2147483520, 2**31 - 1, -(2**31), -(2**31)] * 4
+    assert cast(x, "FP32", "INT32", "rint")[0].tolist() == want
+    x = torch.tensor([[9223371487098961920.0, 9223372036854775808.0, -9223372036854775808.0, -1e19] * 4])
+    want = [9223371487098961920, 2**63 - 1, -(2**63), -(2**63)] * 4
+    assert cast(x, "FP32", "INT64", "rint")[0].tolist() == want
+
+
+@pytest.mark.parametrize("chip", ["a2a3", "a5"])
+def test_integers_out_of_range_keep_their_low_bits(chip: str):
+    x = torch.tensor([[70000, -70000, 32768, -32769, 2**31 - 1, -(2**31), 1, -1] * 4], dtype=torch.int32)
+    same(cast(x, "INT32", "INT16", None, chip), x.to(torch.int16))
+    wide = torch.tensor([[2**31, -(2**31) - 1, 2**40 + 5, -1] * 4])
+    same(cast(wide, "INT64", "INT32", None, chip), wide.to(torch.int32))
+
+
+def test_casts_in_steps_round_at_every_step():
+    """By way of FP16: 0.49999997 becomes 0.5 there. By way of FP32: 2^24 + 2^16 + 1 becomes a tie of BF16 there."""
+    x = torch.tensor([[0.49999997, -0.49999997, 126.99999, 1.4999999] * 8])
+    assert cast(x, "FP32", "INT8", "round")[0, :4].tolist() == [1, -1, 127, 2]
+    assert cast(x.view(2, 16), "FP32", "INT32", "round")[0, :4].tolist() == [0, 0, 127, 1]
+    i = torch.tensor([[2**24 + 2**16 + 1, 2**24 + 3 * 2**16 - 1] * 8], dtype=torch.int32)
+    assert cast(i, "INT32", "BF16")[0, :2].tolist() == [2**24, 2**24 + 2**18]
+    i = torch.tensor([[300, -300, 40, 2049] * 8], dtype=torch.int32)
+    for chip in ("a2a3", "a5"):
+        assert cast(i, "INT32", "INT8", None, chip)[0, :4].tolist() == [127, -128, 40, 127]
+
+
+def test_floats_out_of_range_of_a_narrower_float():
+    x = torch.tensor([[65504.0, 65519.0, 65520.0, -1e30, math.inf, math.nan, 1e-30, 3e38] * 4])
+    got = cast(x, "FP32", "FP16")[0, :8].tolist()
+    assert got[:5] == [65504, 65504, math.inf, -math.inf, math.inf]
+    assert math.isnan(got[5])
+    assert cast(x, "FP32", "BF16")[0, 7].item() == torch.tensor(3e38).bfloat16().item()
+    i = torch.tensor([[65519, 65520, -70000, 2**31 - 1] * 4], dtype=torch.int32)
+    for chip in ("a2a3", "a5"):
+        assert cast(i, "INT32", "FP16", None, chip)[0, :4].tolist() == [65504, math.inf, -math.inf, math.inf]
 
 
 def test_the_default_mode_rounds_half_away_from_zero():

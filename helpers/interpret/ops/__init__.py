@@ -1,6 +1,7 @@
 """The operations of `pl`, by family. `OPS` maps the path below `pl` to the function that does it."""
 
 from helpers.interpret.ops import (
+    casts,
     cross_core,
     cube,
     elementwise,
@@ -18,6 +19,7 @@ from helpers.interpret.ops.common import OPS
 
 __all__ = [
     "OPS",
+    "casts",
     "cross_core",
     "cube",
     "elementwise",

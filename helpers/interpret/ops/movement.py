@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import dtypes, numbers, scales
+from helpers.interpret import dtypes, scales
 from helpers.interpret.annotations import Type
 from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import DType
@@ -859,63 +859,3 @@ def pad(m: Machine, at: Place, value: Any, dtype: DType) -> float:
         return -math.inf if name == "min" else math.inf
     info = torch.iinfo(dtype.torch)
     return info.min if name == "min" else info.max
-
-
-@op(*everywhere("cast"))
-def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round") -> Any:
-    """Another element type, of a tile or of a scalar.
-
-    Float to float rounds to nearest, ties to even, whatever the mode: so does PTO-ISA's CPU reference
-    (include/pto/cpu/TCvt.hpp), which PyPTO's simulators run. The device's own CAST_ROUND (the default mode) rounds
-    ties away from zero; write mode="rint" where that matters. Float to integer rounds by the mode: none, rint (ties
-    to even), round (ties away), floor, ceil, trunc, odd.
-    """
-    d = dtype_of(m, at, target_type)
-    if is_scalar(input):
-        return numbers.cast(m, at, input, d)
-    x = in_ub(m, at, input)
-    if x.dtype is d:
-        raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
-    vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")
-    data = None if m.dry else convert(x.data, x.dtype, d, _mode(m, at, mode))
-    return m.tile(at, data, x.shape, d, x.valid)
-
-
-MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
-
-
-def _mode(m: Machine, at: Place, mode: Any) -> str:
-    name = MODES[mode] if isinstance(mode, int) and 0 <= mode < len(MODES) else mode
-    if name not in MODES:
-        raise m.fault(at, f"cast mode {mode!r}", f"use one of {', '.join(MODES)}")
-    return name
-
-
-def convert(data: torch.Tensor, src: DType, dst: DType, mode: str) -> torch.Tensor:
-    """Values of `src` in the carrier of `dst`."""
-    if data.dtype == dst.torch and src is dst:
-        return data
-    if src.is_float and not dst.is_float:
-        x = data if data.dtype == torch.float32 else data.float()
-        if mode == "round":
-            x = _away(x)
-        elif mode in ("rint", "odd"):
-            x = _odd(x) if mode == "odd" else torch.round(x)
-        elif mode == "floor":
-            x = torch.floor(x)
-        elif mode == "ceil":
-            x = torch.ceil(x)
-        return dtypes.wrap(x.to(dst.torch), dst)
-    return dtypes.wrap(data.to(dst.torch), dst)
-
-
-def _away(x: torch.Tensor) -> torch.Tensor:
-    # x + 0.5 can itself round up in FP32 (0.49999997 + 0.5 = 1), so the fraction is looked at instead
-    whole = torch.trunc(x)
-    return torch.where((x - whole).abs() >= 0.5, whole + torch.sign(x), whole)
-
-
-def _odd(x: torch.Tensor) -> torch.Tensor:
-    low = torch.floor(x)
-    tie = (x - low) == 0.5
-    return torch.where(tie, torch.where(low.remainder(2) == 1, low, low + 1), torch.round(x))
