@@ -665,7 +665,12 @@ def _chunks(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[tuple[int,
     """The two tensors, flat and in step, a chunk at a time with its first flat index."""
     flat_actual, flat_expected = actual.reshape(-1), expected.reshape(-1)
     for start in range(0, flat_actual.numel(), _CHUNK):
-        yield start, flat_actual[start : start + _CHUNK], flat_expected[start : start + _CHUNK]
+        yield start, _looked_at(flat_actual[start : start + _CHUNK]), _looked_at(flat_expected[start : start + _CHUNK])
+
+
+def _looked_at(values: torch.Tensor) -> torch.Tensor:
+    """Values as torch can look at them: floats of one byte, which it only converts, as the FP32 that they are."""
+    return values.float() if values.is_floating_point() and values.element_size() == 1 else values
 
 
 def _bits_differ(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -766,7 +771,7 @@ def _any_nonfinite(actual: torch.Tensor, expected: torch.Tensor) -> str:
     found = nonfinite_text(actual, expected)
     if found:
         return found
-    bad = int((~torch.isfinite(expected)).sum()) if expected.is_floating_point() else 0
+    bad = int((~torch.isfinite(_looked_at(expected))).sum()) if expected.is_floating_point() else 0
     return f"{bad} of {expected.numel()} elements of the golden are NaN or inf" if bad else ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from helpers.interpret import dtypes
@@ -17,9 +17,18 @@ from helpers.interpret.dtypes import DType
 
 @dataclass(frozen=True)
 class Dim:
-    """A dimension known at run time (`pl.dynamic`). Two with one name are the same dimension."""
+    """A dimension known at run time (`pl.dynamic`), or computed from such (`N * 2`). Two with one name are the same."""
 
     name: str
+
+    def extent(self, known: dict[str, int]) -> int | None:
+        """What it is, where the dimensions that it is computed from are known."""
+        if self.name in known:
+            return known[self.name]
+        try:
+            return eval(self.name, {"__builtins__": {}}, dict(known))
+        except (NameError, ArithmeticError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -151,11 +160,25 @@ def _extra(node: ast.expr) -> list[ast.expr]:
 
 
 def _dim(d: Any) -> int | Dim:
-    if type(d).__name__ == "DynVar":
+    if isinstance(d, Dim):
+        return d
+    if type(d).__name__ in ("DynVar", "DynExpr"):
         return Dim(d.name)
+    if type(d).__name__ == "Scalar":  # PyPTO's own, of an expression
+        return Dim(str(d.unwrap()))
     if isinstance(d, bool) or not hasattr(d, "__index__"):
         raise ValueError(f"dimension {d!r} is neither an integer nor pl.dynamic")
     return d.__index__()
+
+
+def seen(parsed: Type, found: Any) -> Type:
+    """`parsed`, with the extents that Python saw where the function was defined: a name of the function around it hides
+    one of the module."""
+    from helpers.interpret.language import Annotation
+
+    if parsed.shape is None or not isinstance(found, Annotation):
+        return parsed
+    return replace(parsed, shape=evaluated(found).shape)
 
 
 def evaluated(found: Any) -> Type:

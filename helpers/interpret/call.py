@@ -128,7 +128,19 @@ def check(compiled: Compiled, values: Sequence[Any], dry: bool = False) -> dict[
         else:
             raise InputError(f"{_where(compiled, p)}: a {p.type.kind} cannot be passed from outside")
     _check_overlap(compiled, values)
-    return {name: extent for name, (extent, _) in dims.items()}
+    found = {name: extent for name, (extent, _) in dims.items()}
+    if not compiled.program:
+        _check_computed(compiled, values, {n: e for n, e in found.items() if n.isidentifier()})
+    return found
+
+
+def _check_computed(compiled: Compiled, values: Sequence[Any], known: dict[str, int]) -> None:
+    """Extents that are computed from dimensions, `N * 2`, where these are known."""
+    for p, v in zip(compiled.parameters, values):
+        for axis, want in enumerate(p.type.shape or ()):
+            n = want.extent(known) if isinstance(want, Dim) else None
+            if n is not None and v.shape[axis] != n:
+                raise InputError(f"{_where(compiled, p)}: axis {axis} is {v.shape[axis]}, and {want.name} is {n}")
 
 
 def _where(compiled: Compiled, p: Parameter) -> str:
@@ -152,7 +164,7 @@ def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tupl
         for axis, (n, want) in enumerate(zip(v.shape, t.shape)):
             if isinstance(want, Dim):
                 known, first = dims.setdefault(want.name, (n, p.name))
-                if known != n:
+                if known != n and (not compiled.program or want.name in compiled.extents):
                     raise InputError(f"{where}: axis {axis} is {n}, but '{first}' has {want.name} = {known}")
                 if n == 0:
                     raise InputError(f"{where}: axis {axis} ({want.name}) is empty")

@@ -13,17 +13,19 @@ submodule `language` is supplied.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import enum
 import functools
 import importlib.abc
 import importlib.machinery
+import inspect
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
@@ -47,11 +49,42 @@ class DataType:
         return self.name
 
 
-class DynVar:
-    """A dimension known only at run time; the same object in several annotations is the same dimension."""
+class DynExpr:
+    """An extent computed from dimensions known at run time, as `N * 2` in an annotation: + - * // % of them."""
 
     def __init__(self, name: str):
         self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _computed(sign: str) -> tuple[Callable, Callable]:
+    def text(x: Any) -> str:
+        return f"({x.name})" if type(x) is DynExpr else x.name if isinstance(x, DynExpr) else str(x)
+
+    def forward(self: DynExpr, other: Any) -> DynExpr:
+        return DynExpr(f"{text(self)} {sign} {text(other)}")
+
+    def backward(self: DynExpr, other: Any) -> DynExpr:
+        return DynExpr(f"{text(other)} {sign} {text(self)}")
+
+    return forward, backward
+
+
+for _name, _sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("floordiv", "//"), ("mod", "%")):
+    _forward, _backward = _computed(_sign)
+    setattr(DynExpr, f"__{_name}__", _forward)
+    setattr(DynExpr, f"__r{_name}__", _backward)
+
+
+class DynVar(DynExpr):
+    """A dimension known only at run time; the same object in several annotations is the same dimension."""
+
+    def __init__(self, name: str):
+        if not name.isidentifier():
+            raise ValueError(f"pl.dynamic({name!r}): the name of a dimension is an identifier")
+        super().__init__(name)
 
     def __repr__(self) -> str:
         return f"pl.dynamic({self.name!r})"
@@ -208,15 +241,36 @@ FUNCTION_KINDS = {
 
 def function(fn: Callable | None = None, *, type: Any = None, **options: Any) -> Any:
     """`@pl.function(type=...)`: one function of a program, or a standalone one."""
+    around = sys._getframe(1)
     if fn is None:
-        return lambda f: function(f, type=type, **options)
+        return lambda f: _function(f, type, options, around)
+    return _function(fn, type, options, around)
+
+
+def inline(fn: Callable) -> JitFunction:
+    """`@pl.inline`: a function that the functions of a `@pl.program` call."""
+    return JitFunction(fn, "inline", {"function": True, "around": _quoted(fn, sys._getframe(1))})
+
+
+def _quoted(fn: Callable, frame: FrameType) -> dict[str, Any]:
+    """The names of quoted annotations (`from __future__ import annotations`) that only the code around the function
+    knows: a closure does not hold them."""
+    names_ = {n.id for a in fn.__annotations__.values() if isinstance(a, str) for n in ast.walk(ast.parse(a))
+              if isinstance(n, ast.Name)}  # fmt: skip
+    if names_ and not frame.f_code.co_flags & inspect.CO_OPTIMIZED and frame.f_back is not None:  # the body of a class
+        frame = frame.f_back
+    return {n: frame.f_locals[n] for n in names_ if n in frame.f_locals}
+
+
+def _function(fn: Callable, type: Any, options: dict[str, Any], around: FrameType) -> JitFunction:
     name = getattr(type, "name", "Opaque")
     if "external_source" in options or name not in FUNCTION_KINDS:
         raise KernelError(f"@pl.function '{fn.__name__}': interpret mode runs no {name} functions or C++ kernels")
     if (options.get("attrs") or {}).get("split_aiv"):
         raise KernelError(f"@pl.function '{fn.__name__}': split_aiv marks what the compiler has split; write split=")
+    core = name if name in ("AIC", "AIV") else None
     return JitFunction(
-        fn, FUNCTION_KINDS[name], {**options, "function": True, "core": name if name in ("AIC", "AIV") else None}
+        fn, FUNCTION_KINDS[name], {**options, "function": True, "core": core, "around": _quoted(fn, around)}
     )
 
 
@@ -278,7 +332,7 @@ def _members() -> dict[str, Any]:
     m.update(dict.fromkeys(("MemRef", "TileView", "TensorView"), Placement))
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
-    m["jit"], m["inline"], m["function"], m["program"] = _Jit(), _decorator("inline"), function, program
+    m["jit"], m["inline"], m["function"], m["program"] = _Jit(), inline, function, program
     m["AUTO"] = names.AUTO
     m["IntLike"] = int
     m.update({n: getattr(text, n) for n in ("parse", "loads", "parse_program", "loads_program")})

@@ -75,7 +75,7 @@ class _Liveness:
             return self.block(s.body, set(live)) | self.block(s.orelse, set(live)) | self.uses(s.test)
         if self.is_region(s):
             return self.region(s, live)
-        if isinstance(s, ast.For):
+        if isinstance(s, (ast.For, ast.While)):
             return self.loop(s, live)
         if isinstance(s, ast.With):
             names = {n for i in s.items for n in stores([ast.Expr(i.optional_vars)]) if i.optional_vars}
@@ -90,9 +90,11 @@ class _Liveness:
             return (live - killed) | used
         return live | self.uses(s)
 
-    def loop(self, s: ast.For, live: set[str]) -> set[str]:
-        head = set(live)
-        target = stores([ast.Expr(s.target)])
+    def loop(self, s: ast.For | ast.While, live: set[str]) -> set[str]:
+        counted = isinstance(s, ast.For)
+        target = stores([ast.Expr(s.target)]) if counted else set()
+        asked = self.uses(s.iter if counted else s.test)
+        head = set(live) if counted else live | asked
         while True:
             self.loops.append((live, head))
             inner = self.block(s.body, set(head))
@@ -105,7 +107,7 @@ class _Liveness:
             assigned = self.stores(s.body)
             s.live_after = sorted(set(getattr(s, "live_after", ())) | ((head & assigned) - target))
             s.needed = s.live_after
-        return head | self.uses(s.iter)
+        return head | asked
 
     def region(self, s: ast.With | ast.For, live: set[str]) -> set[str]:
         assigned = self.stores(s.body)

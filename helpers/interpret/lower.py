@@ -61,6 +61,13 @@ class Compiled:
     callees: list[Compiled]
     stored: frozenset[str] = frozenset()  # parameters that tiles are stored to, where it is compiled for a region
     written: frozenset[str] = frozenset()  # and those that numbers are written to
+    program: bool = False  # a function of PyPTO's older kind, @pl.program or @pl.function
+    own_extents: frozenset[str] = frozenset()  # the dimensions (pl.dynamic) that its text reads as numbers
+
+    @property
+    def extents(self) -> frozenset[str]:
+        """The dimensions that it or what it calls reads as numbers."""
+        return self.own_extents.union(*(c.extents for c in self.callees))
 
     def stale(self) -> bool:
         """True when a value that was folded in has changed since."""
@@ -89,7 +96,9 @@ class Lowering(
         self.dispatching = False  # in a `with pl.spmd` whose body calls a kernel
         self.fn, self.function_kind, self.plane = fn, kind, plane
         self.source = of(fn)
-        self.env = environment(fn, closure=self.program is not None)
+        self.closure = self.program is not None or "around" in options
+        self.around = options.get("around", {})
+        self.env = environment(fn, self.closure) | self.around
         self.captured: dict[str, Any] = {}
         self.callees: list[Compiled] = []
         self.space: dict[str, Any] = {
@@ -130,7 +139,7 @@ class Lowering(
     def _compile(self) -> Compiled:
         tree = self.source.tree
         chunks.rewrite(tree, self.pl_path)
-        rules.check(self.source)
+        rules.check(self.source, program=self.closure)
         live.analyse(tree, self._is_region, self._is_turns)
         parameters = self._parameters(tree)
         self.locals = {p.name for p in parameters} | live.stores(tree.body)
@@ -171,8 +180,9 @@ class Lowering(
         exec(compile(module, self.source.file, "exec"), self.space)
         return Compiled(
             self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,
-            lambda: environment(self.fn, closure=self.program is not None), self.callees,
-            *((frozenset(self.stored), frozenset(self.written)) if self.plane == INCORE else ()),
+            lambda: environment(self.fn, self.closure) | self.around, self.callees,
+            *((frozenset(self.stored), frozenset(self.written)) if self.plane == INCORE else (frozenset(),) * 2),
+            self.closure, frozenset(v.name for v in self.captured.values() if type(v).__name__ == "DynVar"),
         )  # fmt: skip
 
     def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:
@@ -190,7 +200,8 @@ class Lowering(
                 )  # fmt: skip
             default = inspect.signature(self.fn).parameters[a.arg].default
             known = default if isinstance(default, (bool, int, float)) else None
-            out.append(Parameter(a.arg, self._annotation(a.annotation, a.arg), known, self.source.place(a)))
+            given = self._annotation(a.annotation, self.fn.__annotations__.get(a.arg))
+            out.append(Parameter(a.arg, given, known, self.source.place(a)))
         return out
 
     def _check_returns(self, tree: ast.FunctionDef, parameters: list[Parameter], entry: bool) -> None:
@@ -215,15 +226,27 @@ class Lowering(
                 " then compiles no loop, if, load, store or product in it", f"return {wanted} at the end",
             )  # fmt: skip
 
-    def _annotation(self, node: ast.expr, name: str) -> annotations.Type:
+    def _annotation(self, node: ast.expr, found: Any = None) -> annotations.Type:
+        """The type that an annotation means; `found`: what Python made of it, where the function was defined."""
+
         def value(e: ast.expr) -> Any:
+            if found is None and isinstance(e, (ast.List, ast.Tuple)):
+                return [extent(x) for x in e.elts]
             code = compile(ast.Expression(ast.fix_missing_locations(e)), self.source.file, "eval")
             return eval(code, self.env)
 
+        def extent(e: ast.expr) -> Any:
+            """An extent in the type of a name of the kernel: it may be a number of the kernel."""
+            names_ = {n.id for n in ast.walk(e) if isinstance(n, ast.Name)}
+            return annotations.Dim(ast.unparse(e)) if names_ & self.locals else value(e)
+
         try:
-            return annotations.parse(node, self.pl_path, value)
-        except NameError:  # of the function around, seen when the annotation was evaluated
-            return annotations.evaluated(self.fn.__annotations__[name])
+            try:
+                return annotations.seen(annotations.parse(node, self.pl_path, value), found)
+            except NameError:  # of the function around, seen when the annotation was evaluated
+                if found is None or isinstance(found, str):
+                    raise
+                return annotations.evaluated(found)
         except Exception as e:
             raise refuse(self.source.place(node), f"the annotation cannot be used: {e}") from e
 
@@ -355,7 +378,8 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
 def environment(fn: Callable, closure: bool = False) -> dict[str, Any]:
     """Names visible to `fn` from outside: those of its module, and kernels of an enclosing function.
 
-    With `closure` everything of the enclosing function: PyPTO resolves it for a `@pl.program`, not for a `@pl.jit`.
+    With `closure` everything of the enclosing function: PyPTO resolves it for a `@pl.program` and a `@pl.function`
+    (python/pypto/language/parser/decorator.py, `_build_closure_vars`), not for a `@pl.jit`.
     """
     out = dict(fn.__globals__)
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
@@ -376,6 +400,8 @@ def environment(fn: Callable, closure: bool = False) -> dict[str, Any]:
 
 
 def _dim(m: Any, name: str) -> int:
+    if name not in m.dims:
+        raise KernelError(f"no argument has an axis whose extent is {name} alone: pass the number as a pl.Scalar")
     return m.dims[name]
 
 

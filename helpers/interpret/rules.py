@@ -8,7 +8,9 @@ InCore region, a number on the left of a tensor - are made by `lower`.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
+from helpers.errors import KernelError
 from helpers.interpret.source import Source, refuse
 
 # Operations that PyPTO's manual has and that it cannot compile, whatever the operands (e2d0f78a), and what to write.
@@ -49,8 +51,8 @@ EXPRESSIONS: dict[type, tuple[str, str]] = {
 }
 
 
-def check(source: Source) -> None:
-    """Refuse what no kernel may contain.
+def check(source: Source, program: bool = False) -> None:
+    """Refuse what no kernel may contain, or what none but those of a `@pl.program` may.
 
     Raises:
         KernelError: at the first construct that the language does not have.
@@ -70,6 +72,8 @@ def check(source: Source) -> None:
         for node in ast.walk(statement):
             if id(node) not in lists:  # deps=[tids[i] for i in range(n)] is the one comprehension there is
                 _check_node(source, node)
+            if isinstance(node, ast.While) and not program:
+                raise _plain_while(source, node)
     _Scopes(source).block(source.tree.body, {a.arg for a in (*args.posonlyargs, *args.args)})
 
 
@@ -85,15 +89,19 @@ def _check_node(source: Source, node: ast.AST) -> None:
         raise refuse(source.place(node), "a chained comparison", "write a < b and b < c")
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn, ast.Is, ast.IsNot)):
         raise refuse(source.place(node), "`in` and `is` are not in the language", "compare with == or <")
-    if isinstance(node, ast.For) and node.orelse:
+    if isinstance(node, (ast.For, ast.While)) and node.orelse:
         raise refuse(source.place(node.orelse[0]), "else after a loop", "put the statements after the loop")
-    if isinstance(node, ast.While):  # refused in PyPTO's ConvertToSSA, or compiled into a loop that never moves on
-        raise refuse(
-            source.place(node), "a plain `while`: the compiler loses what its body re-binds",
-            "for (k,) in pl.while_(init_values=(0,)): pl.cond(k < n) ... (k,) = pl.yield_(k + 1)",
-        )  # fmt: skip
     if isinstance(node, ast.Starred):
         raise refuse(source.place(node), "a starred expression", "write the elements out")
+
+
+def _plain_while(source: Source, node: ast.While) -> KernelError:
+    """PyPTO carries round a plain `while` what its body binds again (pass 04), but `@pl.jit`'s specializer, which gives
+    names new ones, knows no such loop: it is refused in ConvertToSSA, or compiled into one that never moves on."""
+    return refuse(
+        source.place(node), "a plain `while`: the compiler loses what its body re-binds",
+        "for (k,) in pl.while_(init_values=(0,)): pl.cond(k < n) ... (k,) = pl.yield_(k + 1)",
+    )  # fmt: skip
 
 
 PLACEMENTS = ("spmd", "split_aiv")
@@ -101,7 +109,8 @@ PLACEMENTS = ("spmd", "split_aiv")
 
 class _Scopes:
     """Names and where they may be read. A name first bound in a loop, or in one arm of an if, ends with it
-    (PyPTO refuses it after SSA conversion: "used outside its defining scope"). The scopes of a with do not count."""
+    (PyPTO refuses it after SSA conversion: "used outside its defining scope"), but for those that it promotes. The
+    scopes of a with do not count."""
 
     def __init__(self, source: Source):
         self.source = source
@@ -133,12 +142,21 @@ class _Scopes:
         if isinstance(s, ast.For):
             self.read(s.iter, known)
             inner = self.block(s.body, known | names_in(s.target))
-            return known | _yielded(s.body) | (inner - names_in(s.target) if _is_placement(s.iter) else set())
+            if _is_placement(s.iter):
+                return known | (inner - names_in(s.target))
+            s.promoted = promoted(s.body, known)
+            return known | _yielded(s.body) | set(s.promoted)
+        if isinstance(s, ast.While):
+            self.read(s.test, known)
+            self.block(s.body, set(known))
+            s.promoted = promoted(s.body, known)
+            return known | set(s.promoted)
         if isinstance(s, ast.With):
             for item in s.items:
                 self.read(item.context_expr, known)
                 known = known | names_in(item.optional_vars)
-            return self.block(s.body, known)
+            inside = self.block(s.body, set(known))  # what a loop in it promotes ends with it
+            return inside - (set().union(*(n.promoted for n in ast.walk(s) if hasattr(n, "promoted"))) - known)
         if isinstance(s, (ast.Assign, ast.AnnAssign)):
             self.read(s.value, known)
             for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
@@ -148,6 +166,44 @@ class _Scopes:
             return known
         self.read(s, known)
         return known
+
+
+STORES = ("store", "mscatter")
+
+
+def promoted(body: list[ast.stmt], known: set[str]) -> dict[str, str]:
+    """Names first bound in a loop, that may be read after it: with no turn they are the tensors that they map to.
+
+    PyPTO carries such a name round the loop where it finds something of its type to begin with, and a store has the
+    very type of the tensor that it goes into (docs/en/dev/passes/04-convert_to_ssa.md, "Loop-Escaping Variable";
+    FindInitValue in src/ir/transforms/convert_to_ssa_pass.cpp). Of anything else it finds nothing, and refuses it.
+    """
+    bound: dict[str, list[str | None]] = {}
+    for s in (n for b in body for n in _statements(b)):
+        for t in s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AnnAssign) else []:
+            for name in names_in(t) - known:
+                bound.setdefault(name, []).append(_stored_to(s.value) if isinstance(t, ast.Name) else None)
+    inside = {n for b in body for w in ast.walk(b) if isinstance(w, ast.With) for c in w.body for n in names_bound(c)}
+    found = {n: set(targets) for n, targets in bound.items() if n not in inside}
+    return {n: next(iter(targets)) for n, targets in found.items() if len(targets) == 1 and targets <= known}
+
+
+def names_bound(s: ast.stmt) -> set[str]:
+    """Names that anything in a statement binds."""
+    return {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _statements(s: ast.stmt) -> Iterator[ast.stmt]:
+    return (n for n in ast.walk(s) if isinstance(n, ast.stmt))
+
+
+def _stored_to(value: ast.expr | None) -> str | None:
+    """`out` for `pl.store(tile, [...], out)`."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute) or value.func.attr not in STORES:
+        return None
+    named = {k.arg: k.value for k in value.keywords}
+    target = value.args[2] if len(value.args) > 2 else named.get("output_tensor")
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def names_in(target: ast.AST | None) -> set[str]:

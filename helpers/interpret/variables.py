@@ -42,7 +42,7 @@ class _Renamer:
             self.loop(s)
         elif isinstance(s, ast.If):
             self.branch(s)
-        elif isinstance(s, ast.With):
+        elif isinstance(s, (ast.With, ast.While)):
             self.inner(s.body)
 
     def assign(self, target: ast.Name, annotated: bool) -> None:
@@ -116,6 +116,9 @@ def _reads(body: list[ast.stmt], written: set[str], read: set[str]) -> None:
             for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
                 read |= _names(t, ast.Load) - written
                 written |= _names(t, ast.Store)
+        elif isinstance(s, ast.While):
+            read |= _names(s.test, ast.Load) - written
+            _reads(s.body, written, read)
         elif isinstance(s, ast.For):
             read |= _names(s.iter, ast.Load) - written
             written |= _names(s.target, ast.Store)

@@ -208,13 +208,14 @@ class Calls:
         return [ast.keyword("predicate", self.expr(node))]
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
-        """PyPTO infers the shape of a tensor argument from how its name was bound, not from what was computed."""
+        """In a `@pl.jit` PyPTO infers the shape of a tensor argument from how its name was bound, not from what was
+        computed; in a `@pl.program` a parameter has the shape that its type says."""
         self.check_scalar_argument(a, p)
         if p.type.kind != "tensor":
             return
         if not isinstance(a, ast.Name):
             raise self.refuse(a, f"the tensor argument '{p.name}' is an expression", "bind it to a name first")
-        if self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
+        if self.program is None and self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
             raise self.refuse(
                 a, f"the tensor argument '{a.id}' was made by a {self.origin[a.id]}: its shape is not inferred",
                 "pass a parameter, a pl.create_tensor, a pl.slice, a reshape of a name or another kernel's result",

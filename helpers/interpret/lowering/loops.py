@@ -26,11 +26,27 @@ class Loops:
             raise self.refuse(s.iter, "a loop over something else than a pl loop", "use for i in pl.range(n)")
         if path == "spmd":
             return self._spmd(s, call, s.target, s.body)
-        if path == "while_":
-            return self._while(s, call)
         if path == "split_aiv":
             return self._split_aiv(s, call)
-        return self._counted(s, call, path)
+        return self._promoted(s) + (self._while(s, call) if path == "while_" else self._counted(s, call, path))
+
+    def _promoted(self, s: ast.For | ast.While) -> list[ast.stmt]:
+        """Names that the loop binds first and that are read after it hold what they go into, before its first turn."""
+        for name, of in s.promoted.items():
+            self.kinds.setdefault(name, self.kinds.get(of, "any"))
+        return [self._assign_name(s, name, ast.Name(of, ast.Load())) for name, of in s.promoted.items()]
+
+    def _plain_while(self, s: ast.While) -> list[ast.stmt]:
+        """`while n < 4:`, of a `@pl.program`: what its body binds again is carried round it."""
+        bound = live.stores(s.body)
+        kept = {n: of for n, of in self.facts.scalars.items() if n in bound}  # a name keeps its type
+        self.facts.forget(bound)
+        self.facts.scalars |= kept
+        self.facts.run_time |= set(kept)
+        self.constants -= bound
+        test = self._condition(s.test)
+        self.check_both(s.test, s.body)
+        return [*self._promoted(s), ast.While(test, self._nested(s.body, turns=True), [])]
 
     def _split_aiv(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
         """`for aiv_id in pl.split_aiv(2, mode=...)`: the body once for each of the two vector lanes of a cluster."""
@@ -131,14 +147,16 @@ class Loops:
         """`def name(_m, index, *captured)` that returns what `captured` hold at its end; `lower` makes its body."""
         around = self.frame, self.checked
         self.frame, self.checked = [{index, *captured}], set()
-        body = lower(source)
+        try:
+            body = lower(source)
+            unbound = sorted((handed_on(source) | self.checked) - {index, *captured})
+        finally:  # an error in the body is that error, whatever is around
+            self.frame, self.checked = around
         arguments = ast.arguments(
             posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
             kw_defaults=[], defaults=[],
         )  # fmt: skip
-        unbound = sorted((handed_on(source) | self.checked) - {index, *captured})
         blanks = [self._assign_name(source[0], n, ast.Constant(None)) for n in unbound]
-        self.frame, self.checked = around
         end = ast.Return(name_tuple(captured, ast.Load()))
         return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
 

@@ -53,6 +53,7 @@ SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 
 # Parameters that take a list of numbers, and those that take a number.
 LISTS = {"shape", "shapes", "offset", "offsets", "src_offset", "dst_offset", "indices", "valid_shape"}
+LONE = {"read", "write"}  # one number is a list of one: of what has one axis (PyPTO, language/op/unified_ops.py)
 NUMBERS = {"axis1", "axis2", "dim", "valid_rows", "valid_cols", "index_row", "index_col", "diagonal", "start", "rounds"}
 
 
@@ -97,6 +98,9 @@ class Operands:
         name, given = self.facts.called(node)
         for parameter, a in given.items():
             listed = parameter in LISTS and "gather" not in name
+            if name in LONE and listed and self.kind(a) == "scalar":
+                self._check_lone(node, path, a)
+                continue
             fraction = category(self.facts.dtype(a)) == "float" and parameter != "start"
             number = parameter in NUMBERS and (self.kind(a) == "tensor" or fraction)
             if number or (listed and self.kind(a) in ("tensor", "scalar")):
@@ -111,6 +115,16 @@ class Operands:
             self._check_start(given)
         if name == "tri":
             self._check_type(given["diagonal"], "INT32", "pl.tri takes")
+
+    def _check_lone(self, node: ast.Call, path: str, index: ast.expr) -> None:
+        """One index, for what has one axis."""
+        shape = self.facts.shape(node.args[0]) if node.args else None
+        if shape is not None and len(shape) != 1:
+            text = ast.unparse(index)
+            raise self.refuse(
+                index, f"pl.{path} of one index `{text}`, and `{ast.unparse(node.args[0])}` has {len(shape)} axes",
+                f"an index for each axis: [{', '.join([text] + ['...'] * (len(shape) - 1))}]",
+            )  # fmt: skip
 
     def _check_columns(self, node: ast.Call, path: str) -> None:
         """Of tiles no column is broadcast; of tensors the compiler makes it a pl.row_expand_*."""

@@ -35,6 +35,8 @@ class Statements:
             return self._expression(s)
         if isinstance(s, ast.For):
             return self._for(s)
+        if isinstance(s, ast.While):
+            return self._plain_while(s)
         if isinstance(s, ast.If):
             return self._if(s)
         if isinstance(s, ast.With):
@@ -67,7 +69,7 @@ class Statements:
 
     def _annotated(self, s: ast.AnnAssign) -> list[ast.stmt]:
         """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
-        want = self._annotation(s.annotation, ast.unparse(s.target))
+        want = self._annotation(s.annotation)
         out = self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
         if want.kind in ("tensor", "tile") and isinstance(s.target, ast.Name):
             name = ast.Name(s.target.id, ast.Load())
@@ -307,6 +309,8 @@ class Statements:
     def _yield(self, call: ast.Call, target: ast.expr | None) -> list[ast.stmt]:
         values = [self.expr(a) for a in call.args]
         value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
+        if isinstance(target, (ast.Tuple, ast.List)) and len(target.elts) == len(values) == 1:
+            target = target.elts[0]  # (x,) = pl.yield_(value)
         if target is None:
             return [ast.Expr(value)]
         self._check_target(target)
@@ -345,7 +349,7 @@ class Statements:
         return [ast.Expr(value)]
 
     def _condition(self, test: ast.expr) -> ast.expr:
-        if self.kind(test) in ("scalar", "tensor"):
+        if self.kind(test) in ("scalar", "tensor") and self.facts.dtype(test) != "BOOL":
             raise self.refuse(
                 test, f"`{ast.unparse(test)}` as a condition is not a comparison", f"write {ast.unparse(test)} != 0"
             )

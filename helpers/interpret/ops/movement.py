@@ -8,6 +8,7 @@ zero here; on the device it is undefined unless filled, and the sanitizers treat
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -560,9 +561,9 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if isinstance(src, Array):
         return src.items[int(one(offset))]
     index = offset if isinstance(offset, (list, tuple)) else [offset]
+    if isinstance(src, (Tensor, Tile)):
+        _check_rank(m, at, "read of", src, index)
     if type(src) is Tile:
-        if len(index) != len(src.shape):
-            raise m.fault(at, f"read of {src} with {len(index)} indices")
         _check_axes(m, at, src, "an element")
         for i, n in zip(index, src.shape):
             values = i.values if type(i) is Lanes else np.asarray(i)
@@ -607,6 +608,12 @@ def _number(x: torch.Tensor, dtype: DType) -> Any:
     return np.float32(x.item()) if dtype.is_float else x.item()
 
 
+def _check_rank(m: Machine, at: Place, what: str, x: Tensor | Tile, index: Sequence) -> None:
+    if len(index) != len(x.shape):
+        given = "one index" if len(index) == 1 else f"{len(index)} indices"
+        raise m.fault(at, f"pl.{what} {x} with {given}", "an index for each axis")
+
+
 @op("write", "tensor.write", "tile.write", "array.update_element")
 def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     """Set one element; returns what `dst` is afterwards."""
@@ -615,6 +622,8 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     index = list(offset) if isinstance(offset, (list, tuple)) else [offset]
     if not is_scalar(value):
         raise m.fault(at, f"pl.write of {describe(value)}", "write a scalar, or use pl.assemble")
+    if isinstance(dst, (Tensor, Tile)):
+        _check_rank(m, at, "write into", dst, index)
     if type(dst) is Tile:
         return _write_tile(m, at, dst, index, value)
     if type(dst) is not Tensor:
@@ -639,8 +648,6 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
     """An element of a tile set in place: `pl.write(t, ...)` as a statement changes `t`."""
     m.touch(dst)
     extents = held(dst.shape, dst.valid)
-    if len(index) != len(dst.shape):
-        raise m.fault(at, f"pl.write into {dst} with {len(index)} indices")
     _check_axes(m, at, dst, "an element")
     for axis, (i, n) in enumerate(zip(index, extents)):
         worst = i.values if type(i) is Lanes else np.asarray(i)
@@ -806,7 +813,7 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
 
 @op(*everywhere("set_validshape"))
 def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: Any) -> Tensor | Tile:
-    """The same tile with another valid shape; nothing moves.
+    """The same tile with another valid shape; nothing moves. In a region a tensor is loaded for it.
 
     Raises:
         FaultError: an extent is negative or larger than the tile.
@@ -822,13 +829,17 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
     if not any(type(v) is Lanes for v in valid) and valid == x.shape:
         valid = None
     if type(x) is Tensor:
-        return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
+        if m.task is None:
+            return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
+        x = m.load(at, x)
     if x.view:  # src/backend/common/pto_ops_datamove.cpp
         raise m.fault(
             at, f"pl.set_validshape of {x}, a part of another tile: what is valid of it is its type's",
             "pl.slice(tile, shape, offset, valid_shape=[...]), or pl.set_validshape of the tile it is taken from",
         )  # fmt: skip
-    data = None if m.dry else fitted(x, held(x.shape, valid), lambda: m.undefined(at))
+    data, holds = None, held(x.shape, valid)
+    if not m.dry:
+        data = fitted(x, holds, lambda: m.undefined(at))[(..., *(slice(0, n) for n in holds))]
     return m.alias(x, data, x.shape, x.dtype, valid)
 
 
