@@ -15,8 +15,9 @@ import numpy as np
 
 from helpers.errors import FaultError
 from helpers.interpret.boxes import separate, unrelated
-from helpers.interpret.lanes import Diverged, Lanes, one
+from helpers.interpret.lanes import Diverged, Lanes, counted_turns
 from helpers.interpret.source import Place
+from helpers.interpret.task_ids import Carry
 from helpers.interpret.trace import READ, Dispatch
 from helpers.interpret.values import Tensor
 
@@ -90,58 +91,66 @@ class Batches:
             if not separate(entries, len(batch.ids)):
                 raise Conflict
 
-    def turns(self, place: Place, bounds: tuple, body: Callable, captured: tuple, sequential: bool) -> tuple:
+    def turns(self, place: Place, bounds: tuple, body: Callable, captured: tuple, sequential: bool,
+              ids: dict[int, str] | None = None, fixed: bool = True) -> tuple:  # fmt: skip
         """A loop of orchestration: `body(machine, i, *captured)` for every i; returns what `captured` hold at its end.
 
         The turns of a `pl.parallel` are independent by the language's definition, so they run in batches like the
         blocks of a `pl.spmd`; a turn that hands a value on to the next, or touches what another writes, shows that it
         is not, and then the turns run one by one. Those of a `pl.range` run one by one, but for a dry run, where
         nothing is computed that could be handed on. The trace lists the launches turn by turn either way.
+        `ids` and `fixed`: see `Carry`.
         """
-        ids = np.arange(*(int(one(b)) for b in bounds))
+        numbers = np.array(counted_turns(bounds), np.int64)
+        way = -1 if len(numbers) > 1 and numbers[1] < numbers[0] else 1
+        carry = Carry(self, place, len(numbers), ids or {}, sequential, fixed)
         before, after = self._written[-1], set()
-        start, turns = len(self.trace.dispatches), {}  # id of a launch -> the turn that made it
+        start, turns = len(self.trace.dispatches), {}  # id of a launch -> the turn that made it, counted up
 
-        def turn(i: Any) -> tuple:
+        def turn(i: Any, values: tuple) -> tuple:
             self._written.append(set())
             try:
-                return body(self, i, *captured)
+                with self.body():
+                    return body(self, i, *values)
             finally:
                 after.update(self._written.pop())
 
         def together(ids: np.ndarray) -> None:
+            nonlocal captured
+            values = carry.entering(captured)
             with self.batched(ids):
-                out = turn(Lanes(ids))
-                if not all(same(a, b) for a, b in zip(captured, out)):
+                out = turn(Lanes(ids), values)
+                if not all(same(a, b) or carry.parallel(n, b) for n, (a, b) in enumerate(zip(values, out))):
                     raise Conflict
                 if not self.dry:
                     self._check_conflicts()
                 groups = self.batch.groups
-            for row, i in enumerate(ids):
-                made = [group[row] for group in groups]
+            rows = [(int(i) * way, [group[row] for group in groups]) for row, i in enumerate(ids)]
+            for i, made in rows:
                 self._commit(made)
                 turns.update((id(d), i) for d in made)
+            captured = carry.leaving(values, out, rows)
 
         def alone(i: int) -> int:
             nonlocal captured
-            first = len(self.trace.dispatches)
-            captured = turn(i)
-            turns.update((id(d), i) for d in self.trace.dispatches[first:])
+            first, values = len(self.trace.dispatches), carry.entering(captured)
+            captured = carry.leaving(values, turn(i, values), [(i * way, [])])
+            turns.update((id(d), i * way) for d in self.trace.dispatches[first:])
             return self._largest
 
         self._sequential += sequential
         try:
             if self.batch is not None or self.replay is not None or (sequential and not self.dry):
-                for i in ids:
-                    captured = turn(int(i))
+                for i in numbers:
+                    alone(int(i))
             else:
                 self._largest = 1
-                self._in_batches(place, ids, together, alone)
+                self._in_batches(place, numbers, together, alone)
                 self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
         finally:  # also when a batch around this loop is given up
             self._sequential -= sequential
         before |= after
-        return captured
+        return carry.after(captured)
 
     def _in_order(self, start: int, turns: list[int]) -> None:
         """List the launches from number `start` on by turn: turns that diverged ran in another order."""
@@ -233,10 +242,11 @@ class Batches:
         before, after = self._written[-1], set()
         self._sequential += 1
         try:
-            for i in range(*(int(one(b)) for b in bounds)):
+            for i in counted_turns(bounds):
                 self._written.append(set())
                 try:
-                    yield i
+                    with self.body():
+                        yield i
                 finally:
                     after |= self._written.pop()
         finally:

@@ -59,7 +59,7 @@ def interpret(
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
     machine = Machine(platform, chip, dry, fit, fill, replay)
-    machine.dims = dims
+    machine.dims, machine.auto_scope = dims, compiled.auto_scope
     bound = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):

@@ -121,6 +121,12 @@ def counted(*bounds: object) -> Iterable[object]:
     return (start + k * step for k in range(count))
 
 
+def counted_turns(bounds: Iterable[object]) -> range:
+    """The turns of a loop of orchestration: up or down, and none where the step is 0."""
+    numbers = [int(one(b)) for b in bounds]
+    return range(0) if len(numbers) == 3 and not numbers[2] else range(*numbers)
+
+
 def settled(x: object) -> object:
     """A scalar; a `Lanes` that is the same for all blocks becomes that number."""
     if type(x) is Lanes and (x.values == x.values[0]).all():

@@ -77,17 +77,14 @@ class Task:
 class Launches:
     """The part of a `Machine` that starts and ends tasks."""
 
-    def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: Any = (), early: bool = False,
+    def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: tuple[int, ...] = (), early: bool = False,
                  no_dep: frozenset[int] = frozenset(), sync_start: bool = False,
                  split: str = "NONE") -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
-        waits = flatten_deps(deps)
         self._first = set()
-        if self.batch is not None and waits:
-            raise Conflict  # which turn waits for which is told apart only one by one
         made = [
             Dispatch(
-                -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, waits, no_dep, early,
+                -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, deps, no_dep, early,
                 sequential=self._sequential > 0, sync_start=sync_start, split=split,
             )
             for _ in range(1 if self.batch is None else len(self.batch.ids))
@@ -101,9 +98,12 @@ class Launches:
         return made
 
     def _commit(self, dispatches: list[Dispatch]) -> None:
+        """List the launches of a turn, or one that is in no batch."""
         for d in dispatches:
             d.index = len(self.trace.dispatches)
             self.trace.dispatches.append(d)
+            if d.deps and min(d.deps) < 0:
+                d.deps = tuple(dispatches[-1 - n].index if n < 0 else n for n in d.deps)
 
     @contextmanager
     def running(self, launched: list[Dispatch], blocks: np.ndarray) -> Iterator[None]:
@@ -183,14 +183,15 @@ class Launches:
 
     @contextmanager
     def at(
-        self, place: Place, name: str, deps: Any = (), early: bool = False, no_dep_args: Any = (), split: str = "NONE"
-    ) -> Iterator[TaskId]:
+        self, place: Place, name: str, deps: tuple[int, ...] = (), early: bool = False, no_dep_args: Any = (),
+        split: str = "NONE",
+    ) -> Iterator[TaskId]:  # fmt: skip
         """`with pl.at(level=pl.Level.CORE_GROUP, ...) as tid:`"""
         no_dep = frozenset(t.buffer.id for t in no_dep_args)
         launched = self.dispatch(place, name, "at", 1, deps, early, no_dep, split=split)
         self.block, self.block_num = 0, 1
         with self.running(launched, np.zeros(len(launched), np.int64)):
-            yield TaskId((launched[0].index,))
+            yield self.task_id(launched)
 
     def incore(self, place: Place, name: str, body: Callable, args: tuple) -> Any:
         """Call of a `@pl.jit.incore` function: one task."""
@@ -204,7 +205,7 @@ class Launches:
             return tuple(self.export(place, r) for r in result)
         return self.export(place, result)
 
-    def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: Any = (),
+    def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: tuple[int, ...] = (),
              early: bool = False, sync_start: bool = False, predicate: bool = True, split: str = "NONE",
              ) -> tuple[TaskId, tuple]:  # fmt: skip
         """Run `body(machine, block, *captured)` for blocks 0..n-1; returns the task id and the body's last result.
@@ -218,7 +219,7 @@ class Launches:
         if self.batch is not None:
             raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
         launched = self.dispatch(place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start), split=split)
-        tid = TaskId((launched[0].index,))
+        tid = self.task_id(launched)
         if not predicate:
             launched[0].skipped = True
             return tid, captured
@@ -304,8 +305,9 @@ class Launches:
             self.dry = self._dry
             self.task.forget_work()
 
-    def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: Any = (), early: bool = False,
-               core_num: int | None = None, predicate: bool = True, kept: tuple = ()) -> tuple:  # fmt: skip
+    def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: tuple[int, ...] = (),
+               early: bool = False, core_num: int | None = None, predicate: bool = True,
+               kept: tuple = ()) -> tuple:  # fmt: skip
         """`pl.submit` and `pl.spmd_submit`: (what the kernel returns, its task id).
 
         `kept`: for each value that the kernel returns, the number of the argument that it is; these are the results
@@ -317,11 +319,11 @@ class Launches:
             launched = self.dispatch(place, name, "incore", 1, deps, early)
             if not predicate:
                 launched[0].skipped = True
-                return untouched, TaskId((launched[0].index,))
+                return untouched, self.task_id(launched)
             self.block, self.block_num = 0, 1
             with self.running(launched, np.zeros(len(launched), np.int64)):
                 result = self._exported(place, body(self, *args))
-            return result, TaskId((launched[0].index,))
+            return result, self.task_id(launched)
         results: list = []
 
         def blocks(m: Any, _: Any) -> tuple:
@@ -370,7 +372,8 @@ class Launches:
         self._scope_count += 1
         self._scopes.append(manual)
         try:
-            yield
+            with self.opened():
+                yield
         finally:
             self._scopes.pop()
 
@@ -414,16 +417,3 @@ def of_block(value: Any, row: int) -> Any:
     if isinstance(value, Tensor) and type(value.offset) is np.ndarray:
         return Tensor(value.buffer, int(value.offset[row]), value.shape, value.strides, value.dtype, value.valid)
     return value
-
-
-def flatten_deps(deps: Any) -> tuple[int, ...]:
-    """Dispatch numbers named by a deps= list of task ids and arrays of task ids."""
-    from helpers.interpret.values import Array
-
-    out: list[int] = []
-    for d in deps if isinstance(deps, (list, tuple)) else [deps]:
-        if isinstance(d, TaskId):
-            out += d.dispatches
-        elif isinstance(d, Array):
-            out += flatten_deps([i for i in d.items if i is not None])
-    return tuple(dict.fromkeys(out))

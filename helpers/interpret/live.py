@@ -119,4 +119,4 @@ class _Liveness:
         s.live_after = sorted(set(getattr(s, "live_after", ())) | ((live & assigned) - bound))
         inner = self.block(s.body, set(live))
         s.needed = sorted(set(getattr(s, "needed", ())) | ((inner & assigned) - bound))
-        return (inner - bound) | outer | (live - assigned)
+        return (inner - bound) | outer | (live - assigned - bound)

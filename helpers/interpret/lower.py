@@ -24,6 +24,7 @@ from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.infer import Facts
 from helpers.interpret.lanes import counted
+from helpers.interpret.lowering import task_ids
 from helpers.interpret.lowering.assembled import Assembled
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.directives import Directives
@@ -63,6 +64,8 @@ class Compiled:
     written: frozenset[str] = frozenset()  # and those that numbers are written to
     program: bool = False  # a function of PyPTO's older kind, @pl.program or @pl.function
     own_extents: frozenset[str] = frozenset()  # the dimensions (pl.dynamic) that its text reads as numbers
+    asked: frozenset[str] = frozenset()  # parameters that the number of turns of a pl.parallel with task ids depends on
+    auto_scope: bool = True  # PyPTO puts loops and arms of ifs of orchestration into scopes of their own
 
     @property
     def extents(self) -> frozenset[str]:
@@ -87,7 +90,7 @@ class Signature:
 
 class Lowering(
     Expressions, Numbers, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units,
-    Directives, VectorLanes,
+    Directives, VectorLanes, task_ids.TaskIds,
 ):  # fmt: skip
     """Lowers one function for one plane."""
 
@@ -114,6 +117,12 @@ class Lowering(
         self.origin: dict[str, str] = {}  # local name -> the pl operation that bound it last
         self.forms: dict[str, dict[str, float]] = {}  # local name bound once, to a linear form of such names
         self.unrolled: set[str] = set()  # variables of pl.unroll loops
+        self.sources: dict[str, ast.expr] = {}  # local name bound once, to this
+        self.ids: set[str] = set()  # names that can hold a task id
+        self.asked: set[str] = set()  # parameters of an inline function that trip counts of such loops depend on
+        self.manual = False  # a manual scope is around
+        self.producers: dict[str, tuple[str, int]] = {}  # tensor -> its task, and how often that name was bound
+        self.id_bound: Counter[str] = Counter()  # how often the name of a task id was bound
         self.constants: set[str] = set()  # names bound once, to what PyPTO works out while it compiles
         self.nested = 0  # loops and branches around, in the region
         self.loops: list[int] = []  # of the loops around, how many of `frame` are outside
@@ -139,6 +148,8 @@ class Lowering(
     def _compile(self) -> Compiled:
         tree = self.source.tree
         chunks.rewrite(tree, self.pl_path)
+        task_ids.rename(tree)
+        self.ids = task_ids.names(tree, self.pl_path)
         rules.check(self.source, program=self.closure)
         live.analyse(tree, self._is_region, self._is_turns)
         parameters = self._parameters(tree)
@@ -183,6 +194,7 @@ class Lowering(
             lambda: environment(self.fn, self.closure) | self.around, self.callees,
             *((frozenset(self.stored), frozenset(self.written)) if self.plane == INCORE else (frozenset(),) * 2),
             self.closure, frozenset(v.name for v in self.captured.values() if type(v).__name__ == "DynVar"),
+            frozenset(self.asked), self.auto_scope,
         )  # fmt: skip
 
     def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:

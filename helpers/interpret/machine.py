@@ -4,8 +4,8 @@ Generated kernel code (see `lower`) calls the operations in `ops`, and those cal
 that is not arithmetic: loading a window of global memory into a tile, storing one back, starting and ending
 tasks, accounting for on-chip memory and work.
 
-Its parts are `gm` (global memory), `onchip` (tiles and work), `launch` (tasks), `batches` (many blocks at once)
-and `pipes` (cores that pass tiles to each other).
+Its parts are `gm` (global memory), `onchip` (tiles and work), `launch` (tasks), `task_ids` (what deps= names),
+`batches` (many blocks at once) and `pipes` (cores that pass tiles to each other).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from helpers.interpret.onchip import OnChip
 from helpers.interpret.pipes import Cluster, Pipes
 from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
+from helpers.interpret.task_ids import TaskIds
 from helpers.interpret.trace import Trace
 from helpers.interpret.values import Tile, Turn
 
@@ -53,7 +54,7 @@ class Replay:
     backward: bool = False
 
 
-class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes):
+class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes, TaskIds):
     """One run on one modelled chip.
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
@@ -79,6 +80,9 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes):
         self._called: dict[Callable, list] = {}  # inline function -> shapes of its tensors
         self._scopes: list[bool] = [False]  # manual?
         self._scope_count = 0
+        self.auto_scope = True  # PyPTO puts loops and arms of ifs into scopes of their own
+        self._open, self._opened = [0], 0  # scopes of the generated orchestration: those around, and the latest
+        self._known_numbers: list[frozenset[str]] = []  # of the inline functions around: parameters that are constants
         self.inside: tuple[Place | None, int] = (None, 1)  # the pl.pipeline around; 2 in a pl.split_aiv
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
         self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather

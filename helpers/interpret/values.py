@@ -159,17 +159,27 @@ class Memory:
 
 @dataclass(frozen=True)
 class TaskId:
-    """What `as tid` binds: the dispatch it names, or several (`pl.system.task_dummy`); none is `task_invalid`."""
+    """What `as tid` binds: the launches that it names, by number; None, and `task_invalid`, name nothing.
 
-    dispatches: tuple[int, ...]
+    `slots`: how many turns of a `pl.parallel` it stands for, 0 for a single id. `scope`: where generated code has a
+    name for it; None: nowhere (see `task_ids`).
+    """
+
+    dispatches: tuple[int, ...] = ()
+    slots: int = 0
+    scope: int | None = None
 
 
 @dataclass
 class Array:
-    """`pl.array.create(extent, dtype)`: a small array of scalars or task ids; updates are functional."""
+    """`pl.array.create(extent, dtype)`: a small array of scalars or task ids; updates are functional.
+
+    `dtype`: None for task ids. `scope`: as of a `TaskId`.
+    """
 
     items: list = field(default_factory=list)
     dtype: DType | None = None
+    scope: int | None = None
 
 
 def held(shape: tuple[int, ...], valid: tuple | None) -> tuple[int, ...]:

@@ -47,6 +47,8 @@ class Calls:
             return self.expr(node.args[0])
         if path.endswith(".get_byte"):  # pl.FP32.get_byte()
             return ast.Constant(self.outside(node.func)())
+        if path == "system.task_dummy":
+            return self._task_dummy(node)
         if path in names.DIRECTIVES or path in ("cond", "yield_"):
             raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
         if path == "cmp" and node.args and self.facts.level(node.args[0]) == "tile":
@@ -86,6 +88,13 @@ class Calls:
             [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
             [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
         )
+
+    def _task_dummy(self, node: ast.Call) -> ast.expr:
+        if node.args or [k.arg for k in node.keywords] != ["deps"]:
+            raise self.refuse(node, "pl.system.task_dummy takes deps=[...]", "pl.system.task_dummy(deps=[tid])")
+        self.space["_task_dummy"] = OPS["system.task_dummy"]
+        args = [ast.Name("_m", ast.Load()), self.place(node), self.waits(node.keywords[0].value)]
+        return ast.Call(ast.Name("_task_dummy", ast.Load()), args, [])
 
     def _of_scalars(self, node: ast.Call, path: str) -> bool:
         """True for pl.add and its like between numbers: another way to write the operator."""
@@ -138,6 +147,10 @@ class Calls:
             for a, p in zip(given, callee.parameters):
                 self.check_passed(node, a, p.name in callee.stored, p.name in callee.written)
         target = self.bind(callee.run, fn.__name__)
+        if kind == "inline" and callee.asked:
+            known = [(p.name, self.trip_count([a])) for a, p in zip(given, callee.parameters) if p.name in callee.asked]
+            pairs = [ast.Tuple([ast.Constant(name), value], ast.Load()) for name, value in known]
+            return self.machine("inlined", [ast.Tuple(pairs, ast.Load()), target, *args])
         if kind in ("incore", "group") and not self.incore:
             return self.machine(
                 "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
@@ -179,10 +192,10 @@ class Calls:
         if (path == "spmd_submit") != ("core_num" in keywords):
             raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
         args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
-        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", core_num="core_num")
+        passed = self._passed(keywords, early="allow_early_resolve", core_num="core_num") + self.passed_deps(keywords)
         if "predicate" in keywords:
             kept = returns.returned_parameters(compiled.source.tree, [p.name for p in compiled.parameters])
-            passed += [*self._predicate(keywords), ast.keyword("kept", ast.Constant(tuple(kept)))]
+            passed += [*self.predicate(keywords, f"pl.{path}"), ast.keyword("kept", ast.Constant(tuple(kept)))]
         target = self.bind(compiled.run, compiled.name)
         return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
 
@@ -196,16 +209,6 @@ class Calls:
             if isinstance(n, ast.Name) and type(self.outside(n)).__name__ == "DynVar":
                 return True
         return False
-
-    def _predicate(self, keywords: dict[str, ast.expr]) -> list[ast.keyword]:
-        """predicate=(tensor[i] > n): read where the task would be dispatched, which here is now."""
-        node = keywords.get("predicate")
-        if node is None:
-            return []
-        literal = isinstance(node, ast.Compare) and self._is_constant(self.expr(node.comparators[0]))
-        if not literal or not isinstance(node.left, ast.Subscript):
-            raise self.refuse(node, "predicate= must be tensor[indices] compared with an integer literal")
-        return [ast.keyword("predicate", self.expr(node))]
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
         """In a `@pl.jit` PyPTO infers the shape of a tensor argument from how its name was bound, not from what was

@@ -67,28 +67,11 @@ class Expressions:
             items = [self.expr(e) for e in node.elts]
             constant = items and all(isinstance(i, ast.Constant) and type(i.value) is int for i in items)
             return ast.Tuple(items, ast.Load()) if constant else ast.List(items, ast.Load())
-        if isinstance(node, ast.ListComp):
-            return self._deps(node)
         if isinstance(node, ast.Tuple):
             return type(node)([self.expr(e) for e in node.elts], ast.Load())
         if isinstance(node, ast.JoinedStr):
             raise self.refuse(node, "an f-string in a kernel", "f-strings are for pl.static_print")
         raise self.refuse(node, f"{type(node).__name__} is not in the language")
-
-    def _deps(self, node: ast.ListComp) -> ast.expr:
-        """deps=[tids[i] for i in range(n)]."""
-        loop = node.generators[0]
-        plain = len(node.generators) == 1 and not loop.ifs and isinstance(loop.target, ast.Name)
-        if not plain or not isinstance(loop.iter, ast.Call) or self.outside(loop.iter.func) is not range:
-            raise self.refuse(node, "a comprehension in deps=", "deps=[tids[i] for i in range(n)]")
-        added = loop.target.id not in self.locals
-        self.locals.add(loop.target.id)
-        self.kinds[loop.target.id] = "scalar"
-        bounds = ast.Call(ast.Name("_range", ast.Load()), [self.expr(a) for a in loop.iter.args], [])
-        out = ast.ListComp(self.expr(node.elt), [ast.comprehension(loop.target, bounds, [], 0)])
-        if added:
-            self.locals.discard(loop.target.id)
-        return out
 
     def _name(self, node: ast.Name | ast.Attribute) -> ast.expr:
         if isinstance(node, ast.Name) and node.id in self.locals:

@@ -81,14 +81,12 @@ class Loops:
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
         if path == "pipeline" and len(bounds) == 3 and not self._constant(call.args[2]):
             raise self.refuse(call.args[2], "the step of a pl.pipeline is known only at run time", "a constant step")
-        if len(bounds) == 3 and self._is_constant(bounds[2]) and self._evaluate(bounds[2]) <= 0:
-            raise self.refuse(call.args[2], "a loop whose step is not positive", "count up and compute the index")
+        if len(bounds) == 3:
+            bounds[2] = self._step(call.args[2], bounds[2], path)
         if path == "unroll" and all(map(self._is_constant, bounds)):
             turns = len(range(*(int(self._evaluate(b)) for b in bounds)))
             if turns > MOST_UNROLLED:
                 raise self.refuse(call, f"pl.unroll of {turns} turns: PyPTO unrolls {MOST_UNROLLED}", "use pl.range")
-        if len(bounds) == 3 and not self._is_constant(bounds[2]):
-            bounds[2] = self.machine("stride", [self.place(call.args[2]), bounds[2]])
         if path == "pipeline":
             stage = keywords.get("stage")
             if stage is None:
@@ -116,9 +114,30 @@ class Loops:
         if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
-            return [ast.For(target, iterator, self._nested(s.body, turns=path != "unroll"), [])]
+            again = self.begin_turn(s, s.body) if path != "unroll" else []
+            return [ast.For(target, iterator, again + self._nested(s.body, turns=path != "unroll"), []), *again]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
-        return [*before, ast.For(target, iterator, body, [])]
+        return self.carrying(s, call, before, ast.For(target, iterator, body, []), bounds, path == "range")
+
+    def _step(self, node: ast.expr, step: ast.expr, path: str) -> ast.expr:
+        """The step of a loop, which may count down in orchestration and where it is unrolled.
+
+        Source: PyPTO e2d0f78a, src/codegen/pto/pto_control_flow_codegen.cpp (VisitStmt_ of a ForStmt), and
+        EmitForLoopHeader of the orchestration.
+        """
+        known = self._evaluate(step) if self._is_constant(step) else None
+        if path == "unroll" and known == 0:
+            raise self.refuse(node, "pl.unroll whose step is 0", "a step that is not 0")
+        if path == "unroll" or not self.incore:
+            return step
+        if known is None:
+            return self.machine("stride", [self.place(node), step])
+        if known <= 0:
+            raise self.refuse(
+                node, f"a loop of a region whose step is {known}: the core's loops count up",
+                "count up and compute the index: for t in pl.range(n), and i = n - 1 - t",
+            )  # fmt: skip
+        return step
 
     def _check_no_break(self, body: list[ast.stmt], loop: str) -> None:
         """No break or continue of this loop itself."""
@@ -136,7 +155,12 @@ class Loops:
         define = self._function(function, s.target.id, captured, s.body, self._nested)
         values = name_tuple(captured, ast.Load())
         args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
-        launch = ast.copy_location(self.machine("turns", [*args, ast.Constant(sequential)]), call)
+        ids = {n: name for n, name in enumerate(captured) if name in self.ids}
+        if ids:
+            args += [ast.Constant(sequential), self.bind(ids, "ids"), self.trip_count(call.args)]
+        else:
+            args.append(ast.Constant(sequential))
+        launch = ast.copy_location(self.machine("turns", args), call)
         result = ast.Assign([name_tuple(captured, ast.Store())], launch) if captured else ast.Expr(launch)
         return [ast.copy_location(define, s), result]
 
@@ -189,7 +213,7 @@ class Loops:
         for n, v in zip(names_, init.elts):
             self._note(ast.Name(n, ast.Store()), self.kind(v))
             self.facts.carried(n, v)
-            before.append(self._assign_name(s, n, self.expr(v)))
+            before.append(self._assign_name(s, n, (not self.incore and self.id_value(n, v)) or self.expr(v)))
         self.types.append(dict.fromkeys(names_, (None,) * 4))
         try:
             return self._carried_body(s, before, names_, body)
@@ -215,6 +239,7 @@ class Loops:
         lowered = self.block(body)
         for r, n in zip(results, names_):
             lowered.append(self._assign_name(last, n, ast.Name(r, ast.Load())))
+        s.handed_on = list(zip(names_, results))
         return before, lowered
 
     def _yields(self, value: ast.expr) -> bool:

@@ -64,7 +64,8 @@ class Scopes:
                 call, "pl.at inside an InCore region", "one region is one task: write them one after the other"
             )
         name = self._task_name(keywords, call, "incore")
-        passed = self._passed(keywords, deps="deps", early="allow_early_resolve", no_dep_args="no_dep_args") + split
+        passed = self._passed(keywords, early="allow_early_resolve", no_dep_args="no_dep_args") + split
+        passed += self.passed_deps(keywords)
         self.region_split = split[0].value.value if split else None
         body = self._incore_block(s.body)
         self.region_split = None
@@ -72,7 +73,7 @@ class Scopes:
             export = self.machine("export", [self.place(call), ast.Name(n, ast.Load())])
             body.append(self._assign_name(s.body[-1], n, export))
         if bound is not None:
-            self.kinds[bound.id] = "task"
+            self.note_id(bound.id)
         return [self._with_machine("at", [self.place(call), ast.Constant(name)], passed, bound, body)]
 
     def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
@@ -155,8 +156,8 @@ class Scopes:
         self.dispatching, self.region_split = dispatches, split[0].value.value if split else None
         define = self._function(function, index, captured, body, self._incore_block)
         self.dispatching, self.region_split = False, None
-        extra = self._passed(keywords, deps="deps", early="allow_early_resolve", sync_start="sync_start")
-        extra += self._predicate(keywords) + split
+        extra = self._passed(keywords, early="allow_early_resolve", sync_start="sync_start") + split
+        extra += self.passed_deps(keywords) + self.predicate(keywords, "pl.spmd", bound is not None)
         launch = self.machine("spmd", [
             self.place(call), self.expr(count), ast.Name(function, ast.Load()),
             name_tuple(captured, ast.Load()), ast.Constant(name),
@@ -164,7 +165,7 @@ class Scopes:
         out = name_tuple(captured, ast.Store())
         tid = ast.Name(bound.id if bound is not None else "_tid", ast.Store())
         if bound is not None:
-            self.kinds[bound.id] = "task"
+            self.note_id(bound.id, produced=body)
         return [
             ast.copy_location(define, s),
             ast.Assign([ast.Tuple([tid, out], ast.Store())], ast.copy_location(launch, call)),

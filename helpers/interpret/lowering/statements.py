@@ -125,12 +125,15 @@ class Statements:
         called = self._launch(s.value) if isinstance(s.value, ast.Call) else None
         if called is not None:
             self._note(target, "any")
+            self.note_submit(s)
             self._discarded(s.value)
             for name in rules.names_in(target):
                 self.origin.pop(name, None)
                 self.passed_on.pop(name, None)
             self.facts.forget(rules.names_in(target))
             return [ast.Assign([target], self._carried(s, target, called))]
+        if isinstance(target, ast.Name) and not self.incore and (bound := self.id_value(target.id, s.value)):
+            return [ast.Assign([target], bound)]
         self._check_value(target, s.value)
         value = self.expr(s.value)
         if self.facts.dtype(s.value) == "BOOL" and self._constant(s.value):
@@ -230,6 +233,8 @@ class Statements:
         self.arrays.pop(name, None)
         if isinstance(source, ast.Call) and self.pl_path(source.func) == "array.create":
             self.arrays[name] = self.pl_path(self.facts.called(source)[1]["dtype"])
+        if self.bindings[name] == 1:
+            self.sources[name] = source
         self.facts.bind(name, source, self.incore)
         self.bind_root(name, source)
         self.bind_number(name, source)
@@ -402,17 +407,17 @@ class Statements:
         kinds, facts = dict(self.kinds), self.facts.copy()
         one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
         stored, written = set(self.stored), set(self.written)
-        body = self._nested(s.body)
+        body = self.arm(s, s.body)
         if one:
             self.stored, self.written = set(stored), set(written)
         self.kinds = {**kinds, **self.kinds}
         after = self.facts.copy()
         self.facts.restore(facts)
-        orelse = self._nested(s.orelse) if s.orelse else []
+        orelse = self.arm(s, s.orelse) if s.orelse else []
         self.facts.merge(after)
         if one:
             self.stored, self.written = stored, written
-        return [ast.If(test, body, orelse)]
+        return [ast.If(test, body, orelse), *([] if one else self.after_arms(s))]
 
 
 def _compatible(old: tuple, new: tuple) -> bool:

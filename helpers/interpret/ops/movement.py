@@ -437,7 +437,7 @@ def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     if isinstance(x, (tuple, list)):
         return x[int(one(index[0]))]
     if isinstance(x, Array):
-        return x.items[int(one(index[0]))]
+        return m.element(at, x, int(one(index[0])))
     if not isinstance(x, (Tensor, Tile)):
         raise m.fault(at, f"a subscript of {describe(x)}")
     if len(index) > len(x.shape):
@@ -502,9 +502,7 @@ def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
 def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
     """`x[index] = value`; returns what `x` is afterwards."""
     if isinstance(x, Array):
-        items = list(x.items)
-        items[int(one(index[0]))] = value
-        return Array(items, x.dtype)
+        return m.with_element(at, x, int(one(index[0])), value)
     if not isinstance(x, (Tensor, Tile)):
         raise m.fault(at, f"an assignment to a subscript of {describe(x)}")
     if len(index) > len(x.shape):
@@ -559,7 +557,7 @@ def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, lis
 def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     """One element as a scalar."""
     if isinstance(src, Array):
-        return src.items[int(one(offset))]
+        return m.element(at, src, int(one(offset)))
     index = offset if isinstance(offset, (list, tuple)) else [offset]
     if isinstance(src, (Tensor, Tile)):
         _check_rank(m, at, "read of", src, index)

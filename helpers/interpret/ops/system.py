@@ -40,17 +40,18 @@ def available_aiv_count(m: Machine, at: Place) -> int:
 
 
 @op("system.task_dummy")
-def task_dummy(m: Machine, at: Place, deps: Any = ()) -> TaskId:
+def task_dummy(m: Machine, at: Place, deps: tuple[int, ...] = ()) -> TaskId:
     """A join of several tasks that does no work."""
-    (d,) = m.dispatch(at, "task_dummy", "dummy", 1, deps)
-    d.dummy = True
-    return TaskId((d.index,))
+    made = m.dispatch(at, "task_dummy", "dummy", 1, deps)
+    for d in made:
+        d.dummy = True
+    return m.task_id(made)
 
 
 @op("system.task_invalid")
 def task_invalid(m: Machine, at: Place) -> TaskId:
     """A task id that names nothing."""
-    return TaskId(())
+    return m.no_task()
 
 
 @op("system.syncall")
@@ -126,7 +127,8 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
 def array_create(m: Machine, at: Place, extent: Any, dtype: Any) -> Array:
     """An array of `extent` scalars or task ids."""
     task_ids = "TASK_ID" in repr(dtype).upper()
-    return Array([None if task_ids else 0] * int(one(extent)), None if task_ids else dtype_of(m, at, dtype))
+    dtype = None if task_ids else dtype_of(m, at, dtype)
+    return Array([None if task_ids else 0] * int(one(extent)), dtype, m.here)
 
 
 @op("no_dep", "tensor.no_dep")
