@@ -176,6 +176,8 @@ class Lowering(
         self._check_returns(tree, parameters, entry)
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
+            if p.type.kind == "scalar" and p.type.dtype is None and p.name in self.ids:
+                self.kinds[p.name] = "task"
         lowered = (self.group(tree) if self.function_kind == "group" else self.block(tree.body)) or [ast.Pass()]
         blanks = sorted((handed_on(tree.body) | self.checked) - {p.name for p in parameters})
         body: list[ast.stmt] = [self._assign_name(tree, n, ast.Constant(None)) for n in blanks] + lowered

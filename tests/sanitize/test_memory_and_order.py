@@ -184,7 +184,7 @@ def test_a_dependency_that_comes_from_a_caller_is_none_to_leave_out():
     ("steps", "want"),
     [
         ("y, tid = step(x, y, tid)\n            y, tid = step(x, y, tid)", []),
-        ("for _i in pl.range(2):\n                y, tid = step(x, y, tid)", []),
+        ("for _i in pl.unroll(2):\n                y, tid = step(x, y, tid)", []),
     ],
 )
 def test_a_dependency_that_comes_from_an_earlier_call_is_none_to_leave_out(steps: str, want: list[str]):
@@ -211,7 +211,7 @@ def test_a_dependency_from_turn_to_turn_that_is_inferred_is_redundant():
     body = """
 with pl.at(level=pl.Level.CORE_GROUP, name_hint="zero") as tid:
     y = pl.assemble(y, pl.full([64, 16], dtype=pl.FP32, value=0.0), [0, 0])
-for _i in pl.range(3):
+for _i in pl.unroll(3):
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="add", deps=[tid]) as done:
         y = pl.assemble(y, pl.add(pl.slice(y, [64, 16], [0, 0]), pl.slice(x, [64, 16], [0, 0])), [0, 0])
     tid = done
