@@ -120,7 +120,6 @@ class Lowering(
         self.sources: dict[str, ast.expr] = {}  # local name bound once, to this
         self.ids: set[str] = set()  # names that can hold a task id
         self.asked: set[str] = set()  # parameters of an inline function that trip counts of such loops depend on
-        self.manual = False  # a manual scope is around
         self.producers: dict[str, tuple[str, int]] = {}  # tensor -> its task, and how often that name was bound
         self.id_bound: Counter[str] = Counter()  # how often the name of a task id was bound
         self.constants: set[str] = set()  # names bound once, to what PyPTO works out while it compiles
