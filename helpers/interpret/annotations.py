@@ -71,6 +71,8 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
         return evaluated(value(node))
     if name in ("Out", "InOut"):
         inner = parse(node.slice, pl_path, value)
+        if name == "InOut" and inner.kind == "scalar":
+            raise ValueError("a scalar parameter is no pl.InOut; write the number to a tensor of one element")
         return Type(inner.kind, name, inner.shape, inner.dtype, inner.layout)
     if dtypes.of(name) is not None:  # n: pl.INT32
         return Type("scalar", dtype=dtypes.of(name))

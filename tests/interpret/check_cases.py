@@ -330,3 +330,61 @@ LANES = [
 ]  # fmt: skip
 
 CHECKS += [*REGIONS, *ENTRIES, *REGION_LINES, *LANES]
+
+CODEGEN = "src/codegen/tensor_op_codegen.cpp"
+USED = f"with pl.at({CORE}):\n    out[:, :] = pl.cast(s[:, :], pl.FP32)"
+
+
+def memory(title: str, call: str, lines: str = USED, at: str = "pl.", legal: bool = False) -> Check:
+    """Memory that orchestration makes or views."""
+    return entry(title, f"s = {call}{'' if legal else '  #!'}\n{lines}", "" if legal else at, CODEGEN)
+
+
+def atomic(title: str, dtype: str, at: str = "", **more: object) -> Check:
+    parameters = f"{t('x', [64, 64])}, {out([64, 64], dtype).replace('pl.Out', 'pl.InOut')}"
+    value = f"pl.cast(x[:, :], pl.{dtype})"
+    line = f"out = pl.assemble(out, {value}, [0, 0], atomic=pl.AtomicType.Add)" + ("  #!" if at else "")
+    return Check(title, "src/ir/verifier/verify_atomic_add_dtype.cpp", parameters, line, at, **more)
+
+
+TILES = f"{t('a', [64, 64], 'BF16')}, {t('b', [64, 64], 'BF16')}, {out([64, 64])}"
+IN_L1 = "\n".join(f"{n} = pl.load({m}, [0, 0], [64, 64], target_memory=pl.Mem.Mat)" for n, m in ("la", "rb")) + "\n"
+UNIFIED = "python/pypto/language/op/unified_ops.py"
+CHECKS += [
+    memory("init_value: BF16 that is not 0", "pl.create_tensor([64, 64], dtype=pl.BF16, init_value=1.0)"),
+    memory("init_value: BF16", "pl.create_tensor([64, 64], dtype=pl.BF16, init_value=0)", legal=True),
+    memory("init_value: a fraction of INT32", "pl.create_tensor([64, 64], dtype=pl.INT32, init_value=1.5)"),
+    memory("init_value: more than 2**53", "pl.create_tensor([64, 64], dtype=pl.INT64, init_value=2**60)"),
+    memory("another shape and layout at once", "pl.tensor.view(x, [128, 32], layout=pl.DN)"),
+    memory("another type in orchestration", "pl.reinterpret_view(x, pl.INT32)"),
+    entry("predicate: of a float", "with pl.spmd(2, predicate=(x[0, 0] > 0)) as tid:  #!\n"
+          "    j = pl.tile.get_block_idx()\n" + HALF, "x[0, 0]", "src/codegen/orchestration/orchestration_codegen.cpp"),
+    atomic("atomic: BF16", "BF16", "pl.assemble", chips=("a5",)),
+    atomic("atomic: INT16", "INT16"),
+    Check("atomic: into a tile", UNIFIED, XN, """
+        s = pl.mul(x[:, :], 1.0)
+        s = pl.assemble(s, pl.mul(x[0:16, :], 2.0), [0, 0], atomic=pl.AtomicType.Add)  #!
+        out[:, :] = s
+    """, "pl.assemble"),
+    Check("clamp of a part of a tile", UNIFIED, XN, """
+        s = pl.load(x, [0, 0], [64, 64])
+        out = pl.store(pl.mul(pl.slice(s, [32, 64], [0, 0], clamp=True), 2.0), [0, 0], out)  #!
+    """, "pl.slice"),
+    Check("a product of tiles in BF16", UNIFIED, TILES, IN_L1
+          + "out = pl.store(pl.matmul(l, r, out_dtype=pl.BF16), [0, 0], out)  #!", "pl.BF16"),
+    Check("a transposed operand of tiles", UNIFIED, TILES, IN_L1
+          + "out = pl.store(pl.matmul(l, r, b_trans=True), [0, 0], out)  #!", "True"),
+    Check("a product of tiles in FP32", UNIFIED, TILES, IN_L1 + "out = pl.store(pl.matmul(l, r), [0, 0], out)"),
+    Check("axes in front that differ", "transforms/flatten_tile_nd_to_2d/batch_matmul.cpp",
+          f"{t('a', [2, 16, 64], 'BF16')}, {t('b', [3, 64, 16], 'BF16')}, {out([2, 16, 16])}",
+          "out[:, :, :] = pl.matmul(a[:, :, :], b[:, :, :], out_dtype=pl.FP32)  #!", "pl.matmul"),
+    Check("a window of a tile at run time", PARSER, XN, """
+        s = pl.load(x, [0, 0], [64, 64])
+        for j in pl.range(2):
+            out = pl.store(pl.mul(s[j * 32 : j * 32 + 32, :], 2.0), [j * 32, 0], out)  #!
+    """, "j * 32"),
+    Check("a tensor annotated as a tile", "python/pypto/language/parser/type_resolver.py", XN,
+          "s: pl.Tile[[64, 64], pl.FP32] = pl.mul(x[:, :], 2.0)  #!\nout[:, :] = s", "pl.Tile"),
+    Check("a tensor annotated as a scalar", "python/pypto/language/parser/type_resolver.py", XN,
+          "s: pl.Scalar[pl.INT32] = pl.mul(x[:, :], 2.0)  #!\nout[:, :] = s", "pl.Scalar"),
+]  # fmt: skip

@@ -214,11 +214,23 @@ class Expressions:
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if any(isinstance(i, ast.Slice) for i in items):
             self.check_part(node, node.value)
+            self._check_lower(node, items)
         return ast.Call(
             ast.Name("_getitem", ast.Load()),
             [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value),
              self._index(node.slice, node.value)], [],
         )  # fmt: skip
+
+    def _check_lower(self, node: ast.Subscript, items: list[ast.expr]) -> None:
+        """A window of a tile begins at a number that is known while parsing (ast_parser.py); pl.slice takes any."""
+        for i in items if self.facts.level(node.value) == "tile" else ():
+            lower = i.lower if isinstance(i, ast.Slice) else None
+            if lower is not None and self.facts.at_run_time(lower):
+                name = ast.unparse(node.value)
+                raise self.refuse(
+                    lower, f"a window of the tile `{name}` from `{ast.unparse(lower)}`, which only the run knows",
+                    f"pl.tile.slice({name}, shape, offset)",
+                )  # fmt: skip
 
     def _index(self, node: ast.expr, of: ast.expr) -> ast.expr:
         items = node.elts if isinstance(node, ast.Tuple) else [node]

@@ -214,6 +214,7 @@ class Operands:
                     raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
         if not self.incore:
             return
+        self._check_tile_product(node, name)
         if node.args and self.facts.product(node.args[0]):
             self._check_layout(node, name)
         shape = SHAPED.get(name)
@@ -243,6 +244,23 @@ class Operands:
             raise self.refuse(node, "pl.store of what is no tile", "out[...] = x, or pl.assemble(out, x, [...])")
         if name == "assemble" and len(node.args) > 1 and {"tile", "tensor"} == {*map(self.facts.level, node.args[:2])}:
             raise self.refuse(node, "pl.assemble of a tile into a tensor", "pl.store(tile, [...], tensor)")
+
+    def _check_tile_product(self, node: ast.Call, name: str) -> None:
+        """Of tiles, how the cube reads them is their own, and its accumulator FP32 or INT32 (unified_ops.py)."""
+        if name not in ("matmul", "matmul_acc") or self.facts.level(node.args[-1]) != "tile":
+            return
+        given = self.facts.called(node)[1]
+        for flag in ("a_trans", "b_trans", "c_matrix_nz"):
+            if flag in given and getattr(given[flag], "value", True):
+                raise self.refuse(
+                    given[flag], f"{flag}= of tiles", "pl.tile.transpose_view of the tile, or tensors as operands"
+                )
+        of = dtypes.of(self.pl_path(given["out_dtype"])) if "out_dtype" in given else None
+        if of is not None and of.name not in ("FP32", "INT32"):
+            raise self.refuse(
+                given["out_dtype"], f"out_dtype={of} of a product of tiles, which is FP32 or INT32",
+                "leave it out; pl.store or pl.cast makes another type of it",
+            )  # fmt: skip
 
     def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
         """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""

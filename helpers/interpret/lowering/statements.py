@@ -70,6 +70,7 @@ class Statements:
     def _annotated(self, s: ast.AnnAssign) -> list[ast.stmt]:
         """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
         want = self._annotation(s.annotation)
+        self._check_kind(s, want.kind)
         out = self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
         if want.kind in ("tensor", "tile") and isinstance(s.target, ast.Name):
             name = ast.Name(s.target.id, ast.Load())
@@ -82,6 +83,12 @@ class Statements:
         elif want.dtype is not None and isinstance(s.target, ast.Name):
             self.facts.scalars[s.target.id] = want.dtype.name
         return out
+
+    def _check_kind(self, s: ast.AnnAssign, want: str) -> None:
+        """A tile, a tensor and a scalar are three kinds (`validate_annotation_consistency` of type_resolver.py)."""
+        have = "scalar" if self.kind(s.value) == "scalar" else self.facts.level(s.value)
+        if want in ("tile", "tensor", "scalar") and have is not None and have != want:
+            raise self.refuse(s.annotation, f"`{ast.unparse(s.value)}` is a {have}, and annotated as a {want}")
 
     def _tile_details(self, s: ast.AnnAssign, name: ast.Name) -> list[ast.stmt]:
         """The `pl.TileView` and `pl.MemRef` of a tile's annotation."""

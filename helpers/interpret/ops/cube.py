@@ -16,7 +16,7 @@ from helpers.interpret.dtypes import BY_NAME, FP32, DType
 from helpers.interpret.extents import filled, fitted
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops.common import dtype_of, everywhere, op, operand, operands
+from helpers.interpret.ops.common import dtype_of, everywhere, full_shape, op, operand, operands
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.products import Product
 from helpers.interpret.source import Place
@@ -86,7 +86,9 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     wrong = product_misfit(rows, ka, cols, a.dtype, a_trans, b_trans)
     if wrong is not None:
         raise m.fault(at, *wrong)
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if len(a.shape) > 2 or len(b.shape) > 2 else ()
+    lead = full_shape(a.shape[:-2], b.shape[:-2])
+    if lead is None:
+        raise m.fault(at, f"matmul of {a} and {b}: the axes in front differ, and none is 1")
     shape = (*lead, rows, cols)
     valid = None
     if a.valid is not None or b.valid is not None:

@@ -64,9 +64,23 @@ def create_tensor(
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     if m.task is not None:
         return _blank(m, at, shape, d, "")
+    if init_value is not None:
+        _check_initial(m, at, init_value, d)
     t = m.allocate(f"{at.line}", shape, d, init_value, at)
     t.buffer.manual_dep = bool(manual_dep)
     return t
+
+
+def _check_initial(m: Machine, at: Place, value: Any, d: DType) -> None:
+    """What the runtime can fill new memory with (src/codegen/tensor_op_codegen.cpp)."""
+    if not math.isfinite(value) or (not d.is_float and value != int(value)) or (abs(value) > 2**53 and not d.is_float):
+        kind = "a finite number" if d.is_float else f"a whole number of at most 2**53 for {d}"
+        raise m.fault(at, f"pl.create_tensor with init_value={value} of {d}", kind)
+    if d.is_float and d.bits < 32 and value != 0:
+        raise m.fault(
+            at, f"pl.create_tensor with init_value={value} of {d}: the runtime fills words of 32 bits",
+            "init_value=0, or write it in a region",
+        )  # fmt: skip
 
 
 @op("create_tile", "tile.create", "tile.create_tile")
@@ -156,6 +170,8 @@ def slice_(
         w = m.window(at, x, offset, shape, valid_shape)
         out: Tensor | Tile = m.load(at, w) if m.task is not None else w
     elif type(x) is Tile:
+        if clamp:
+            raise m.fault(at, f"pl.slice of {x} with clamp=True, on chip", "valid_shape=[...]")
         out = _tile_slice(m, at, x, shape, offset, valid_shape)
     else:
         raise m.fault(at, f"pl.slice of {describe(x)}")
@@ -205,8 +221,22 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
 def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
     """Write `source` into `target` at `offset` and return the target."""
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
+    if add and m.task is not None:
+        _check_atomic(m, at, target)
     s = _source(m, at, source) if type(target) is Tensor else operand(m, at, source)
     return _into(m, at, target, s, offset, add)
+
+
+ATOMIC = {"FP32", "BF16", "FP16", "INT32", "INT16", "INT8"}
+
+
+def _check_atomic(m: Machine, at: Place, target: Any) -> None:
+    """What memory adds to (src/ir/op/tensor_ops/memory.cpp, src/ir/verifier/verify_atomic_add_dtype.cpp)."""
+    if type(target) is not Tensor:
+        raise m.fault(at, f"an atomic pl.assemble into {describe(target)}", "into a tensor; of tiles, pl.add")
+    if target.dtype.name not in ATOMIC or (target.dtype.name == "BF16" and m.chip.name == "a5"):
+        where = "" if target.dtype.name not in ATOMIC else " on A5"
+        raise m.fault(at, f"an atomic pl.assemble into {target}: memory adds no {target.dtype}{where}", "pl.FP32")
 
 
 def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = False) -> Any:
@@ -347,7 +377,7 @@ def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
         raise m.fault(at, f"assemble of {s} into {target}: ranks differ", "pl.reshape the source")
     if s.dtype is target.dtype:
         return s
-    if type(s) is Tile and s.memory.space == "L0C" and s.dtype.is_float and target.dtype.is_float:
+    if type(s) is Tile and s.memory.space == "L0C" and s.dtype.is_float and target.dtype.name in ("FP16", "BF16"):
         # FIXPIPE rounds to nearest even on the way out of L0C (PyPTO pass 15, "Fits-L0c chained cast-fold")
         return Tile(None if m.dry else s.data.to(target.dtype.torch), s.shape, target.dtype, s.valid, s.memory)
     raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")

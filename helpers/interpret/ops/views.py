@@ -28,6 +28,8 @@ def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any
     d = dtype_of(m, at, dtype)
     if m.task is None:
         raise m.fault(at, f"pl.reinterpret_view of {describe(data)} outside an InCore region", "move it into one")
+    if type(data) is Tensor and data.strides[-1] != 1:
+        raise m.fault(at, f"pl.reinterpret_view of {data}, whose rows are not contiguous", "of an ND tensor")
     x = operand(m, at, data)
     if d is x.dtype or min(d.bits, x.dtype.bits) < 8:
         raise m.fault(at, f"pl.reinterpret_view of {x} as {d}", "another type of 8, 16, 32 or 64 bits")
@@ -63,6 +65,10 @@ def view(
     if name not in (None, "ND", "DN"):
         raise m.fault(at, f"pl.tensor.view with the layout {name}", "a tensor is ND or DN")
     out = tensor
+    if m.task is None and shape is not None and name == "DN":  # src/codegen/tensor_op_codegen.cpp
+        raise m.fault(
+            at, f"pl.tensor.view of {tensor} with another shape and another layout, in orchestration", "one of the two"
+        )
     if shape is not None:
         wanted = static(m, at, shape)
         if not tensor.contiguous:
