@@ -247,13 +247,13 @@ def k(
     w: pl.Tensor[[32, 32], pl.BF16],
     o: pl.Out[pl.Tensor[[64, 32], pl.FP32]],
 ):
-    with pl.at(level=pl.Level.CORE_GROUP, optimizations=[pl.split(pl.SplitMode.UP_DOWN)]):
+    with pl.at(level=pl.Level.CORE_GROUP):
         b = pl.slice(w, [32, 32], [0, 0])
-        for lane in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
-            for i in pl.range(4):
+        for i in pl.range(4):
+            for lane in pl.split_aiv(2, mode=pl.SplitMode.UP_DOWN):
                 half = pl.slice(x, [8, 32], [i * 16 + lane * 8, 0])
                 a = pl.aic_gather(pl.cast(pl.mul(half, 2.0), target_type=pl.BF16))
-                o[i * 16 : i * 16 + 16, :] = pl.matmul(a, b, out_dtype=pl.FP32)
+            o[i * 16 : i * 16 + 16, :] = pl.matmul(a, b, out_dtype=pl.FP32)
     return o
 """)
     x, w, o = torch.randn(64, 32), torch.randn(32, 32).bfloat16(), torch.zeros(64, 32)
