@@ -82,10 +82,12 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a kernel takes: all that its caller's arguments are checked against."""
+    """What a kernel takes: all that its caller's arguments are checked against, before its body is looked at."""
 
     name: str
     parameters: list[Parameter]
+    program: bool = False  # a function of a program
+    extents: frozenset[str] = frozenset()  # what the body reads of its dimensions is not known
 
 
 class Lowering(
@@ -360,7 +362,7 @@ def signature(kernel: Any) -> Signature:
     """
     fn, kind, options = _unwrapped(kernel)
     lowering = Lowering(fn, kind, ORCHESTRATION, options)
-    return Signature(fn.__name__, lowering._parameters(lowering.source.tree))
+    return Signature(fn.__name__, lowering._parameters(lowering.source.tree), lowering.program is not None)
 
 
 def _unwrapped(kernel: Any) -> tuple[Callable, str, dict]:
