@@ -291,7 +291,8 @@ def close(rtol: float, atol: float) -> Comparator:
         error, shown = _scan(actual, expected, rtol, atol, False, None)
         return error.mismatched == 0, _mismatch_text(error, shown, actual, expected)
 
-    return _described(comparator, f"rtol={rtol:.4g} atol={atol:.4g}", (rtol, atol, False), checks_nonfinite=True)
+    name = f"rtol={rtol:.4g} atol={atol:.4g}"
+    return _described(comparator, name, (rtol, atol, False), checks_nonfinite=True, by_element=True)
 
 
 def exact() -> Comparator:
@@ -379,7 +380,8 @@ def ratio_allclose(
         return error.mismatched <= allowed, f"{allowed} mismatches allowed ({max_error_ratio:.4%}); {text}"
 
     name = f"ratio_allclose(atol={atol}, rtol={rtol}, max_error_ratio={max_error_ratio}{_part(valid_rows)})"
-    return _described(comparator, name, (rtol, atol, False), checks_nonfinite=True)
+    whole = valid_rows is None
+    return _described(comparator, name, (rtol, atol, False), checks_nonfinite=True, by_element=whole)
 
 
 def ratio_reldiff(
@@ -593,15 +595,18 @@ def _described(
     tolerance: tuple[float | None, float | None, bool],
     *,
     checks_nonfinite: bool = False,
+    by_element: bool = False,
 ) -> Comparator:
-    """Put on a comparator what `compare_outputs` reads from it.
+    """Put on a comparator what `compare_outputs` and the sanitizers read from it.
 
     name: for messages; tolerance: (rtol, atol, bitwise) for the statistics, None for the run's;
-    checks_nonfinite: it looks for NaN and inf itself.
+    checks_nonfinite: it looks for NaN and inf itself; by_element: it holds each element of the tensor to its tolerance
+    and looks at nothing else.
     """
     comparator.__name__ = name  # type: ignore[attr-defined]
     comparator.tolerance = tolerance  # type: ignore[attr-defined]
     comparator.checks_nonfinite = checks_nonfinite  # type: ignore[attr-defined]
+    comparator.by_element = by_element  # type: ignore[attr-defined]
     return comparator
 
 

@@ -194,10 +194,10 @@ def right_valid_rows(
     y: pl.Out[pl.Tensor[[TILES * BATCH, HEAD_DIM], pl.FP32]],
     batch: pl.Scalar[pl.INT32],
 ):
-    """No tile has fewer rows than none."""
-    for t in pl.spmd(TILES, name_hint="tile"):
+    """No tile is launched that has no row: a store of none is as undefined as one of a negative number."""
+    for t in pl.spmd((batch + BATCH - 1) // BATCH, name_hint="tile"):
         row = t * BATCH
-        rows = pl.cast(pl.max(0, pl.min(BATCH, batch - row)), pl.INDEX)
+        rows = pl.cast(pl.min(BATCH, batch - row), pl.INDEX)
         tile = pl.slice(x, [BATCH, HEAD_DIM], [row, 0], valid_shape=[rows, HEAD_DIM])
         y = pl.assemble(y, pl.mul(tile, 2.0), [row, 0])
     return y

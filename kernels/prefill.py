@@ -324,10 +324,10 @@ def tile_projections(
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="q_norm"):
         q_weight = pl.slice(q_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
-        for item in pl.range(HEADS * (TILE // Q_PAD)):
-            first = item % (TILE // Q_PAD) * Q_PAD
-            count = pl.max(0, pl.min(Q_PAD, rows - first))
-            head = item // (TILE // Q_PAD)
+        for item in pl.range(HEADS * ((rows + Q_PAD - 1) // Q_PAD)):
+            first = item // HEADS * Q_PAD
+            count = pl.min(Q_PAD, rows - first)
+            head = item % HEADS
             q_row = head // HEADS_IN_GROUP * TILE + first
             column = head % HEADS_IN_GROUP * HEAD_DIM
             q = pl.slice(q_proj, [Q_PAD, HEAD_DIM], [q_row, column], valid_shape=[count, HEAD_DIM])
@@ -336,10 +336,10 @@ def tile_projections(
 
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="k_norm"):
         k_weight = pl.slice(k_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
-        for item in pl.range(KV_HEADS * (TILE // Q_PAD)):
-            first = item % (TILE // Q_PAD) * Q_PAD
-            count = pl.max(0, pl.min(Q_PAD, rows - first))
-            head = item // (TILE // Q_PAD)
+        for item in pl.range(KV_HEADS * ((rows + Q_PAD - 1) // Q_PAD)):
+            first = item // KV_HEADS * Q_PAD
+            count = pl.min(Q_PAD, rows - first)
+            head = item % KV_HEADS
             k_row = head // HEADS_IN_GROUP * TILE + first
             column = head % HEADS_IN_GROUP * HEAD_DIM
             k = pl.slice(k_proj, [Q_PAD, HEAD_DIM], [k_row, column], valid_shape=[count, HEAD_DIM])

@@ -65,6 +65,7 @@ def interpret(
         if isinstance(v, torch.Tensor):
             tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
             tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
+            tensor.buffer.direction = p.type.direction
             if p.type.direction == "InOut":
                 machine.trace.inout.add(tensor.buffer.id)
             bound.append(tensor)
@@ -188,15 +189,21 @@ def _check_scalar(compiled: Compiled, p: Parameter, v: Any) -> None:
 
 
 def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
-    """Two tensors that the kernel writes must not share memory."""
+    """A tensor that the kernel writes shares no memory with another: what the other one holds then depends on when.
+
+    Two that are only read may: the same weights twice.
+    """
     spans = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor) and v.numel() and v.device.type == "cpu":
             spans.append((v.data_ptr(), v.data_ptr() + v.numel() * v.element_size(), p))
     for i, (lo, hi, p) in enumerate(spans):
         for lo2, hi2, q in spans[i + 1 :]:
-            if lo < hi2 and lo2 < hi and "In" != p.type.direction and "In" != q.type.direction:
-                raise InputError(f"{_where(compiled, p)}: it shares memory with '{q.name}', and both are written")
+            if lo < hi2 and lo2 < hi and not (p.type.direction == q.type.direction == "In"):
+                raise InputError(
+                    f"{_where(compiled, p)} ({p.type.direction}): it overlaps '{q.name}' ({q.type.direction}) in "
+                    "memory, and one of them is written; pass a copy (.clone()) of one"
+                )
 
 
 def _guarded(run: Any, compiled: Compiled) -> None:

@@ -116,19 +116,22 @@ def _touches(trace: Trace) -> dict[int, list[tuple[int, int, np.ndarray]]]:
     written = set()
     strides: dict[int, list] = {}
     for d in trace.dispatches:
-        for p in () if d.dummy else d.parts:
-            for s in set(p.chunk.shapes.tolist()):
-                a = trace.shapes[s]
-                users.setdefault(a.buffer, set()).add(d.index)
-                if a.mode != READ:
-                    written.add(a.buffer)
-                if a.strides not in (known := strides.setdefault(a.buffer, [])):
-                    known.append(a.strides)
+        touched = {s for p in (() if d.dummy else d.parts) for s in p.chunk.shapes.tolist()}
+        for a in (*(trace.shapes[s] for s in sorted(touched)), *(a for a, _ in d.gates)):
+            users.setdefault(a.buffer, set()).add(d.index)
+            if a.mode != READ:
+                written.add(a.buffer)
+            if a.strides not in (known := strides.setdefault(a.buffer, [])):
+                known.append(a.strides)
     rows = {b: pitch(strides[b], trace.buffers[b].size) for b in written if len(users[b]) > 1}
     pieces: dict[int, dict] = {}  # id of a chunk -> what it touches
     out: dict[int, list[tuple[int, int, np.ndarray]]] = {}
     for d in trace.dispatches:
         found: dict[tuple[int, int], list[np.ndarray]] = {}
+        for a, offset in d.gates:
+            if a.buffer in rows:
+                boxes, _ = rectangles(np.array([offset]), a.extent, a.strides, rows[a.buffer])
+                found.setdefault((a.buffer, READ), []).append(boxes)
         for p in () if d.dummy else d.parts:
             key = id(p.chunk)
             if key not in pieces:

@@ -20,6 +20,18 @@ def poison(dtype: DType) -> float:
     return 1 if dtype.torch is torch.bool else torch.iinfo(dtype.torch).min
 
 
+LARGE = 256  # times that much is what memory of floats is filled with for a proof, with either sign in turn
+
+
+def vary(data: torch.Tensor, fill: float) -> torch.Tensor:
+    """Fill memory for a run that shows what depends on it; floats so that no maximum and no minimum swallows it."""
+    if not data.dtype.is_floating_point or data.dtype.itemsize < 2:
+        return data.fill_(fill)
+    data.fill_(LARGE * fill)
+    data.view(-1)[1::2].neg_()
+    return data
+
+
 def most_elements(shape: Sequence) -> int:
     """Elements of a shape; of the block that has most where they differ."""
     n = 1

@@ -13,7 +13,7 @@ from helpers.errors import FaultError
 from helpers.interpret.batches import Conflict, restore
 from helpers.interpret.boxes import affine_step, disjoint, row_index
 from helpers.interpret.dtypes import DType, four_bits
-from helpers.interpret.extents import lane_values, moved_bytes, narrowed, plain, poison
+from helpers.interpret.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
 from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.products import Product
 from helpers.interpret.source import Place
@@ -53,6 +53,8 @@ class GlobalMemory:
             base = self.replay.memory[number]
         elif not self.dry or self.replay is not None:
             base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
+            if init is None and self.fill is not None:
+                vary(base, self.fill)
             if self.replay is not None:
                 self.replay.memory[number] = base
         buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
@@ -282,8 +284,11 @@ class GlobalMemory:
             dst.copy_(data[i] if data.dim() > len(w.shape) else data)
 
     def by_host(self, at: Place, mode: int, w: Tensor) -> None:
-        """Note an access that orchestration makes itself, without a task."""
+        """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
         access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
+        if self.gated is not None:
+            self.gated.append((access, int(w.offset)))
+            return
         for offset in np.unique(w.offset):
             self.trace.host.append((len(self.trace.dispatches), access, int(offset)))
 

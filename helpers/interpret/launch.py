@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from helpers.interpret.batches import Conflict, split_by
 from helpers.interpret.lanes import Lanes, counted, one
 from helpers.interpret.pipes import Ring
 from helpers.interpret.source import Place
-from helpers.interpret.trace import OUT, Argument, Chunk, Dispatch, Part, Syncall, Work
+from helpers.interpret.trace import OUT, Access, Argument, Chunk, Dispatch, Part, Syncall, Work
 from helpers.interpret.values import Memory, TaskId, Tensor, Tile, Turn
 
 SPLIT_AXES = {"UP_DOWN": 0, "LEFT_RIGHT": 1}  # mode of pl.split -> the axis that it halves
@@ -25,6 +25,16 @@ class Barrier(Exception):
 
 class Crossing(Exception):
     """A tile made before a barrier is used after it."""
+
+
+class Gate(NamedTuple):
+    """The predicate= of a launch: whether it is true, and the elements that the scheduler reads for it."""
+
+    open: bool
+    reads: tuple[tuple[Access, int], ...]
+
+
+OPEN = Gate(True, ())
 
 
 class Task:
@@ -77,15 +87,26 @@ class Task:
 class Launches:
     """The part of a `Machine` that starts and ends tasks."""
 
+    def gate(self, compare: Callable[[], Any]) -> Gate:
+        """Evaluate predicate= of the next launch, and keep what it reads: the scheduler does, not orchestration."""
+        if self.batch is not None:
+            raise Conflict  # each turn reads its own
+        self.gated = []
+        try:
+            return Gate(bool(one(compare())), tuple(self.gated))
+        finally:
+            self.gated = None
+
     def dispatch(self, at: Place, name: str, kind: str, blocks: int, deps: tuple[int, ...] = (), early: bool = False,
                  no_dep: frozenset[int] = frozenset(), sync_start: bool = False,
-                 split: str = "NONE") -> list[Dispatch]:  # fmt: skip
+                 split: str = "NONE", predicate: Gate = OPEN) -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
         self._first = set()
         made = [
             Dispatch(
                 -1, name, at, kind, blocks, self._scopes[-1], self._scope_count, deps, no_dep, early,
-                sequential=self._sequential > 0, sync_start=sync_start, split=split,
+                sequential=self._sequential > 0, sync_start=sync_start, split=split, gates=predicate.reads,
+                skipped=not predicate.open,
             )
             for _ in range(1 if self.batch is None else len(self.batch.ids))
         ]  # fmt: skip
@@ -206,7 +227,7 @@ class Launches:
         return self.export(place, result)
 
     def spmd(self, place: Place, n: Any, body: Callable, captured: tuple, name: str, deps: tuple[int, ...] = (),
-             early: bool = False, sync_start: bool = False, predicate: bool = True, split: str = "NONE",
+             early: bool = False, sync_start: bool = False, predicate: Gate = OPEN, split: str = "NONE",
              ) -> tuple[TaskId, tuple]:  # fmt: skip
         """Run `body(machine, block, *captured)` for blocks 0..n-1; returns the task id and the body's last result.
 
@@ -218,10 +239,11 @@ class Launches:
             raise self.fault(place, f"pl.spmd over {n} blocks", "give a positive number of blocks")
         if self.batch is not None:
             raise Conflict  # turns of a pl.parallel that launch many blocks each run one by one
-        launched = self.dispatch(place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start), split=split)
+        launched = self.dispatch(
+            place, name, "spmd", int(n), deps, early, sync_start=bool(sync_start), split=split, predicate=predicate
+        )
         tid = self.task_id(launched)
-        if not predicate:
-            launched[0].skipped = True
+        if not predicate.open:
             return tid, captured
         self.block_num = int(n)
         self.phase = 0
@@ -306,7 +328,7 @@ class Launches:
             self.task.forget_work()
 
     def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: tuple[int, ...] = (),
-               early: bool = False, core_num: int | None = None, predicate: bool = True,
+               early: bool = False, core_num: int | None = None, predicate: Gate = OPEN,
                kept: tuple = ()) -> tuple:  # fmt: skip
         """`pl.submit` and `pl.spmd_submit`: (what the kernel returns, its task id).
 
@@ -316,9 +338,8 @@ class Launches:
         untouched = tuple(None if i is None else args[i] for i in kept)
         untouched = untouched[0] if len(untouched) == 1 else untouched
         if core_num is None:
-            launched = self.dispatch(place, name, "incore", 1, deps, early)
-            if not predicate:
-                launched[0].skipped = True
+            launched = self.dispatch(place, name, "incore", 1, deps, early, predicate=predicate)
+            if not predicate.open:
                 return untouched, self.task_id(launched)
             self.block, self.block_num = 0, 1
             with self.running(launched, np.zeros(len(launched), np.int64)):

@@ -46,11 +46,13 @@ class Replay:
     Attributes:
         only: Numbers of the launches that this pass runs; None: all.
         memory: What the kernel allocated, kept from pass to pass; empty before the first.
-        backward: Blocks of a `pl.spmd` run one by one from the last to the first.
+        singly: Blocks of a `pl.spmd` run one by one.
+        backward: So, from the last to the first.
     """
 
     only: frozenset[int] | None = None
     memory: dict[int, torch.Tensor] = field(default_factory=dict)
+    singly: bool = False
     backward: bool = False
 
 
@@ -88,6 +90,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes, TaskIds):
         self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather
         self.cores: Cluster | None = None  # of a Group, while it runs
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
+        self.gated: list | None = None  # what the predicate= that is evaluated reads
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_plans: dict[tuple, Plan] = {}
         self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten

@@ -193,6 +193,7 @@ class Dispatch:
     rewritten: frozenset[int] = frozenset()
     sync_start: bool = False
     barriers: tuple[Syncall, ...] = ()
+    gates: tuple[tuple[Access, int], ...] = ()  # what its predicate= reads, at which offset, when it is dispatched
     split: str = "NONE"  # or "UP_DOWN", "LEFT_RIGHT"
     lane: str | None = None
     parts: list[Part] = field(default_factory=list)

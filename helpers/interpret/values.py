@@ -35,6 +35,7 @@ class Buffer:
     shape: tuple[int, ...] = ()  # as it was declared
     place: object = None  # the source.Place of the parameter, or of what allocated it
     layout: str = ""  # "MX_A_ZZ" or "MX_B_NN", of the scales of block-scaled operands
+    direction: str = ""  # "In", "Out" or "InOut", of a kernel's parameter
     parts: int = 1  # allocations of one size that it holds: one for each turn of a loop that ran as a batch
 
     @property

@@ -18,11 +18,12 @@ from helpers.interpret.call import check as check_arguments
 from helpers.interpret.lower import Compiled, compile_kernel
 from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
-from helpers.sanitize import cases, chips, lint, memory, order, padding, values
+from helpers.sanitize import atomics, cases, chips, lint, memory, order, padding, values
 from helpers.sanitize.cases import Space, Specs
 from helpers.sanitize.findings import ERROR, WARNING, Finding, grouped
 from helpers.sanitize.padding import Padding
-from helpers.sanitize.replay import Subject, refilled, reordered
+from helpers.sanitize.replay import Subject, in_another_order, refilled, reordered
+from helpers.sanitize.untaken import Untaken
 
 NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
 MOST_PROOFS = 4  # replays of one kernel; each is two runs
@@ -231,8 +232,9 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: 
     found += memory.uninitialized(trace, mem, None)
     found += memory.unwritten(trace, mem, ways, sizes)
     found += memory.partly_written(trace, mem, ways)
-    found += memory.unread(trace, mem)
+    found += memory.unread(trace, mem, Untaken(compiled, trace).reads)
     found += memory.accumulated_low(trace)
+    found += memory.stored_nothing(trace)
     found += order.redundant(trace)
     clashes = [*order.between_tasks(trace), *order.between_blocks(trace)]
     return Run(trace, found, clashes, mem, made)
@@ -255,11 +257,12 @@ def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
     """The findings of a run with the proofs that a second one gives: over other memory, and in another order."""
     found = run.findings
     written = {run.trace.buffers[b].name for b in run.memory.writes if run.trace.buffers[b].argument}
-    outputs = {n: v for n, v in run.values.items() if n in written}
+    ways = directions(compiled)
+    outputs = {n: v for n, v in run.values.items() if n in written or ways.get(n, "In") != "In"}
     notes = {n.kind: n for n in run.trace.notes.values()}
     stale = [f for f in found if f.kind == "uninitialized-read"]
     if stale or "undefined lanes" in notes or "new tile" in notes:
-        reaches, proof = refilled(subject, outputs)
+        reaches, proof = refilled(subject, outputs, _own(compiled, run))
         kept = [f for f in found if f.kind != "uninitialized-read"]
         found = kept + memory.uninitialized(run.trace, run.memory, reaches, proof)
         if reaches and not stale:
@@ -267,7 +270,21 @@ def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
     for n, (finding, clash) in enumerate(run.clashes):
         proof = reordered(subject, run.trace, clash, outputs) if n < MOST_PROOFS else ""
         found = [*found, replace(finding, proof=proof)]
+    if not run.clashes:
+        for s in atomics.sums(run.trace)[:MOST_PROOFS]:
+            proof = in_another_order(subject, run.trace, s.earlier, s.later, list(outputs))
+            found = [*found, *([atomics.finding(run.trace, s, proof)] if proof else [])]
     return found
+
+
+def _own(compiled: Compiled, run: Run) -> dict[str, torch.Tensor | None]:
+    """The parameters declared pl.Out that are tensors, and which elements of each the run wrote; None: all."""
+    out: dict[str, torch.Tensor | None] = {}
+    for b in run.trace.buffers:
+        if b.argument and b.direction == "Out":
+            mask = memory.written(run.memory, b)
+            out[b.name] = None if mask is None else torch.from_numpy(mask).reshape(b.shape)
+    return out
 
 
 def _on_chip(trace: Trace, proof: str) -> list[Finding]:
@@ -297,16 +314,20 @@ def _compared(
     kernel: Any, compiled: Compiled, specs: Specs, run: Run, reference: Callable, rtol: float, atol: float,
     compare_fn: Mapping[str, Callable], given: Place | None,
 ) -> list[Finding]:  # fmt: skip
+    arranged = arrange(compiled, run.values)
     by_spec, expected = (
-        dict(zip([s.name for s in specs], arrange(compiled, v))) for v in (run.values, _again(compiled, specs, run))
+        dict(zip([s.name for s in specs], v)) for v in (arranged, arrange(compiled, _again(compiled, specs, run)))
     )
     inputs = values.as_inputs(list(specs), expected)
     reference(expected)
     names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
-    return values.against_golden(
-        run.trace, run.memory, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol,
-        compare_fn, given,
+    seen = values.Seen(
+        run.trace, run.memory, dict(zip([s.name for s in specs], [p.name for p in compiled.parameters])),
+        extents(compiled, run.values), given,
     )  # fmt: skip
+    return values.against_golden(
+        seen, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol, compare_fn
+    )
 
 
 def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: Run) -> list[Finding]:

@@ -23,14 +23,16 @@ KINDS: dict[str, str] = {
     "redundant-dependency": "A declared dependency is enforced by others already.",
     "on-chip-overflow": "The tiles of a task exceed an on-chip buffer of the chip.",
     "syncall": "A barrier cannot complete: not all the cores it waits for come to it.",
-    "valid-extent": "A valid extent is negative, or larger than its tile, for a legal input.",
+    "valid-extent": "A valid extent is negative, larger than its tile, or, in a store, zero, for a legal input.",
     "unread-result": "Something is computed that nothing reads; it can be eliminated, its time with it.",
     "padded-lanes": "Lanes that hold no data take part in a result.",
     "wrong-result": "The result is not the golden's.",
     "tolerance": "The tolerance does not go with the error: tighter than rounding, or far looser than the error.",
+    "atomic-order": "A sum of floats depends on the order in which tasks or blocks add to it.",
     "low-precision-accumulation": "A sum is kept in a type of 16 bits or less, and rounds at every step.",
     "peeled-pipeline": "The first turn of a pl.pipeline is written before it; its load overlaps with nothing.",
     "unused-name": "A name is bound, or a parameter taken, that nothing uses.",
+    "script-failed": "The script failed, and nothing that was found in its kernels says why.",
     "debug-option": "An option for debugging is on, which slows every run down.",
 }
 """Every kind of finding, and what it means."""

@@ -5,13 +5,14 @@ One walk over a trace in program order, with a bit for each element of each buff
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from helpers.interpret.source import Place
 from helpers.interpret.trace import ATOMIC, READ, WRITE, Access, Trace
+from helpers.interpret.values import Buffer
 from helpers.sanitize import regions
 from helpers.sanitize.findings import ERROR, HINT, WARNING, Finding
 
@@ -83,6 +84,8 @@ def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = 
         while host and host[0][0] <= d.index:
             _, access, offset = host.pop(0)
             visit(access, offset, np.zeros(1, np.int64), "orchestration")
+        for access, offset in d.gates:
+            visit(access, offset, np.zeros(1, np.int64), d.name)
         for part in d.parts:
             ids = regions.blocks(part)
             for access, offsets in regions.accesses(trace, part):
@@ -98,6 +101,11 @@ def _mask(masks: dict[int, np.ndarray], trace: Trace, b: int) -> np.ndarray:
     if b not in masks:
         masks[b] = np.zeros(trace.buffers[b].size, bool)
     return masks[b]
+
+
+def written(memory: Memory, b: Buffer) -> np.ndarray | None:
+    """Which elements of a buffer that began without values hold some at the end, flat; None: all."""
+    return None if not memory.left[b.id] else memory.masks.get(b.id, np.zeros(b.size, bool))
 
 
 def uninitialized(trace: Trace, memory: Memory, reaches: bool | None, proof: str = "") -> list[Finding]:
@@ -137,7 +145,7 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
         mask = _mask(memory.masks, trace, b.id)
         shape = b.shape or (b.size,)
         gone = ~mask.reshape(shape)
-        if _padding(gone, sizes):
+        if regions.is_padding(gone, sizes):
             continue
         place, task = memory.writes.get(b.id, (None, ""))
         where = regions.around(b, gone)
@@ -201,20 +209,11 @@ def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> 
     return out
 
 
-def _padding(gone: np.ndarray, sizes: set[int]) -> bool:
-    for axis, n in enumerate(gone.shape):
-        whole = gone.any(tuple(a for a in range(gone.ndim) if a != axis))
-        first = int(whole.argmax())
-        if 0 < first < n and first in sizes and gone[(slice(None),) * axis + (slice(first, n),)].all():
-            return True
-    return False
-
-
-def unread(trace: Trace, memory: Memory) -> list[Finding]:
-    """Tensors of the kernel's own that are written and that nothing reads."""
+def unread(trace: Trace, memory: Memory, elsewhere: Callable[[Buffer], bool]) -> list[Finding]:
+    """Tensors of the kernel's own that are written and that nothing reads; `elsewhere`: another way would."""
     out = []
     for b in trace.buffers:
-        if b.argument or b.id in memory.reads or b.id not in memory.writes:
+        if b.argument or b.id in memory.reads or b.id not in memory.writes or elsewhere(b):
             continue
         place, task = memory.writes[b.id]
         out.append(
@@ -253,6 +252,32 @@ def directions_of(trace: Trace, memory: Memory, directions: dict[str, str]) -> l
                 )
             )
     return out
+
+
+def stored_nothing(trace: Trace) -> list[Finding]:
+    """Stores of windows of which nothing is valid: PTO-ISA wants at least one row and column (docs/isa/TSTORE.md)."""
+    found: dict[Place, list] = {}
+    empty = np.array([a.mode != READ and not a.elements for a in trace.shapes], bool)
+    for d in trace.dispatches if empty.any() else ():
+        for part in d.parts:
+            for n in part.chunk.shapes[empty[part.chunk.shapes]].tolist():
+                a = trace.shapes[n]
+                found.setdefault(a.place, [a, d, int(regions.blocks(part)[0]), 0])[3] += len(part)
+    return [
+        Finding(
+            "valid-extent",
+            ERROR,
+            f"{f'block {block} of ' if d.blocks > 1 else ''}task '{d.name}' stores a window of {list(a.extent)} valid "
+            f"elements to {regions.name(trace.buffers[a.buffer])}: a store has at least one row and one column",
+            place,
+            None,
+            "",
+            d.name,
+            fix="leave the store out where nothing is valid (an `if` around it), or launch fewer blocks",
+            count=count,
+        )
+        for place, (a, d, block, count) in found.items()
+    ]
 
 
 def accumulated_low(trace: Trace) -> list[Finding]:

@@ -76,8 +76,9 @@ def _meeting(trace: Trace, e: depend.Edge) -> Clash | None:
 
 def _of(trace: Trace, d: Dispatch, buffer: int) -> Iterator[tuple[Access, np.ndarray]]:
     seen = set()
-    for part in d.parts:
-        for access, offsets in regions.accesses(trace, part):
+    parts = [[(access, np.array([offset])) for access, offset in d.gates]]
+    for part in (*parts, *(regions.accesses(trace, p) for p in d.parts)):
+        for access, offsets in part:
             if access.buffer != buffer or not access.elements:
                 continue
             offsets = np.unique(offsets)

@@ -71,6 +71,16 @@ def around(buffer: Buffer, mask: np.ndarray) -> str:
     return f"{buffer.name if buffer.argument else f'line {buffer.name}'}[{', '.join(spans)}]"
 
 
+def is_padding(gone: np.ndarray, sizes: set[int]) -> bool:
+    """Whether what is True in `gone`, an array of a buffer's shape, is all that lies from a dynamic extent on."""
+    for axis, n in enumerate(gone.shape):
+        whole = gone.any(tuple(a for a in range(gone.ndim) if a != axis))
+        first = int(whole.argmax())
+        if 0 < first < n and first in sizes and gone[(slice(None),) * axis + (slice(first, n),)].all():
+            return True
+    return False
+
+
 def marked(access: Access, offset: int, view: np.ndarray) -> np.ndarray:
     """Numbers in the buffer of the elements that are True in `view`, a boolean view of one box."""
     index = np.nonzero(view)

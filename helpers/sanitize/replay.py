@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from helpers.chips import Chip
 from helpers.errors import WorkbookError
 from helpers.interpret.call import interpret
+from helpers.interpret.extents import vary
 from helpers.interpret.machine import Replay
 from helpers.interpret.trace import Trace
 from helpers.sanitize.order import Clash, ancestors
@@ -38,20 +39,13 @@ def reordered(subject: Subject, trace: Trace, clash: Clash, outputs: Mapping[str
     last to the first. Every launch runs once, on what memory holds when its turn comes.
     """
     values = subject.make()
-    memory: dict[int, torch.Tensor] = {}
     try:
         if clash.edge is None:
             subject.run(values, replay=Replay(backward=True))
             order = f"with the blocks of '{trace.dispatches[clash.dispatch].name}' run from the last to the first"
         else:
-            past = ancestors(trace)
-            if past is None:
+            if not _swapped(subject, trace, clash.edge.later, values):
                 return ""
-            bits = past(clash.edge.later)
-            first = frozenset(i for i in range(clash.edge.later + 1) if i == clash.edge.later or (bits >> i) & 1)
-            rest = frozenset(d.index for d in trace.dispatches) - first
-            subject.run(values, replay=Replay(only=first, memory=memory))
-            subject.run(values, replay=Replay(only=rest, memory=memory))
             a, b = trace.dispatches[clash.edge.later].name, trace.dispatches[clash.edge.earlier].name
             order = f"with '{a}' before '{b}'"
     except WorkbookError as error:
@@ -62,25 +56,75 @@ def reordered(subject: Subject, trace: Trace, clash: Clash, outputs: Mapping[str
     return f"{order}, an order that is allowed, {changed}"
 
 
-def refilled(subject: Subject, outputs: Mapping[str, torch.Tensor]) -> tuple[bool, str]:
-    """Run over memory that held other values; whether an output depends on them, and how."""
-    values = subject.make()
+def in_another_order(subject: Subject, trace: Trace, earlier: int, later: int, outputs: Sequence[str]) -> str:
+    """Run launch `later` before `earlier`, or, where they are one, its blocks from the last to the first; say what that
+    changes in the outputs, "" if nothing.
+
+    Both runs go block by block: how many are worked out together may decide how torch rounds.
+    """
+    plain, other = subject.make(), subject.make()
     try:
-        subject.run(values, fill=FILL)
+        subject.run(plain, replay=Replay(singly=True))
+        if earlier == later:
+            subject.run(other, replay=Replay(singly=True, backward=True))
+            order = f"with the blocks of '{trace.dispatches[later].name}' run from the last to the first"
+        else:
+            _swapped(subject, trace, later, other, singly=True)
+            order = f"with the later launch of '{trace.dispatches[later].name}' run first"
+    except WorkbookError:
+        return ""  # which another finding says
+    changed = difference({n: plain[n] for n in outputs}, other)
+    return f"{order}, {changed}" if changed else ""
+
+
+def _swapped(subject: Subject, trace: Trace, later: int, values: dict[str, Any], singly: bool = False) -> bool:
+    """Run launch `later` after no more than what it surely waits for, then the rest; False for traces too long."""
+    past = ancestors(trace)
+    if past is None:
+        return False
+    memory: dict[int, torch.Tensor] = {}
+    first = frozenset(i for i in range(later + 1) if i == later or (past(later) >> i) & 1)
+    rest = frozenset(d.index for d in trace.dispatches) - first
+    subject.run(values, replay=Replay(only=first, memory=memory, singly=singly))
+    subject.run(values, replay=Replay(only=rest, memory=memory, singly=singly))
+    return True
+
+
+def refilled(
+    subject: Subject, outputs: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor | None]
+) -> tuple[bool, str]:
+    """Run over memory that held other values; whether an output depends on them, and how.
+
+    Args:
+        own: The parameters declared pl.Out. What a caller's tensor holds there is not copied in (simpler,
+            runtime_maker.cpp: the bytes of an output that nothing writes are undefined), so it is other values too.
+            For each which elements the kernel writes, None: all. Only those are compared.
+    """
+
+    def run(fill: float | None) -> dict[str, Any]:
+        values = subject.make()
+        for name in own if fill is not None else ():
+            values[name] = vary(torch.empty_like(values[name]), fill)
+        subject.run(values, fill=fill)
+        return values
+
+    try:
+        values = run(FILL)
     except (WorkbookError, RuntimeError) as error:
         return True, f"with other values in it, the kernel fails: {getattr(error, 'what', '') or error}"
-    changed = _changed(subject, outputs, values)
+    changed = difference(outputs, values, own)
+    if changed is not None:
+        # The first run may have been on tensors that begin elsewhere in a cache line, where torch adds in another
+        # order: a difference counts where it is one from a plain run on tensors made like those of the other run, too.
+        plain = run(None)
+        changed = difference({n: plain[n] for n in outputs}, values, own)
     if changed is None:
         return False, "no output depends on it for these inputs"
     return True, f"with other values in it, {changed}"
 
 
 def _changed(subject: Subject, outputs: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> str | None:
-    """What another run changed, in words.
-
-    The first run may have been on tensors that begin elsewhere in a cache line, where torch adds in another order: a
-    difference counts where it is one from a plain run on tensors made like those of the other run, too.
-    """
+    """What another run changed, in words; a difference counts as in `refilled`."""
     if difference(outputs, values) is None:
         return None
     plain = subject.make()
@@ -88,18 +132,25 @@ def _changed(subject: Subject, outputs: Mapping[str, torch.Tensor], values: Mapp
     return difference({n: plain[n] for n in outputs}, values)
 
 
-def difference(was: Mapping[str, torch.Tensor], now: Mapping[str, Any]) -> str | None:
-    """The first output that differs bit by bit, in words."""
+def difference(
+    was: Mapping[str, torch.Tensor], now: Mapping[str, Any], where: Mapping[str, torch.Tensor | None] | None = None
+) -> str | None:
+    """The first output that differs bit by bit, in words; `where`: of some outputs which elements count."""
     for name, before in was.items():
         after = now[name]
         if torch.equal(before, after):
             continue
         same = (before == after) | ((before != before) & (after != after))
+        counted = (where or {}).get(name)
+        if counted is not None:
+            same |= ~counted
         n = int((~same).sum())
         if n:
             at = tuple((~same).nonzero()[0].tolist())
+            a, b = before[at].item(), after[at].item()
+            digits = "6g" if f"{a:.6g}" != f"{b:.6g}" else "9g"
             return (
                 f"{n:,} of {before.numel():,} elements of '{name}' differ, "
-                f"the first at {list(at)}: {before[at].item():.6g} and {after[at].item():.6g}"
+                f"the first at {list(at)}: {a:.{digits}} and {b:.{digits}}"
             )
     return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +14,90 @@ from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret import script
 from helpers.interpret.call import arrange
-from helpers.interpret.lower import compile_kernel
+from helpers.interpret.lower import Compiled, compile_kernel
+from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
 from helpers.sanitize import lint, values
-from helpers.sanitize.check import certain, look, of_error, of_text
+from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text
 from helpers.sanitize.findings import ERROR, Finding, grouped
 from helpers.sanitize.replay import Subject
 
 MOST_BYTES = 1 << 31  # of a kernel's arguments that are kept for further runs
 
 
+@dataclass(frozen=True)
+class _Last:
+    """A kernel that the script ran, on what, and what was seen."""
+
+    run: Run
+    compiled: Compiled
+    made: dict[str, Any]
+
+
 def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> list[Finding]:
     """Run a script with its own arguments and return what is wrong with the kernels it runs, and with itself.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or the script ended before it ran a kernel.
     """
     if not file.is_file():
         raise InputError(f"there is no file {file}")
     found: list[Finding] = lint.script(file)
-    last: dict[str, Any] = {}
+    ran: list[_Last] = []
 
     def interpret(kernel: Any, given: Sequence[Any] | Mapping[str, Any], platform: str, on: Chip, dry: bool) -> Trace:
-        compiled = compile_kernel(kernel)
-        found.extend(of_text(compiled))
-        made = dict(zip([p.name for p in compiled.parameters], arrange(compiled, given)))
-        tensors = [v for v in made.values() if isinstance(v, torch.Tensor)]
-        keep = not dry and sum(t.nbytes for t in tensors) <= MOST_BYTES
-        before = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in made.items()} if keep else {}
-        subject = Subject(
-            kernel, lambda: {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in before.items()}, on
-        )
         try:
+            compiled = compile_kernel(kernel)
+            found.extend(of_text(compiled))
+            made = dict(zip([p.name for p in compiled.parameters], arrange(compiled, given)))
+            tensors = [v for v in made.values() if isinstance(v, torch.Tensor)]
+            keep = not dry and sum(t.nbytes for t in tensors) <= MOST_BYTES
+            before = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in made.items()} if keep else {}
+            subject = Subject(
+                kernel, lambda: {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in before.items()}, on
+            )
             trace = subject.run(made, dry=dry)
         except WorkbookError as error:
             found.append(of_error(error))
             raise
         run = look(trace, compiled, made, on, dry)
-        last["run"], last["names"] = run, made
+        ran.append(_Last(run, compiled, made))
         found.extend(certain(subject, compiled, run) if keep else [*run.findings, *(f for f, _ in run.clashes)])
         return trace
 
     def compared(outputs: Mapping, expected: Mapping, inputs: Mapping, rtol: float, atol: float, fns: Mapping) -> None:
-        run = last["run"]
-        given = lint.tolerance(file)
-        found.extend(
-            values.against_golden(run.trace, run.memory, outputs, expected, inputs, rtol, atol, fns or {}, given)
+        last = ran[-1]
+        parameters = {n: p for n, v in outputs.items() for p, t in last.made.items() if t is v}
+        seen = values.Seen(
+            last.run.trace, last.run.memory, parameters, extents(last.compiled, last.made), lint.tolerance(file)
         )
+        found.extend(values.against_golden(seen, outputs, expected, inputs, rtol, atol, fns or {}))
 
     try:
         code, _ = script.run_script(file, args, trace_only, script.Observer(interpret, compared))
+        failed = f"exit code {code}" if code else ""
+        place = None
     except WorkbookError as error:
         if not any(f.place == error.place and f.what == error.what for f in found):
             found.append(of_error(error))
-        code = 0
+        return grouped(found)
     except Exception as error:  # the script's own
-        raise InputError(f"{file} ended with {type(error).__name__}: {error}") from error
-    if code and not any(f.severity == ERROR for f in found):
-        raise InputError(f"{file} ended with exit code {code}")
+        failed, place = f"{type(error).__name__}: {error}".strip().rstrip(":"), _line(error, file)
+        if not ran and not found:
+            raise InputError(f"{file} ended with {failed}, before it ran a kernel") from error
+    if failed and not any(f.severity == ERROR for f in found):
+        if not ran:
+            raise InputError(f"{file} ended with {failed}, before it ran a kernel")
+        found.append(
+            Finding(
+                "script-failed", ERROR, f"the script ended with {failed}", place,
+                fix="the kernels ran to their end, and nothing else that is found here says why it failed",
+            )
+        )  # fmt: skip
     return grouped(found)
+
+
+def _line(error: Exception, file: Path) -> Place | None:
+    """The script's own line that an exception came through last."""
+    lines = [n for frame, n in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)]
+    return Place(str(file), lines[-1], 1) if lines else None

@@ -260,7 +260,7 @@ class TaskIds:
         return [*before, self._assign_name(s, carry, made), loop, bind("results", "after", names_)]
 
     def predicate(self, keywords: dict[str, ast.expr], what: str, takes_deps: bool = True) -> list[ast.keyword]:
-        """predicate=(tensor[i] > n): read where the task would be dispatched, which here is now."""
+        """predicate=(tensor[i] > n): the scheduler reads it where the task would be dispatched, which here is now."""
         node = keywords.get("predicate")
         if node is None:
             return []
@@ -275,7 +275,8 @@ class TaskIds:
             raise self.refuse(node, f"predicate= of {what} does not compare an element with an integer literal", fix)
         self._check_read(read, fix)
         self._check_producer(read.value, keywords.get("deps"), what, takes_deps)
-        return [ast.keyword("predicate", self.expr(node))]
+        nothing = ast.arguments([], [], None, [], [], None, [])
+        return [ast.keyword("predicate", self.machine("gate", [ast.Lambda(nothing, self.expr(node))]))]
 
     def _check_read(self, read: ast.Subscript, fix: str) -> None:
         """The runtime reads one signed integer, at indices that it takes as unsigned."""

@@ -613,7 +613,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if m.task is not None:
         m.record(at, READ, cell)
         m.task.read_bytes += int(src.dtype.bytes)
-    elif not src.buffer.argument:
+    elif src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
         m.by_host(at, READ, cell)
     base = src.buffer.base
     if base is None:
