@@ -172,10 +172,6 @@ class Batches:
         groups turn out to touch each other's memory, all of them are taken back and run one by one.
         """
         count = len(ids)
-        if self.replay is not None and (self.replay.singly or self.replay.backward):
-            for i in ids[::-1] if self.replay.backward else ids:
-                alone(int(i))
-            return
         todo: list[tuple[np.ndarray, Split | None]] = [(ids, None)]
         if place not in self._sizes:
             todo = [(ids[:1], None), (ids[1:], None)]

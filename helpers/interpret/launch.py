@@ -298,7 +298,11 @@ class Launches:
                 stopped.add(run(i))
                 return self.task.largest
 
-        self._in_batches(place, np.arange(n), together, alone)
+        if self.replay is not None and launched[0].index in self.replay.backward:
+            for i in reversed(range(n)):
+                alone(i)
+        else:
+            self._in_batches(place, np.arange(n), together, alone)
         if len(stopped) > 1:
             raise self.fault(
                 place, "some blocks come to a pl.system.syncall that others do not: it never completes",

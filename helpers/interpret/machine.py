@@ -46,14 +46,12 @@ class Replay:
     Attributes:
         only: Numbers of the launches that this pass runs; None: all.
         memory: What the kernel allocated, kept from pass to pass; empty before the first.
-        singly: Blocks of a `pl.spmd` run one by one.
-        backward: So, from the last to the first.
+        backward: Numbers of the launches whose blocks run one by one from the last to the first.
     """
 
     only: frozenset[int] | None = None
     memory: dict[int, torch.Tensor] = field(default_factory=dict)
-    singly: bool = False
-    backward: bool = False
+    backward: frozenset[int] = frozenset()
 
 
 class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes, TaskIds):

@@ -271,10 +271,21 @@ def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
         proof = reordered(subject, run.trace, clash, outputs) if n < MOST_PROOFS else ""
         found = [*found, replace(finding, proof=proof)]
     if not run.clashes:
-        for s in atomics.sums(run.trace)[:MOST_PROOFS]:
-            proof = in_another_order(subject, run.trace, s.earlier, s.later, list(outputs))
-            found = [*found, *([atomics.finding(run.trace, s, proof)] if proof else [])]
+        found = [*found, *_sums(subject, run.trace, outputs)]
     return found
+
+
+def _sums(subject: Subject, trace: Trace, outputs: dict[str, torch.Tensor]) -> list[Finding]:
+    """Sums in no order that change an output: of those that blocks make all at once first, then one by one."""
+    sums = atomics.sums(trace)
+    blocks = [s for s in sums if s.earlier == s.later]
+    if len(blocks) > 1 and not in_another_order(subject, trace, [s.later for s in blocks], None, outputs):
+        sums = [s for s in sums if s not in blocks]
+    out = []
+    for s in sums[:MOST_PROOFS]:
+        if proof := in_another_order(subject, trace, [s.later], None if s in blocks else s.earlier, outputs):
+            out.append(atomics.finding(trace, s, proof))
+    return out
 
 
 def _own(compiled: Compiled, run: Run) -> dict[str, torch.Tensor | None]:

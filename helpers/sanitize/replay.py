@@ -41,7 +41,7 @@ def reordered(subject: Subject, trace: Trace, clash: Clash, outputs: Mapping[str
     values = subject.make()
     try:
         if clash.edge is None:
-            subject.run(values, replay=Replay(backward=True))
+            subject.run(values, replay=Replay(backward=frozenset([clash.dispatch])))
             order = f"with the blocks of '{trace.dispatches[clash.dispatch].name}' run from the last to the first"
         else:
             if not _swapped(subject, trace, clash.edge.later, values):
@@ -56,28 +56,32 @@ def reordered(subject: Subject, trace: Trace, clash: Clash, outputs: Mapping[str
     return f"{order}, an order that is allowed, {changed}"
 
 
-def in_another_order(subject: Subject, trace: Trace, earlier: int, later: int, outputs: Sequence[str]) -> str:
-    """Run launch `later` before `earlier`, or, where they are one, its blocks from the last to the first; say what that
-    changes in the outputs, "" if nothing.
-
-    Both runs go block by block: how many are worked out together may decide how torch rounds.
-    """
-    plain, other = subject.make(), subject.make()
+def in_another_order(
+    subject: Subject, trace: Trace, launches: Sequence[int], earlier: int | None, outputs: Mapping[str, torch.Tensor]
+) -> str:
+    """Run the last of `launches` before launch `earlier`, or, with None, the blocks of all of them from the last to the
+    first; say what that changes in the outputs, "" if nothing."""
+    other = subject.make()
+    name = trace.dispatches[launches[-1]].name
     try:
-        subject.run(plain, replay=Replay(singly=True))
-        if earlier == later:
-            subject.run(other, replay=Replay(singly=True, backward=True))
-            order = f"with the blocks of '{trace.dispatches[later].name}' run from the last to the first"
+        if earlier is None:
+            subject.run(other, replay=Replay(backward=frozenset(launches)))
+            order = f"with the blocks of '{name}' run from the last to the first"
         else:
-            _swapped(subject, trace, later, other, singly=True)
-            order = f"with the later launch of '{trace.dispatches[later].name}' run first"
+            _swapped(subject, trace, launches[-1], other)
+            order = f"with the later launch of '{name}' run first"
+        changed = difference(outputs, other)
+        if changed is None:
+            return ""
+        plain = subject.make()
+        subject.run(plain, replay=Replay())  # in the same batches, on which it may depend how torch rounds
     except WorkbookError:
         return ""  # which another finding says
     changed = difference({n: plain[n] for n in outputs}, other)
     return f"{order}, {changed}" if changed else ""
 
 
-def _swapped(subject: Subject, trace: Trace, later: int, values: dict[str, Any], singly: bool = False) -> bool:
+def _swapped(subject: Subject, trace: Trace, later: int, values: dict[str, Any]) -> bool:
     """Run launch `later` after no more than what it surely waits for, then the rest; False for traces too long."""
     past = ancestors(trace)
     if past is None:
@@ -85,8 +89,8 @@ def _swapped(subject: Subject, trace: Trace, later: int, values: dict[str, Any],
     memory: dict[int, torch.Tensor] = {}
     first = frozenset(i for i in range(later + 1) if i == later or (past(later) >> i) & 1)
     rest = frozenset(d.index for d in trace.dispatches) - first
-    subject.run(values, replay=Replay(only=first, memory=memory, singly=singly))
-    subject.run(values, replay=Replay(only=rest, memory=memory, singly=singly))
+    subject.run(values, replay=Replay(only=first, memory=memory))
+    subject.run(values, replay=Replay(only=rest, memory=memory))
     return True
 
 
