@@ -69,6 +69,7 @@ class RunResult:
         expected: The golden, by name; empty without one.
         trace: What the kernel did, task by task, where the platform records it.
         seconds: Seconds of the kernel alone.
+        notes: Which files have changed since the kernel was loaded from them: it ran as it was then.
     """
 
     passed: bool
@@ -82,6 +83,7 @@ class RunResult:
     expected: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     trace: Any = field(default=None, repr=False)
     seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def max_abs(self) -> float | None:
@@ -100,9 +102,8 @@ class RunResult:
 
     def __str__(self) -> str:
         took = "" if self.execution_time is None else f" ({self.execution_time:.2f}s)"
-        if self.passed:
-            return f"PASS{took}"
-        return f"FAIL: {self.error}{took}" if self.error else f"FAIL{took}"
+        verdict = "PASS" if self.passed else f"FAIL: {self.error}" if self.error else "FAIL"
+        return "\n".join([f"{verdict}{took}", *(f"note: {note}" for note in self.notes)])
 
 
 def run_jit(
@@ -187,7 +188,7 @@ def run_jit(
 
     if tracing():
         ran = run_kernel(fn, [_outline(spec) for spec in specs], platform=platform, dry=True)
-        result.platform, result.trace = ran.platform, ran.trace
+        result.platform, result.trace, result.notes = ran.platform, ran.trace, ran.notes
         return finish(None, ", trace only: nothing computed or compared")
 
     # What goes in.
@@ -204,7 +205,7 @@ def run_jit(
     args = [values[spec.name] for spec in specs]
     if compile_only:
         ran = run_kernel(fn, args, platform=platform, dry=True)
-        result.platform, result.trace = ran.platform, ran.trace
+        result.platform, result.trace, result.notes = ran.platform, ran.trace, ran.notes
         return finish(None, ", compile only: nothing computed or compared")
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
@@ -213,7 +214,7 @@ def run_jit(
     before = _copies(specs, values, sealed, shared, outputs=outputs)
 
     ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
-    result.platform, result.seconds, result.trace = ran.platform, ran.seconds, ran.trace
+    result.platform, result.seconds, result.trace, result.notes = ran.platform, ran.seconds, ran.trace, ran.notes
     result.outputs = {spec.name: values[spec.name] for spec in tensor_specs if spec.is_output}
     log(f"[RUN] kernel ran on {ran.platform} ({ran.seconds:.3f}s)")
     if os.environ.get("PYPTO_BENCH", "") not in ("", "0", "false", "False"):

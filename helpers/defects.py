@@ -11,7 +11,6 @@ import difflib
 import html
 import inspect
 import io
-import linecache
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -305,7 +304,7 @@ def table() -> str:
         if found is None:
             raise InputError(f"defect {d.name} is not found")
         with_ = f" with {found.case}" if found.case else ""
-        code = linecache.getline(found.place.file, found.line).strip()
+        code = found.place.code.strip()
         out.append(f"| {d.name} | {d.title} | {d.symptom} | {found.severity}: {d.kind}{with_} | `{code}` |")
     return "\n".join(out)
 

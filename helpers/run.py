@@ -17,11 +17,18 @@ from helpers.platforms import resolve
 
 @dataclass(frozen=True)
 class Run:
-    """What a run was: the platform that really ran it, its duration in seconds, and the trace it left."""
+    """What a run was: the platform that really ran it, its duration in seconds, and the trace it left.
+
+    `notes` says which files have changed since the kernel was loaded from them.
+    """
 
     platform: str
     seconds: float
     trace: Trace | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.trace.outdated if self.trace is not None else ()
 
 
 def run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import html
-import inspect
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, St
 
 from golden import ScalarSpec, TensorSpec
 from helpers.errors import KernelError
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.depend import declared, inferred
 from helpers.interpret.source import of, shown
 from helpers.interpret.trace import Trace
@@ -86,19 +85,22 @@ def _with_callees(kernel: Any, signature: bool) -> dict[Any, tuple[str, list[int
     if found is None:
         raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
     fn = found[0]
-    tree = of(fn).tree
+    source = of(fn)
+    tree, bound = source.tree, source.bound
+    outside = environment(fn, closure=True)
     called = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     out = {}
     for name in dict.fromkeys(called):
-        if unwrap(fn.__globals__.get(name)) is not None:
-            out.update(_with_callees(fn.__globals__[name], signature))
-    text, first = inspect.getsourcelines(fn)
-    lines = [(first + i, line.rstrip()) for i, line in enumerate(text)]
+        if unwrap(outside.get(name)) is not None:
+            out.update(_with_callees(outside[name], signature))
+    first = bound.span.first
+    lines = [(first + i, line.rstrip()) for i, line in enumerate(bound.lines)]
     if not signature:
         body = tree.body[0].lineno
         lines = [(n, line) for n, line in lines if n < tree.lineno or n >= body]
         lines.insert(tree.lineno - first, (0, f"def {tree.name}(...):"))
-    out[fn] = (shown(inspect.getsourcefile(fn)), [n for n, _ in lines], "\n".join(line for _, line in lines))
+    file = shown(source.file) + (" (changed on disk since it was loaded)" if bound.text.changed() else "")
+    out[fn] = (file, [n for n, _ in lines], "\n".join(line for _, line in lines))
     return out
 
 

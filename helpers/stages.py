@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import torch
 
-import golden.decode
-import golden.decode_layer
-import golden.flash_attention
-import golden.lm_head
-import golden.mlp
-import golden.prefill
-import golden.qkv_proj
-import golden.rope_kv_cache
 import golden.weights
-import kernels.decode
-import kernels.decode_layer
-import kernels.flash_attention
-import kernels.lm_head
-import kernels.mlp
-import kernels.prefill
-import kernels.qkv_proj
 import kernels.qwen3_32b
-import kernels.rope_kv_cache
 from golden import RunResult, TensorSpec, run_jit
-from helpers.errors import FaultError, InputError
+from helpers.errors import FaultError, InputError, KernelError
 from helpers.interpret.machine import UNKNOWN
 from helpers.interpret.trace import Trace
 from helpers.run import run
@@ -37,8 +23,19 @@ from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
 
 
 @dataclass(frozen=True)
+class Late:
+    """What a module has, looked up whenever it is asked for: a module that is loaded again has something else."""
+
+    module: str
+    pick: Callable[[ModuleType], Any]
+
+    def now(self) -> Any:
+        return self.pick(importlib.import_module(self.module))
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stage of the decoder.
+    """One stage of the decoder. Its kernels and its golden are those that their modules have when they are asked for.
 
     Attributes:
         name: As typed on the command line; also the name of its modules in kernels and golden (mlp_32b: mlp).
@@ -66,15 +63,33 @@ class Stage:
     batch: int = BATCH
     longest: int = MAX_CTX
 
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        return value.now() if isinstance(value, Late) else value
 
-_PREFILL = {
-    "reference": golden.prefill.reference,
-    "check": golden.prefill.check,
-    "tolerance": golden.prefill.TOLERANCE,
-    "compare_fn": golden.prefill.COMPARE_FN,
-    "notebook": "06_prefill",
-    "longest": MAX_CHUNK,
-}
+
+def _golden(module: str, tolerance: str = "TOLERANCE", **how: Any) -> dict[str, Late]:
+    """A stage's golden: the module of golden/, which of its tolerances, and arguments of its specs."""
+    name = f"golden.{module}"
+    return {
+        "specs": Late(name, lambda m: partial(m.specs, **how) if how else m.specs),
+        "reference": Late(name, lambda m: m.reference),
+        "check": Late(name, lambda m: m.check),
+        "tolerance": Late(name, lambda m: getattr(m, tolerance)),
+        "compare_fn": Late(name, lambda m: getattr(m, "COMPARE_FN", {})),
+    }
+
+
+def _kernels(module: str, *names: str) -> Late:
+    """Kernels of a module of kernels/, by name, naive to fused."""
+    return Late(f"kernels.{module}", lambda m: {n: _kernel(m, n) for n in names})
+
+
+def _kernel(module: ModuleType, name: str) -> Any:
+    if not hasattr(module, name):
+        raise KernelError(f"{module.__name__} has no kernel '{name}' since it was loaded again; a stage has it")
+    return getattr(module, name)
+
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -83,140 +98,75 @@ STAGES: dict[str, Stage] = {
             name="qkv_proj",
             title="Input RMSNorm and the Q, K and V projections (decode)",
             notebook="03_swiglu_mlp",
-            versions={
-                "tile": kernels.qkv_proj.tile,
-                "grouped": kernels.qkv_proj.grouped,
-                "spmd": kernels.qkv_proj.spmd,
-                "split_k": kernels.qkv_proj.split_k,
-            },
-            specs=golden.qkv_proj.specs,
-            reference=golden.qkv_proj.reference,
-            check=golden.qkv_proj.check,
-            tolerance=golden.qkv_proj.TOLERANCE,
+            versions=_kernels("qkv_proj", "tile", "grouped", "spmd", "split_k"),
+            **_golden("qkv_proj"),
         ),
         Stage(
             name="rope_kv_cache",
             title="Q/K RMSNorm, RoPE, and K/V into the paged cache (decode)",
             notebook="01_rope_kv_cache",
-            versions={
-                "naive": kernels.rope_kv_cache.naive,
-                "per_sequence": kernels.rope_kv_cache.per_sequence,
-                "flat": kernels.rope_kv_cache.flat,
-            },
-            specs=golden.rope_kv_cache.specs,
-            reference=golden.rope_kv_cache.reference,
-            check=golden.rope_kv_cache.check,
-            tolerance=golden.rope_kv_cache.TOLERANCE,
-            compare_fn=golden.rope_kv_cache.COMPARE_FN,
+            versions=_kernels("rope_kv_cache", "naive", "per_sequence", "flat"),
+            **_golden("rope_kv_cache"),
         ),
         Stage(
             name="flash_attention",
             title="Attention over the paged KV cache, online softmax over its pages (decode)",
             notebook="02_flash_attention",
-            versions={
-                "separate": kernels.flash_attention.separate,
-                "flat": kernels.flash_attention.flat,
-                "mixed": kernels.flash_attention.mixed,
-                "fused": kernels.flash_attention.fused,
-            },
-            specs=golden.flash_attention.specs,
-            reference=golden.flash_attention.reference,
-            check=golden.flash_attention.check,
-            tolerance=golden.flash_attention.TOLERANCE,
-            compare_fn=golden.flash_attention.COMPARE_FN,
+            versions=_kernels("flash_attention", "separate", "flat", "mixed", "fused"),
+            **_golden("flash_attention"),
         ),
         Stage(
             name="mlp",
             title="Output projection, RMSNorm, SwiGLU MLP, down projection, residuals (decode)",
             notebook="03_swiglu_mlp",
-            versions={
-                "partial_products": kernels.mlp.partial_products,
-                "accumulate": kernels.mlp.accumulate,
-                "mixed": kernels.mlp.mixed,
-            },
-            specs=golden.mlp.specs,
-            reference=golden.mlp.reference,
-            check=golden.mlp.check,
-            tolerance=golden.mlp.TOLERANCE,
+            versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
+            **_golden("mlp"),
         ),
         Stage(
             name="mlp_32b",
             title="The same at the width of pull request 90: hidden 8192, intermediate 25600",
             notebook="03_swiglu_mlp",
-            versions={
-                "partial_products": kernels.mlp.partial_products,
-                "accumulate": kernels.mlp.accumulate,
-                "mixed": kernels.mlp.mixed,
-            },
-            specs=partial(golden.mlp.specs, hidden=kernels.qwen3_32b.HIDDEN, inter=kernels.qwen3_32b.INTERMEDIATE),
-            reference=golden.mlp.reference,
-            check=golden.mlp.check,
-            tolerance=golden.mlp.TOLERANCE_32B,
+            versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
+            **_golden("mlp", "TOLERANCE_32B", hidden=kernels.qwen3_32b.HIDDEN, inter=kernels.qwen3_32b.INTERMEDIATE),
         ),
         Stage(
             name="lm_head",
             title="Final RMSNorm, LM head and the greedy token (decode)",
             notebook="04_lm_head",
-            versions={
-                "narrow": kernels.lm_head.narrow,
-                "wide": kernels.lm_head.wide,
-            },
-            specs=golden.lm_head.specs,
-            reference=golden.lm_head.reference,
-            check=golden.lm_head.check,
-            tolerance=golden.lm_head.TOLERANCE,
-            compare_fn=golden.lm_head.COMPARE_FN,
+            versions=_kernels("lm_head", "narrow", "wide"),
+            **_golden("lm_head"),
         ),
         Stage(
             name="decode_layer",
             title="One decoder layer, all of it (decode)",
             notebook="05_decode_layer",
-            versions={
-                "naive": kernels.decode_layer.naive,
-                "fused": kernels.decode_layer.fused,
-            },
-            specs=golden.decode_layer.specs,
-            reference=golden.decode_layer.reference,
-            check=golden.decode_layer.check,
-            tolerance=golden.decode_layer.TOLERANCE,
-            compare_fn=golden.decode_layer.COMPARE_FN,
+            versions=_kernels("decode_layer", "naive", "fused"),
+            **_golden("decode_layer"),
         ),
         Stage(
             name="decode",
             title="Two decoder layers, the LM head and the greedy token (decode)",
             notebook="05_decode_layer",
-            versions={
-                "naive": kernels.decode.naive,
-                "fused": kernels.decode.fused,
-            },
-            specs=golden.decode.specs,
-            reference=golden.decode.reference,
-            check=golden.decode.check,
-            tolerance=golden.decode.TOLERANCE,
-            compare_fn=golden.decode.COMPARE_FN,
+            versions=_kernels("decode", "naive", "fused"),
+            **_golden("decode"),
         ),
         Stage(
             name="prefill",
             title="A whole layer on a prompt: K and V of all its tokens to the cache, causal attention",
-            versions={
-                "per_token": kernels.prefill.per_token,
-                "spmd": kernels.prefill.spmd,
-                "chunked": kernels.prefill.chunked,
-            },
-            specs=golden.prefill.specs,
+            versions=_kernels("prefill", "per_token", "spmd", "chunked"),
+            notebook="06_prefill",
+            **_golden("prefill"),
             batch=1,
-            **_PREFILL,
+            longest=MAX_CHUNK,
         ),
         Stage(
             name="prefill_chunk",
             title="Two layers on chunks of several prompts, which go on where earlier calls ended",
-            versions={
-                "spmd": kernels.prefill.spmd,
-                "chunked": kernels.prefill.chunked,
-            },
-            specs=partial(golden.prefill.specs, start=None, layers=2),
+            versions=_kernels("prefill", "spmd", "chunked"),
+            notebook="06_prefill",
+            **_golden("prefill", start=None, layers=2),
             batch=4,
-            **_PREFILL,
+            longest=MAX_CHUNK,
         ),
     )
 }

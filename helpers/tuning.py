@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-import inspect
+import os
 import sys
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from helpers.errors import InputError, KernelError, WorkbookError
-from helpers.interpret.decorated import unwrap
+from helpers.interpret import texts
+from helpers.interpret.decorated import bounds, unwrap
+from helpers.interpret.texts import FileText
 from helpers.interpret.trace import Trace
 from helpers.stages import Stage, trace_guessed
 from kernels.qwen3 import BATCH
@@ -104,15 +106,17 @@ def constants(kernel: Any, names: tuple[str, ...]) -> dict[str, int]:
     """The values that constants have: of a kernel's module, or, written "mlp.WIDE_N", of one whose parts it uses.
 
     Raises:
+        KernelError: it is no kernel of a module.
         InputError: there is no such constant.
     """
+    own, loaded = _module(kernel), _texts(kernel)
     out = {}
-    for module, values in _by_module(_module(kernel), dict.fromkeys(names, 0)).items():
-        part = sys.modules[module]
+    for module, values in _by_module(own, loaded, dict.fromkeys(names, 0)).items():
+        found = texts.of(unwrap(kernel)[0]).names() if module == own.__name__ else vars(sys.modules[module])
         for constant, name in values:
-            if constant not in vars(part):
+            if constant not in found:
                 raise InputError(f"{module} has no constant {constant}")
-            out[name] = vars(part)[constant]
+            out[name] = found[constant]
     return {n: out[n] for n in names}
 
 
@@ -120,23 +124,38 @@ def tuned(kernel: Any, **values: int) -> Any:
     """The kernel with other values for constants; what is computed from them follows.
 
     A constant is one of the kernel's module, or, written "mlp.WIDE_N", one of a module of kernels/ whose parts it uses,
-    directly or through others. The kernel itself and all modules stay as they are. Line numbers are those of the files.
+    directly or through others. The kernel itself and all modules stay as they are. It is made of the text that the
+    kernel is bound to, whose line numbers it has.
 
     Raises:
-        KernelError: it is no kernel.
+        KernelError: it is no kernel of a module.
         InputError: there is no such constant.
     """
-    module = _module(kernel)
+    module, loaded = _module(kernel), _texts(kernel)
     wanted = {
         name: {constant: values[given] for constant, given in names}
-        for name, names in _by_module(module, values).items()
+        for name, names in _by_module(module, loaded, values).items()
     }
-    return getattr(_copy(module, wanted, {}), unwrap(kernel)[0].__name__)
+    return getattr(_copy(module, loaded, wanted, {}), unwrap(kernel)[0].__name__)
 
 
-def _by_module(module: ModuleType, values: dict[str, int]) -> dict[str, list[tuple[str, str]]]:
+def _texts(kernel: Any) -> dict[str, FileText]:
+    """The files that a kernel depends on, by path, as they were when it was decorated."""
+    return texts.files(bounds(kernel))
+
+
+def _tree(module: ModuleType, loaded: dict[str, FileText]) -> tuple[FileText, ast.Module]:
+    text = loaded.get(os.path.abspath(module.__file__)) or texts.read(module.__file__)
+    if text is None:
+        raise InputError(f"the source of {module.__name__} is not there: {module.__file__}")
+    return text, ast.parse("".join(text.lines), text.file)
+
+
+def _by_module(
+    module: ModuleType, loaded: dict[str, FileText], values: dict[str, int]
+) -> dict[str, list[tuple[str, str]]]:
     """(constant, name as given) by the module that has it."""
-    known = {name.rpartition(".")[2]: name for name in _parts(module)}
+    known = {name.rpartition(".")[2]: name for name in _parts(module, loaded)}
     out: dict[str, list[tuple[str, str]]] = {}
     for given in values:
         part, _, constant = given.rpartition(".")
@@ -146,29 +165,34 @@ def _by_module(module: ModuleType, values: dict[str, int]) -> dict[str, list[tup
     return out
 
 
-def _parts(module: ModuleType) -> dict[str, None]:
+def _parts(module: ModuleType, loaded: dict[str, FileText]) -> dict[str, None]:
     """The modules of kernels/ that a module takes names from, and those that these do."""
     out: dict[str, None] = {}
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in _tree(module, loaded)[1].body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
-            out |= {node.module: None} | _parts(sys.modules[node.module])
+            out |= {node.module: None} | _parts(sys.modules[node.module], loaded)
     return out
 
 
-def _copy(module: ModuleType, wanted: dict[str, dict[str, int]], done: dict[str, ModuleType]) -> ModuleType:
+def _copy(
+    module: ModuleType,
+    loaded: dict[str, FileText],
+    wanted: dict[str, dict[str, int]],
+    done: dict[str, ModuleType],
+) -> ModuleType:
     """The module with other constants, and with copies of those that it takes names from, where they change."""
     if module.__name__ in done:
         return done[module.__name__]
-    if not wanted.keys() & {module.__name__, *_parts(module)}:
+    if not wanted.keys() & {module.__name__, *_parts(module, loaded)}:
         return module
     copy = done[module.__name__] = ModuleType(module.__name__)
     copy.__file__ = module.__file__
-    tree = ast.parse(inspect.getsource(module), module.__file__)
+    text, tree = _tree(module, loaded)
     left = dict(wanted.get(module.__name__, {}))
     body = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
-            part = _copy(sys.modules[node.module], wanted, done)
+            part = _copy(sys.modules[node.module], loaded, wanted, done)
             vars(copy).update({a.asname or a.name: getattr(part, a.name) for a in node.names})
             continue
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -179,7 +203,8 @@ def _copy(module: ModuleType, wanted: dict[str, dict[str, int]], done: dict[str,
     if left:
         raise InputError(f"{module.__name__} has no constant {', '.join(left)}")
     tree.body = body
-    exec(compile(tree, module.__file__, "exec"), vars(copy))
+    with texts.given(text):
+        exec(compile(tree, text.file, "exec"), vars(copy))
     return copy
 
 
@@ -208,4 +233,10 @@ def _module(kernel: Any) -> ModuleType:
     found = unwrap(kernel)
     if found is None:
         raise KernelError(f"{kernel!r} is not a kernel: decorate the function with @pl.jit")
-    return sys.modules[found[0].__module__]
+    module = sys.modules.get(found[0].__module__)
+    if getattr(module, "__file__", None) is None or "<locals>" in found[0].__qualname__:
+        raise KernelError(
+            f"kernel '{found[0].__name__}' is not at the top of an imported module: put it into a file, with its tile "
+            "sizes as constants, and import it from there"
+        )
+    return module

@@ -23,6 +23,7 @@ import kernels  # noqa: F401 - so that this process has its own pypto.language, 
 import pypto.language as pl  # isort: skip
 from helpers import platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
+from helpers.interpret import texts
 from helpers.run import run
 from helpers.toolchain import near, process
 from helpers.toolchain.cache import cache_folder
@@ -345,9 +346,23 @@ def test_a_changed_source_is_compiled_anew(site: Path, module: ModuleType):
     near.compile_kernel(module.double, "a5sim")
     source = site / "kernels_for_test.py"
     source.write_text(source.read_text().replace("2.0", "2.0 "))
+    with pytest.raises(KernelError, match=r"kernels_for_test.py has changed since it was loaded.*importlib.reload"):
+        near.compile_kernel(module.double, "a5sim")
+    importlib.reload(module)
     assert not near.compile_kernel(module.double, "a5sim").cached
     assert near.compile_kernel(module.double, "a5sim").cached
     assert compiled(site) == 2
+
+
+def test_a_worker_whose_file_has_another_text_says_so(site: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    """The file changes between the look at it here and the import there."""
+    monkeypatch.setattr(texts.FileText, "changed", lambda _: False)
+    texts.of(module.double._func)
+    source = site / "kernels_for_test.py"
+    source.write_text(source.read_text().replace("2.0", "3.0"))
+    with pytest.raises(KernelError, match=r"kernels_for_test.py has changed since it was loaded"):
+        near.compile_kernel(module.double, "a5sim")
+    assert not (site / "compiled").exists()
 
 
 def test_a_changed_toolchain_compiles_anew(

@@ -7,7 +7,6 @@ nothing. A fault inside the kernel is reported at the line of the kernel that ca
 from __future__ import annotations
 
 import gc
-import linecache
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -17,13 +16,13 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import FaultError, InputError, WorkbookError
-from helpers.interpret import dtypes
+from helpers.interpret import dtypes, texts
 from helpers.interpret.annotations import Dim
-from helpers.interpret.lower import Compiled, compile_kernel
+from helpers.interpret.lower import SOURCE, Compiled, compile_kernel, with_callees
 from helpers.interpret.lowering.forms import Parameter
 from helpers.interpret.machine import Machine, Replay
 from helpers.interpret.products import one_thread
-from helpers.interpret.source import Place, located
+from helpers.interpret.source import Place, Source, located
 from helpers.interpret.trace import Trace
 
 
@@ -60,6 +59,7 @@ def interpret(
     dims = check(compiled, values, dry)
     machine = Machine(platform, chip, dry, fit, fill, replay)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
+    machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound = []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):
@@ -78,7 +78,7 @@ def interpret(
         body = lambda: compiled.run(machine, *bound)  # noqa: E731
     try:
         with one_thread():
-            _guarded(body, compiled)
+            _guarded(body)
     except BaseException as e:
         restored = machine.take_back()
         if isinstance(e, FaultError) and not restored:
@@ -206,7 +206,7 @@ def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
                 )
 
 
-def _guarded(run: Any, compiled: Compiled) -> None:
+def _guarded(run: Any) -> None:
     """Run generated code; a Python error inside it becomes a FaultError at the kernel's line."""
     # A trace is millions of small objects that stay: collecting garbage over and over would cost more than the run.
     collecting = gc.isenabled()
@@ -216,7 +216,7 @@ def _guarded(run: Any, compiled: Compiled) -> None:
     except WorkbookError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError, RuntimeError) as e:
-        place, last = _kernel_place(e.__traceback__, compiled)
+        place, last = _kernel_place(e.__traceback__)
         if place is None:
             raise
         what = f"{type(e).__name__}: {e}"
@@ -228,20 +228,13 @@ def _guarded(run: Any, compiled: Compiled) -> None:
             gc.enable()
 
 
-def _kernel_place(tb: TracebackType | None, compiled: Compiled) -> tuple[Place | None, bool]:
+def _kernel_place(tb: TracebackType | None) -> tuple[Place | None, bool]:
     """The innermost frame of the traceback that is a kernel's, and whether it is the innermost of all."""
-    files = {c.source.file for c in _with_callees(compiled)}
     found, last = None, False
     for frame, line in traceback.walk_tb(tb):
-        last = frame.f_code.co_filename in files
+        source = frame.f_globals.get(SOURCE)
+        last = isinstance(source, Source)
         if last:
-            text = linecache.getline(frame.f_code.co_filename, line)
-            found = Place(frame.f_code.co_filename, line, len(text) - len(text.lstrip()) + 1)
+            text = source.bound.text.line(line)
+            found = Place(source.file, line, len(text) - len(text.lstrip()) + 1, source.bound.text)
     return found, last
-
-
-def _with_callees(compiled: Compiled) -> list[Compiled]:
-    out = [compiled]
-    for c in compiled.callees:
-        out += _with_callees(c)
-    return out

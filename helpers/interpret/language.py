@@ -29,7 +29,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, package, text
+from helpers.interpret import names, package, text, texts
 
 
 class DataType:
@@ -120,11 +120,15 @@ def _annotation_type(name: str, doc: str) -> type:
 
 
 class JitFunction:
-    """A decorated kernel. `fn` is the Python function; `kind` is entry, incore, inline, opaque or host."""
+    """A decorated kernel. `fn` is the Python function; `kind` is entry, incore, inline, opaque or host.
+
+    Its text and place are those that it has when it is decorated, see `texts`.
+    """
 
     def __init__(self, fn: Callable, kind: str, options: dict):
         self.fn, self.kind, self.options = fn, kind, options
         self.program: Program | None = None
+        texts.bind(fn)
         functools.update_wrapper(self, fn)
 
     @property

@@ -21,7 +21,7 @@ from typing import Any
 from helpers.errors import KernelError
 from helpers.interpret import annotations, chunks, live, numbers, returns, rules, variables
 from helpers.interpret.batches import BATCH_SIZES
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.infer import Facts
 from helpers.interpret.lanes import counted
 from helpers.interpret.lowering import task_ids
@@ -44,6 +44,8 @@ from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
 
 _CACHE: dict[tuple[Callable, str], Compiled] = {}
+
+SOURCE = "__source__"  # the name in generated code of the Source that it is made from
 
 _IN_PROGRESS: list[Callable] = []
 
@@ -78,6 +80,14 @@ class Compiled:
         return any(now.get(k, MISSING) is not v and now.get(k, MISSING) != v for k, v in self.captured.items()) or any(
             c.stale() for c in self.callees
         )
+
+
+def with_callees(compiled: Compiled) -> list[Compiled]:
+    """A kernel and those that it calls, and so on, each once."""
+    out = {id(compiled): compiled}
+    for c in compiled.callees:
+        out |= {id(found): found for found in with_callees(c)}
+    return list(out.values())
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,7 @@ class Lowering(
         ast.fix_missing_locations(module)
         for value in self.space.values():
             BATCH_SIZES.pop(value, None) if isinstance(value, Place) else None
+        self.space[SOURCE] = self.source
         exec(compile(module, self.source.file, "exec"), self.space)
         return Compiled(
             self.fn.__name__, self.source, self.function_kind, parameters, self.space[tree.name], self.captured,
@@ -388,30 +399,6 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     if cached is None or cached.stale():
         cached = _CACHE[key] = Lowering(fn, kind, plane, options).compile()
     return cached
-
-
-def environment(fn: Callable, closure: bool = False) -> dict[str, Any]:
-    """Names visible to `fn` from outside: those of its module, and kernels of an enclosing function.
-
-    With `closure` everything of the enclosing function: PyPTO resolves it for a `@pl.program` and a `@pl.function`
-    (python/pypto/language/parser/decorator.py, `_build_closure_vars`), not for a `@pl.jit`.
-    """
-    out = dict(fn.__globals__)
-    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        if (
-            closure
-            or unwrap(value) is not None
-            or isinstance(value, types.ModuleType)
-            or type(value).__name__ == "DynVar"
-        ):
-            out[name] = value
-        else:
-            out.pop(name, None)
-    return out
 
 
 def _dim(m: Any, name: str) -> int:

@@ -1,32 +1,40 @@
-"""Where a kernel's text is, and how an error about it reads.
+"""A kernel's text as an AST, and how an error about it reads.
 
-A kernel is parsed, never executed, so its source must be at hand: `of(fn)` returns it as an AST whose line
-and column numbers are those of the file. `explain` turns a place in it into the message a user sees.
+A kernel is parsed, never executed, so its source must be at hand: `of(fn)` returns what it was bound to (`texts`) as an
+AST whose line and column numbers are those of the file. `explain` turns a place in it into the message a user sees.
 """
 
 from __future__ import annotations
 
 import ast
-import inspect
 import linecache
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from helpers.errors import KernelError, WorkbookError
+from helpers.interpret import texts
+from helpers.interpret.texts import Bound, FileText
 
 E = TypeVar("E", bound=WorkbookError)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A construct in a kernel's file: line from 1, column from 1."""
+    """A construct in a kernel's file: line from 1, column from 1. `text` is the file as it was; None: as it is."""
 
     file: str
     line: int
     column: int
+    text: FileText | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def code(self) -> str:
+        """The line, without its end; "" where there is none."""
+        if self.text is not None:
+            return self.text.line(self.line)
+        return linecache.getline(self.file, self.line).rstrip("\n")
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
@@ -34,48 +42,43 @@ class Place:
 
 @dataclass(frozen=True)
 class Source:
-    """A function's parsed source. `tree` is the FunctionDef, numbered as in `file`."""
+    """A function's parsed source. `tree` is the FunctionDef, numbered as in the file."""
 
     name: str
-    file: str
+    bound: Bound
     tree: ast.FunctionDef
 
+    @property
+    def file(self) -> str:
+        """The file, or what stands for one."""
+        return self.bound.text.file
+
     def place(self, node: ast.AST) -> Place:
-        return Place(self.file, node.lineno, node.col_offset + 1)
+        return Place(self.file, node.lineno, node.col_offset + 1, self.bound.text)
 
 
 def of(fn: Callable) -> Source:
-    """Parse the source of Python function `fn`.
+    """Parse the text that Python function `fn` was bound to.
 
     Raises:
-        KernelError: the source is not available (a function typed at a prompt without a cell history).
+        KernelError: there is none (a function typed at a prompt without a cell history), or it is no longer there.
     """
-    try:
-        lines, first = inspect.getsourcelines(fn)
-    except (OSError, TypeError) as e:
-        raise KernelError(
-            f"the source of kernel '{getattr(fn, '__name__', fn)}' cannot be read ({e}); a kernel is parsed from "
-            "its source: define it in a file or a notebook cell"
-        ) from e
-    text = "".join(lines)
-    indent = len(lines[0]) - len(lines[0].lstrip())
-    tree = ast.parse(textwrap.dedent(text)).body[0]
-    file = inspect.getsourcefile(fn) or fn.__code__.co_filename
-    if not isinstance(tree, ast.FunctionDef):
-        place = Place(file, tree.lineno + first - 1, tree.col_offset + indent + 1)
+    bound = texts.of(fn)
+    span = bound.span
+    if not span.plain:
+        place = Place(bound.text.file, span.line, span.column + 1, bound.text)
         raise refuse(place, f"kernel '{fn.__name__}' is not a plain `def` function", f"def {fn.__name__}(...):")
-    for node in ast.walk(tree):
-        if hasattr(node, "lineno"):
-            node.lineno += first - 1
-            node.end_lineno += first - 1
-            node.col_offset += indent
-            node.end_col_offset += indent
-    return Source(fn.__name__, file, tree)
+    text = "".join(bound.lines)
+    if text[0] in " \t":  # as far from the edge as it stands in the file
+        tree, before = ast.parse(f"if True:\n{text}").body[0].body[0], span.first - 2
+    else:
+        tree, before = ast.parse(text).body[0], span.first - 1
+    return Source(fn.__name__, bound, ast.increment_lineno(tree, before))
 
 
 def explain(place: Place, what: str, fix: str | None = None) -> str:
     """The text of an error at `place`: what is wrong, the line with a caret, what to write instead."""
-    line = linecache.getline(place.file, place.line).rstrip("\n")
+    line = place.code
     file = shown(place.file)
     out = [f"{what}", f"  at {file}:{place.line}:{place.column}"]
     if line.strip():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import linecache
 import sys
 from pathlib import Path
 from typing import Any
+
+from helpers.interpret import texts
 
 _NUMBERS = itertools.count()
 
@@ -34,11 +35,10 @@ def parse(code: str, filename: str = "<string>") -> Any:
 
     if filename == "<string>":  # each text has lines of its own, for its kernels and the errors in them
         filename = f"<pl.parse {next(_NUMBERS)}>"
-    if not Path(filename).exists():
-        linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     namespace = _Names(__name__=f"parsed {filename}", __file__=filename, pl=sys.modules["pypto.language"])
     namespace["__builtins__"] = __builtins__
-    exec(compile(code, filename, "exec", dont_inherit=True), namespace)
+    with texts.given(texts.of_code(filename, code)):
+        exec(compile(code, filename, "exec", dont_inherit=True), namespace)
     found = [
         v
         for v in namespace.values()

@@ -236,6 +236,7 @@ class Trace:
         self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
         self.notes: dict[tuple[str, Place], Note] = {}
         self.host: list[tuple[int, Access, int]] = []  # orchestration's own accesses: before which launch, what, where
+        self.outdated: tuple[str, ...] = ()  # what to say of files that have changed since the kernel was loaded
         self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
         self._rows: dict[int, tuple[int, int]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +91,7 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
 
 def _label(m: Memory) -> str:
     """What makes the buffer, as the source line has it: `name = operation`."""
-    text = linecache.getline(m.place.file, m.place.line).strip()
+    text = m.place.code.strip()
     made = re.match(r"(\w+)\s*=[^=]", text)
     called = re.match(r"(?:pl\.)?(?:\w+\.)*(\w+)\s*[(\[]?", text[max(0, m.place.column - 1 - _indent(m)) :])
     what = called[1] if called else "?"
@@ -102,8 +101,7 @@ def _label(m: Memory) -> str:
 
 
 def _indent(m: Memory) -> int:
-    line = linecache.getline(m.place.file, m.place.line)
-    return len(line) - len(line.lstrip())
+    return len(m.place.code) - len(m.place.code.lstrip())
 
 
 def _peaks(mine: Sequence[Bar]) -> dict[str, int]:

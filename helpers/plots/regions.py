@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
 import re
+from dataclasses import replace
 
 import matplotlib.colors
 from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def _name(trace: Trace, buffer: int, d: Dispatch) -> str:
     name = trace.buffers[buffer].name
     if not name.isdigit():
         return name
-    made = re.match(r"\s*(\w+)\s*=[^=]", linecache.getline(d.place.file, int(name)))
+    made = re.match(r"\s*(\w+)\s*=[^=]", replace(d.place, line=int(name)).code)
     return made[1] if made else f"line {name}"
 
 

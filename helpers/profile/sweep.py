@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,7 +28,8 @@ from golden import run_jit
 from helpers import chips, stages
 from helpers.errors import InputError, WorkbookError
 from helpers.files import whole
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.decorated import digest, unwrap
+from helpers.interpret.texts import again
 from helpers.profile.profile import profile
 from helpers.stages import Stage
 from helpers.tuning import constants, tuned
@@ -100,15 +102,22 @@ def sweep(
             raise InputError("the kernel is no version of a stage: pass specs=, what gives its arguments' specs")
         specs = partial(stage.specs, batch=stage.batch if batch is None else batch)
     before = constants(kernel, tuple(grid))
+    fn, text = unwrap(kernel)[0], digest(kernel)
+    if fn.__module__ == "__main__":
+        raise InputError(f"kernel '{fn.__name__}' is of this script or notebook: put it into a file and import it")
+    if getattr(sys.modules.get(fn.__module__), fn.__name__, None) is not kernel:
+        raise InputError(
+            f"kernel '{fn.__name__}' is not the one that {fn.__module__} has: it has other tile sizes, or the module "
+            "was loaded again since. Pass the module's"
+        )
     if not grid or any(len(values) == 0 for values in grid.values()):
         raise InputError(f"the grid {dict(grid)} has a constant without values, or none; {before}")
-    fn = unwrap(kernel)[0]
     points = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     known = _read(cache)
-    keys = [_key(fn, values, chip, specs) for values in points]
+    keys = [_key(fn, text, values, chip, specs) for values in points]
     results = {k: Point(**known[k]) for k in keys if k in known}
     missing = [i for i, k in enumerate(keys) if k not in results]
-    todo = [(fn.__module__, fn.__name__, points[i], chip, specs) for i in missing]
+    todo = [(fn.__module__, fn.__name__, text, points[i], chip, specs) for i in missing]
     bar = tqdm(total=len(points), initial=len(results), desc="sweep", unit="kernel", disable=not progress)
     with bar:
         for i, point in _work(todo, jobs, client):
@@ -125,9 +134,16 @@ def sweep(
     return [results[k] for k in order]
 
 
-def predict(module: str, name: str, values: dict[str, int], chip: str, specs: Callable[[], list]) -> Point:
-    """One combination, in whatever process: its predicted time, or what stands against it."""
-    kernel = getattr(importlib.import_module(module), name)
+def predict(module: str, name: str, text: str, values: dict[str, int], chip: str, specs: Callable[[], list]) -> Point:
+    """One combination, in whatever process: its predicted time, or what stands against it.
+
+    Args:
+        text: The digest of the kernel's text. A process that has another one loads the files again.
+
+    Raises:
+        InputError: the files have another text, too.
+    """
+    kernel = _with_text(module, name, text)
     try:
         changed = tuned(kernel, **values)
         trace = stages.trace_settled(changed, specs(), chip=chip)
@@ -135,6 +151,22 @@ def predict(module: str, name: str, values: dict[str, int], chip: str, specs: Ca
     except WorkbookError as error:
         return Point(values, why=str(error))
     return Point(values, predicted.makespan, len(predicted.tasks))
+
+
+def _with_text(module: str, name: str, text: str) -> Any:
+    kernel = getattr(importlib.import_module(module), name, None)
+    if kernel is None or digest(kernel) != text:
+        try:
+            again(sys.modules[module])
+        except Exception as e:  # the module's own
+            raise InputError(f"{module} cannot be loaded again: {type(e).__name__}: {e}") from None
+        kernel = getattr(sys.modules[module], name, None)
+    if kernel is None or digest(kernel) != text:
+        raise InputError(
+            f"the files of kernel '{name}' have changed since {module} was imported: import it again "
+            "(importlib.reload, or a new process), and sweep what it then has"
+        )
+    return kernel
 
 
 def _stage_of(kernel: Any) -> Stage | None:
@@ -177,15 +209,13 @@ def _checked(
 # ---- the cache
 
 
-def _key(fn: Any, values: dict[str, int], chip: str, specs: Callable[[], list]) -> str:
-    """A result is the same as long as the files of the kernel's folder, its constants, its arguments and the chip data
-    are: a kernel takes constants and inline functions from the files beside it."""
-    folder = Path(importlib.import_module(fn.__module__).__file__).parent
-    source = b"\0".join(file.read_bytes() for file in sorted(folder.glob("*.py")))
+def _key(fn: Any, text: str, values: dict[str, int], chip: str, specs: Callable[[], list]) -> str:
+    """A result is the same as long as the text of the kernel and of all it takes from other files, its constants, its
+    arguments and the chip data are."""
     arguments = [(s.name, getattr(s, "shape", None), str(s.dtype)) for s in specs()]
     facts = Path(chips.__file__).with_name("chips.toml").read_bytes()
     what = json.dumps([fn.__module__, fn.__name__, sorted(values.items()), chip, arguments], default=str).encode()
-    return hashlib.sha256(b"\0".join((source, facts, what))).hexdigest()
+    return hashlib.sha256(b"\0".join((text.encode(), facts, what))).hexdigest()
 
 
 def _read(cache: Path | None) -> dict[str, dict]:

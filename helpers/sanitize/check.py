@@ -137,7 +137,7 @@ def of_text(compiled: Compiled) -> list[Finding]:
         key = (c.source.file, c.source.tree.lineno)
         if key not in seen:
             seen.add(key)
-            out += lint.kernel(c.source.tree, c.source.file)
+            out += lint.kernel(c.source)
             todo += c.callees
     return out
 

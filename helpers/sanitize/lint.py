@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import inspect
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from helpers.interpret.source import Place
+from helpers.errors import InputError, KernelError
+from helpers.interpret.source import Place, Source, of
+from helpers.interpret.texts import read
 from helpers.sanitize.findings import HINT, WARNING, Finding
 
 LOOPS = ("range", "parallel", "pipeline", "unroll", "spmd")
@@ -19,48 +19,58 @@ DUMPS = ("dump_passes", "dump_ptoas_passes", "enable_dump_args")
 EFFECTS = ("assemble", "store", "write", "scatter", "read", "submit", "spmd_submit", "prefetch", "cacheinvalid")
 
 
-def kernel(tree: ast.FunctionDef, file: str) -> list[Finding]:
+def kernel(source: Source) -> list[Finding]:
     """Findings in the parsed source of a kernel or of a function it calls."""
-    return [*_loop_variables(tree, file), *_unused_values(tree, file), *_peeled(tree, file)]
+    return [*_loop_variables(source), *_unused_values(source), *_peeled(source)]
 
 
 def golden(fn: Callable) -> list[Finding]:
     """Parameters of a golden that it does not use."""
     try:
-        lines, first = inspect.getsourcelines(fn)
-        file = inspect.getsourcefile(fn) or ""
-        tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
-    except (OSError, TypeError, SyntaxError, IndentationError):
+        source = of(fn)
+    except KernelError:
         return []
-    if not isinstance(tree, ast.FunctionDef):
-        return []
-    return _unused_parameters(tree, file, first - 1)
+    return _unused_parameters(source.tree, source.place)
 
 
 def script(file: Path) -> list[Finding]:
     """Debugging options that a script leaves on, and parameters that its functions do not use."""
     out = []
-    tree = ast.parse(file.read_text(), str(file))
+    tree, place = _script(file)
     for node in ast.walk(tree):
         for name, value in _options(node):
             if name in DUMPS and isinstance(value, ast.Constant) and value.value is True:
                 out.append(
                     Finding(
                         "debug-option", WARNING, f"{name} is on: every pass of the compiler writes its state out",
-                        Place(str(file), value.lineno, value.col_offset + 1),
+                        place(value),
                         fix=f"leave {name} off by default, and let a command-line option turn it on",
                     )
                 )  # fmt: skip
         if isinstance(node, ast.FunctionDef) and "golden" in node.name:
-            out += (f for f in _unused_parameters(node, str(file), 0) if f not in out)
+            out += (f for f in _unused_parameters(node, place) if f not in out)
     return out
 
 
 def tolerance(file: Path) -> Place | None:
     """Where a script gives rtol= or atol= to a run."""
-    tree = ast.parse(file.read_text(), str(file))
+    tree, place = _script(file)
     spots = [k for n in ast.walk(tree) if isinstance(n, ast.Call) for k in n.keywords if k.arg in ("rtol", "atol")]
-    return Place(str(file), spots[0].value.lineno, spots[0].value.col_offset + 1) if spots else None
+    return place(spots[0].value) if spots else None
+
+
+def _script(file: Path) -> tuple[ast.Module, Callable[[ast.AST], Place]]:
+    """A script as a tree, and what tells the place of a node in it.
+
+    Raises:
+        InputError: it is no Python.
+    """
+    text = read(str(file))
+    try:
+        tree = ast.parse("".join(text.lines) if text else "", str(file))
+    except (SyntaxError, ValueError) as e:
+        raise InputError(f"{file} is no Python: {e}") from None
+    return tree, lambda node: Place(str(file), node.lineno, node.col_offset + 1, text)
 
 
 def _options(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -74,7 +84,7 @@ def _options(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield from ((a.arg, d) for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults) if d is not None)
 
 
-def _unused_parameters(tree: ast.FunctionDef, file: str, shift: int) -> list[Finding]:
+def _unused_parameters(tree: ast.FunctionDef, place: Callable[[ast.AST], Place]) -> list[Finding]:
     """Of a function and of those inside it, but not of one that is handed on: its caller decides what it takes."""
     nested = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n is not tree]
     called = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
@@ -82,7 +92,7 @@ def _unused_parameters(tree: ast.FunctionDef, file: str, shift: int) -> list[Fin
     return [
         Finding(
             "unused-name", HINT, f"'{f.name}' takes '{a.arg}' and does not use it",
-            Place(file, a.lineno + shift, a.col_offset + 1),
+            place(a),
             fix="use it, or take it away: a caller who changes it believes that something changes",
         )
         for f in (tree, *(f for f in nested if f.name not in handed_on))
@@ -95,22 +105,22 @@ def _loaded(body: list[ast.stmt]) -> set[str]:
     return {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
-def _loop_variables(tree: ast.FunctionDef, file: str) -> Iterator[Finding]:
-    for node in ast.walk(tree):
+def _loop_variables(source: Source) -> Iterator[Finding]:
+    for node in ast.walk(source.tree):
         if not (isinstance(node, ast.For) and _called(node.iter) in LOOPS and isinstance(node.target, ast.Name)):
             continue
         name = node.target.id
         if not name.startswith("_") and name not in _loaded(node.body):
             yield Finding(
                 "unused-name", HINT, f"nothing in the loop uses '{name}': every turn does the same",
-                Place(file, node.target.lineno, node.target.col_offset + 1),
+                source.place(node.target),
                 fix="use it, call it _, or drop the loop",
             )  # fmt: skip
 
 
-def _unused_values(tree: ast.FunctionDef, file: str) -> Iterator[Finding]:
-    used = _loaded(tree.body)
-    for node in ast.walk(tree):
+def _unused_values(source: Source) -> Iterator[Finding]:
+    used = _loaded(source.tree.body)
+    for node in ast.walk(source.tree):
         if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
             continue
         name = node.targets[0].id
@@ -118,12 +128,12 @@ def _unused_values(tree: ast.FunctionDef, file: str) -> Iterator[Finding]:
         if op and op not in EFFECTS and name not in used and not name.startswith("_") and _is_pl(node.value):
             yield Finding(
                 "unread-result", WARNING, f"'{name}' is computed (pl.{op}) and nothing reads it",
-                Place(file, node.lineno, node.col_offset + 1), fix="remove it, or use it",
+                source.place(node), fix="remove it, or use it",
             )  # fmt: skip
 
 
-def _peeled(tree: ast.FunctionDef, file: str) -> Iterator[Finding]:
-    for block in _blocks(tree):
+def _peeled(source: Source) -> Iterator[Finding]:
+    for block in _blocks(source.tree):
         for i, node in enumerate(block):
             if not (isinstance(node, ast.For) and _called(node.iter) == "pipeline" and len(node.iter.args) > 1):
                 continue
@@ -137,8 +147,8 @@ def _peeled(tree: ast.FunctionDef, file: str) -> Iterator[Finding]:
                 yield Finding(
                     "peeled-pipeline", HINT,
                     "this load belongs to turn 0 of the pl.pipeline below: written before it, it overlaps with nothing",
-                    Place(file, both[0].lineno, both[0].col_offset + 1),
-                    Place(file, node.lineno, node.col_offset + 1), "the pipeline",
+                    source.place(both[0]),
+                    source.place(node), "the pipeline",
                     fix="begin the loop at 0, with `if k == 0:` around what differs",
                 )  # fmt: skip
 

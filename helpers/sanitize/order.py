@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import linecache
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ import numpy as np
 from helpers.interpret import depend
 from helpers.interpret.boxes import clear
 from helpers.interpret.source import Place
+from helpers.interpret.texts import FileText
 from helpers.interpret.trace import ATOMIC, READ, Access, Dispatch, Trace
 from helpers.interpret.values import Buffer
 from helpers.sanitize import regions
@@ -281,13 +281,13 @@ def _one_call(trace: Trace, earlier: int, later: int) -> bool:
 
 def _around(kinds: Any, place: Place) -> frozenset[tuple[int, int]]:
     """The first and last lines of the functions, or loops, that a line is in."""
-    return frozenset(span for span in _spans(kinds, place.file) if span[0] <= place.line <= span[1])
+    return frozenset(span for span in _spans(kinds, place.text) if span[0] <= place.line <= span[1])
 
 
 @cache
-def _spans(kinds: Any, file: str) -> list[tuple[int, int]]:
+def _spans(kinds: Any, text: FileText | None) -> list[tuple[int, int]]:
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        tree = ast.parse("".join(text.lines if text is not None else ()))
     except SyntaxError:
         return []
     return [(n.lineno, n.end_lineno or n.lineno) for n in ast.walk(tree) if isinstance(n, kinds)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import linecache
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ def _spot(place: Place | None, label: str) -> list[str]:
 
 def source(place: Place) -> str:
     """The line of source at a place, without its indentation."""
-    return linecache.getline(place.file, place.line).strip()
+    return place.code.strip()
 
 
 def text(findings: Sequence[Finding]) -> str:

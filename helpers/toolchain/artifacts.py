@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.interpret import texts
 from helpers.interpret.source import Place
 
 # PyPTO's names of the on-chip buffers, and those of the chip tables.
@@ -101,7 +102,7 @@ def hints(folder: Path) -> list[Hint]:
         found = re.match(r"\[perf_hint (\S+)\] (\w+): (.*?)(?:\s+at (\S+):(\d+):(\d+))?\s*$", line)
         if found:
             code, check, text, file, row, column = found.groups()
-            place = Place(file, int(row), int(column)) if file else None
+            place = _at(file, row, column) if file else None
             key = (code, check, text.strip(), place)
             counted[key] = counted.get(key, 0) + 1
     found_all = [Hint(*key, count) for key, count in counted.items()]
@@ -153,7 +154,11 @@ def _read(file: Path) -> list[Unit]:
 
 def _place(line: str) -> Place | None:
     found = _LOCATION.search(line)
-    return Place(found[1], int(found[2]), int(found[3])) if found else None
+    return _at(*found.groups()) if found else None
+
+
+def _at(file: str, line: str, column: str) -> Place:
+    return Place(file, int(line), int(column), texts.read(file))
 
 
 def _plain(value: str) -> str:

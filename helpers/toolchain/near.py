@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import linecache
 import os
 import re
 import sys
@@ -19,8 +18,9 @@ from rich.console import Console
 
 from helpers import chips, platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
+from helpers.interpret import texts
 from helpers.interpret.call import arrange, check
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.lower import signature
 from helpers.interpret.source import Place, explain, shown
 from helpers.interpret.trace import Trace
@@ -253,13 +253,26 @@ def _identity(kernel: Any) -> dict[str, Any]:
             f"kernel '{fn.__name__}' is defined inside a function, where another process cannot find it: "
             "define it at the top of its file"
         )
+    bound = bounds(kernel)
     there = unwrap(getattr(sys.modules.get(fn.__module__), fn.__name__, None))
     if there is not None and there[0] is not fn:
         raise KernelError(
             f"kernel '{fn.__name__}' is not the one that {file} has: it has other tile sizes, or the file was imported "
             "again since. PyPTO compiles what the file has: write the values there"
         )
-    return {"module": fn.__module__, "file": os.path.abspath(file), "name": fn.__qualname__}
+    loaded = texts.files(bound)
+    changed = [shown(t.file) for t in loaded.values() if t.changed()]
+    if changed:
+        raise KernelError(_changed(fn.__name__, changed))
+    digests = {path: text.digest for path, text in loaded.items()}
+    return {"module": fn.__module__, "file": os.path.abspath(file), "name": fn.__qualname__, "texts": digests}
+
+
+def _changed(name: str, files: Sequence[str]) -> str:
+    return (
+        f"kernel '{name}' is not the one that is on disk: {', '.join(files)} has changed since it was loaded. PyPTO "
+        "compiles what the files have: load them again (importlib.reload) and take the kernel from its module"
+    )
 
 
 def _common(platform: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -323,6 +336,8 @@ def _reported(name: str, platform: str) -> Iterator[None]:
             raise PlatformError(
                 f"'{name}' has a barrier between cores, and {platform} has none: {about['message']}"
             ) from None
+        if about["phase"] == "changed":
+            raise KernelError(_changed(name, [about["message"]])) from None
         if about["phase"] == "load":
             raise KernelError(f"'{name}' cannot be imported: {what}") from None
         if about["phase"] == "compile":
@@ -344,8 +359,7 @@ def _explained(text: str, about: dict[str, Any]) -> str:
         place = (found[0][0], int(found[0][1]), int(found[0][2])) if found else None
     if place is None:
         return text
-    linecache.checkcache(place[0])
-    return explain(Place(*place), text)
+    return explain(Place(*place, texts.read(place[0])), text)
 
 
 def where(place: Place | None) -> str:

@@ -8,7 +8,6 @@ Compiled kernels are kept in a folder each, by everything that decides what the 
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import ctypes
 import fcntl
@@ -24,7 +23,6 @@ import signal
 import struct
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import traceback
@@ -35,6 +33,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from helpers.interpret.texts import FileText, loaded
 from helpers.toolchain.artifacts import has_barrier
 
 Progress = Callable[[str], None]
@@ -83,7 +82,7 @@ class Worker:
         self.phase = "start"
         self.files: dict[str, int] = {}  # sources that were imported, and when they were written
         self.modules: dict[str, ModuleType] = {}  # by file
-        self.sources: dict[str, list[str]] = {}  # by file: it, and what it imports
+        self.sources: dict[str, dict[str, FileText]] = {}  # by file: it and what it imports, by path
 
     def answer(self, request: dict[str, Any], block: int | None) -> tuple[str, dict[str, Any]]:
         """Do what is asked; whatever is raised becomes a ("failed", ...)."""
@@ -205,7 +204,7 @@ class Worker:
         self.phase = "load"
         module, file = request["module"], request["file"]
         if file in self.modules:
-            return self.modules[file]
+            return self.checked(request)
         self.progress(f"importing {request['name'] or os.path.basename(file)}")
         import pypto.language  # noqa: F401 - before the kernels, so that an error about it is not one of theirs
 
@@ -222,9 +221,18 @@ class Worker:
             sys.modules[spec.name] = found
             spec.loader.exec_module(found)
         self.modules[file] = found
-        self.sources[file] = sources(found)
+        self.sources[file] = {os.path.realpath(t.path): t for t in loaded(found)}
         self.files.update((source, os.stat(source).st_mtime_ns) for source in self.sources[file])
-        return found
+        return self.checked(request)
+
+    def checked(self, request: dict[str, Any]) -> ModuleType:
+        """The module of a kernel, when its files have the text that the kernel is bound to in the asking process."""
+        for path, digest in request.get("texts", {}).items():
+            own = self.sources[request["file"]].get(os.path.realpath(path))
+            if own is not None and own.digest != digest:
+                self.phase = "changed"
+                raise RuntimeError(path)
+        return self.modules[request["file"]]
 
     def build(self, module: ModuleType, name: str, request: dict[str, Any]) -> dict[str, Any]:
         """Compile a kernel, unless that has been done; says where the result is.
@@ -261,8 +269,8 @@ class Worker:
         options = sorted(request["options"].items())
         for part in (request["platform"], request["revision"], request["file"], name, options, _outline(samples)):
             digest.update(f"{part}\0".encode())
-        for file in self.sources[request["file"]]:
-            digest.update(Path(file).read_bytes())
+        for text in self.sources[request["file"]].values():
+            digest.update("".join(text.lines).encode("utf-8", "surrogatepass"))
         return f"{name}-{digest.hexdigest()[:24]}"
 
     def compiled(
@@ -289,6 +297,10 @@ class Worker:
             else:
                 assembler = _assembler()
                 ir.compile(kernel, str(made), platform=platform, dump_passes=False, skip_ptoas=assembler is None)
+            for path, text in self.sources[request["file"]].items():  # PyPTO reads the files once more
+                if text.changed():
+                    self.phase = "changed"
+                    raise RuntimeError(path)
             about = {
                 "seconds_to_compile": time.perf_counter() - start,
                 "assembled": (made / "kernel_config.py").is_file(),
@@ -319,30 +331,6 @@ def kernels_of(module: ModuleType) -> list[str]:
         if (entry and value._func.__module__ == module.__name__) or isinstance(value, ir.Program):
             found.append(name)
     return found
-
-
-def sources(module: ModuleType) -> list[str]:
-    """The files of a module and of what it imports, and so on: all that may decide what its kernels are."""
-    found: dict[str, None] = {}
-    todo = [module]
-    while todo:
-        m = todo.pop()
-        file = getattr(m, "__file__", None)
-        if not file or file in found or not _is_source(m.__name__, file):
-            continue
-        found[file] = None
-        for node in ast.walk(ast.parse(Path(file).read_bytes())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                package = (m.__package__ or "").split(".")
-                parts = [*package[: len(package) + 1 - node.level], *filter(None, [node.module])]
-                base = ".".join(filter(None, parts if node.level else [node.module]))
-                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            todo += [sys.modules[name] for name in names if name in sys.modules]
-    return sorted(found)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -437,16 +425,6 @@ def _assembler() -> str | None:
 
 def _same_file(one: str | None, other: str) -> bool:
     return one is not None and os.path.realpath(one) == os.path.realpath(other)
-
-
-_LIBRARIES = tuple(os.path.realpath(p) + os.sep for p in {*sysconfig.get_paths().values(), sys.prefix} if p)
-
-
-def _is_source(module: str, file: str) -> bool:
-    """True for what a kernel's result may depend on: no library, not PyPTO, not this repository's helpers."""
-    if module.partition(".")[0] in ("pypto", "simpler", "simpler_setup", "helpers", "torch", "numpy"):
-        return False
-    return file.endswith(".py") and not os.path.realpath(file).startswith(_LIBRARIES)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import ipywidgets
 from golden import RunResult, TensorSpec
 from helpers import plots, show
 from helpers.errors import InputError, WorkbookError
+from helpers.interpret.decorated import digest
 from helpers.interpret.progress import watched
 from helpers.interpret.trace import Trace
 from helpers.plots.style import Figure, bytes_text, time_text
@@ -73,21 +74,33 @@ def predicted(trace: Trace) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=512)
 def tried(stage: str, setting: Setting) -> Trace | WorkbookError:
-    """The trace of a setting without arithmetic, or what stands against it."""
+    """The trace of a setting without arithmetic, or what stands against it; made once for each text of the kernel."""
+    try:
+        text = digest(find(stage).versions[setting.version])
+    except WorkbookError as error:
+        return error
+    return _tried(stage, setting, text)
+
+
+@lru_cache(maxsize=512)
+def _tried(stage: str, setting: Setting, _: str) -> Trace | WorkbookError:
     return attempt(
         find(stage), setting.version, chip=setting.chip, batch=setting.batch, ctx=setting.ctx, **dict(setting.tiles)
     )
 
 
-@lru_cache(maxsize=64)
 def measure(stage: str, setting: Setting) -> Measured:
-    """Run the stage in interpret mode; a setting that was run before is not run again.
+    """Run the stage in interpret mode; a setting that was run before is not run again while the kernel's text is that.
 
     Raises:
         WorkbookError: see helpers.stages.run_stage.
     """
+    return _measure(stage, setting, digest(find(stage).versions[setting.version]))
+
+
+@lru_cache(maxsize=64)
+def _measure(stage: str, setting: Setting, _: str) -> Measured:
     given = _given(stage, setting.batch, setting.ctx)
     one = tuned_stage(given.stage, setting.version, **dict(setting.tiles))
     result = run_stage(one, setting.version, platform=f"{setting.chip}interp", batch=setting.batch, ctx=setting.ctx)

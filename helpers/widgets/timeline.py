@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import linecache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def details(profile: Profile, task: int) -> dict[str, str]:
         "depends on": of or "nothing",
         "critical path": "on it" if task in profile.critical_path else "not on it",
         "launched at": f"{shown(place.file)}:{place.line}",
-        "source": linecache.getline(place.file, place.line).strip(),
+        "source": place.code.strip(),
     }
 
 
