@@ -381,9 +381,13 @@ def test_a_sources_imports_count(site: Path, monkeypatch: pytest.MonkeyPatch):
     source = site / "kernels_for_test.py"
     source.write_text("from shapes_for_test import N\n" + source.read_text().replace("[4, 8]", "[N, 8]"))
     module = importlib.import_module("kernels_for_test")
-    monkeypatch.delitem(sys.modules, "shapes_for_test")
+    monkeypatch.setitem(sys.modules, "shapes_for_test", sys.modules["shapes_for_test"])  # so that it goes after this
     near.compile_kernel(module.double, "a5sim")
     (site / "shapes_for_test.py").write_text("N = 4  # rows\n")
+    with pytest.raises(KernelError, match=r"shapes_for_test.py has changed since it was loaded"):
+        near.compile_kernel(module.double, "a5sim")
+    importlib.reload(sys.modules["shapes_for_test"])
+    importlib.reload(module)
     assert not near.compile_kernel(module.double, "a5sim").cached
 
 

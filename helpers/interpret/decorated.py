@@ -70,14 +70,14 @@ def bounds(kernel: Any) -> list[Bound]:
         KernelError: the text of one of them is not there.
     """
     functions = kernel.functions.values() if hasattr(kernel, "functions") else [kernel]
-    todo = [found[0] for found in map(unwrap, functions) if found is not None]
+    todo = [found for found in map(unwrap, functions) if found is not None]
     out: dict[Callable, Bound] = {}
-    for fn in todo:  # which grows
+    for fn, _, options in todo:  # which grows
         if fn in out:
             continue
         source = of(fn)
         out[fn] = source.bound
-        around = environment(fn, closure=True)
+        around = environment(fn, closure=True) | options.get("around", {})
         named = dict.fromkeys(n.id for n in ast.walk(source.tree) if isinstance(n, ast.Name))
-        todo += [found[0] for n in named if n in around and (found := unwrap(around[n])) is not None]
+        todo += [found for n in named if n in around and (found := unwrap(around[n])) is not None]
     return list(out.values())
