@@ -71,8 +71,8 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
         return evaluated(value(node))
     if name in ("Out", "InOut"):
         inner = parse(node.slice, pl_path, value)
-        if name == "InOut" and inner.kind == "scalar":
-            raise ValueError("a scalar parameter is no pl.InOut; write the number to a tensor of one element")
+        if inner.kind == "scalar":
+            raise ValueError(f"a scalar parameter is no pl.{name}; write the number to a tensor of one element")
         return Type(inner.kind, name, inner.shape, inner.dtype, inner.layout)
     if dtypes.of(name) is not None:  # n: pl.INT32
         return Type("scalar", dtype=dtypes.of(name))
@@ -143,6 +143,8 @@ def memref(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> tuple[s
         if not isinstance(call, ast.Call) or pl_path(call.func) != "MemRef":
             continue
         slots = next((k.value for k in call.keywords if k.arg == "slots"), ast.Constant(1))
+        if isinstance(a, ast.Subscript) and isinstance(slots, ast.Constant) and slots.value == 1:
+            raise ValueError(f"`{ast.unparse(call)}` has one slot and takes no subscript; slots=2 for two")
         if not call.args or not isinstance(call.args[0], ast.Constant) or not isinstance(slots, ast.Constant):
             raise ValueError(f"`{ast.unparse(call)}`: a name and a number of slots, both literal")
         if isinstance(index, ast.Constant) and not 0 <= index.value < slots.value:

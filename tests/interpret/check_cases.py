@@ -216,7 +216,7 @@ REGIONS = [
     region("a split by name", f"{CORE}, optimizations=[pl.split(mode=pl.SplitMode.NONE)]", "pl.split"),
     region("a split that there is not", f"{CORE}, optimizations=[pl.split(pl.SplitMode.DOWN)]", "pl.SplitMode.DOWN"),
     region("no slots", f"{CORE}, optimizations=[pl.cross_core_slot(slot_num=0)]", "0"),
-    region("slots that are no literal", f"{CORE}, optimizations=[pl.cross_core_slot(slot_num=n)]", "n"),
+    region("slots of run time", f"{CORE}, optimizations=[pl.cross_core_slot(slot_num=n + i[0])]", "n + i"),
     region("slots by position", f"{CORE}, optimizations=[pl.cross_core_slot(2)]", "pl.cross_core_slot"),
     region("no_dep_args without a list", f"{CORE}, no_dep_args=x", "x"),
     region("no_dep_args of a part", f"{CORE}, no_dep_args=[x[0:16, :]]", "x[0:16"),
@@ -256,12 +256,12 @@ ENTRIES = [
     entry("pl.dump_tag of a part", f"pl.dump_tag(x[0:1, :])  #!\n{AT}", "x[0:1"),
     entry("pl.dump_tag of a number", f"pl.dump_tag(n)  #!\n{AT}", "n"),
     entry("pl.dump_tag of nothing", f"pl.dump_tag(z)  #!\n{AT}", "z"),
-    entry("pl.dump_tag in a region", f"with pl.at({CORE}):\n    pl.dump_tag(x)  #!\n    {COPY}", "pl.dump_tag"),
+    entry("pl.dump_tag in a region", f"with pl.at({CORE}):\n    pl.dump_tag(x)\n    {COPY}"),
     entry("pl.dump_tag", f"pl.dump_tag(x)\n{AT}"),
     entry("pl.static_print of nothing", f"pl.static_print()  #!\n{AT}", "pl.static_print"),
     entry("pl.static_assert of what is read", f"pl.static_assert(i[0] > 0)  #!\n{AT}", "i[0] > 0"),
     entry("pl.const without a type", f"m = pl.const(1)  #!\n{AT}", "pl.const"),
-    entry("pl.const of a name", f"m = pl.const(n, pl.INT32)  #!\n{AT}", "pl.const"),
+    entry("pl.const of what is read", f"m = pl.const(i[0], pl.INT32)  #!\n{AT}", "pl.const"),
     entry("pl.func_attr late", f"{AT}\npl.func_attr({{'a': 1}})  #!", "pl.func_attr"),
     entry("pl.func_attr with a key twice", f"pl.func_attr({{'a': 1, 'a': 2}})  #!\n{AT}", "{"),
 ]  # fmt: skip
@@ -387,4 +387,24 @@ CHECKS += [
           "s: pl.Tile[[64, 64], pl.FP32] = pl.mul(x[:, :], 2.0)  #!\nout[:, :] = s", "pl.Tile"),
     Check("a tensor annotated as a scalar", "python/pypto/language/parser/type_resolver.py", XN,
           "s: pl.Scalar[pl.INT32] = pl.mul(x[:, :], 2.0)  #!\nout[:, :] = s", "pl.Scalar"),
+]  # fmt: skip
+CHECKS += [
+    entry("pl.cluster: an argument", "with pl.cluster(2):  #!\n"
+          + textwrap.indent("for j in pl.spmd(2):\n" + HALF, "    "), "2"),
+    entry("pl.cluster: a task id inside", "with pl.cluster():\n    with pl.spmd(2) as tid:  #!\n"
+          "        j = pl.tile.get_block_idx()\n" + textwrap.indent(HALF, "    "), "tid"),
+    entry("pl.cluster", "with pl.cluster():\n" + textwrap.indent("for j in pl.spmd(2):\n" + HALF, "    ")),
+    Check("drop_dims of every axis", "src/ir/op/tensor_ops/memory.cpp", XN,
+          f"v = pl.slice(x, [1, 1], [0, 0], drop_dims=[0, 1])  #!\n{COPY}", "pl.slice"),
+    Check("div: fewer valid rows of the divisor", "transforms/op_conversion_registry.cpp", XN, """
+        c = pl.row_max(pl.set_validshape(x[:, :], 32, 64))
+        out[:, :] = pl.div(x[:, :], c)  #!
+    """, "pl.div"),
+    Check("pl.MemRef: a subscript of one slot", "python/pypto/language/parser/type_resolver.py", XN, """
+        s: pl.Tile[[64, 64], pl.FP32, pl.MemRef("q")[0], pl.Mem.Vec] = pl.load(x, [0, 0], [64, 64])  #!
+        out = pl.store(s, [0, 0], out)
+    """, "pl.Tile"),
+    lanes("a transpose of a half", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n"
+          "    out[:, j * 32 : j * 32 + 32] = pl.transpose(h, 0, 1)  #!", "pl.transpose",
+          "transforms/lower_auto_vector_split_pass.cpp"),
 ]  # fmt: skip

@@ -72,9 +72,13 @@ class Directives:
         seen |= {path, *slots}
         for number in slots.values():
             literal = number.value if isinstance(number, ast.Constant) else None
-            if type(literal) is not int or literal <= 0:
+            if not self._of_call(number) and (type(literal) is not int or literal <= 0):
                 raise self.refuse(number, "slot_num= is a positive number, written in place")
         return self.split_mode(e.args[0]) if path == "split" else None
+
+    def _of_call(self, node: ast.expr) -> bool:
+        """True for a scalar parameter that PyPTO compiles the entry for: its value stands in its place."""
+        return isinstance(node, ast.Name) and node.id in self.facts.literal
 
     def split_mode(self, node: ast.expr) -> str:
         """The name of a pl.SplitMode."""
@@ -96,6 +100,16 @@ class Directives:
         if self.manual:
             what = "a manual scope" if manual else "an automatic scope"
             raise self.refuse(call, f"{what} inside a manual scope", "one scope after the other")
+
+    def check_cluster(self, s: ast.With, call: ast.Call) -> None:
+        """`with pl.cluster():`, in which a launch is no task of its own."""
+        for extra in (*call.args, *(k.value for k in call.keywords), s.items[0].optional_vars):
+            if extra is not None:
+                raise self.refuse(extra, "pl.cluster takes nothing and gives no task id")
+        for n in s.body:
+            bound = n.items[0].optional_vars if isinstance(n, ast.With) else None
+            if bound is not None:
+                raise self.refuse(bound, "a task id of what a pl.cluster launches", "launch it without pl.cluster")
 
     def check_lanes(self, s: ast.For, call: ast.Call, keywords: dict[str, ast.expr]) -> str:
         """`for i in pl.split_aiv(2, mode=...)`; the mode."""
@@ -156,9 +170,9 @@ class Directives:
         if path == "func_attr":
             self._check_attributes(call, of)
             return
-        if self.incore:
+        if self.function_kind == "incore":
             raise self.refuse(
-                call, f"pl.{path} in a region: a dump is of a task's arguments", "put it before the launch"
+                call, f"pl.{path} in an incore function: a dump is of a task's arguments", "put it before the call"
             )
         if not isinstance(of, ast.Name) or self.kind(of) in ("scalar", "bool", "task"):
             raise self.refuse(of, f"`{ast.unparse(of)}` is no name of a tensor", f"pl.{path}(x)")
@@ -205,5 +219,6 @@ class Directives:
         value = node.args[0] if node.args else None
         literal = value.operand if isinstance(value, ast.UnaryOp) else value
         number = isinstance(literal, ast.Constant) and type(literal.value) in (int, float)
+        number = number or (literal is not None and self._of_call(literal))
         if len(node.args) != 2 or node.keywords or not number:
             raise self.refuse(node, f"`{ast.unparse(node)}` is no constant", "pl.const(1.0, pl.FP32)")

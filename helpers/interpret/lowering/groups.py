@@ -57,6 +57,7 @@ class Groups:
 
     def cluster(self, s: ast.With) -> list[ast.stmt]:
         """`with pl.cluster():` around calls of cube and vector functions is a Group; around scopes it is nothing."""
+        self.check_cluster(s, s.items[0].context_expr)
         calls = [n.value for n in s.body if isinstance(n, (ast.Expr, ast.Assign)) and isinstance(n.value, ast.Call)]
         cores = [c for c in calls if self._member(c.func) and unwrap(self._member(c.func))[2].get("core")]
         if not cores:

@@ -92,7 +92,8 @@ class Loops:
             if stage is None:
                 raise self.refuse(call, "pl.pipeline needs stage=", "pl.pipeline(n, stage=2)")
             value = self.expr(stage)
-            if not (self._is_constant(value) and self._evaluate(value) >= 1):
+            literal = isinstance(stage, ast.Name) and stage.id in self.facts.literal
+            if not literal and not (self._is_constant(value) and self._evaluate(value) >= 1):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
             iterator: ast.expr = self.machine("pipeline", [self.place(call), *bounds], [ast.keyword("stage", value)])
         else:

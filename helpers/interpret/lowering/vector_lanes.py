@@ -101,7 +101,7 @@ class VectorLanes:
                 " half", "reduce the other axis, or mode=pl.SplitMode.NONE",
             )  # fmt: skip
         shape = self.facts.shape(node.args[0])
-        if name == "transpose" and shape is not None and shape[axis] not in (1, None):
+        if name == "transpose" and (shape is None or shape[axis] != 1):
             raise self.refuse(
                 node, f"pl.transpose turns the axis that the pl.split_aiv({self.lane_mode}) halves",
                 "store it, and turn the tensor",

@@ -131,6 +131,12 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
     return m.tile(at, data, shape, x.dtype, valid)
 
 
+def covers(column: Tile, x: Tile) -> bool:
+    """False when fewer rows of a column are valid than of a tile (src/ir/transforms/op_conversion_registry.cpp)."""
+    rows, wanted = (column.valid or column.shape)[-2], (x.valid or x.shape)[-2]
+    return type(rows) is Lanes or type(wanted) is Lanes or rows >= wanted
+
+
 def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
     """Which operations broadcast, and what.
 
@@ -144,6 +150,8 @@ def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None
         )
     if name == "div" and (x.shape[-1] == 1 or y.shape[-1] != 1 or x.shape[:-1] != y.shape[:-1]):
         raise m.fault(at, f"pl.div of {x} by {y}: shapes do not match", "pl.row_expand_div or pl.col_expand_div")
+    if name == "div" and not covers(y, x):
+        raise m.fault(at, f"pl.div of {x} by {y}: of the divisor fewer rows are valid", "pl.set_validshape of one")
     if column and name not in ("add", "sub", "mul", "div"):
         fix = f"pl.row_expand_{name[:3]}" if name in ("maximum", "minimum") else "pl.row_expand the column"
         raise m.fault(at, f"pl.{name} of {x} and {y}: a column is not broadcast", fix)

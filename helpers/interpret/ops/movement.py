@@ -179,6 +179,8 @@ def slice_(
         out = fillpad(m, at, out, pad_value)
     if drop_dims:
         drop = {int(d) for d in drop_dims}
+        if len(drop) == len(shape):
+            raise m.fault(at, f"pl.slice of {x} with drop_dims of every axis", "keep one, or pl.read the number")
         out = reshape(m, at, out, [s for i, s in enumerate(shape) if i not in drop] or [1])
     return out
 
