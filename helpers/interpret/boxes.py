@@ -110,6 +110,19 @@ def separate(entries: list, lanes: int) -> bool:
     return True
 
 
+def _whole_apart(groups: list[dict[int, np.ndarray]], shapes: list[Access]) -> bool:
+    """True when no box of one group, taken as a whole, overlaps one of another in the same buffer."""
+    for buffer in {shapes[s].buffer for g in groups for s in g}:
+        boxes = [
+            (i, shapes[s].span, o) for i, g in enumerate(groups) for s, o in g.items() if shapes[s].buffer == buffer
+        ]
+        owners, spans = ([b[n] for b in boxes] for n in (0, 1))
+        counts, starts = [len(o) for _, _, o in boxes], np.concatenate([o for _, _, o in boxes])
+        if not intervals_apart(starts, starts + np.repeat(spans, counts), np.repeat(owners, counts)):
+            return False
+    return True
+
+
 def unrelated(groups: list[list[tuple[int, np.ndarray]]], shapes: list[Access]) -> bool:
     """True when no box of one group overlaps a box of another, one of them written.
 
@@ -121,6 +134,8 @@ def unrelated(groups: list[list[tuple[int, np.ndarray]]], shapes: list[Access]) 
         for shape, offsets in group:
             boxes.setdefault(shape, []).append(np.atleast_1d(offsets))
         merged.append({shape: np.unique(np.concatenate(parts)) for shape, parts in boxes.items()})
+    if _whole_apart(merged, shapes):
+        return True
     for i, one in enumerate(merged):
         for other in merged[i + 1 :]:
             for (n, ao), (k, bo) in product(one.items(), other.items()):

@@ -18,7 +18,9 @@ from helpers.interpret.lanes import Diverged, Lanes, one
 from helpers.interpret.products import Product
 from helpers.interpret.source import Place
 from helpers.interpret.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
-from helpers.interpret.values import Buffer, Tensor, Tile, dense_strides
+from helpers.interpret.values import Buffer, Memory, Tensor, Tile, dense_strides
+
+_WRITTEN = Memory("", 0, 0, None)  # where a number lies that pl.write moves: on its way it is a tile of one element
 
 # How much of what a run overwrites in its arguments is remembered, to be put back when the run fails.
 LOG_BYTES = 1 << 29
@@ -322,6 +324,9 @@ class GlobalMemory:
         valid = w.valid
         task = self.task
         root = w.root or w
+        if self.mask is not None:
+            self._record_ours(at, mode, w, root)
+            return
         task.offsets.append(w.offset)
         task.moved.append((None, *self.inside))
         if valid is not None and any(type(v) is Lanes for v in valid):
@@ -342,6 +347,43 @@ class GlobalMemory:
         number = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
         task.seen[key] = number, root
         task.shapes.append(number)
+
+    def _record_ours(self, at: Place, mode: int, w: Tensor, root: Tensor) -> None:
+        """Note an access that some blocks take no part in: of a single element."""
+        task = self.task
+        self._use(root, IN if mode == READ else OUT)
+        number = self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)
+        task.offsets.append(self.nowhere(w))
+        task.moved.append((None, *self.inside))
+        task.varying[len(task.shapes)] = np.where(self.mask, number, -1).astype(np.int32)
+        task.shapes.append(number)
+
+    def element(self, at: Place, mode: int, t: Tensor, index: Sequence, what: str) -> Tensor:
+        """The window on one element that a region reads or writes, noted in the trace."""
+        cell = self.window(at, t, [self.index_of_ours(i) for i in index], (1,) * len(index), what=what)
+        task, once = self.task, 1 if self.mask is None else self.mask.astype(np.int64)
+        if mode == WRITE:
+            self._rows_follow(at, cell.root or cell)
+            self.record(at, WRITE, cell)
+            if not self.quiet:
+                task.moved[-1] = (_WRITTEN, *self.inside)
+            task.stores = task.stores + once
+            task.write_bytes = task.write_bytes + once * int(t.dtype.bytes)
+        else:
+            self.record(at, READ, cell)
+            task.read_bytes = task.read_bytes + once * int(t.dtype.bytes)
+        return cell
+
+    def put(self, w: Tensor, value: torch.Tensor) -> None:
+        """Write one element in a region: a number, or one of each block."""
+        for ref in self.task.views.pop(w.buffer.id, ()):
+            shared = ref()
+            if shared is not None:
+                shared.detach()
+        if self.mask is not None:
+            w = self.window_of_ours(w)
+            value = value[torch.from_numpy(self.mask)] if value.dim() > len(w.shape) else value
+        self._write(w, value, False)
 
     def _use(self, root: Tensor, bits: int) -> None:
         """Note what the task does with a tensor of orchestration."""

@@ -78,10 +78,9 @@ class Task:
 
     def work(self, row: int = 0) -> Work:
         """What was done; `row` picks the block where the bytes moved differ."""
-        moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in (self.read_bytes, self.write_bytes))
-        return Work(
-            self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, self.loads, self.stores, *moved
-        )
+        counts = (self.loads, self.stores, self.read_bytes, self.write_bytes)
+        moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in counts)
+        return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved)
 
 
 class Launches:
@@ -196,9 +195,12 @@ class Launches:
         for rows in split_by(np.arange(len(blocks)), table):
             part = shapes.copy()
             part[numbers] = table[rows[0]]
-            offsets = [o[rows] if isinstance(o, np.ndarray) else o for o in task.offsets]
+            made = np.flatnonzero(part >= 0)  # an access that a block takes no part in is none
+            part = part[made]
+            offsets = [o[rows] if isinstance(o, np.ndarray) else o for o in (task.offsets[n] for n in made)]
             uses = [(a, o[rows] if isinstance(o, np.ndarray) else o, bits) for a, o, bits in arguments]
-            work, steps = task.work(int(rows[0])), self._steps(task, part.tolist(), cramped)
+            moved = [task.moved[n] for n in made]
+            work, steps = task.work(int(rows[0])), self._steps(task, part.tolist(), cramped, moved)
             out.append((rows, Chunk(blocks[rows], part, offsets, uses, work, top, self.phase, steps, loops)))
         return out
 

@@ -23,7 +23,7 @@ from helpers.interpret import annotations, chunks, live, numbers, returns, rules
 from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.infer import Facts
-from helpers.interpret.lanes import counted
+from helpers.interpret.lanes import Lanes, counted
 from helpers.interpret.lowering import task_ids
 from helpers.interpret.lowering.assembled import Assembled
 from helpers.interpret.lowering.calls import Calls
@@ -32,6 +32,7 @@ from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
 from helpers.interpret.lowering.groups import Groups
 from helpers.interpret.lowering.loops import Loops
+from helpers.interpret.lowering.masked import Masked
 from helpers.interpret.lowering.numbers import Numbers
 from helpers.interpret.lowering.operands import Operands
 from helpers.interpret.lowering.scopes import Scopes
@@ -101,8 +102,8 @@ class Signature:
 
 
 class Lowering(
-    Expressions, Numbers, Calls, Statements, Loops, Scopes, Groups, Operands, ElementTypes, Assembled, Stores, Units,
-    Directives, VectorLanes, task_ids.TaskIds,
+    Expressions, Numbers, Calls, Statements, Loops, Masked, Scopes, Groups, Operands, ElementTypes, Assembled, Stores,
+    Units, Directives, VectorLanes, task_ids.TaskIds,
 ):  # fmt: skip
     """Lowers one function for one plane."""
 
@@ -121,6 +122,7 @@ class Lowering(
             "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
             "_carried": movement.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
             "_shifted": numbers.shifted, "_wrapped": numbers.wrapped, "_unequal": numbers.unequal,
+            "_at_odds": _at_odds,
             "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
@@ -405,6 +407,11 @@ def _dim(m: Any, name: str) -> int:
     if name not in m.dims:
         raise KernelError(f"no argument has an axis whose extent is {name} alone: pass the number as a pl.Scalar")
     return m.dims[name]
+
+
+def _at_odds(test: Any) -> bool:
+    """True when blocks disagree on a condition."""
+    return type(test) is Lanes
 
 
 def _logical_and(*xs: Any) -> Any:

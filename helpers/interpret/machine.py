@@ -5,7 +5,8 @@ that is not arithmetic: loading a window of global memory into a tile, storing o
 tasks, accounting for on-chip memory and work.
 
 Its parts are `gm` (global memory), `onchip` (tiles and work), `launch` (tasks), `task_ids` (what deps= names),
-`batches` (many blocks at once) and `pipes` (cores that pass tiles to each other).
+`batches` (many blocks at once), `masks` (blocks that go different ways) and `pipes` (cores that pass tiles to each
+other).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from helpers.interpret.extents import lane_values, plain
 from helpers.interpret.gm import GlobalMemory
 from helpers.interpret.lanes import Lanes
 from helpers.interpret.launch import Launches, Task
+from helpers.interpret.masks import Masks
 from helpers.interpret.memory import Plan
 from helpers.interpret.onchip import OnChip
 from helpers.interpret.pipes import Cluster, Pipes
@@ -54,7 +56,7 @@ class Replay:
     backward: frozenset[int] = frozenset()
 
 
-class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes, TaskIds):
+class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     """One run on one modelled chip.
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
@@ -72,6 +74,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Pipes, TaskIds):
         self.trace = Trace(platform)
         self.task: Task | None = None
         self.batch: Batch | None = None
+        self.mask: np.ndarray | None = None
         self.block: int | Lanes = 0
         self.block_num = 1
         self.clock = 0

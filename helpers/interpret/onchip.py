@@ -151,11 +151,13 @@ class OnChip:
         tile.memory = whole
         self.touch(tile)
 
-    def _steps(self, task: Task, shapes: Sequence[int], cramped: frozenset[Place]) -> tuple:
+    def _steps(
+        self, task: Task, shapes: Sequence[int], cramped: frozenset[Place], moved: Sequence | None = None
+    ) -> tuple:
         """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside
         of its pl.pipeline."""
         steps = dict(task.steps)
-        for s, (memory, loop, lanes) in zip(shapes, task.moved):
+        for s, (memory, loop, lanes) in zip(shapes, task.moved if moved is None else moved):
             rows, nbytes = self.trace.rows(s)
             access = self.trace.shapes[s]
             dtype = self.trace.buffers[access.buffer].dtype.name

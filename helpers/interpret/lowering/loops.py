@@ -116,7 +116,10 @@ class Loops:
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
             again = self.begin_turn(s, s.body) if path != "unroll" else []
-            return [ast.For(target, iterator, again + self._nested(s.body, turns=path != "unroll"), []), *again]
+            body = self._nested(s.body, turns=path != "unroll")
+            if self.incore and path == "range" and self.only_numbers([s]):
+                return self.masked_loop(s, bounds, body)
+            return [ast.For(target, iterator, again + body, []), *again]
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return self.carrying(s, call, before, ast.For(target, iterator, body, []), bounds, path == "range")
 

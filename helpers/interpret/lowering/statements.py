@@ -424,6 +424,8 @@ class Statements:
         self.facts.merge(after)
         if one:
             self.stored, self.written = stored, written
+        elif self.incore and self.only_numbers([s]):
+            return self.masked_if(s, test, body, orelse)
         return [ast.If(test, body, orelse), *([] if one else self.after_arms(s))]
 
 

@@ -611,12 +611,12 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         return _number(data[tuple(int(i) for i in index)], src.dtype)
     if type(src) is not Tensor:
         raise m.fault(at, f"pl.read of {describe(src)}")
-    cell = m.window(at, src, index, [1] * len(index), what="read")
     if m.task is not None:
-        m.record(at, READ, cell)
-        m.task.read_bytes += int(src.dtype.bytes)
-    elif src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
-        m.by_host(at, READ, cell)
+        cell = m.element(at, READ, src, index, "read")
+    else:
+        cell = m.window(at, src, index, (1,) * len(index), what="read")
+        if src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
+            m.by_host(at, READ, cell)
     base = src.buffer.base
     if base is None:
         m.trace.blind = True
@@ -658,19 +658,17 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         return _write_tile(m, at, dst, index, value)
     if type(dst) is not Tensor:
         raise m.fault(at, f"pl.write into {describe(dst)}")
-    cell = m.window(at, dst, index, [1] * len(index), what="write")
     if m.task is None:
+        cell = m.window(at, dst, index, (1,) * len(index), what="write")
         if m.dry:
             m.by_host(at, WRITE, cell)
         else:
             m.overwrite(at, cell, scalar(value, 0))
         return dst
-    if m.dry:
-        m.record(at, WRITE, cell)
-        return dst
-    s = scalar(value, len(index))
-    data = s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.full(cell.shape, s, dtype=dst.dtype.torch)
-    m.store(at, cell, m.tile(at, data, cell.shape, dst.dtype, space=""))
+    cell = m.element(at, WRITE, dst, index, "write")
+    if not m.dry and not m.quiet:
+        s = scalar(value, len(index))
+        m.put(cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch))
     return dst
 
 
