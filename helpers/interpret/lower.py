@@ -36,6 +36,7 @@ from helpers.interpret.lowering.masked import Masked
 from helpers.interpret.lowering.numbers import Numbers
 from helpers.interpret.lowering.operands import Operands
 from helpers.interpret.lowering.scopes import Scopes
+from helpers.interpret.lowering.simplified import Simplified
 from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.stores import Stores
 from helpers.interpret.lowering.types import ElementTypes
@@ -102,8 +103,8 @@ class Signature:
 
 
 class Lowering(
-    Expressions, Numbers, Calls, Statements, Loops, Masked, Scopes, Groups, Operands, ElementTypes, Assembled, Stores,
-    Units, Directives, VectorLanes, task_ids.TaskIds,
+    Expressions, Numbers, Simplified, Calls, Statements, Loops, Masked, Scopes, Groups, Operands, ElementTypes,
+    Assembled, Stores, Units, Directives, VectorLanes, task_ids.TaskIds,
 ):  # fmt: skip
     """Lowers one function for one plane."""
 

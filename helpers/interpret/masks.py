@@ -48,7 +48,7 @@ class Masks:
         """What names hold after an `if` whose arms left `then` and `otherwise` in them."""
         return tuple(_chosen(test.values, a, b) for a, b in zip(then, otherwise))
 
-    def together(self, *bounds: Any) -> Iterable[Any]:
+    def side_by_side(self, *bounds: Any) -> Iterable[Any]:
         """The turns of a loop that blocks may make a different number of: those that are through take no part."""
         if not any(type(b) is Lanes for b in bounds) or type(bounds[-1] if len(bounds) == 3 else 1) is Lanes:
             return counted(*bounds)

@@ -83,7 +83,7 @@ class Masked:
                 *body,
                 ast.Assign([name_tuple(names, ast.Store())], now),
             ]
-        return [ast.For(s.target, ast.copy_location(self.machine("together", bounds), s.iter), body, [])]
+        return [ast.For(s.target, ast.copy_location(self.machine("side_by_side", bounds), s.iter), body, [])]
 
     def _arm(self, asked: str, wanted: bool, body: list[ast.stmt]) -> ast.For:
         arm = self.machine("arm", [_load(asked), ast.Constant(wanted)])

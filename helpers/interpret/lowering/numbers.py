@@ -35,6 +35,9 @@ class Numbers:
         if self._constant(node):
             return ast.BinOp(left, node.op, right)
         of = self._integer(node)
+        made = self.simplified(node) if isinstance(node.op, (ast.FloorDiv, ast.Mod)) else None
+        if made is not None:
+            return self.expr(made)
         if isinstance(node.op, (ast.FloorDiv, ast.Mod, ast.Div)):
             name = "_remainder" if isinstance(node.op, ast.Mod) else "_quotient"
             return self._in_width(node, of, self._number_call(name, node, [left, right]))
