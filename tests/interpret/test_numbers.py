@@ -290,3 +290,57 @@ def test_numbers_of_a_long_loop_stay_apart_from_those_of_others():
             h = wrap(h * 31 + i, "INT32")
         want.append(h)
     assert q.tolist() == want
+
+
+# What PyPTO e2d0f78a generates for a quotient or remainder of v and i, of which it takes multiples of the divisor out.
+SIMPLIFIED = {
+    "(v + 8) % 8": lambda v, i: rest(v, 8),
+    "(v - 1 + 8) % 8": lambda v, i: rest(v - 1, 8),
+    "(v + 8 - 1) % 8": lambda v, i: rest(v + 7, 8),
+    "(v % 8 + 8) % 8": lambda v, i: rest(v, 8),
+    "(v - i + 8) % 8": lambda v, i: rest(v - i, 8),
+    "(v + (8 - i)) % 8": lambda v, i: rest(v - i, 8),
+    "(v + 16 - i) // 16": lambda v, i: cut(v - i, 16) + 1,
+    "(v - 8) % 8": lambda v, i: rest(v - 8, 8),
+    "(v - 4) // 4": lambda v, i: cut(v - 4, 4),
+    "(v + 4) // 4": lambda v, i: cut(v, 4) + 1,
+    "(v + 6) // 4": lambda v, i: cut(v + 6, 4),
+    "(v + 6) % 4": lambda v, i: rest(v + 2, 4),
+    "(i * 4 + v) // 4": lambda v, i: i + cut(v, 4),
+    "(i * 4 - v) // 4": lambda v, i: cut(i * 4 - v, 4),
+    "(i * 8 + v) % 8": lambda v, i: rest(v, 8),
+    "(v + i * 6) % 4": lambda v, i: rest(v + i * 2, 4),
+    "(v * -6) % 4": lambda v, i: rest(v * 2, 4),
+    "(v * 4 + 2) // 4": lambda v, i: v,
+    "(v * 3 + 4) // 4": lambda v, i: cut(v * 3, 4) + 1,
+    "(v // 2 + 3) // 2": lambda v, i: cut(v + 6, 4),
+    "(v // 8 - 1) // 2": lambda v, i: cut(cut(v, 8) - 1, 2),
+    "(v * 8 + i * 4 + 8) // 8": lambda v, i: v + cut(i, 2) + 1,
+    "(v + 15) // 16": lambda v, i: cut(v + 15, 16),
+    "(v + 7) // 8 * 8": lambda v, i: cut(v + 7, 8) * 8,
+    "(8 - v % 8) % 8": lambda v, i: rest(8 - rest(v, 8), 8),
+    "(-v + 8) % 8": lambda v, i: rest(-v, 8),
+    "(v + pl.cast(8, pl.INT32)) // 8": lambda v, i: cut(v + 8, 8),
+    "(v + C) % C": lambda v, i: rest(v, 8),
+    "(v - C + 1) % C": lambda v, i: rest(v - 7, 8),
+    "(v + a) % a": lambda v, i: rest(v, 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", SIMPLIFIED)
+def test_quotients_are_simplified_as_pypto_does(expression: str):
+    source = f"""
+        C = 8
+
+        @pl.jit
+        def k(n: pl.Tensor[[32], pl.INT32], q: pl.Out[pl.Tensor[[32, 16], pl.INT32]]):
+            a = 8
+            for t in pl.spmd(32):
+                v = pl.read(n, [t])
+                for i in pl.range(16):
+                    pl.write(q, [t, i], pl.cast({expression}, pl.INT32))
+            return q
+    """
+    n, q = torch.arange(-16, 16, dtype=torch.int32), torch.zeros(32, 16, dtype=torch.int32)
+    both(kernel(source), n, q)
+    assert q.tolist() == [[SIMPLIFIED[expression](v, i) for i in range(16)] for v in n.tolist()]

@@ -85,8 +85,8 @@ class Simplified:
         """a + constant."""
         if _is(a, ast.Sub) and self._wide(a):
             left, right = self._known(a.left), self._known(a.right)
-            if left is not None:
-                return ast.BinOp(ast.Constant(left + constant), ast.Sub(), a.right), 0
+            if left == 0:
+                return ast.BinOp(ast.Constant(constant), ast.Sub(), a.right), 0
             if right is not None and right == constant:
                 return self._taken_apart(a.left)
         rest, inner = self._taken_apart(a)
