@@ -358,7 +358,7 @@ class GlobalMemory:
         task.varying[len(task.shapes)] = np.where(self.mask, number, -1).astype(np.int32)
         task.shapes.append(number)
 
-    def element(self, at: Place, mode: int, t: Tensor, index: Sequence, what: str) -> Tensor:
+    def one_element(self, at: Place, mode: int, t: Tensor, index: Sequence, what: str) -> Tensor:
         """The window on one element that a region reads or writes, noted in the trace."""
         cell = self.window(at, t, [self.index_of_ours(i) for i in index], (1,) * len(index), what=what)
         task, once = self.task, 1 if self.mask is None else self.mask.astype(np.int64)

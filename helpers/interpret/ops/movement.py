@@ -612,7 +612,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     if type(src) is not Tensor:
         raise m.fault(at, f"pl.read of {describe(src)}")
     if m.task is not None:
-        cell = m.element(at, READ, src, index, "read")
+        cell = m.one_element(at, READ, src, index, "read")
     else:
         cell = m.window(at, src, index, (1,) * len(index), what="read")
         if src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
@@ -665,7 +665,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         else:
             m.overwrite(at, cell, scalar(value, 0))
         return dst
-    cell = m.element(at, WRITE, dst, index, "write")
+    cell = m.one_element(at, WRITE, dst, index, "write")
     if not m.dry and not m.quiet:
         s = scalar(value, len(index))
         m.put(cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch))
