@@ -1,17 +1,19 @@
 # The workbook's commands. Each one does all of its own set-up; the second run starts in seconds.
 #
 #   make run     run the last version of every stage on the default platform, write the notebooks as HTML to out/
-#   make test    pytest and the notebooks' stored outputs (nbval)
+#   make test    pytest and the notebooks' stored outputs (nbval), on two cores
 #   make lab     JupyterLab, opened on notebooks/00_start_here.ipynb
 #   make lint    ruff check and ruff format --check
 #   make setup   make the environment in .venv and nothing else
 #   make clean   remove the environment and everything that was made
 #
 # PYTHON=...        the interpreter to make the environment with (3.10, 3.11 or 3.12); else the first that fits
+# JOBS=...          how many processes test side by side; each takes up to 4 GB
 # TORCH_INDEX=...   a package index to take torch from, e.g. the one of CPU wheels that PyTorch's install page names
 #                   for `pip`; else pip's own configuration decides (on Linux that is usually a CUDA build, some GB)
 
 PYTHON ?=
+JOBS ?= 2
 TORCH_INDEX ?=
 VENV := .venv
 READY := $(VENV)/.ready
@@ -19,7 +21,7 @@ RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lab lint clean
+.PHONY: help setup run test test-numbers lab lint clean
 
 help:
 	@sed -n 's/^#   make /  make /p' Makefile
@@ -29,8 +31,17 @@ setup: $(READY)
 run: $(READY)
 	@$(RUN) -m helpers run --all --last --html out/
 
+TEST := $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg
+
 test: $(READY)
-	$(RUN) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg
+	$(TEST)
+
+# What could depend on how a processor rounds: every file of tests but these, and the notebooks. See .ci/run.
+SAME := browser cli environment files language_page notebooks_html platforms published repo_rules toolchain_records \
+        toolchain_worker with_pypto yardsticks
+
+test-numbers: $(READY)
+	$(TEST) $(SAME:%=--ignore=tests/test_%.py)
 
 lab: $(READY)
 	$(RUN) -m jupyterlab notebooks/00_start_here.ipynb

@@ -20,6 +20,7 @@ from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.depend import declared, inferred
 from helpers.interpret.source import of, shown
 from helpers.interpret.trace import Trace
+from helpers.plots.errors import verdict
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT
 
 
@@ -132,13 +133,13 @@ def _cell(value: Any) -> str:
 
 
 def steps(traces: Mapping[str, Trace], errors: Mapping[str, Mapping[str, float]]) -> str:
-    """Text of a table with a line for each version: tasks, bytes to and from global memory, errors over tolerance.
+    """Text of a table with a line for each version: tasks, bytes to and from global memory, whether errors are allowed.
 
     Args:
         errors: By version, then by output: the largest error over what the tolerance allows.
     """
     moved = {v: {"tasks": t.tasks, "GM bytes": t.gm_read_bytes + t.gm_write_bytes} for v, t in traces.items()}
-    return table({v: row | {f"error of {n}": e for n, e in errors[v].items()} for v, row in moved.items()})
+    return table({v: row | {f"error of {n}": verdict(e) for n, e in errors[v].items()} for v, row in moved.items()})
 
 
 def parts(trace: Trace, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:

@@ -7,9 +7,11 @@ others at random.
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
+import torch
 from hypothesis import settings
 
 from helpers import platforms
@@ -17,6 +19,16 @@ from helpers.platforms import installed_pypto
 
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that test side by side share the cores, and so do the kernels of the notebooks that they start."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
+    if workers and "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = max(1, cores // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

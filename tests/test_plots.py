@@ -14,7 +14,7 @@ from matplotlib import image as pictures
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from helpers import plots
+from helpers import plots, show
 from helpers.chips import chip
 from helpers.errors import InputError
 from helpers.interpret.edges import Edge
@@ -234,6 +234,18 @@ def test_ladder_of_errors_has_a_bar_for_each_and_the_line(worst: float):
     assert ("outside" in fig.alt) == (worst > 1)
     assert [t.get_text() for t in axes.get_xticklabels()] == ["naive", "per_sequence", "flat"]
     assert_legible(fig)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"), [(0.0, "within"), (1.0, "within"), (1.01, "outside"), (math.inf, "outside")]
+)
+def test_text_says_whether_an_error_is_allowed_not_how_large_it_is(ratio: float, said: str):
+    """The number differs between machines, and text is compared."""
+    assert plots.verdict(ratio) == said
+    trace = Trace("a2a3interp")
+    cells = show.steps({"v": trace}, {"v": {"out": ratio}}).splitlines()[-1].split()
+    assert cells == ["v", "0", "0", said]
+    assert plots.error_ladder({"v": {"out": ratio}}).alt.endswith(f"by version: v {said}")
 
 
 @pytest.mark.parametrize("versions", [1, 4])

@@ -6,7 +6,7 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 
 from helpers.plots.balance import balance
 from helpers.plots.cache import cache_pages
-from helpers.plots.errors import error_histogram, error_ladder, error_map, error_steps, worst_ratio
+from helpers.plots.errors import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
 from helpers.plots.ladder import figures_of, ladder
 from helpers.plots.memory import memory_map
 from helpers.plots.regions import regions
@@ -36,5 +36,6 @@ __all__ = [
     "task_graph",
     "task_order",
     "times",
+    "verdict",
     "worst_ratio",
 ]

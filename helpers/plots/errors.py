@@ -166,7 +166,7 @@ def error_ladder(
     """
     outputs = list(dict.fromkeys(o for by in ratios.values() for o in by))
     alt = f"largest error against {against} over tolerance, by version: " + "; ".join(
-        f"{v} {'within' if max(by.values(), default=0) <= 1 else 'outside'}" for v, by in ratios.items()
+        f"{v} {verdict(max(by.values(), default=0.0))}" for v, by in ratios.items()
     )
     with styled():
         fig = figure(2.9, alt)
@@ -202,6 +202,15 @@ def error_ladder(
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(6, len(outputs)))
         sign(fig, platform, f"error against {against}")
     return fig
+
+
+def verdict(ratio: float) -> str:
+    """What text says of a largest error over its tolerance: "within" or "outside".
+
+    The number itself is the figures' to show: text is stored and compared, and how a processor's torch rounds, and on
+    how many threads, decides the number, not the verdict.
+    """
+    return "within" if ratio <= 1 else "outside"
 
 
 def worst_ratio(actual: torch.Tensor, expected: torch.Tensor, rtol: float, atol: float | torch.Tensor) -> float:

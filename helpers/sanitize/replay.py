@@ -15,6 +15,7 @@ from helpers.interpret.extents import vary
 from helpers.interpret.machine import Replay
 from helpers.interpret.trace import Trace
 from helpers.sanitize.order import Clash, ancestors
+from helpers.sanitize.rounding import apart
 
 FILL = 111.0  # what memory holds in the second run: a value of every type
 
@@ -151,10 +152,6 @@ def difference(
         n = int((~same).sum())
         if n:
             at = tuple((~same).nonzero()[0].tolist())
-            a, b = before[at].item(), after[at].item()
-            digits = "6g" if f"{a:.6g}" != f"{b:.6g}" else "9g"
-            return (
-                f"{n:,} of {before.numel():,} elements of '{name}' differ, "
-                f"the first at {list(at)}: {a:.{digits}} and {b:.{digits}}"
-            )
+            a, b = apart(before[at].item(), after[at].item())
+            return f"{n:,} of {before.numel():,} elements of '{name}' differ, the first at {list(at)}: {a} and {b}"
     return None

@@ -14,6 +14,14 @@ ROUNDING = 4  # errors of up to this many times the distance of neighbours, at t
 CHUNK = 1 << 22  # elements looked at together
 
 
+def apart(a: float, b: float) -> tuple[str, str]:
+    """Two values as text, in three digits or the fewest that tell them apart: further ones are a machine's own."""
+    if not isinstance(a, float):
+        return str(a), str(b)
+    texts = [(f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in range(3, 18)]
+    return next((both for both in texts if both[0] != both[1]), texts[0])
+
+
 @dataclass(frozen=True)
 class Outside:
     """The elements of an output that its tolerance does not take.

@@ -14,7 +14,7 @@ from helpers.interpret.trace import Trace
 from helpers.sanitize import origin
 from helpers.sanitize.findings import ERROR, WARNING, Finding
 from helpers.sanitize.memory import Memory
-from helpers.sanitize.rounding import ROUNDING, Outside, outside
+from helpers.sanitize.rounding import ROUNDING, Outside, apart, outside
 
 LOOSE = 100  # a tolerance this many times the largest error, and
 COARSE = 0.05  # of this part of the usual value, is no check
@@ -126,7 +126,7 @@ def _wrong(
 
 def _values(name: str, at: tuple[int, ...], actual: torch.Tensor, expected: torch.Tensor) -> str:
     seen, wanted = (v[at].double().item() if v.is_floating_point() else v[at].item() for v in (actual, expected))
-    return f"{name}{list(at)}: {seen:.6g}, golden {wanted:.6g}"
+    return "{}{}: {}, golden {}".format(name, list(at), *apart(seen, wanted))
 
 
 def _flat(at: tuple[int, ...], shape: torch.Size) -> int:

@@ -105,9 +105,10 @@ def _measure(stage: str, setting: Setting, _: str) -> Measured:
     one = tuned_stage(given.stage, setting.version, **dict(setting.tiles))
     result = run_stage(one, setting.version, platform=f"{setting.chip}interp", batch=setting.batch, ctx=setting.ctx)
     ratios = given.ratios(result)
+    judged = ", ".join(f"{name} {plots.verdict(ratio)}" for name, ratio in ratios.items())
     lines = [
         f"{stage} {setting} on {result.platform}: {'PASS' if result.passed else 'FAIL'}",
-        f"largest error / tolerance, against {given.against}: " + ", ".join(f"{n} {r:.2g}" for n, r in ratios.items()),
+        f"errors against {given.against}, by the tolerance: {judged}",
         *predicted(result.trace),
     ]
     return Measured("\n".join(lines), plots.summary(result.trace, ratios, str(setting)))

@@ -14,7 +14,7 @@ from helpers.interpret.trace import Trace
 from helpers.sanitize import Finding, check
 from helpers.sanitize import values as compared
 from helpers.sanitize.memory import Memory
-from helpers.sanitize.rounding import outside, spacing
+from helpers.sanitize.rounding import apart, outside, spacing
 from tests.kernelgen import kernel
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -214,3 +214,17 @@ def test_a_wrong_result_is_said_at_the_slice_that_is_shifted(load: str, again: s
     ]
     assert line in open(f.place.file).read().splitlines()[f.line - 1]
     assert left.lower() in f.what.lower()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "texts"),
+    [
+        (444.256, math.nan, ("444", "nan")),
+        (0.1234567, 0.1234561, ("0.123457", "0.123456")),
+        (math.nan, math.nan, ("nan", "nan")),
+        (123_456, 123_457, ("123456", "123457")),
+    ],
+)
+def test_values_are_said_in_no_more_digits_than_tell_them_apart(a: float, b: float, texts: tuple[str, str]):
+    """The last digits of a value are this machine's, and text is compared."""
+    assert apart(a, b) == texts
