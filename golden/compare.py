@@ -48,6 +48,7 @@ class OutputError:
         total: Elements of the output.
         worst: Index of the element with the largest |actual - expected|; None when no element differs.
         tolerance: The tolerance that `mismatched` counts against, as text.
+        ratio: Largest |actual - expected| over what the tolerance allows there; inf where that is nothing.
     """
 
     max_abs: float
@@ -57,6 +58,7 @@ class OutputError:
     total: int
     worst: tuple[int, ...] | None
     tolerance: str
+    ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -626,7 +628,7 @@ def _scan(
     """
     if actual.shape != expected.shape:
         raise InputError(f"shapes differ: {list(actual.shape)} and {list(expected.shape)}")
-    largest, max_rel, total_abs, mismatched = -1.0, 0.0, 0.0, 0
+    largest, max_rel, total_abs, mismatched, ratio = -1.0, 0.0, 0.0, 0, 0.0
     worst: int | None = None
     shown: list[int] = []
     for start, a, e in _chunks(actual, expected):
@@ -644,10 +646,13 @@ def _scan(
         gap = torch.where(same, 0.0, (av - ev).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
         rel = (gap / ev.abs().clamp_min(REL_FLOOR)).nan_to_num(nan=math.inf, posinf=math.inf)
         rel = torch.where(gap == 0, 0.0, rel)  # both NaN
+        allowed = torch.zeros_like(gap) if bitwise else atol + rtol * ev.abs()
+        over = torch.where(gap == 0, 0.0, gap / allowed).nan_to_num(nan=math.inf, posinf=math.inf)
+        ratio = math.inf if bitwise else max(ratio, float(over.max()))
         if bitwise:
             bad = torch.ones_like(same)
         else:
-            bad = (av != ev) & ~((gap <= atol + rtol * ev.abs()) & torch.isfinite(gap))
+            bad = (av != ev) & ~((gap <= allowed) & torch.isfinite(gap))
         if float(gap.max()) > largest:
             largest, worst = float(gap.max()), start + int(at[gap.argmax()])
         max_rel = max(max_rel, float(rel.max()))
@@ -662,6 +667,7 @@ def _scan(
         total=actual.numel(),
         worst=None if worst is None else _index(worst, actual.shape),
         tolerance=tolerance or f"rtol={rtol:.4g} atol={atol:.4g}",
+        ratio=ratio,
     )
     return error, shown
 

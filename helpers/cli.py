@@ -266,6 +266,24 @@ def check(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+@plainly
+def watch(
+    what: Annotated[str, typer.Argument(help="STAGE, STAGE.VERSION, FILE.py or FILE.py:KERNEL.")],
+    chip: Annotated[str, typer.Option(help="a2a3 or a5.")] = "a2a3",
+    saves: Annotated[int | None, typer.Option(help="End after so many saves.", show_default="Ctrl-C ends it")] = None,
+) -> None:
+    """Run a kernel at every save of its file, its golden, or what they import, and show what the save did.
+
+    Verdict, error over tolerance, predicted time, tasks, bytes and on-chip memory stand beside those of the save before
+    and of the best. A file's specs and golden are those that it hands to golden.run_jit when it is run as a script.
+    """
+    from helpers.live.subject import parse
+    from helpers.live.terminal import watch_terminal
+
+    raise typer.Exit(watch_terminal(parse(what, chip), _console(), saves))
+
+
 @app.command(name="profile", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @plainly
 def profile_kernel(

@@ -2,6 +2,6 @@
 
 `run` runs a kernel there, `compile` asks the compiler alone. `worker` is the far side: the only module that imports
 PyPTO, and it does so in another process, because PyPTO takes one backend a process and a simulator can crash or
-hang. `process` starts, watches and ends those processes; `memory` carries the tensors; `artifacts` reads what the
+hang. `process` starts, watches and ends those processes; `artifacts` reads what the
 compiler wrote and `records` what a run recorded.
 """

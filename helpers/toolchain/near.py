@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from helpers import chips, platforms
+from helpers import chips, platforms, shared_tensors
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
 from helpers.interpret import texts
 from helpers.interpret.call import arrange, check
@@ -24,7 +24,7 @@ from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.lower import signature
 from helpers.interpret.source import Place, explain, shown
 from helpers.interpret.trace import Trace
-from helpers.toolchain import artifacts, memory, process, records
+from helpers.toolchain import artifacts, process, records
 from helpers.toolchain.artifacts import Hint, Tile, Unit
 from helpers.toolchain.cache import cache_folder
 
@@ -163,7 +163,7 @@ def run(
     expected = signature(kernel)
     values = arrange(expected, args)
     check(expected, values)
-    block, slots = memory.allocate(values)
+    block, slots = shared_tensors.allocate(values)
     try:
         passed = [
             ("number", v) if slot is None else ("tensor", (slot.offset, slot.shape, _dtype(v)))
@@ -202,7 +202,9 @@ def replay(kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str) 
     expected = signature(kernel)
     values = arrange(expected, args)
     check(expected, values, dry=True)
-    block, slots = memory.allocate([v if isinstance(v, torch.Tensor) and not v.is_meta else None for v in values])
+    block, slots = shared_tensors.allocate(
+        [v if isinstance(v, torch.Tensor) and not v.is_meta else None for v in values]
+    )
     try:
         passed = [
             ("tensor", (slot.offset if slot else None, tuple(v.shape), _dtype(v)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import tempfile
@@ -27,17 +28,15 @@ class Slot:
 
 
 class Block:
-    """One block of memory with a file descriptor, mapped into this process."""
+    """One block of memory with a file descriptor, mapped into this process; `private`: writes stay in this process."""
 
-    def __init__(self, fd: int, size: int):
+    def __init__(self, fd: int, size: int, private: bool = False):
         self.fd, self.size = fd, size
-        self._map: Any = mmap.mmap(fd, size)
+        self._map: Any = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
 
     def view(self, slot: Slot) -> torch.Tensor:
         """The tensor in a slot; shares the block's memory."""
-        n = 1
-        for extent in slot.shape:
-            n *= extent
+        n = math.prod(slot.shape)
         return torch.frombuffer(self._map, dtype=slot.dtype, count=n, offset=slot.offset).reshape(slot.shape)
 
     def close(self) -> None:
@@ -45,6 +44,20 @@ class Block:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd, self._map = -1, None  # the mapping goes with the last view of it
+
+
+def reserve(shapes: Sequence[tuple[Sequence[int], torch.dtype]]) -> tuple[Block, list[Slot]]:
+    """A block of zeros with a slot for each (shape, element type).
+
+    Raises:
+        ToolchainError: there is not enough memory.
+    """
+    slots, size = [], 0
+    for shape, dtype in shapes:
+        slots.append(Slot(size, tuple(shape), dtype))
+        size += -(-math.prod(shape) * dtype.itemsize // _ALIGN) * _ALIGN
+    size = max(size, mmap.PAGESIZE)
+    return Block(_anonymous(size), size), slots
 
 
 def allocate(values: Sequence[Any]) -> tuple[Block, list[Slot | None]]:

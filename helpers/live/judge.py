@@ -1,0 +1,108 @@
+"""One run of a kernel, judged: plain numbers, and figures as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from golden.runner import RunResult, run_jit
+from helpers import plots
+from helpers.interpret.trace import Trace
+from helpers.live.subject import Given
+from helpers.profile import profile
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of a run at one size.
+
+    Attributes:
+        size: "small" or "full".
+        platform: What ran it.
+        passed: Every output matches its golden.
+        error: What is wrong, None if nothing is.
+        ratio: The largest error over its tolerance; None without a golden.
+        outputs: By output: largest absolute error, elements outside the tolerance, elements.
+        seconds: This computer's, of the kernel alone.
+        tasks: What it launches.
+        tasks_by_name: The same by kernel name.
+        gm_bytes: Bytes of global memory read and written.
+        peaks: The most of each on-chip buffer that a task takes, in bytes.
+        limits: What the chip has of each, in bytes.
+        predicted_us: Predicted time on the chip; None where that depends on what the kernel computes.
+    """
+
+    size: str
+    platform: str
+    passed: bool
+    error: str | None
+    ratio: float | None
+    outputs: dict[str, tuple[float, int, int]]
+    seconds: float
+    tasks: int
+    tasks_by_name: dict[str, int]
+    gm_bytes: int
+    peaks: dict[str, int]
+    limits: dict[str, int]
+    predicted_us: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def judged(
+    kernel: Any, given: Given, size: str, specs: list, expected: Callable[[], dict[str, Any]], chip: str
+) -> tuple[Judged, RunResult]:
+    """Run a kernel on `specs` and compare it.
+
+    Args:
+        expected: Gives the golden's outputs by name, when they are there.
+
+    Raises:
+        WorkbookError: see golden.run_jit.
+    """
+
+    def golden_fn(values: dict[str, Any]) -> None:
+        for name, right in expected().items():
+            values[name][:] = right
+
+    result = run_jit(
+        kernel, specs, golden_fn if given.reference is not None else None, runtime_cfg={"platform": f"{chip}interp"},
+        rtol=given.rtol, atol=given.atol, compare_fn=dict(given.compare_fn), check=given.check, quiet=True,
+    )  # fmt: skip
+    trace = result.trace
+    return Judged(
+        size=size, platform=result.platform, passed=result.passed, error=result.error, ratio=_ratio(given, result),
+        outputs={n: (e.max_abs, e.mismatched, e.total) for n, e in result.errors.items()},
+        seconds=result.seconds, tasks=trace.tasks, tasks_by_name=dict(trace.tasks_by_name()),
+        gm_bytes=trace.gm_read_bytes + trace.gm_write_bytes,
+        peaks=dict(trace.peaks()), limits=_limits(trace), predicted_us=predicted(trace),
+    ), result  # fmt: skip
+
+
+def _limits(trace: Trace) -> dict[str, int]:
+    from helpers.chips import chip
+
+    return dict(chip(trace.platform.removesuffix("interp")).buffers)
+
+
+def predicted(trace: Trace) -> float | None:
+    """Predicted time in microseconds; None where the trace does not say what the kernel does."""
+    return None if trace.blind else profile(trace).makespan
+
+
+def _ratio(given: Given, result: RunResult) -> float | None:
+    ratios = [e.ratio for e in result.errors.values()]
+    return max(ratios, default=None)
+
+
+def figures(result: RunResult, title: str) -> dict[str, bytes]:
+    """The figures of a run, by name, as PNG files: where its errors are, on-chip memory, timeline."""
+    made: dict[str, Any] = {}
+    pairs = {n: (t, result.expected[n]) for n, t in result.outputs.items() if n in result.expected}
+    if pairs:
+        made["error map"] = plots.error_map(pairs, result.platform)
+    if result.trace is not None:
+        made["on-chip memory"] = plots.memory_map(result.trace)
+        if not result.trace.blind:
+            made["timeline"] = plots.swimlane(profile(result.trace))
+    return {name: figure.png(96) for name, figure in made.items()}
