@@ -58,8 +58,8 @@ clean:
 RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
 FITS := import venv, ensurepip; $(RANGE)
 
-# The one place where anything is installed; done again only when pyproject.toml changes.
-$(READY): pyproject.toml
+# The one place where anything is installed; done again only when pyproject.toml or setup.py changes.
+$(READY): pyproject.toml setup.py
 	@set -e; \
 	if [ -e $(VENV) ] && ! $(RUN) -c '$(FITS)' 2>/dev/null; then rm -rf $(VENV); fi; \
 	if [ ! -e $(VENV) ]; then \

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from helpers.platforms import installed_pypto
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,3 +72,29 @@ def test_pypto_is_a_dependency_of_neither_and_both_say_why():
 def test_installed_version_is_the_pinned_one(name: str):
     installed = importlib.metadata.version(name).partition("+")[0]  # torch adds its build, as in +cpu
     assert installed == pyproject_pins()[name]
+
+
+def test_pypto_language_is_there_in_any_python_of_the_environment(tmp_path: Path):
+    (tmp_path / "kernel.py").write_text(
+        "import pypto.language as pl\n\n\n@pl.jit\ndef k(x: pl.InOut[pl.Tensor[[16, 16], pl.FP32]]):\n    return x\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", "import pypto.language; import kernel; print(kernel.k)"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    assert "kernel.k" in said.stdout
+
+
+def test_a_package_that_hides_the_workbooks_is_named(tmp_path: Path):
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").write_text("")
+    said = subprocess.run([sys.executable, "-c", "import pypto.language"], cwd=tmp_path, capture_output=True, text=True)
+    if installed_pypto().kind != "hw-native-sys":
+        assert "hides the workbook's package 'helpers'" in said.stderr
+
+
+def test_nothing_is_imported_before_pypto_is_asked_for():
+    code = "import sys; print(sorted(m for m in sys.modules if m.startswith(('helpers', 'torch', 'numpy'))))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
