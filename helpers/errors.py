@@ -19,6 +19,15 @@ class WorkbookError(Exception):
     what: str = ""
     fix: str | None = None
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the message alone; after `%xmode Verbose` the frames as well."""
+        from IPython import get_ipython
+
+        shell = get_ipython()
+        if shell is not None and shell.InteractiveTB.mode == "Verbose":
+            return shell.InteractiveTB.structured_traceback(type(self), self, self.__traceback__)
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(WorkbookError, ValueError):
     """An argument that does not fit: dtype, shape, rank, range. Raised before anything runs or is changed."""
