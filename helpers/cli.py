@@ -268,6 +268,27 @@ def check(
 
 @app.command()
 @plainly
+def new(
+    name: Annotated[str, typer.Argument(help="A Python module's name.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to write it.")] = Path("."),
+) -> None:
+    """Write a new kernel with its golden, its test and its notebook, all of which run and pass; then edit them."""
+    from helpers.live.new import new as write
+
+    console = _console()
+    with console.status(f"writing {name}, running its notebook ..."):
+        written = write(name, folder)
+    kernel = written[0]
+    for path in written:
+        console.print(f"wrote {path}")
+    console.print(
+        f"edit {kernel.name} first, while this shows what each save does: workbook watch {kernel}:fused\n"
+        f"then {written[1].name}, which says what is right; python -m pytest {written[2]} --nbval {written[3]}"
+    )
+
+
+@app.command()
+@plainly
 def watch(
     what: Annotated[str, typer.Argument(help="STAGE, STAGE.VERSION, FILE.py or FILE.py:KERNEL.")],
     chip: Annotated[str, typer.Option(help="a2a3 or a5.")] = "a2a3",

@@ -38,9 +38,9 @@ SERIES = (
 
 
 def title(judged: Judged) -> str:
-    """A run in one line."""
-    parts = [f"{s.name} {s.text(v)}" for s in SERIES[:3] if (v := s.value(judged)) is not None]
-    return ", ".join([*parts, f"ran {judged.seconds:.2f} s on {judged.platform}"])
+    """A run in one line, of what does not depend on this computer: predicted time and tasks."""
+    shown = [s for s in SERIES if s.name in ("predicted time", "tasks")]
+    return ", ".join(f"{s.name} {s.text(v)}" for s in shown if (v := s.value(judged)) is not None)
 
 
 def rows(history: History, save: Save) -> list[tuple[str, str, str, str]]:

@@ -58,7 +58,9 @@ def _tell(console: Console, save: Save, told: set[tuple[int, str]]) -> None:
     for size, judged in save.judged.items():
         if (save.number, size) not in told:
             told.add((save.number, size))
-            console.print(f"save {save.number}, {size} shape: {'PASS' if judged.passed else 'FAIL'}; {title(judged)}")
+            head = f"save {save.number}, {size} shape: {'PASS' if judged.passed else 'FAIL'}; {title(judged)}"
+            ratio = "" if judged.ratio is None else f", error / tolerance {judged.ratio:.2g}"
+            console.print(f"{head}{ratio}; {save.seconds[size]:.2f} s after the save, on {judged.platform}")
             if judged.error:
                 console.print(judged.error)
     if save.mistake and (save.number, "mistake") not in told:

@@ -71,7 +71,7 @@ class Live:
 
     def __repr__(self) -> str:
         save = self.session.history.saves[-1]
-        head = f"{self.subject.text} on {self.subject.chip}interp, save {save.number}: {save.verdict or 'running'}"
+        head = f"{self.subject.text} on {self.subject.chip}interp: {save.verdict or 'running'}"
         return "\n".join([head, *([save.mistake] if save.mistake else [title(save.last)] if save.last else [])])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
