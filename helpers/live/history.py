@@ -78,6 +78,10 @@ def digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:20]
 
 
+def _judged(data: dict[str, Any]) -> Judged:
+    return Judged(**{**data, "outputs": {name: tuple(of) for name, of in data["outputs"].items()}})
+
+
 class History:
     """The saves of one subject, oldest first, in a folder."""
 
@@ -93,7 +97,7 @@ class History:
         for line in lines[-MOST:]:
             try:
                 data = json.loads(line)
-                data["judged"] = {size: Judged(**j) for size, j in data["judged"].items()}
+                data["judged"] = {size: _judged(j) for size, j in data["judged"].items()}
                 data["place"] = data["place"] and tuple(data["place"])
                 self.saves.append(Save(**data, done=True))
             except (ValueError, TypeError, KeyError, AttributeError):

@@ -34,9 +34,7 @@ class Workbook(Magics):
         """`%%kernel FILE.py`: write the cell to a file, import it, and have its names in the notebook."""
         file = Path(line.strip())
         if file.suffix != ".py" or not file.stem.isidentifier():
-            raise InputError(
-                f"%%kernel wants a Python file, such as %%kernel mine.py, not {line.strip()!r}"
-            )
+            raise InputError(f"%%kernel wants a Python file, such as %%kernel mine.py, not {line.strip()!r}")
         if not file.resolve().parent.is_dir():
             raise InputError(f"%%kernel {file}: there is no folder {file.resolve().parent}")
         with whole(file) as out:
