@@ -49,6 +49,7 @@ class Stage:
         compare_fn: The comparator of each output that needs one of its own.
         batch: Sequences of a run that does not say how many.
         longest: The largest `ctx`, in tokens.
+        small: Arguments of `specs` for a run that takes little: what is tried first at each save.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Stage:
     compare_fn: dict[str, Callable] = field(default_factory=dict)
     batch: int = BATCH
     longest: int = MAX_CTX
+    small: dict[str, Any] = field(default_factory=dict)
 
     def __getattribute__(self, name: str) -> Any:
         value = object.__getattribute__(self, name)
@@ -100,6 +102,7 @@ STAGES: dict[str, Stage] = {
             notebook="03_swiglu_mlp",
             versions=_kernels("qkv_proj", "tile", "grouped", "spmd", "split_k"),
             **_golden("qkv_proj"),
+            small={"batch": 2, "layers": 1, "layer": 0},
         ),
         Stage(
             name="rope_kv_cache",
@@ -107,6 +110,7 @@ STAGES: dict[str, Stage] = {
             notebook="01_rope_kv_cache",
             versions=_kernels("rope_kv_cache", "naive", "per_sequence", "flat"),
             **_golden("rope_kv_cache"),
+            small={"batch": 2, "ctx": (1, 130)},
         ),
         Stage(
             name="flash_attention",
@@ -114,6 +118,7 @@ STAGES: dict[str, Stage] = {
             notebook="02_flash_attention",
             versions=_kernels("flash_attention", "separate", "flat", "mixed", "fused"),
             **_golden("flash_attention"),
+            small={"batch": 2, "ctx": (1, 130)},
         ),
         Stage(
             name="mlp",
@@ -121,6 +126,7 @@ STAGES: dict[str, Stage] = {
             notebook="03_swiglu_mlp",
             versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
             **_golden("mlp"),
+            small={"batch": 2, "hidden": 512, "inter": 512},
         ),
         Stage(
             name="mlp_32b",
@@ -128,6 +134,7 @@ STAGES: dict[str, Stage] = {
             notebook="03_swiglu_mlp",
             versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
             **_golden("mlp", "TOLERANCE_32B", hidden=kernels.qwen3_32b.HIDDEN, inter=kernels.qwen3_32b.INTERMEDIATE),
+            small={"batch": 2, "hidden": 512, "inter": 512},
         ),
         Stage(
             name="lm_head",
@@ -135,6 +142,7 @@ STAGES: dict[str, Stage] = {
             notebook="04_lm_head",
             versions=_kernels("lm_head", "narrow", "wide"),
             **_golden("lm_head"),
+            small={"batch": 2, "mode": "single"},
         ),
         Stage(
             name="decode_layer",
@@ -142,6 +150,7 @@ STAGES: dict[str, Stage] = {
             notebook="05_decode_layer",
             versions=_kernels("decode_layer", "naive", "fused"),
             **_golden("decode_layer"),
+            small={"batch": 1, "ctx": 1},
         ),
         Stage(
             name="decode",
@@ -149,6 +158,7 @@ STAGES: dict[str, Stage] = {
             notebook="05_decode_layer",
             versions=_kernels("decode", "naive", "fused"),
             **_golden("decode"),
+            small={"batch": 1, "ctx": 1, "layers": 1, "mode": "single"},
         ),
         Stage(
             name="prefill",
@@ -158,6 +168,7 @@ STAGES: dict[str, Stage] = {
             **_golden("prefill"),
             batch=1,
             longest=MAX_CHUNK,
+            small={"ctx": 8, "hidden": 512, "inter": 1024},
         ),
         Stage(
             name="prefill_chunk",
@@ -167,6 +178,7 @@ STAGES: dict[str, Stage] = {
             **_golden("prefill", start=None, layers=2),
             batch=4,
             longest=MAX_CHUNK,
+            small={"batch": 2, "ctx": 8, "hidden": 512, "inter": 1024, "layers": 1},
         ),
     )
 }

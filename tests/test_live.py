@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import threading
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from golden import TensorSpec
 from helpers.errors import InputError
 from helpers.live.history import History, Save
 from helpers.live.numbers import rows, sparkline
 from helpers.live.session import Session
-from helpers.live.subject import outside_kernels, parse
+from helpers.live.subject import load_given, outside_kernels, parse
+from helpers.stages import STAGES, trace_stage
 
 KERNEL = """
 import pypto.language as pl
@@ -338,3 +341,29 @@ def test_kernels_do_not_count_as_the_goldens_side(tmp_path: Path):
     assert outside_kernels(str(file)) == digest
     file.write_text(KERNEL.replace("* 2.0", "* 3.0"))
     assert outside_kernels(str(file)) != digest
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_small_shape_of_a_stage_is_legal_and_little(name: str):
+    given = load_given(parse(name))
+    small, full = (
+        sum(math.prod(s.shape) for s in specs if isinstance(s, TensorSpec)) for specs in given.sizes.values()
+    )
+    assert small <= full
+    stage = STAGES[name]
+    trace = trace_stage(stage, list(stage.versions)[-1], **stage.small)
+    assert 0 < trace.tasks
+
+
+def test_a_stage_is_watched(tmp_path: Path):
+    seen = threading.Event()
+    session = Session(parse("rope_kv_cache.flat"), lambda s: seen.set() if "small" in s.judged else None, tmp_path)
+    session.start()
+    try:
+        assert seen.wait(120)
+        save = session.history.saves[-1]
+        assert save.judged["small"].passed
+        assert {"rope_kv_cache.py", "qwen3.py"} <= {Path(f).name for f in save.files}
+        assert {Path(f).parent.name for f in save.files if Path(f).name == "rope_kv_cache.py"} == {"kernels", "golden"}
+    finally:
+        session.stop()

@@ -46,13 +46,14 @@ class VectorLanes:
     def bind_lane(self, name: str, value: ast.expr) -> None:
         """`name = value` in a region."""
         called = self.facts.called(value)[0] if isinstance(value, ast.Call) else ""
+        half = self.lanes and (self._half(value) or (self.kind(value) != "tensor" and self._of_lane(value)))
         for names in (self.of_lanes, self.of_cube, self.halves):
             names.discard(name)
         if self.lanes and called not in ("aic_gather", "load", "store", "") and self.kind(value) == "tensor":
             self.of_lanes.add(name)
         if not self.lanes and called in CUBE:
             self.of_cube.add(name)
-        if self.lanes and (self._half(value) or (self.kind(value) != "tensor" and self._of_lane(value))):
+        if half:
             self.halves.add(name)
 
     def check_lane(self, node: ast.Call) -> None:
