@@ -112,6 +112,24 @@ def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list
     return list(args)
 
 
+def with_outputs(parameters: Sequence[Parameter], inputs: Sequence[Any]) -> tuple[list[Any], list[torch.Tensor]]:
+    """All arguments of a kernel that is called without its outputs, and these.
+
+    Raises:
+        InputError: the extents of an output are known only when it is passed.
+    """
+    given, full, made = iter(inputs), [], []
+    for p in parameters:
+        if p.type.direction != "Out":
+            full.append(next(given))
+            continue
+        if p.type.shape is None or p.type.dtype is None or any(isinstance(n, Dim) for n in p.type.shape):
+            raise InputError(f"output '{p.name}' is {p.type}, whose extents the call must say: pass the tensor")
+        made.append(torch.zeros(p.type.shape, dtype=p.type.dtype.torch))
+        full.append(made[-1])
+    return full, made
+
+
 def check(compiled: Compiled, values: Sequence[Any], dry: bool = False) -> dict[str, int]:
     """Check every argument against its parameter; returns the extent of each dynamic dimension.
 

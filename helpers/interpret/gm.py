@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from helpers.errors import FaultError
+from helpers.interpret import cuts
 from helpers.interpret.batches import Conflict, restore
 from helpers.interpret.boxes import affine_step, disjoint, row_index
 from helpers.interpret.dtypes import DType, four_bits
@@ -216,6 +217,8 @@ class GlobalMemory:
         self._agreed(w)
         self._rows_follow(at, w.root or w)
         self.touch(tile)
+        if tile.memory.cut is not None:
+            tile.memory.cut.used(at, cuts.STORED)
         self.record(at, ATOMIC if atomic else WRITE, w)
         if not self.quiet:
             task.moved[-1] = (tile.memory, *self.inside)

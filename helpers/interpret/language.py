@@ -168,7 +168,36 @@ class CompiledKernel:
         self.kernel = kernel
 
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        return self.kernel(*args, config=config, **kwargs)
+        """Run it in place; without its outputs, these are made and returned."""
+        from helpers.interpret.call import with_outputs
+
+        if kwargs or len(args) != len(self.param_names) - len(self.output_indices):
+            return self.kernel(*args, config=config, **kwargs)
+        full, made = with_outputs(self.parameters, args)
+        self.kernel(*full, config=config)
+        return made[0] if len(made) == 1 else tuple(made)
+
+    @functools.cached_property
+    def parameters(self) -> list:
+        """What the kernel takes, in order."""
+        from helpers.interpret.lower import signature
+
+        return signature(self.kernel).parameters
+
+    @property
+    def param_names(self) -> list[str]:
+        """The names of its parameters."""
+        return [p.name for p in self.parameters]
+
+    @property
+    def output_indices(self) -> list[int]:
+        """Which of them are outputs, that a caller may leave out."""
+        return [i for i, p in enumerate(self.parameters) if p.type.direction == "Out"]
+
+    @property
+    def has_return(self) -> bool:
+        """Whether it has outputs to return."""
+        return bool(self.output_indices)
 
     @functools.cached_property
     def output_dir(self) -> Path:
@@ -224,6 +253,10 @@ class Program:
 
     def __call__(self, *args: Any, config: Any = None) -> None:
         self.entry(*args, config=config)
+
+    def compile(self, *args: Any, config: Any = None) -> CompiledKernel:
+        """Check the program against the language, as far as that needs no arguments."""
+        return self.entry.compile(*args, config=config)
 
     def __repr__(self) -> str:
         return f"<pl program {self.__name__}: {', '.join(self.functions)}>"

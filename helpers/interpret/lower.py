@@ -24,7 +24,7 @@ from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.infer import Facts
 from helpers.interpret.lanes import Lanes, counted
-from helpers.interpret.lowering import task_ids
+from helpers.interpret.lowering import folds, task_ids
 from helpers.interpret.lowering.assembled import Assembled
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.directives import Directives
@@ -175,6 +175,7 @@ class Lowering(
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
         self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
         self.begin_numbers(tree)
+        self.folded = folds.folded(tree, self.pl_path)
         self.begin_region(tree.body)
         self.begin_units(tree.body)
         self.begin_lanes(tree.body)

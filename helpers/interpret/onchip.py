@@ -97,6 +97,7 @@ class OnChip:
         elsewhere its stages share an accumulator (pass 28)."""
         axis = None if task.axis is None else task.axis - 2
         both = {place for place, spaces in task.crossed.items() if len(spaces) > 1}
+        task.memory += [kept for m in task.memory if m.cut is not None and (kept := m.cut.settle(self.chip))]
         for m in task.memory:
             space = m.space or "UB"
             if space == "UB" and task.channels and axis is not None and len(m.shape) >= 2 and m.shape[axis] > 1:
@@ -104,9 +105,17 @@ class OnChip:
             if m.turns and space in ("UB", "L0C"):
                 m.turns = tuple(t for t in m.turns if (t.place in both) == (space == "L0C"))
 
+    def elsewhere(self, x: Any) -> Any:
+        """`x`, read where a product that is cut (see `cuts`) cannot be: as part of another value, or in a block of
+        statements of its own."""
+        if type(x) is Tile and x.memory.cut is not None:
+            x.memory.cut.used(x.memory.place)
+        return x
+
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
         self.touch(tile)
+        self.elsewhere(tile)
         out = Tile(data, shape, dtype, valid, tile.memory)
         if tile.origin is not None:
             self.share(out, tile.origin)
@@ -184,7 +193,9 @@ class OnChip:
             if n > limit:
                 largest = sorted((m for m in self.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
                 tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
+                whole = next((m.cut for m in largest if m.cut is not None and m.bytes > limit), None)
+                why = ", or fewer pipeline stages" if whole is None else f": {whole.why(self.chip)}"
                 raise self.fault(
                     d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
-                    f"(largest: {tiles})", "use smaller tiles, or fewer pipeline stages", kind="on-chip overflow",
+                    f"(largest: {tiles})", f"use smaller tiles{why}", kind="on-chip overflow",
                 )  # fmt: skip

@@ -77,7 +77,7 @@ class Step(NamedTuple):
     engine     what
     "load"     global memory to `kind` "UB" or "L1", or "scalar"; size (rows, bytes of a contiguous row)
     "store"    from `kind` "UB" or "L0C", or "scalar", to global memory; size as above
-    "move"     `kind` "L0C-UB" or "UB-L1", between the cube's buffers and a vector core's; size (rows, bytes of a row)
+    "move"     `kind` "L0C-UB" or "UB-L1", between the cube's buffers and a vector core's, or "L0C-L1"; size as above
     "cube"     a product; size (m, k, n), of which batches are part of m
     "vector"   an instruction of `kind`, the operation's name; size: the shape it works on
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -140,10 +140,10 @@ class Memory:
     """One on-chip buffer of a task: which space, how many bytes, from which operation to which it lives.
 
     `turns`: of the pipelines around, outermost first. `loaded`: it holds what comes from global memory. `shape`: of the
-    tile.
+    tile. `cut`: of a product larger than L0C, what becomes of it, see `cuts`.
     """
 
-    __slots__ = ("space", "bytes", "born", "last", "place", "turns", "loaded", "shape")
+    __slots__ = ("space", "bytes", "born", "last", "place", "turns", "loaded", "shape", "cut")
 
     def __init__(
         self, space: str, nbytes: int, born: int, place: object, turns: tuple[Turn, ...] = (), loaded: bool = False,
@@ -151,6 +151,7 @@ class Memory:
     ):  # fmt: skip
         self.space, self.bytes, self.born, self.last, self.place = space, nbytes, born, born, place
         self.turns, self.loaded, self.shape = turns, loaded, shape
+        self.cut: Any = None
 
     @property
     def copies(self) -> int:

@@ -173,7 +173,9 @@ def step_times(step: Step, chip: Chip, halves: bool = False) -> Iterable[tuple[s
         return ((step.engine, time),)
     if step.engine == "move":
         rows, nbytes = step.size
-        out = drain(rows, nbytes, chip) * cycles if step.kind == "L0C-UB" else 0.0
+        out = drain(rows, nbytes, chip) * cycles if step.kind != "UB-L1" else 0.0
+        if step.kind == "L0C-L1":
+            return (("store", out),)
         # between cube and vector there is global memory (the L2 cache) on A2/A3
         rate = memory.to_ub if step.kind == "L0C-UB" else memory.to_l1
         back = memory.latency + rows * nbytes / rate * 1e-3 * (0.5 if halves and step.kind == "L0C-UB" else 1.0)

@@ -83,10 +83,11 @@ class Calls:
             self.check_something(node, given.get("source", given.get("tile")))
         checked = self.check_types(node, path, fn)
         args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
+        folds = [ast.keyword("folds", ast.Constant(True))] if id(node) in self.folded else []
         return ast.Call(
             ast.Name(key, ast.Load()) if checked is fn else self.bind(checked, f"checked{key}"),
             [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
-            [ast.keyword(k, self.expr(v)) for k, v in keywords.items()],
+            [*(ast.keyword(k, self.expr(v)) for k, v in keywords.items()), *folds],
         )
 
     def _task_dummy(self, node: ast.Call) -> ast.expr:

@@ -25,6 +25,9 @@ CONSTANTS_ONLY = {
     ast.BitXor: ("^", "use + and %, or pl.xor on tiles"),
 }
 
+# Products that PyPTO cuts where they are larger than L0C, and only in the block of statements that they are made in.
+WHOLE = {"matmul", "batch_matmul", "matmul_bias"}
+
 DIRECTIVE_PLACE = {
     "cond": "it is the first statement of a pl.while_ loop",
     "yield_": "assign it: x = pl.yield_(value)",
@@ -81,6 +84,8 @@ class Expressions:
                     node, f"'{node.id}' is read after '{called}' wrote it, by its old name",
                     f"bind what the call returns: {node.id} = {called}(...)",
                 )  # fmt: skip
+            if self.incore and self.origin.get(node.id, "").rpartition(".")[-1] in WHOLE and self._outer(node.id):
+                return self.machine("elsewhere", [ast.Name(node.id, ast.Load())])
             return ast.Name(node.id, ast.Load())
         path = self.pl_path(node)
         if path is not None:
@@ -110,6 +115,10 @@ class Expressions:
                 "write the value in place, or pass it as a parameter",
             )  # fmt: skip
         return self.constant(value, node.id)
+
+    def _outer(self, name: str) -> bool:
+        """True for a name bound in a block of statements around this one, not in it."""
+        return self.nested > 0 and name not in self.frame[-1] and any(name in names_ for names_ in self.frame[:-1])
 
     def constant(self, value: Any, hint: str) -> ast.expr:
         """A value of the enclosing scope, folded in."""

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from helpers.interpret import dtypes, numbers
+from helpers.interpret import cuts, dtypes, numbers
 from helpers.interpret.dtypes import DType
 from helpers.interpret.lanes import is_scalar
 from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import dtype_of, everywhere, in_ub, op, vector
 from helpers.interpret.source import Place
+from helpers.interpret.values import Tile
 
 _EIGHT = "FP8E4M3FN FP8E5M2"
 
@@ -61,7 +62,7 @@ MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
 
 
 @op(*everywhere("cast"))
-def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round") -> Any:
+def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round", folds: bool = False) -> Any:
     """Another element type, of a tile or of a scalar.
 
     Float to float rounds to nearest, ties to even, whatever the mode: so does PTO-ISA's CPU reference
@@ -72,6 +73,8 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
     d = dtype_of(m, at, target_type)
     if is_scalar(input):
         return numbers.cast(m, at, input, d)
+    if folds and cuts.folds(m.chip, input):
+        return _folded(m, at, input, d)
     x = in_ub(m, at, input)
     if x.dtype is d:
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
@@ -79,6 +82,16 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
     how = _mode(m, at, mode)
     data = None if m.dry else converted(x.data, x.dtype, d, how, m.chip.name)
     return m.tile(at, data, x.shape, d, x.valid)
+
+
+def _folded(m: Machine, at: Place, x: Tile, d: DType) -> Tile:
+    """A product goes from L0C to L1, rounded to nearest even on its way: no vector core has to do with it."""
+    if x.memory.cut is not None:
+        x.memory.cut.used(at, cuts.FOLDED)
+    m.touch(x)
+    if not m.quiet:
+        m.step("move", "L0C-L1", d, (x.shape[0], x.shape[1] * d.bits // 8))
+    return m.tile(at, None if m.dry else x.data.to(d.torch), x.shape, d, x.valid, "L1")
 
 
 def _mode(m: Machine, at: Place, mode: Any) -> str:

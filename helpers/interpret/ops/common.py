@@ -45,6 +45,8 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         FaultError: `x` is neither a tensor nor a tile.
     """
     if type(x) is Tile:
+        if x.memory.cut is not None:
+            x.memory.cut.used(at)
         if x.memory.space != space:
             crossed(m, at, x, space)
         m.touch(x, space)

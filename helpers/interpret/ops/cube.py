@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from helpers.interpret import cuts
 from helpers.interpret.dtypes import BY_NAME, FP32, DType
 from helpers.interpret.extents import filled, fitted
 from helpers.interpret.lanes import Lanes
@@ -179,7 +180,17 @@ def _loaded(m: Machine, at: Place, *xs: Any) -> None:
     """Operands of the cube come from global memory or UB: from L0C there is no way to L0A and L0B (`pto.tmov`)."""
     for x in xs:
         if type(x) is Tile and x.memory.space == "L0C":
+            if x.memory.cut is not None and x.dtype.name in cuts.KEPT_IN_L1[m.chip.name]:
+                continue  # it is put together in L1, part by part
             raise m.fault(at, f"{x} is a product, and operand of another", "pl.cast it, or pl.move it to pl.Mem.Mat")
+
+
+def _multiplied(m: Machine, at: Place, a: Tile, b: Tile) -> None:
+    """Operands, read as such."""
+    for x in (a, b):
+        if x.memory.cut is not None:
+            x.memory.cut.used(at, cuts.MULTIPLIED)
+    cuts.page_by_page(m, a, b)
 
 
 def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
@@ -198,12 +209,14 @@ def matmul(
     """lhs @ rhs. [M, K] x [K, N] -> [M, N]; more dimensions are batches."""
     _loaded(m, at, lhs, rhs)
     a, b = operands(m, at, lhs, rhs, space="L1")
+    _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
     later = None if m.dry or out is not FP32 else _later(m, x, y)
     data = None if m.dry or later is not None else _cast(multiply(*factors(m, x, y)), out)
     tile = m.tile(at, data, shape, out, valid, "L0C")
     tile.pending = later
+    cuts.watched(m, tile, a, b, None, (shape[-2], a.shape[-2 if a_trans else -1], shape[-1]))
     return tile
 
 
@@ -224,6 +237,7 @@ def matmul_acc(
             "loop over the axes in front",
         )  # fmt: skip
     a, b = operands(m, at, lhs, rhs, space="L1")
+    _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")
     if c.shape != shape:
@@ -295,8 +309,11 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     shape, valid, dtype, x, y = product(m, at, a, b, False, False)
     if c.shape != (1, shape[-1]) or c.dtype is not dtype:
         raise m.fault(at, f"the bias {c} of a product of shape {list(shape)}", f"[1, {shape[-1]}] {dtype}")
+    _multiplied(m, at, a, b)
     data = None if m.dry else multiply(*factors(m, x, y)) + wide(c)
-    return m.tile(at, data, shape, dtype, valid, "L0C")
+    tile = m.tile(at, data, shape, dtype, valid, "L0C")
+    cuts.watched(m, tile, a, b, c, (shape[-2], a.shape[-1], shape[-1]))
+    return tile
 
 
 @op("gemv", "tile.gemv")
