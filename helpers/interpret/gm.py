@@ -127,7 +127,10 @@ class GlobalMemory:
                 raise Conflict  # one by one, the first block where it is so says so
             where = f"of axis {axis} of a window {list(sizes)} of {called(t.buffer)}"
             raise self.fault(
-                at, f"valid extent {v} {where}", "clamp it: pl.max(0, pl.min(rows, n))", kind="valid extent"
+                at,
+                f"valid extent {v} {where}",
+                "pl.min(rows, n); and no task where nothing is left",
+                kind="valid extent",
             )
 
     def _outside(

@@ -29,7 +29,7 @@ class Outside:
     Attributes:
         count: How many.
         beyond: The flat numbers of those whose error rounding does not explain where they are, ascending.
-        worst: Index of the one whose error is the most spacings; None where rounding explains all of them.
+        worst: Index of the one of these whose error is the largest; None where rounding explains all of them.
         spacings: The largest error of those that it explains, in spacings.
     """
 
@@ -70,8 +70,8 @@ def outside(
             explained = max(explained, float(many[~bad].max()))
         if bad.any():
             found.append(start + at[bad])
-            if float(many.max()) > most:
-                most, worst = float(many.max()), start + int(at[many.argmax()])
+            if float(gap[at][bad].max()) > most:
+                most, worst = float(gap[at][bad].max()), int(found[-1][gap[at][bad].argmax()])
     beyond = torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
     where = tuple(int(i) for i in np.unravel_index(worst, tuple(actual.shape))) if found else None
     return Outside(count, beyond, where, explained)

@@ -852,7 +852,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         values = v.values if type(v) is Lanes else np.asarray(v)
         if (values < 0).any() or (values > n).any():
             what = f"pl.set_validshape: {name} = {v} of {n}"
-            raise m.fault(at, what, "clamp it: pl.max(0, pl.min(n, rows))", kind="valid extent")
+            raise m.fault(at, what, "pl.min(n, rows); and no task where nothing is left", kind="valid extent")
     valid: tuple | None = (settled(valid_rows), settled(valid_cols))
     if not any(type(v) is Lanes for v in valid) and valid == x.shape:
         valid = None
