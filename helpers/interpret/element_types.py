@@ -1,9 +1,10 @@
 """Which element types each operation takes, chip by chip.
 
-Two refuse: PyPTO's compiler, from an operation's type rules, and the chip's instruction, which asserts what it is
-instantiated with. Source: small kernels of every operation and type compiled with PyPTO e2d0f78a for both chips, and
-the assertions of PTO-ISA's instructions (include/pto/npu/a2a3 and a5). An operation that is not here takes every type;
-a type that was not tried (`TRIED`) is not refused.
+Three refuse: PyPTO's compiler, from an operation's type rules, its assembler, and the chip's instruction, which asserts
+what it is instantiated with. Source: small kernels of every operation and type compiled with PyPTO e2d0f78a and ptoas
+0.57 for both chips, and for the unsigned types, which no tensor of torch's has there, the assertions of PTO-ISA's
+instructions (include/pto/npu/a2a3 and a5). An operation that is not here takes every type; a type that was not tried
+(`TRIED`) is not refused.
 """
 
 from __future__ import annotations
@@ -13,46 +14,50 @@ CHIPS = ("a2a3", "a5")
 _FLOAT = "FP32 FP16"
 _FOUR = "FP32 FP16 INT32 INT16"
 _NINE = "FP32 FP16 BF16 INT32 INT16 INT8 UINT32 UINT16 UINT8"
-_ALL = f"{_NINE} INT64 UINT64"
-_WIDE = "FP32 FP16 BF16 INT32 INT16 UINT32 UINT16 INT64 UINT64"
+_EIGHT = "FP32 FP16 INT32 INT16 INT8 UINT32 UINT16 UINT8"
+_SIX = "FP32 FP16 BF16 INT32 INT16 INT8"
 _INTEGERS = "INT32 INT16 INT8 UINT32 UINT16 UINT8"
 
 # Operations; their types on A2/A3; their types on A5. With a number as second operand an operation's name ends in s.
 _TABLE = (
-    ("add sub maximum minimum part_add part_max part_min adds maximums minimums", _FOUR, _ALL),
-    ("mul muls neg", _FOUR, _WIDE),
+    ("add minimum part_add part_max part_min col_sum col_max col_min", _FOUR, _NINE),
+    ("sub maximum", _FOUR, _EIGHT),
+    ("adds subs muls maximums minimums", _FOUR, _SIX),
+    ("mul", _FOUR, f"{_FOUR} UINT32 UINT16"),
+    ("neg", _FOUR, _NINE),
     ("part_mul", _FOUR, _NINE),
-    ("subs", _FOUR, "FP32 FP16 BF16 INT32 INT16 INT8"),
     ("div", _FLOAT, _FOUR),
-    ("divs", _FOUR, "FP32 FP16 INT32 INT16 UINT32 UINT16 INT64 UINT64"),
-    ("fmod fmods", "FP32", "FP32 FP16 INT32 INT16 UINT32 UINT16"),
-    ("rem rems", "FP32 INT32", "FP32 FP16 INT32 INT16 UINT32 UINT16 INT64 UINT64"),
-    ("and_ or_", f"{_INTEGERS} INT64 UINT64", f"{_INTEGERS} INT64 UINT64"),
-    ("ands ors xors", "INT16 UINT16", f"{_INTEGERS} INT64 UINT64"),
+    ("divs", _FOUR, _EIGHT),
+    ("fmod fmods", _FOUR, f"{_FOUR} UINT32 UINT16"),
+    ("rem rems", "FP32 INT32", f"{_FOUR} UINT32 UINT16"),
+    ("and_ or_", _INTEGERS, _INTEGERS),
+    ("ands ors", "INT16 UINT16 INT8 UINT8", _INTEGERS),
+    ("xors", "INT16 UINT16", _INTEGERS),
     ("xor", f"{_INTEGERS} INT64 UINT64", _INTEGERS),
-    ("shl shr shls shrs", _INTEGERS, f"{_INTEGERS} INT64 UINT64"),
+    ("shl shr", _INTEGERS, _INTEGERS),
+    ("shls", f"{_INTEGERS} INT64 UINT64", f"{_INTEGERS} INT64 UINT64"),
+    ("shrs", "INT32 INT16 UINT32 UINT16", _INTEGERS),
     ("not_", "INT16 UINT16", "INT16 UINT16"),
     ("exp sqrt rsqrt log lrelu prelu row_expand_expdif col_expand_expdif", _FLOAT, _FLOAT),
     ("sin cos", "FP32", "FP32"),
-    ("abs", _FLOAT, f"{_FOUR} INT8"),
-    ("recip", _FOUR, _FOUR),
+    ("abs", _FLOAT, _FLOAT),
+    ("recip", _FOUR, _FLOAT),
     ("relu", "FP32 FP16 INT32", "FP32 FP16 INT32"),
-    ("row_sum row_prod row_min", _FOUR, _FOUR),
-    ("row_max", _FOUR, f"{_FOUR} INT8 UINT8"),
-    ("col_sum col_max col_min", _FOUR, _ALL),
+    ("row_sum row_prod row_min row_max", _FOUR, _FOUR),
     ("col_prod", _FOUR, "FP32 FP16 BF16 INT32 INT16 UINT32 UINT16"),
     ("row_argmax row_argmin", "FP32 FP16 INT32 INT16", "FP32 FP16 INT32 INT16"),
     ("col_argmax col_argmin", "FP32 FP16 UINT32 UINT16", _NINE),
-    ("row_expand_sub row_expand_mul row_expand_max row_expand_min", _FOUR, _NINE),
-    ("col_expand_add col_expand_sub col_expand_mul col_expand_max col_expand_min", _FOUR, _NINE),
+    ("row_expand_sub row_expand_mul row_expand_max row_expand_min", _FOUR, _EIGHT),
+    ("col_expand_add col_expand_sub col_expand_mul col_expand_max col_expand_min", _FOUR, _EIGHT),
     ("row_expand_add", _FOUR, f"{_FOUR} INT8"),
-    ("row_expand_div col_expand_div", _FLOAT, _NINE),
-    ("cmp", "FP32 FP16 INT32", _ALL),
-    ("cmps", "FP32 FP16 INT32 INT16 UINT16", _ALL),
+    ("row_expand_div col_expand_div", _FLOAT, _EIGHT),
+    ("cmp", "FP32 FP16 INT32", _NINE),
+    ("cmps", "FP32 FP16 INT32 INT16 UINT16", _EIGHT),
     ("arange ci", "INT32 INT16 UINT32 UINT16", "INT32 INT16 UINT32 UINT16"),
     ("sort32 mrgsort", _FLOAT, _FLOAT),
     ("gather gather_mask", _FOUR, _FOUR),
-    ("matmul matmul_bias batch_matmul gemv gemv_bias", "FP32 FP16 BF16 INT8", "FP32 FP16 BF16 INT8 FP8E4M3FN FP8E5M2"),
+    ("matmul", "FP32 FP16 BF16 INT8 UINT8", "FP32 FP16 BF16 INT8 UINT8 FP8E4M3FN FP8E5M2"),
+    ("matmul_bias batch_matmul gemv gemv_bias", "FP32 FP16 BF16 INT8", "FP32 FP16 BF16 INT8 FP8E4M3FN FP8E5M2"),
 )  # fmt: skip
 
 # What pl.cast makes of a type: on A2/A3, and besides that on A5.

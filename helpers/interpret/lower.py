@@ -44,6 +44,7 @@ from helpers.interpret.lowering.units import Units
 from helpers.interpret.lowering.vector_lanes import VectorLanes
 from helpers.interpret.ops import movement
 from helpers.interpret.source import Place, Source, of, refuse
+from helpers.interpret.values import Known
 
 _CACHE: dict[tuple[Callable, str], Compiled] = {}
 
@@ -124,7 +125,7 @@ class Lowering(
             "_carried": movement.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
             "_shifted": numbers.shifted, "_wrapped": numbers.wrapped, "_unequal": numbers.unequal,
             "_at_odds": _at_odds,
-            "_slice": slice, "_range": counted, "_dim": _dim,
+            "_known": Known, "_slice": slice, "_range": counted, "_dim": _dim,
         }  # fmt: skip
         self.interned: dict[int, str] = {}
         self.kinds: dict[str, str] = {}  # local name -> "scalar", "tensor", "task" or "any"

@@ -187,6 +187,9 @@ MORE = (
     ("tiles of L1, L0A and L0B in vector operations and stores; a move to L0C", "pl.load into pl.Mem.Vec"),
     ("a column, or on A2/A3 a part of the columns, assembled into a tile", "store each part into the tensor"),
     ("scratch of another type than the operation's", "pl.create_tile(..., the type of the operand)"),
+    ("a row [1, C] beside a tile, in pl.mul and its like", "pl.col_expand_mul(tile, row)"),
+    ("a quotient by `/` as an extent, an offset or a bound of a loop", "//"),
+    ("a part of a product at a place, known, that is no multiple of 512 bytes", "a product of each part"),
     ("an operation whose result nothing takes", "name it, or remove it"),
     ("a number read from a tensor (INT32) in an extent of pl.create_tensor", "pl.cast(n, pl.INDEX)"),
 )

@@ -19,6 +19,12 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.products import Product
 
 
+class Known(int):
+    """An offset that PyPTO knows while it compiles."""
+
+    __slots__ = ()
+
+
 @dataclass(eq=False)
 class Buffer:
     """One allocation of global memory: a kernel argument or a `pl.create_tensor`."""

@@ -126,15 +126,18 @@ def test_columns_of_one_accumulator(tiles: int, steps: int, m: int, k: int, n: i
 
 
 @pytest.mark.parametrize(
-    ("window", "offset", "fine"),
-    [([32, 16], [0, 16], True), ([16, 16], [16, 16], True), ([16, 16], [0, 8], False), ([16, 32], [16, 0], False)],
-)
-def test_rows_of_an_accumulator(window: list[int], offset: list[int], fine: bool):
-    """Only what is contiguous in L0C can be accumulated into."""
+    ("window", "offset", "wrong"),
+    [
+        ([32, 128], [0, 128], ""), ([16, 16], [16, 128], ""), ([16, 32], [16, 0], "not contiguous in L0C"),
+        ([32, 16], [0, 16], "at 64 bytes: it has to begin at a multiple of 512"), ([32, 64], [0, 64], "at 256 bytes"),
+    ],
+)  # fmt: skip
+def test_rows_of_an_accumulator(window: list[int], offset: list[int], wrong: str):
+    """Only what is contiguous in L0C can be accumulated into, from where the assembler lets a tile begin."""
     rows, n = window
-    a, b, o = whole((rows, 16), "BF16", 1), whole((16, n), "BF16", 2), sevens((32, 32), "FP32")
+    a, b, o = whole((rows, 16), "BF16", 1), whole((16, n), "BF16", 2), sevens((32, 256), "FP32")
     body = f"""
-    acc = pl.tile.create([32, 32], pl.FP32, target_memory=pl.MemorySpace.Acc)
+    acc = pl.tile.create([32, 256], pl.FP32, target_memory=pl.MemorySpace.Acc)
     x = pl.load(a, [0, 0], [{rows}, 16], target_memory=pl.MemorySpace.Mat)
     y = pl.load(b, [0, 0], [16, {n}], target_memory=pl.MemorySpace.Mat)
     win = pl.tile.slice(acc, {window}, {offset})
@@ -143,8 +146,8 @@ def test_rows_of_an_accumulator(window: list[int], offset: list[int], fine: bool
     """
     parameters = {"a": tensor(a.shape, "BF16"), "b": tensor(b.shape, "BF16"), "o": out(o.shape, "FP32")}
     source = incore(parameters, body)
-    if not fine:
-        with pytest.raises(FaultError, match="not contiguous in L0C"):
+    if wrong:
+        with pytest.raises(FaultError, match=wrong):
             run(source, a, b, o)
         return
     run(source, a, b, o)
@@ -259,3 +262,43 @@ def k(
     x, w, o = torch.randn(64, 32), torch.randn(32, 32).bfloat16(), torch.zeros(64, 32)
     run(k, x, w, o)
     torch.testing.assert_close(o, (x * 2).bfloat16().float() @ w.float())
+
+
+@pytest.mark.parametrize("chip", ["a2a3", "a5"])
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("acc[:, 64:128]", "at 256 bytes"), ("acc[:, 128:192]", ""), ("acc[:, 192:256]", "at 768 bytes"),
+        ("pl.slice(acc, [32, 64], [0, 16])", "at 64 bytes"), ("acc[16:32, :]", ""),
+        ("pl.mul(acc, 1.0)[:, 64:128]", ""), ("acc[:, i * 64 : i * 64 + 64]", ""),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_product_begins_at_a_multiple_of_512_bytes(part: str, wrong: str, chip: str):
+    """Where the compiler knows its place: not where it is of a turn, nor of what a vector core made of the product."""
+    a, b, o = whole((32, 64), "BF16", 1), whole((64, 256), "BF16", 2), sevens((32, 256), "FP32")
+    if part.startswith("pl.mul"):
+        part = part.replace("pl.mul(acc, 1.0)", "twice")
+    body = f"""
+    acc = pl.matmul(a, b, out_dtype=pl.FP32)
+    twice = pl.mul(acc, 1.0)
+    for i in pl.range(1):
+        t = pl.add({part}, 1.0)
+        o = pl.assemble(o, t, [0, 0])
+    """
+    source = incore({"a": tensor(a.shape, "BF16"), "b": tensor(b.shape, "BF16"), "o": out(o.shape, "FP32")}, body)
+    if wrong:
+        with pytest.raises(FaultError, match=wrong):
+            run(source, a, b, o, on=chip)
+        return
+    run(source, a, b, o, on=chip)
+    want = product(a, b, "BF16")
+    want = (
+        want[16:32]
+        if "16:32" in part
+        else want[:, 64:128]
+        if "twice" in part
+        else want[:, 128:192]
+        if "128" in part
+        else want[:, :64]
+    )
+    same(o[: want.shape[0], : want.shape[1]], want + 1)

@@ -25,15 +25,15 @@ VERDICTS = [
     ("pl.mul(pl.load(x, [0, 0], [16, 32]), 2.0)", "BF16", A2A3), ("pl.sub(x, 2.0)", "BF16", A2A3),
     ("pl.add(x, x)", "INT8", A2A3), ("pl.mul(x, x)", "INT8", BOTH), ("pl.add(x, x)", "INT16", ()),
     ("pl.sub(x, 1)", "UINT8", BOTH), ("pl.sub(x, x)", "UINT8", A2A3), ("pl.sub(x, 1)", "INT8", A2A3),
-    ("pl.maximum(x, x)", "BF16", A2A3), ("pl.minimum(x, 2)", "INT32", ()), ("pl.fmod(x, x)", "FP16", A2A3),
-    ("pl.and_(x, x)", "FP32", BOTH), ("pl.and_(x, x)", "INT8", ()), ("pl.and_(x, 3)", "INT8", A2A3),
+    ("pl.maximum(x, x)", "BF16", BOTH), ("pl.minimum(x, 2)", "INT32", ()), ("pl.fmod(x, x)", "FP16", ()),
+    ("pl.and_(x, x)", "FP32", BOTH), ("pl.and_(x, x)", "INT8", ()), ("pl.and_(x, 3)", "INT8", ()),
     ("pl.shl(x, 1)", "FP16", BOTH), ("pl.shr(x, x)", "INT16", ()), ("pl.not_(x)", "INT32", BOTH),
     ("pl.not_(x)", "INT16", ()), ("pl.exp(x)", "BF16", BOTH), ("pl.exp(x)", "INT32", BOTH), ("pl.exp(x)", "FP16", ()),
     ("pl.log(x)", "BF16", BOTH), ("pl.sin(x)", "FP16", BOTH), ("pl.cos(x)", "FP32", ()), ("pl.sqrt(x)", "BF16", BOTH),
-    ("pl.rsqrt(x)", "BF16", BOTH), ("pl.abs(x)", "INT32", A2A3), ("pl.abs(x)", "FP16", ()), ("pl.neg(x)", "BF16", A2A3),
+    ("pl.rsqrt(x)", "BF16", BOTH), ("pl.abs(x)", "INT32", BOTH), ("pl.abs(x)", "FP16", ()), ("pl.neg(x)", "BF16", A2A3),
     ("pl.row_min(x)", "BF16", BOTH), ("pl.row_max(x)", "BF16", BOTH), ("pl.row_sum(x)", "BF16", BOTH),
-    ("pl.row_sum(x)", "INT16", ()), ("pl.row_max(x)", "INT8", A2A3), ("pl.col_max(x)", "BF16", A2A3),
-    ("pl.col_sum(x)", "FP32", ()), ("pl.row_expand_add(x, r)", "BF16", BOTH), ("pl.row_expand_mul(x, r)", "BF16", A2A3),
+    ("pl.row_sum(x)", "INT16", ()), ("pl.row_max(x)", "INT8", BOTH), ("pl.col_max(x)", "BF16", A2A3),
+    ("pl.col_sum(x)", "FP32", ()), ("pl.row_expand_add(x, r)", "BF16", BOTH), ("pl.row_expand_mul(x, r)", "BF16", BOTH),
     ("pl.row_expand_mul(x, r)", "FP32", ()), ("pl.row_expand_div(x, r)", "INT32", A2A3),
     ("pl.col_expand_expdif(x, c)", "BF16", BOTH), ("pl.col_expand_add(x, c)", "INT8", A2A3),
     ("pl.cast(x, pl.FP32)", "INT8", BOTH), ("pl.cast(x, pl.FP16)", "INT8", ()), ("pl.cast(x, pl.INT32)", "INT16", A2A3),
@@ -72,15 +72,54 @@ def test_verdicts(operation: str, dtype: str, chips: tuple[str, ...], hidden: bo
         assert o.item() == 7
 
 
+@pytest.mark.parametrize("name", ["add", "mul", "sub", "div", "maximum", "minimum"])
+@pytest.mark.parametrize("number", ["2.3", "f"], ids=["literal", "FP32"])
+def test_a_tensor_of_fp16_beside_a_float_keeps_its_type(name: str, number: str):
+    parameters = {"x": tensor((16, 32), "FP16"), "s": tensor((1, 8), "FP32"), "o": out((16, 32), "FP16")}
+    k = kernelgen.kernel(incore(parameters, f"f = pl.read(s, [0, 0])\no[:, :] = pl.{name}(x, {number})"))
+    x, s, o = values((16, 32), "FP16", 0), torch.full((1, 8), 2.3), sevens((16, 32), "FP16")
+    kernelgen.run(k, x, s, o)
+    number = torch.tensor(2.3, dtype=torch.float16)
+    want = getattr(torch, name)(x, number) if name not in ("div",) else torch.div(x, number)
+    kernelgen.same(o, want)
+
+
 @pytest.mark.parametrize("dtype", ["BF16", "FP16"])
-@pytest.mark.parametrize("name", ["add", "mul", "div", "maximum", "minimum", "fmod"])
-def test_a_tensor_beside_a_float_would_be_fp32(name: str, dtype: str):
-    """PyPTO's parser says FP32 of it, and no instruction has operands of two types."""
-    k = kernelgen.kernel(
-        incore({"x": tensor((16, 32), dtype), "o": out((16, 32), dtype)}, f"o[:, :] = pl.{name}(x, 2.0)")
-    )
+def test_fmod_of_a_tensor_and_a_float_would_be_fp32(dtype: str):
+    """PyPTO's parser says FP32 of it, and the instruction has no operands of two types."""
+    k = kernelgen.kernel(incore({"x": tensor((16, 32), dtype), "o": out((16, 32), dtype)}, "o[:, :] = pl.fmod(x, 2.0)"))
     with pytest.raises(KernelError, match=f"{dtype} tensor and the float `2.0`: the result would be FP32"):
         kernelgen.run(k, values((16, 32), dtype, 0), sevens((16, 32), dtype), on="a5")
+
+
+# What the assembler takes on A5 alone, or on both chips, of those that PTO-ISA's headers say otherwise of.
+ASSEMBLED = [
+    ("pl.mul(x, 2)", "INT8", True), ("pl.div(x, 2)", "INT8", True), ("pl.div(x, 2)", "UINT8", True),
+    ("pl.neg(x)", "INT8", True), ("pl.neg(x)", "UINT8", True), ("pl.add(x, 2.0)", "BF16", True),
+    ("pl.mul(x, 2.0)", "BF16", True), ("pl.maximum(x, 2.0)", "BF16", True), ("pl.add(x, 2)", "UINT8", False),
+    ("pl.maximum(x, 2)", "UINT8", False), ("pl.sub(x, x)", "BF16", False), ("pl.mul(x, x)", "BF16", False),
+    ("pl.add(x, x)", "INT64", False), ("pl.abs(x)", "INT8", False), ("pl.abs(x)", "INT16", False),
+    ("pl.add(x, x)", "BF16", True), ("pl.minimum(x, x)", "BF16", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "dtype", "taken"), ASSEMBLED)
+def test_what_a5_s_assembler_takes(call: str, dtype: str, taken: bool):
+    k = kernelgen.kernel(incore({"x": tensor((16, 32), dtype), "o": out((16, 32), dtype)}, f"o[:, :] = {call}"))
+    args = values((16, 32), dtype, 0, 1, 9), sevens((16, 32), dtype)
+    if taken:
+        kernelgen.run(k, *args, on="a5")
+        return
+    with pytest.raises((FaultError, KernelError), match=f"{dtype}.*it takes"):
+        kernelgen.run(k, *args, on="a5")
+
+
+@pytest.mark.parametrize("chip", ["a2a3", "a5"])
+def test_products_of_uint8(chip: str):
+    shapes = {"x": tensor((16, 32), "UINT8"), "z": tensor((32, 32), "UINT8"), "o": out((16, 32), "INT32")}
+    x, z, o = values((16, 32), "UINT8", 0, 0, 255), values((32, 32), "UINT8", 1, 0, 255), sevens((16, 32), "INT32")
+    kernelgen.run(incore(shapes, "o[:, :] = pl.matmul(x, z, out_dtype=pl.INT32)"), x, z, o, on=chip)
+    kernelgen.same(o, (x.long() @ z.long()).int())
 
 
 def test_a_fix_is_a_type_that_both_sides_have():

@@ -32,7 +32,7 @@ from helpers.errors import FaultError, KernelError
 from helpers.interpret.ops.select import philox
 
 CODES = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
-COMPARED = ("FP32", "BF16", "INT32", "INT16")
+COMPARED = ("FP32", "FP16", "INT32", "INT16")
 
 
 def few_values(shape: tuple[int, ...], dtype: str, seed: int) -> torch.Tensor:

@@ -86,8 +86,8 @@ class Calls:
         folds = [ast.keyword("folds", ast.Constant(True))] if id(node) in self.folded else []
         return ast.Call(
             ast.Name(key, ast.Load()) if checked is fn else self.bind(checked, f"checked{key}"),
-            [ast.Name("_m", ast.Load()), self.place(node), *(self.expr(a) for a in args)],
-            [*(ast.keyword(k, self.expr(v)) for k, v in keywords.items()), *folds],
+            [ast.Name("_m", ast.Load()), self.place(node), *(self._argument(path, i, a) for i, a in enumerate(args))],
+            [*(ast.keyword(k, self._argument(path, k, v)) for k, v in keywords.items()), *folds],
         )
 
     def _task_dummy(self, node: ast.Call) -> ast.expr:
@@ -96,6 +96,11 @@ class Calls:
         self.space["_task_dummy"] = OPS["system.task_dummy"]
         args = [ast.Name("_m", ast.Load()), self.place(node), self.waits(node.keywords[0].value)]
         return ast.Call(ast.Name("_task_dummy", ast.Load()), args, [])
+
+    def _argument(self, path: str, where: int | str, node: ast.expr) -> ast.expr:
+        if path in ("slice", "tile.slice", "tensor.slice") and where in (2, "offset") and isinstance(node, ast.List):
+            return ast.copy_location(ast.List([self.offset(e) for e in node.elts], ast.Load()), node)
+        return self.expr(node)
 
     def _of_scalars(self, node: ast.Call, path: str) -> bool:
         """True for pl.add and its like between numbers: another way to write the operator."""

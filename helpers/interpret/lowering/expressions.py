@@ -250,7 +250,8 @@ class Expressions:
                     if part is not None:
                         self._check_number(part)
                 self._check_extent(i, of, axis)
-                parts = [self.expr(p) if p else ast.Constant(None) for p in (i.lower, i.upper)]
+                parts = [self.offset(i.lower) if i.lower else ast.Constant(None)]
+                parts.append(self.expr(i.upper) if i.upper else ast.Constant(None))
                 out.append(ast.Call(ast.Name("_slice", ast.Load()), parts, []))
             elif isinstance(i, ast.Constant) and i.value is None:
                 raise self.refuse(i, "None as a subscript", "use pl.reshape")
@@ -264,6 +265,11 @@ class Expressions:
                 self.check_whole(i)
                 out.append(self.expr(i))
         return ast.Tuple(out, ast.Load())
+
+    def offset(self, node: ast.expr) -> ast.expr:
+        """Where a window begins; in a region what PyPTO knows of it is marked."""
+        known = self.incore and self._constant(node)
+        return ast.Call(ast.Name("_known", ast.Load()), [self.expr(node)], []) if known else self.expr(node)
 
     def _check_extent(self, s: ast.Slice, of: ast.expr, axis: int) -> None:
         """In an InCore region the extent of a slice must be known when the kernel is compiled."""

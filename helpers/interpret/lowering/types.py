@@ -15,8 +15,8 @@ from helpers.interpret import dtypes, element_types
 from helpers.interpret.lanes import is_scalar
 from helpers.interpret.values import Tensor, Tile
 
-# Operations whose result PyPTO types by both operands; tried one by one, pl.sub is not among them.
-PROMOTING = {"add", "mul", "div", "maximum", "minimum", "fmod", "adds", "muls", "divs", "fmods"}
+# Operations that PyPTO makes an FP32 instruction of beside a float, and ptoas refuses; the others keep their type.
+PROMOTING = {"fmod", "fmods"}
 
 
 class ElementTypes:

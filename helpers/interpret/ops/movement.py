@@ -38,7 +38,7 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ, WRITE
-from helpers.interpret.values import Array, Tensor, Tile, dense_strides, held
+from helpers.interpret.values import Array, Known, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
 # Between these nothing moves: `pto.tmov`, and for UB `pto.tpush` (ptoas 0.57).
@@ -195,6 +195,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
     if len(shape) != len(x.shape) or len(offset) != len(x.shape):
         raise m.fault(at, f"slice of {x} with {len(shape)} sizes and {len(offset)} offsets")
     _check_axes(m, at, x, "a part")
+    fixed = all(isinstance(o, Known) for o in offset)
     offset = [int(one(o)) for o in offset]
     for axis, (o, n, extent) in enumerate(zip(offset, shape, x.shape)):
         if o < 0 or o + n > extent:
@@ -209,6 +210,8 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
     if x.valid is not None and x.memory.space in ("UB", "") and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
         raise m.fault(at, f"a column of {x}, of which a part is valid", "pl.fillpad it first")
     halves.check_part(m, at, "a part of", x, shape)
+    if x.memory.space == "L0C" and fixed:
+        _check_place(m, at, x, shape, offset)
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
     out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
@@ -217,6 +220,18 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
     if x.memory.space == "L0C":  # a product may accumulate into a part of an accumulator
         out.window = (x, where)
     return out
+
+
+def _check_place(m: Machine, at: Place, x: Tile, shape: tuple, offset: list[int]) -> None:
+    """A part of a product begins at a multiple of 512 bytes of its rows one after the other, where the compiler knows
+    its place (ptoas 0.57, `pto.alloc_tile`); one that only the run knows is not looked at."""
+    whole, where = x.window or (x, (slice(0, None),) * len(x.shape))
+    start = sum((w.start + o) * s for w, o, s in zip(where, offset, dense_strides(whole.shape)))
+    if start * x.dtype.bits // 8 % 512:
+        raise m.fault(
+            at, f"a part {list(shape)} of the product {whole} at {start * x.dtype.bits // 8} bytes: it has to begin at"
+            " a multiple of 512", "a product of each part: slice the columns of the right operand; or store, and load",
+        )  # fmt: skip
 
 
 @op(*everywhere("assemble"))
@@ -571,7 +586,7 @@ def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, lis
     for axis, n in enumerate(extents):
         i = index[axis] if axis < len(index) else slice(None)
         if isinstance(i, slice):
-            start = 0 if i.start is None else i.start
+            start = Known(0) if i.start is None else i.start
             stop = n if i.stop is None else i.stop
             size = int(one(stop - start))
             if size <= 0:
