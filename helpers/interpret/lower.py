@@ -120,7 +120,8 @@ class Lowering(
         self.captured: dict[str, Any] = {}
         self.callees: list[Compiled] = []
         self.space: dict[str, Any] = {
-            "_getitem": movement.getitem, "_setitem": movement.setitem, "_and": _logical_and, "_or": _logical_or,
+            "_getitem": movement.getitem, "_getrows": movement.getrows, "_setitem": movement.setitem,
+            "_and": _logical_and, "_or": _logical_or,
             "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
             "_carried": movement.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
             "_shifted": numbers.shifted, "_wrapped": numbers.wrapped, "_unequal": numbers.unequal,

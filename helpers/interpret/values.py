@@ -84,7 +84,7 @@ class Tile:
 
     __slots__ = (
         "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "scales",
-        "strided", "turned", "view",
+        "strided", "turned", "view", "pages",
         "__weakref__",
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ class Tile:
         self.window: tuple[Tile, tuple[slice, ...]] | None = None  # the accumulator that this is a part of, and which
         self.scales = ""  # the layout in which scales of a block-scaled operand lay in global memory
         self.crossed = False  # it went from the cube to a vector core, or back
+        self.pages = False  # several products, one for each index of the axes in front
         self.view = False  # a part of another tile
         self.turned: int | None = None  # the axis that pl.split halves, where pl.reshape made it another one
         self.strided = False  # some columns of several rows of another tile in UB

@@ -188,7 +188,7 @@ CHECKS = [
           "out[:, :] = pl.scatter(x[:, :], dim=-1, index=i[:, :], src=s[:, :])  #!", "pl.scatter"),
     Check("gather beyond INT16", "transforms/op_conversion_registry.cpp",
           f"{t('x', [64, 1024], 'FP16')}, {CELLS}, {out([64, 64], 'FP16')}",
-          "out[:, :] = pl.gather(x[:, :], -1, i[:, :])  #!", "pl.gather", chips=("a5",)),
+          "out[:, :] = pl.gather(x[:, :], -1, i[:, :])  #!", "pl.gather"),
     Check("gather of FP16 along the first of three axes", "transforms/op_conversion_registry.cpp",
           f"{t('x', [4, 8, 16], 'FP16')}, {t('i', [4, 8, 16], 'INT32')}, {out([4, 8, 16], 'FP16')}",
           "out[:, :, :] = pl.gather(x[:, :, :], 0, i[:, :, :])  #!", "pl.gather"),
@@ -407,4 +407,29 @@ CHECKS += [
     lanes("a transpose of a half", "LANESUP_DOWN):\n    h = pl.aiv_shard(c)\n"
           "    out[:, j * 32 : j * 32 + 32] = pl.transpose(h, 0, 1)  #!", "pl.transpose",
           "transforms/lower_auto_vector_split_pass.cpp"),
+]  # fmt: skip
+
+BATCH = f"{t('a', [2, 16, 64], 'BF16')}, {t('b', [2, 64, 16], 'BF16')}, {out([2, 16, 16])}"
+PAGES = "transforms/flatten_tile_nd_to_2d/batch_matmul.cpp"
+PRODUCTS = "p = pl.matmul(a[:, :, :], b[:, :, :], out_dtype=pl.FP32)\n"
+WINDOW = "out[0:16, :] = pl.mul(x[m : m + 16, :], 2.0)"
+CHECKS += [
+    Check("several products accumulated", PAGES, BATCH, f"{PRODUCTS}p = pl.matmul_acc(p, a[:, :, :], b[:, :, :])  #!\n"
+          "out[:, :, :] = p", "pl.matmul_acc"),
+    Check("several products computed with", PAGES, BATCH, f"{PRODUCTS}out[:, :, :] = pl.exp(p)  #!", "pl.exp"),
+    Check("several products stored", PAGES, BATCH, f"{PRODUCTS}out[:, :, :] = p"),
+    Check("one of several axes accumulated", PAGES, BATCH, """
+        p = pl.matmul(a[0:1, :, :], b[0:1, :, :], out_dtype=pl.FP32)
+        out[0:1, :, :] = pl.matmul_acc(p, a[0:1, :, :], b[0:1, :, :])
+    """),
+    Check("a float cast to INDEX", "src/codegen/pto/pto_scalar_expr_codegen.cpp", XN,
+          f"m = pl.cast(pl.read(x, [0, 0]), pl.INDEX)  #!\n{WINDOW}", "pl.cast"),
+    Check("a float cast to INDEX by way of INT32", "src/codegen/pto/pto_scalar_expr_codegen.cpp", XN,
+          f"m = pl.cast(pl.cast(pl.read(x, [0, 0]), pl.INT32), pl.INDEX)\n{WINDOW}"),
+    Check("atomic: a word", UNIFIED, XN,
+          "out = pl.assemble(out, pl.mul(x[:, :], 2.0), [0, 0], atomic='add')  #!", "'add'"),
+    Check("a row of a tile", PARSER, XN,
+          "s = pl.load(x, [0, 0], [64, 64])\nout = pl.store(pl.mul(s[3, :], 2.0), [0, 0], out)"),
+    Check("a column of a tile as a row", "ptoas 0.57", XN,
+          "s = pl.load(x, [0, 0], [64, 64])\nout = pl.store(pl.mul(s[:, 3], 2.0), [0, 0], out)  #!", "s[:, 3]"),
 ]  # fmt: skip

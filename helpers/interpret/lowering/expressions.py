@@ -224,8 +224,9 @@ class Expressions:
         if any(isinstance(i, ast.Slice) for i in items):
             self.check_part(node, node.value)
             self._check_lower(node, items)
+        fn = "_getrows" if self.facts.level(node.value) == "tile" else "_getitem"
         return ast.Call(
-            ast.Name("_getitem", ast.Load()),
+            ast.Name(fn, ast.Load()),
             [ast.Name("_m", ast.Load()), self.place(node), self.expr(node.value),
              self._index(node.slice, node.value)], [],
         )  # fmt: skip

@@ -106,6 +106,9 @@ class Operands:
             if number or (listed and self.kind(a) in ("tensor", "scalar")):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
+        kind = given.get("atomic")
+        if isinstance(kind, ast.Constant) and not isinstance(kind.value, int):
+            raise self.refuse(kind, f"atomic={ast.unparse(kind)}", "atomic=pl.AtomicType.Add")
         pattern = node.args[1] if name == "gather_mask" and len(node.args) > 1 else None
         if isinstance(pattern, ast.Constant):
             raise self.refuse(pattern, "the pattern of pl.tile.gather_mask is a number by position", "mask_pattern=1")
@@ -282,3 +285,10 @@ class Operands:
                     node, f"`{text}` is an INDEX scalar and cast to {to}",
                     f"pl.cast(pl.cast({text}, pl.INT32), pl.{to}), or cast it outside the region",
                 )  # fmt: skip
+        to = self.pl_path(given[1]) if len(given) > 1 else None
+        if to == "INDEX" and category(self.facts.dtype(given[0])) == "float":
+            text = ast.unparse(given[0])
+            raise self.refuse(
+                node, f"`{text}` is {self.facts.dtype(given[0])} and cast to INDEX",
+                f"pl.cast(pl.cast({text}, pl.INT32), pl.INDEX)",
+            )  # fmt: skip

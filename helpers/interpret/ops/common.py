@@ -65,6 +65,11 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
     """Note that a tile goes from the cube to a vector core or back, once for each value."""
     way = {("L0C", "UB"): "L0C-UB", ("UB", "L1"): "UB-L1"}.get((x.memory.space, space))
     if way is not None and not x.crossed:
+        if x.pages and way == "L0C-UB":
+            raise m.fault(
+                at, f"{x} is several products, which PyPTO e2d0f78a can only store",
+                "loop over the axes in front, or store it and load it again",
+            )  # fmt: skip
         x.crossed = True
         if way == "UB-L1":
             halves.check_handed(m, at, x)

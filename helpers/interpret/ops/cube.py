@@ -215,9 +215,15 @@ def matmul(
     later = None if m.dry or out is not FP32 else _later(m, x, y)
     data = None if m.dry or later is not None else _cast(multiply(*factors(m, x, y)), out)
     tile = m.tile(at, data, shape, out, valid, "L0C")
-    tile.pending = later
+    tile.pending, tile.pages = later, full_pages(shape)
     cuts.watched(m, tile, a, b, None, (shape[-2], a.shape[-2 if a_trans else -1], shape[-1]))
     return tile
+
+
+def full_pages(shape: tuple[int, ...]) -> bool:
+    """True for the shape of several products, which leave L0C one by one, to where they are stored
+    (src/ir/transforms/flatten_tile_nd_to_2d/batch_matmul.cpp; what else is done with them e2d0f78a cannot compile)."""
+    return any(n > 1 for n in shape[:-2])
 
 
 @op(*everywhere("matmul_acc"), "tile.batch_matmul_acc")
@@ -240,6 +246,11 @@ def matmul_acc(
     _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")
+    if full_pages(shape):
+        raise m.fault(
+            at, f"matmul_acc of {a} and {b}, which are several products: PyPTO e2d0f78a compiles no such accumulator",
+            "loop over the axes in front",
+        )  # fmt: skip
     if c.shape != shape:
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
     if c.dtype is not dtype:

@@ -499,6 +499,16 @@ def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     return out
 
 
+def getrows(m: Machine, at: Place, x: Any, index: tuple) -> Any:
+    """`x[index]` of a tile: it has two axes whatever is dropped (`_parse_tile_subscript` in PyPTO's parser)."""
+    out = getitem(m, at, x, index)
+    if type(out) is not Tile or len(out.shape) > 1:
+        return out
+    if len(index) == len(x.shape) and is_scalar(index[-1]):
+        raise m.fault(at, f"a column of {x} as a row", f"pl.slice(x, [{out.shape[0]}, 1], [0, i])")
+    return reshape(m, at, out, [1, *out.shape])
+
+
 def typed(m: Machine, at: Place, value: Any, want: Type) -> None:
     """Hold a value to the annotation of the name it is bound to."""
     if not isinstance(value, (Tensor, Tile)):
