@@ -187,7 +187,8 @@ def run_jit(
         return finish(f"there is no runtime_dir {runtime_dir}")
 
     if tracing():
-        ran = run_kernel(fn, [_outline(spec) for spec in specs], platform=platform, dry=True)
+        make = {spec.name: spec.create_tensor for spec in tensor_specs}
+        ran = run_kernel(fn, [_outline(spec) for spec in specs], platform=platform, dry=True, make=make)
         result.platform, result.trace, result.notes = ran.platform, ran.trace, ran.notes
         return finish(None, ", trace only: nothing computed or compared")
 

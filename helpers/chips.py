@@ -55,6 +55,7 @@ class Runtime:
     """What dispatching costs, in microseconds; `block`: what a further block of a launch costs, as a share."""
 
     submit: float
+    fill: float  # GB/s
     threads: int
     dispatch: float
     complete: float

@@ -154,7 +154,8 @@ def interpret(
 
     code, traces = run_script(file, context.args, trace_only)
     for trace in traces:
-        table = Table("task", "count", title=f"{trace.platform}: {trace.tasks:,} tasks", title_justify="left")
+        title = f"{trace.label}: {trace.tasks:,} tasks" + (f"; {trace.partial}" if trace.partial else "")
+        table = Table("task", "count", title=title, title_justify="left")
         for name, count in trace.tasks_by_name().items():
             table.add_row(name, f"{count:,}")
         Console().print(table)
@@ -322,8 +323,8 @@ def profile_kernel(
 ) -> None:
     """Predict how long a kernel takes on the chip, and show what the time goes to.
 
-    Nothing is computed: interpret mode follows the kernel's control flow. A stage that loops by what it has computed
-    is run. Options that are not known go to the script.
+    Interpret mode follows the kernel's control flow, and computes what that goes by and nothing else. Where that is too
+    much, a stage is run, and what is shown of a script is called partial. Options that are not known go to the script.
     """
     from helpers import chips, stages
     from helpers.interpret.script import run_script

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret import script
+from helpers.interpret import follow, script
 from helpers.interpret.call import interpret
 from helpers.interpret.trace import Trace
 from helpers.platforms import resolve
@@ -38,6 +38,7 @@ def run(
     platform: str = "default",
     dry: bool = False,
     options: Mapping[str, Any] | None = None,
+    make: Mapping[str, Callable[[], Any]] | None = None,
 ) -> Run:
     """Run a kernel in place on `args` and say on which platform that was.
 
@@ -45,8 +46,9 @@ def run(
         kernel: a function decorated with @pl.jit.
         args: contiguous CPU tensors and numbers, in parameter order or by name.
         platform: "default" or a name of `helpers.platforms.PLATFORMS`.
-        dry: interpret mode follows the control flow and leaves the trace without the arithmetic; PyPTO's platforms
-            compile and do not run.
+        dry: interpret mode follows the control flow and leaves the trace without the arithmetic, but for what control
+            flow goes by; PyPTO's platforms compile and do not run.
+        make: what arguments without memory would hold, by name, for a dry run that has to know.
         options: of PyPTO's RunConfig, such as device_id, for its platforms; interpret mode has no use for them.
 
     Raises:
@@ -63,8 +65,11 @@ def run(
         return _run_on_toolchain(kernel, args, name, dry, options)
     start = time.perf_counter()
     watched = session is not None and session.observer is not None
-    interpreter = session.observer.interpret if watched else interpret
-    trace = interpreter(kernel, args, name, chip(name.removesuffix("interp")), dry)
+    on = chip(name.removesuffix("interp"))
+    if dry and not watched:
+        trace = follow.trace(kernel, args, name, on, make)
+    else:
+        trace = (session.observer.interpret if watched else interpret)(kernel, args, name, on, dry)
     if session is not None:
         session.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)

@@ -15,8 +15,7 @@ import torch
 import golden.weights
 import kernels.qwen3_32b
 from golden import RunResult, TensorSpec, run_jit
-from helpers.errors import FaultError, InputError, KernelError
-from helpers.interpret.machine import UNKNOWN
+from helpers.errors import InputError, KernelError
 from helpers.interpret.trace import Trace
 from helpers.run import run
 from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
@@ -288,42 +287,14 @@ def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
         return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
 
     values = {spec.name: value(spec) for spec in specs}
-    return run(kernel, values, platform=f"{chip}interp", dry=True).trace
-
-
-def trace_guessed(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
-    """The same; `blind` only if what the kernel does depends on elements that it computes.
-
-    A dry run takes 0 for an element that it has not computed. When the kernel reads one it is gone through again with
-    1; where that gives the same work, elements of that kind decide nothing. Where not, this second trace is the one to
-    go by: a loop over 0 items shows nothing, and over one what it does with each.
-    """
-    trace = trace_kernel(kernel, specs, chip=chip)
-    if not trace.blind:
-        return trace
-    token = UNKNOWN.set(1)
-    try:
-        other = trace_kernel(kernel, specs, chip=chip)
-    except FaultError as error:
-        if error.kind == "on-chip overflow":  # tiles have constant extents, so it is no matter of the guess
-            raise
-        return trace
-    finally:
-        UNKNOWN.reset(token)
-    other.blind = _work(other) != _work(trace)
-    return other
+    make = {spec.name: spec.create_tensor for spec in specs if isinstance(spec, TensorSpec)}
+    return run(kernel, values, platform=f"{chip}interp", dry=True, make=make).trace
 
 
 def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
-    """The same, also for a kernel that launches or loops by what it has computed: that one is run."""
-    trace = trace_guessed(kernel, specs, chip=chip)
-    if not trace.blind:
+    """The same, also for a kernel that goes by more than can be computed at once: that one is run."""
+    trace = trace_kernel(kernel, specs, chip=chip)
+    if not trace.partial:
         return trace
     values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
     return run(kernel, values, platform=f"{chip}interp").trace
-
-
-def _work(trace: Trace) -> tuple:
-    """What a trace's tasks do, as far as two runs of a kernel can differ in it."""
-    fields = ("cube_flops", "vector_elements", "loads", "stores", "gm_read_bytes", "gm_write_bytes")
-    return trace.tasks_by_name(), [trace.total(f) for f in fields]

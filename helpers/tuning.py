@@ -14,7 +14,7 @@ from helpers.interpret import texts
 from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.texts import FileText
 from helpers.interpret.trace import Trace
-from helpers.stages import Stage, trace_guessed
+from helpers.stages import Stage, trace_kernel
 from kernels.qwen3 import BATCH
 
 
@@ -220,11 +220,11 @@ def attempt(
 ) -> Trace | WorkbookError:
     """The trace of a version with other constants, or what stands against them: on-chip memory, as a rule.
 
-    It runs nothing, see `helpers.stages.trace_guessed`.
+    It runs nothing, see `helpers.stages.trace_kernel`.
     """
     try:
         kernel = tuned_stage(stage, version, **values).versions[version]
-        return trace_guessed(kernel, stage.specs(batch=batch, ctx=ctx), chip=chip)
+        return trace_kernel(kernel, stage.specs(batch=batch, ctx=ctx), chip=chip)
     except WorkbookError as error:
         return error
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
+from kernelgen import kernel
 from test_plots import huge
 from test_profile_schedule import costs, graphs, run
 from typer.testing import CliRunner
 
 from helpers import chips
 from helpers.cli import app
+from helpers.interpret import follow
 from helpers.interpret.dtypes import FP32
 from helpers.interpret.edges import Edge, Edges
 from helpers.interpret.source import Place
@@ -41,6 +44,35 @@ def accumulate() -> Profile:
 
 def chunk(*steps: tuple[Step, int], loops: tuple = ()) -> Chunk:
     return Chunk(np.arange(1), np.zeros(0, np.int32), [], [], Work(), {}, 0, steps, loops)
+
+
+FILLED = """
+@pl.jit
+def k(x: pl.Tensor[[128, 256], pl.FP32], y: pl.Out[pl.Tensor[[128, 256], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
+        y[0:16, :] = pl.mul(x[0:16, :], 2.0)
+    acc = pl.create_tensor([{rows}, 256], dtype=pl.FP32{more})
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
+        acc[0:16, :] = pl.mul(x[0:16, :], 2.0)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="third"):
+        y[16:32, :] = pl.mul(acc[0:16, :], 2.0)
+    return y
+"""
+
+
+def test_what_is_created_with_a_value_is_filled_by_the_thread_that_submits():
+    def submitted(rows: int, more: str = ", init_value=0") -> np.ndarray:
+        k = kernel(FILLED.format(rows=rows, more=more))
+        trace = follow.trace(k, [torch.zeros(128, 256), torch.zeros(128, 256)], "a2a3interp", A2A3)
+        return profile(trace).schedule.submitted
+
+    plain = submitted(128, "")
+    assert plain == pytest.approx([1.0, 2.0, 3.0])
+    for rows in (16, 128):
+        fill = rows * 256 * 4 / 1.77e3
+        assert submitted(rows) == pytest.approx(plain + [0, fill, fill])
+    # pypto-lib 829: 56.6 us for the accumulators of 8 tokens, [16, 1024], [16, 512] and [16, 32] in FP32
+    assert 16 * (1024 + 512 + 32) * 4 / (A2A3.runtime.fill * 1e3) == pytest.approx(107.9 - 51.3, rel=0.01)
 
 
 # ---- costs by hand

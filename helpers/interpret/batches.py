@@ -35,6 +35,10 @@ class Conflict(Exception):
     """Blocks of one batch touch the same memory, so they must run one by one."""
 
 
+class Unfollowed(Exception):
+    """A launch that a run without arithmetic computes all the same reads what has not been computed."""
+
+
 class Batch:
     """Blocks of a `pl.spmd`, or turns of a `pl.parallel`, that execute together, and how to take it back."""
 
@@ -122,7 +126,7 @@ class Batches:
                 out = turn(Lanes(ids), values)
                 if not all(same(a, b) or carry.parallel(n, b) for n, (a, b) in enumerate(zip(values, out))):
                     raise Conflict
-                if not self.dry:
+                if not self.skips(place):
                     self._check_conflicts()
                 groups = self.batch.groups
             rows = [(int(i) * way, [group[row] for group in groups]) for row, i in enumerate(ids)]
@@ -140,15 +144,17 @@ class Batches:
 
         self._sequential += sequential
         try:
-            if self.batch is not None or self.replay is not None or (sequential and not self.dry):
+            if self.batch is not None or self.replay is not None or (sequential and not self.skips(place)):
                 for i in numbers:
                     alone(int(i))
             else:
                 self._largest = 1
-                self._in_batches(place, numbers, together, alone)
+                self._in_batches(place, numbers, together, alone, self.skips(place))
                 self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
         finally:  # also when a batch around this loop is given up
             self._sequential -= sequential
+            if self.follow is not None:
+                self.follow.inside.setdefault(place, set()).update(d.place for d in self.trace.dispatches[start:])
         before |= after
         return carry.after(captured)
 
@@ -164,8 +170,8 @@ class Batches:
             d.index = start + n
             d.deps = tuple(number.get(k, k) for k in d.deps)
 
-    def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable) -> None:
-        """Run `ids` in batches whose tiles fit the cache.
+    def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable, empty: bool) -> None:
+        """Run `ids` in batches whose tiles fit the cache; `empty`: nothing is computed, and all fit.
 
         Where the size is not known yet the first runs alone. A loop around one that makes larger batches runs turn by
         turn, so that the inner one can. Where blocks diverge they run in groups, which is another order: when the
@@ -178,7 +184,7 @@ class Batches:
         while todo:
             ids, split = todo.pop(0)
             size = self._sizes.get(place, 1)
-            if self.dry and size > 1:
+            if empty and size > 1:
                 size = count
             if len(ids) > size:
                 todo.insert(0, (ids[size:], split))
@@ -199,13 +205,13 @@ class Batches:
                 if split is not None:
                     split.done.append(self._latest)
                     split.left -= len(ids)
-                    if not split.left and not self.dry and not self._unrelated(split.done):
+                    if not split.left and not empty and not self._unrelated(split.done):
                         raise Conflict
             except Diverged as e:
                 split = split or Split(ids, self._mark())
                 todo[:0] = [(group, split) for group in split_by(ids, e.values)]
             except (Conflict, FaultError):
-                if self.dry:
+                if empty:
                     self._sizes[place] = 1
                 if split is not None:
                     self._take_back(split)

@@ -20,7 +20,7 @@ from helpers.interpret import dtypes, texts
 from helpers.interpret.annotations import Dim
 from helpers.interpret.lower import SOURCE, Compiled, compile_kernel, with_callees
 from helpers.interpret.lowering.forms import Parameter
-from helpers.interpret.machine import Machine, Replay
+from helpers.interpret.machine import Follow, Machine, Replay
 from helpers.interpret.products import one_thread
 from helpers.interpret.source import Place, Source, located
 from helpers.interpret.trace import Trace
@@ -35,6 +35,7 @@ def interpret(
     fit: bool = True,
     fill: float | None = None,
     replay: Replay | None = None,
+    follow: Follow | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -47,6 +48,7 @@ def interpret(
         fit: a task that needs more of an on-chip buffer than there is, is a fault.
         fill: what memory holds that nothing was written to, see Machine.
         replay: in which order tasks run; None: the program's.
+        follow: what a dry run computes all the same; None: nothing.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -57,7 +59,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = Machine(platform, chip, dry, fit, fill, replay)
+    machine = Machine(platform, chip, dry, fit, fill, replay, follow)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound = []

@@ -11,7 +11,7 @@ import torch
 
 from helpers.errors import FaultError
 from helpers.interpret import cuts
-from helpers.interpret.batches import Conflict, restore
+from helpers.interpret.batches import Conflict, Unfollowed, restore
 from helpers.interpret.boxes import affine_step, disjoint, row_index
 from helpers.interpret.dtypes import DType, four_bits
 from helpers.interpret.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
@@ -54,17 +54,29 @@ class GlobalMemory:
         number = len(self.trace.buffers)
         if self.replay is not None and number in self.replay.memory:
             base = self.replay.memory[number]
-        elif not self.dry or self.replay is not None:
+        elif not self.dry or self.replay is not None or self._kept(name if at is None else at):
             base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
             if init is None and self.fill is not None:
                 vary(base, self.fill)
             if self.replay is not None:
                 self.replay.memory[number] = base
         buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
+        buffer.since = len(self.trace.dispatches)
         buffer.initialised, buffer.shape = init is not None, shape if turns == 1 else (turns, *shape)
         self.trace.buffers.append(buffer)
         offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
         return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
+
+    def _kept(self, key: object) -> bool:
+        return self.follow is not None and key in self.follow.memory
+
+    def keeps(self, buffer: Buffer) -> bool:
+        """True for memory that holds what was written to it."""
+        return self._kept(buffer.key)
+
+    def leaves(self, buffer: Buffer) -> bool:
+        """True when a task writes to memory whose contents are not kept in this run."""
+        return self.dry or (self.follow is not None and not self.keeps(buffer))
 
     def unwritten(self, dtype: DType) -> float:
         """What memory of this type holds that nothing was written to."""
@@ -151,6 +163,9 @@ class GlobalMemory:
     def view(self, w: Tensor) -> torch.Tensor:
         """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
         buffer = w.buffer
+        if self.follow is not None and not buffer.known:
+            self.ask(buffer)
+            raise Unfollowed
         if type(w.offset) is not np.ndarray:
             return torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
         offsets = w.offset
@@ -227,7 +242,7 @@ class GlobalMemory:
             task.moved[-1] = (tile.memory, *self.inside)
         task.stores += 1
         task.write_bytes += moved_bytes(w)
-        if self.dry or self.quiet:
+        if self.quiet or self.leaves(w.buffer):
             return
         for ref in task.views.pop(w.buffer.id, ()):
             shared = ref()
@@ -293,6 +308,8 @@ class GlobalMemory:
 
     def by_host(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
+        if mode != READ and self.dry and not self.keeps(w.buffer):
+            w.buffer.stale = True
         access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
         if self.gated is not None:
             self.gated.append((access, int(w.offset)))
@@ -327,6 +344,8 @@ class GlobalMemory:
         """Note an access to global memory in the trace."""
         if self.quiet:
             return
+        if mode != READ and self.leaves(w.buffer):
+            w.buffer.stale = True
         valid = w.valid
         task = self.task
         root = w.root or w

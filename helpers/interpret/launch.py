@@ -115,6 +115,8 @@ class Launches:
             self.batch.groups.append(made)
         if self.replay is not None and self.replay.only is not None:
             self.dry = self._dry = made[0].index not in self.replay.only
+        if self.follow is not None:
+            self.dry = self._dry = at not in self.follow.sites
         return made
 
     def _commit(self, dispatches: list[Dispatch]) -> None:
@@ -165,6 +167,8 @@ class Launches:
                 self.trace.memory[site] = task.memory
         finally:
             self.task = None
+            if self.follow is not None:
+                self.dry = self._dry = True
 
     def _note_writes(self, buffers: list[int]) -> frozenset[int]:
         """Remember that these buffers are written; returns those that an earlier launch of the scope had written."""
@@ -304,7 +308,7 @@ class Launches:
             for i in reversed(range(n)):
                 alone(i)
         else:
-            self._in_batches(place, np.arange(n), together, alone)
+            self._in_batches(place, np.arange(n), together, alone, dry)
         if len(stopped) > 1:
             raise self.fault(
                 place, "some blocks come to a pl.system.syncall that others do not: it never completes",

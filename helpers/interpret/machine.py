@@ -35,7 +35,7 @@ from helpers.interpret.progress import watcher
 from helpers.interpret.source import Place, located
 from helpers.interpret.task_ids import TaskIds
 from helpers.interpret.trace import Trace
-from helpers.interpret.values import Tile, Turn
+from helpers.interpret.values import Buffer, Tile, Turn
 
 # What a dry run takes for an element that it has not computed.
 UNKNOWN: ContextVar[int] = ContextVar("UNKNOWN", default=0)
@@ -56,22 +56,50 @@ class Replay:
     backward: frozenset[int] = frozenset()
 
 
+@dataclass
+class Follow:
+    """What a run without arithmetic computes all the same (see `follow`), and what it would have had to.
+
+    Attributes:
+        memory: What is kept, of arguments and allocations: see `Buffer.key`.
+        sites: Where launches are made that run.
+        inside: Where the launches are made that each loop of orchestration makes, as an earlier pass has found.
+        asked: Memory that was read and not known.
+        asked_of: Launches whose tiles were asked for numbers.
+        trace: Of the pass, however it ended.
+    """
+
+    memory: frozenset = frozenset()
+    sites: frozenset[Place] = frozenset()
+    inside: dict[Place, set[Place]] = field(default_factory=dict)
+    asked: set = field(default_factory=set)
+    asked_of: set[Place] = field(default_factory=set)
+    trace: Trace | None = None
+
+    def again(self) -> Follow:
+        """The same for another pass, which has asked for nothing yet."""
+        return Follow(self.memory, self.sites, self.inside)
+
+
 class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     """One run on one modelled chip.
 
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
-    the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run.
+    the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
+    what a dry run computes all the same.
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
-        replay: Replay | None = None,
+        replay: Replay | None = None, follow: Follow | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
-        self.fill, self.replay = fill, replay
+        self.fill, self.replay, self.follow = fill, replay, follow
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
+        if follow is not None:
+            follow.trace = self.trace
         self.task: Task | None = None
         self.batch: Batch | None = None
         self.mask: np.ndarray | None = None
@@ -103,6 +131,24 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self._written: list[set[int]] = [set()]  # buffers written so far by each loop body around, and before it
         self._first: set[int] = set()  # those that the latest launch was the first to write
         self._tell = watcher.get()
+
+    def skips(self, loop: Place) -> bool:
+        """True when nothing is computed in this loop of orchestration."""
+        if self.follow is None or not self.follow.sites:
+            return self.dry
+        return not self.follow.inside.get(loop, self.follow.sites) & self.follow.sites
+
+    def ask(self, buffer: Buffer) -> None:
+        """A run without arithmetic reads memory that it does not know."""
+        self.trace.blind = True
+        if self.follow is not None:
+            self.follow.asked.add(buffer.key)
+
+    def ask_of_task(self) -> None:
+        """It reads a number of a tile that the running launch has not computed."""
+        self.trace.blind = True
+        if self.follow is not None:
+            self.follow.asked_of.add(self._launched[0].place)
 
     def stride(self, at: Place, value: Any) -> Any:
         """The step of a loop, when it is known only at run time: a positive number."""

@@ -147,6 +147,7 @@ MORE = (
         "break or continue in pl.parallel, pl.unroll, pl.spmd; pl.scope with automatic scopes",
         "pl.range; auto_scope=False",
     ),
+    ("while, break and continue in orchestration (PyPTO does not follow them)", "pl.range, and an if"),
     ("a return before the end (PyPTO goes on after it)", "return once, at the end"),
     ("an entry without a return whose last region has loops, ifs, loads or products", "return out at its end"),
     ("an incore function without a return; the old name of its output", "o = f(x, o)"),

@@ -148,6 +148,17 @@ class TaskIds:
         return tuple(dict.fromkeys(out))
 
 
+def without_turns(name: str, turns: str | None = None) -> tuple[str, str]:
+    """What is wrong with a pl.parallel that carries an id and whose number of turns is not known, and what to do."""
+    return (
+        f"this pl.parallel of a manual scope carries the task id '{name}' and has"
+        f" {turns or 'a number of turns that only the run knows'}: PyPTO keeps an id for each turn, and must have a"
+        " statically-known trip count",
+        "a number of turns that is known when the kernel is parsed; or tids = pl.array.create(n, pl.TASK_ID) before it,"
+        " and tids[i] = tid in it",
+    )
+
+
 class Carry:
     """What the names that a loop of orchestration binds again hold, turn by turn.
 
@@ -185,7 +196,7 @@ class Carry:
             if not self.parallel(n, new):
                 out.append(new)
                 continue
-            self._check(n, new)
+            self._check(n, old, new)
             for turn, made in rows:
                 self.found.setdefault(n, {})[turn] = new.slots, self._launches(new, made)
             out.append(old)
@@ -198,15 +209,19 @@ class Carry:
         listed = self.machine.trace.dispatches
         return [made[-1 - i] if i < 0 else listed[i] for i in task.dispatches]
 
-    def _check(self, n: int, task: TaskId) -> None:
+    def _check(self, n: int, before: Any, task: TaskId) -> None:
         name = self.names[n]
-        if not self.fixed or not self.turns:
-            turns = f"{self.turns} turns" if self.fixed else "a number of turns that only the run knows"
+        if not self.fixed:
+            raise self.machine.fault(self.place, *without_turns(name))
+        if task.scope is None:
             raise self.machine.fault(
-                self.place, f"this pl.parallel of a manual scope carries the task id '{name}' and has {turns}: PyPTO"
-                " keeps an id for each turn, and must have a statically-known trip count",
-                "a number of turns that is known when the kernel is parsed; or tids = pl.array.create(n, pl.TASK_ID)"
-                " before it, and tids[i] = tid in it",
+                self.place, f"'{name}', which this pl.parallel of a manual scope carries, is bound in an arm of an if:"
+                " PyPTO has no name for what an if leaves", "bind it outside the if",
+            )  # fmt: skip
+        if isinstance(before, TaskId) and before.slots not in (0, self.turns):
+            raise self.machine.fault(
+                self.place, f"'{name}' stands for {before.slots} tasks of another pl.parallel, and this one, which"
+                f" binds it again, has {self.turns} turns: PyPTO loses what it stood for", "another name",
             )  # fmt: skip
         if task.slots not in (0, self.turns):
             raise self.machine.fault(

@@ -237,6 +237,7 @@ class Trace:
         self.notes: dict[tuple[str, Place], Note] = {}
         self.host: list[tuple[int, Access, int]] = []  # orchestration's own accesses: before which launch, what, where
         self.outdated: tuple[str, ...] = ()  # what to say of files that have changed since the kernel was loaded
+        self.partial = ""  # why work may be missing from it
         self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
         self._rows: dict[int, tuple[int, int]] = {}
@@ -279,6 +280,11 @@ class Trace:
             nbytes = -(-run * self.buffers[a.buffer].dtype.bits // 8)
             known = self._rows[shape] = (a.elements // run if run else 0, nbytes)
         return known
+
+    @property
+    def label(self) -> str:
+        """The platform, for figures and tables; it says so when work may be missing."""
+        return f"{self.platform}, PARTIAL" if self.partial else self.platform
 
     @property
     def tasks(self) -> int:

@@ -38,15 +38,27 @@ class Buffer:
     origin: int = 0  # storage offset of element 0 of `base`
     manual_dep: bool = False
     initialised: bool = False  # allocated with an init_value
+    since: int = 0  # launches that were made before it
     shape: tuple[int, ...] = ()  # as it was declared
     place: object = None  # the source.Place of the parameter, or of what allocated it
     layout: str = ""  # "MX_A_ZZ" or "MX_B_NN", of the scales of block-scaled operands
     direction: str = ""  # "In", "Out" or "InOut", of a kernel's parameter
+    stale: bool = False  # a dry run has left something out that would have written to it
     parts: int = 1  # allocations of one size that it holds: one for each turn of a loop that ran as a batch
 
     @property
     def bytes(self) -> int:
         return math.ceil(self.size * self.dtype.bytes)
+
+    @property
+    def known(self) -> bool:
+        """False for what a dry run has not computed."""
+        return self.base is not None and not self.stale
+
+    @property
+    def key(self) -> object:
+        """What stays the same from run to run: a parameter's name, or the place that allocates."""
+        return self.name if self.argument or self.place is None else self.place
 
 
 class Tensor:

@@ -85,7 +85,7 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
         panels[-1].set_xlabel("operation of the task")
         panels[-1].set_xlim(0, end)
         panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
-        sign(fig, trace.platform, f"first task of {name}")
+        sign(fig, trace.label, f"first task of {name}")
     return fig
 
 

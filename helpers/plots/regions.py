@@ -81,7 +81,7 @@ def regions(trace: Trace, tensors: int = 6) -> Figure:
         fig.legend(handles=legend, loc="outside upper center", ncols=min(6, len(legend)), labelcolor=TEXT)
         most = max((len(mine) for mine in boxes.values()), default=0)
         note = f"the first {_BOXES} accesses of a tensor" if most == _BOXES else "numbers are tasks of a name"
-        sign(fig, trace.platform, note)
+        sign(fig, trace.label, note)
     return fig
 
 

@@ -105,13 +105,13 @@ def sign(fig: Figure, platform: str | None, note: str = "") -> None:
     """Say below the figure on which platform its numbers come from."""
     if platform is None:
         return
-    where = f"platform {platform}" + (" (interpret mode)" if platform.endswith("interp") else "")
+    where = f"platform {platform}" + (" (interpret mode)" if "interp" in platform else "")
     fig.supxlabel(f"{where}{': ' if note else ''}{note}", x=0.995, ha="right", fontsize=7.5, color=TEXT)
 
 
 def platform_of(traces: Iterable[Trace | None]) -> str | None:
-    """The platform of the first trace there is."""
-    return next((t.platform for t in traces if t is not None), None)
+    """The label of the first trace there is."""
+    return next((t.label for t in traces if t is not None), None)
 
 
 def colors(names: Iterable[str]) -> dict[str, str]:

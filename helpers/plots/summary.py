@@ -44,7 +44,7 @@ def summary(trace: Trace, ratios: Mapping[str, float], title: str = "") -> Figur
         names.xaxis.set_major_locator(NullLocator())
         names.spines["bottom"].set_visible(False)
         names.set_title(many(trace.tasks, "task"))
-        sign(fig, trace.platform, title)
+        sign(fig, trace.label, title)
     return fig
 
 

@@ -165,7 +165,7 @@ def task_order(trace: Trace, by: str = "launch", edges: Iterable[Edge] | None = 
         side = "launch, in program order" if by == "launch" else "wave (cores without limit)"
         axes.set_xlabel(side if fold == 1 else f"{side}; a column is {count(fold)} of them")
         axes.set_title(f"{many(trace.tasks, 'task')} in {what}")
-        sign(fig, trace.platform)
+        sign(fig, trace.label)
     return fig
 
 

@@ -102,7 +102,7 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
         patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, PALETTE)]
         if patches:
             fig.legend(handles=patches, loc="outside upper left", ncols=3, fontsize=8, handlelength=1.2)
-        sign(fig, profile.trace.platform, profile.basis)
+        sign(fig, profile.trace.label, profile.basis)
     return fig
 
 

@@ -67,9 +67,10 @@ class Profile:
 
     @property
     def kind(self) -> str:
-        """What its times are, for labels: "predicted", "measured", or "simulator (host)"."""
+        """What its times are, for labels: "predicted" ("predicted, partial" where work may be missing), "measured", or
+        "simulator (host)"."""
         if self.trace.recorded is None:
-            return "predicted"
+            return "predicted, partial" if self.trace.partial else "predicted"
         return "simulator (host)" if self.trace.platform.endswith("sim") else "measured"
 
     @property

@@ -26,6 +26,8 @@ def summary(profile: Profile, title: str) -> RenderableType:
             "bold",
         ),
     )
+    if profile.trace.partial:
+        head.append(f"\npartial: {profile.trace.partial}", "bold red")
     return Group(head, _names(profile), Text(), _engines(profile), Text(), _levels(profile), Text(), _path(profile))
 
 

@@ -2,7 +2,8 @@
 
 What is modelled, after simpler's runtime (tensormap_and_ringbuffer) and PyPTO's performance manual:
 
-- One thread submits the launches in program order, each at a cost.
+- One thread submits the launches in program order, each at a cost. It also fills what is created with an init_value
+  (simpler, runtime/tensor_create_info.h), which takes it longer.
 - A launch is ready when it is submitted and everything it depends on has ended and been seen to; its blocks then
   queue for cores of their kind, first come first served. A mixed task takes a cluster: a cube core and its two vector
   cores, and goes before the others.
@@ -193,9 +194,9 @@ class _Run:
     # ---- the clock ---------------------------------------------------------------------------------------
 
     def go(self) -> None:
-        submit = self.chip.runtime.submit
+        submit = self._submits()
         while self.seen < self.count or self.events or self.sharing:
-            when = (self.seen + 1) * submit if self.seen < self.count else np.inf
+            when = submit[self.seen] if self.seen < self.count else np.inf
             own = self.events[0][0] if self.events else np.inf
             shared = self.now + (self.sharing[0][0] - self.work) / self.rate if self.sharing else np.inf
             if shared <= own and shared <= when:
@@ -211,6 +212,14 @@ class _Run:
                 self._advance(when)
                 self._submit()
             self._dispatch()
+
+    def _submits(self) -> list[float]:
+        """When each launch is submitted."""
+        runtime, before = self.chip.runtime, np.zeros(self.count + 1)
+        for buffer in self.tasks.trace.buffers:
+            if buffer.initialised:
+                before[min(buffer.since, self.count)] += buffer.bytes / (runtime.fill * 1e3)
+        return (np.arange(1, self.count + 1) * runtime.submit + np.cumsum(before)[: self.count]).tolist()
 
     def _advance(self, now: float) -> None:
         if self.sharing:

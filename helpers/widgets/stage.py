@@ -62,7 +62,7 @@ class Measured:
 def predicted(trace: Trace) -> list[str]:
     """What a trace says without any arithmetic; less when that decides what the kernel does."""
     peak = "on-chip peak: " + ", ".join(f"{s} {bytes_text(n)}" for s, n in trace.peaks().items() if n)
-    if trace.blind:
+    if trace.partial:
         return ["predicted time, tasks, bytes: when it has run, for they depend on what it computes", peak]
     p = profile(trace)
     by = max(p.by_name(), key=lambda r: r.total)

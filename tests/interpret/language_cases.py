@@ -445,6 +445,19 @@ REFUSED = [
     refused("for over a list of the module", "for i in LIST:  #!\n    out[0:16, :] = pl.add(x[0:16, :], 1.0)", "LIST"),
     refused("enumerate", "for i, j in enumerate(pl.range(4)):  #!\n    out[0:16, :] = pl.exp(x[0:16, :])", "enumerate"),
     refused("keyword of pl.range", "for i in pl.range(0, 64, step=16):  #!\n    t = pl.exp(x)", "16"),
+    *(
+        refused(
+            f"atomic assemble in orchestration{', by a loop' * loop}",
+            f"{'for i in pl.range(2):' + chr(10) + '    ' if loop else ''}out = pl.assemble(out, x, [0, 0],"
+            " atomic=pl.AtomicType.Add)  #!",
+            "pl.AtomicType",
+            ENTRY,
+        )
+        for loop in (False, True)
+    ),
+    refused("step of nothing", "for i in pl.range(4, 8, 0):  #!\n    t = pl.exp(x)", "0):"),
+    refused("step of nothing in pl.unroll", "for i in pl.unroll(4, 8, 0):  #!\n    t = pl.exp(x)", "0):"),
+    refused("negative step of a pipeline", "for i in pl.pipeline(4, 0, -1, stage=2):  #!\n    t = pl.exp(x)", "-1"),
     refused("negative step", "for i in pl.range(4, 0, -1):  #!\n    t = pl.exp(x)", "-1"),
     refused("loop variable after the loop", "for i in pl.range(4):\n    t = pl.exp(x)\nk2 = i + 1  #!", "i + 1"),
     refused("loop name after the loop", "for i in pl.range(4):\n    t = pl.exp(x)\nout[:, :] = t  #!", "t  #!"),
@@ -1866,6 +1879,27 @@ ACCEPTED = [
         )
         for loop in ("pl.range(4)", "pl.parallel(4)", "pl.unroll(4)", "pl.parallel(idx[0] + 1)")
     ),
+    *(
+        accepted(
+            f"a loop of orchestration that counts down, {loop}",
+            f"for i in pl.{loop}:\n    {AT}\n"
+            "        out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+            rows(0, lambda a: a.x * 2),
+            ENTRY,
+        )
+        for loop in ("range(3, -1, -1)", "parallel(3, -1, -1)", "unroll(3, -1, -1)")
+    ),
+    accepted(
+        "a loop of orchestration that counts by nothing",
+        f"for i in pl.range(0, 4, 0):\n    {AT}\n        out[0:16, :] = pl.mul(x[0:16, :], 2.0)",
+        rows(0, lambda a: a.x[:0]),
+        ENTRY,
+    ),
+    accepted(
+        "pl.unroll that counts down in a region",
+        "for i in pl.unroll(3, -1, -1):\n    out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
+        rows(0, lambda a: a.x * 2),
+    ),
     accepted(
         "while_ with carried values",
         "for (c, d) in pl.while_(init_values=(0, 1)):\n    pl.cond(c < 5)\n"
@@ -1884,13 +1918,6 @@ ACCEPTED = [
         "k2 = 0\nfor i in pl.range(5):\n    if i == 3:\n        continue\n"
         "    k2 = k2 + i\nout[0:16, :] = pl.mul(x[k2 : k2 + 16, :], 2.0)",
         _shift(7),
-    ),
-    accepted(
-        "break in orchestration",
-        f"for i in pl.range(4):\n    if i > 1:\n        break\n    {AT}\n"
-        "        out[i * 16 : i * 16 + 16, :] = pl.mul(x[i * 16 : i * 16 + 16, :], 2.0)",
-        rows(0, lambda a: a.x[:32] * 2),
-        ENTRY,
     ),
     # spmd
     *(
@@ -2323,6 +2350,19 @@ ACCEPTED = [
 # The compiler passes these and makes something else of them than they say: it stores one type as another, drops the
 # block, ignores the arguments, reads outside the tensor.
 STRICTER = [
+    refused(
+        "break in orchestration",
+        f"for i in pl.range(4):\n    if i > 1:\n        break  #!\n    {AT}\n        out[:, :] = pl.mul(x[:, :], 2.0)",
+        "break",
+        ENTRY,
+    ),
+    refused(
+        "while_ in orchestration",
+        f"for (i,) in pl.while_(init_values=(0,)):  #!\n    pl.cond(i < 4)\n    {AT}\n"
+        "        out[:, :] = pl.mul(x, 2.0)\n    (i2,) = pl.yield_(i + 1)",
+        "pl.while_",
+        ENTRY,
+    ),
     refused("BF16 tile stored in an FP32 tensor", "out[0:16, :] = b[0:16, :]  #!", "out[0:16"),
     refused(
         "BF16 tile assembled in an FP32 tensor", "t = pl.assemble(out, pl.cast(x, pl.BF16), [0, 0])  #!", "pl.assemble"

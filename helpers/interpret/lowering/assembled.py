@@ -39,6 +39,11 @@ class Assembled:
             self._check_valid_shape(given.get("shape", given.get("shapes")), given["valid_shape"])
         if name == "slice" and node.args and "valid_shape" not in given:
             self.check_part(node, node.args[0])
+        if name == "assemble" and not self.incore and not _plain_store(given.get("atomic")):
+            raise self.refuse(
+                given["atomic"], "an atomic pl.assemble in orchestration, which combines nothing",
+                "put it into the pl.at that makes the part",
+            )  # fmt: skip
         target, source = given.get("target"), given.get("source")
         if name == "assemble" and self.incore and self.facts.unbounded(target) and not self.facts.partly(source):
             raise self.refuse(
@@ -141,3 +146,8 @@ class Assembled:
                 a, f"`{ast.unparse(a)}` is an INDEX scalar and '{p.name}' is {p.type.dtype}",
                 f"write it as a float, or pl.cast({ast.unparse(a)}, pl.{p.type.dtype})",
             )  # fmt: skip
+
+
+def _plain_store(atomic: ast.expr | None) -> bool:
+    """True for `atomic=` that is left out or says pl.AtomicType.None_."""
+    return atomic is None or (isinstance(atomic, ast.Attribute) and atomic.attr == "None_")

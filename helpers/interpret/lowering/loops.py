@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.errors import KernelError
 from helpers.interpret import live
 from helpers.interpret.lowering.forms import handed_on, name_tuple
 
@@ -30,6 +31,15 @@ class Loops:
             return self._split_aiv(s, call)
         return self._promoted(s) + (self._while(s, call) if path == "while_" else self._counted(s, call, path))
 
+    def not_followed(self, s: ast.AST, what: str, fix: str) -> KernelError:
+        """What PyPTO takes in orchestration and does not follow.
+
+        Source: tried on e2d0f78a; the pass that lowers break and continue is for regions (docs/en/dev/passes/03), and
+        src/codegen/orchestration/orchestration_codegen.cpp knows neither them nor a WhileStmt: what it generates goes
+        on after a break, and goes through the body of a while once.
+        """
+        return self.refuse(s, f"{what} in orchestration, which PyPTO e2d0f78a takes and does not follow", fix)
+
     def _promoted(self, s: ast.For | ast.While) -> list[ast.stmt]:
         """Names that the loop binds first and that are read after it hold what they go into, before its first turn."""
         for name, of in s.promoted.items():
@@ -38,6 +48,8 @@ class Loops:
 
     def _plain_while(self, s: ast.While) -> list[ast.stmt]:
         """`while n < 4:`, of a `@pl.program`: what its body binds again is carried round it."""
+        if not self.incore:
+            raise self.not_followed(s, "while", "pl.range over the most turns, and an if")
         bound = live.stores(s.body)
         kept = {n: of for n, of in self.facts.scalars.items() if n in bound}  # a name keeps its type
         self.facts.forget(bound)
@@ -159,9 +171,12 @@ class Loops:
         define = self._function(function, s.target.id, captured, s.body, self._nested)
         values = name_tuple(captured, ast.Load())
         args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
+        if not sequential and self.ids:
+            self.check_trip_count(s, call, self.trip_count(call.args))
         ids = {n: name for n, name in enumerate(captured) if name in self.ids}
         if ids:
-            args += [ast.Constant(sequential), self.bind(ids, "ids"), self.trip_count(call.args)]
+            turns = self.trip_count(call.args)
+            args += [ast.Constant(sequential), self.bind(ids, "ids"), turns]
         else:
             args.append(ast.Constant(sequential))
         launch = ast.copy_location(self.machine("turns", args), call)
@@ -215,6 +230,10 @@ class Loops:
             raise self.refuse(init, f"init_values must be a tuple of {len(names_)} values")
         before = []
         for n, v in zip(names_, init.elts):
+            if isinstance(v, ast.Constant) and v.value is None:
+                raise self.refuse(
+                    v, "None among init_values, of which PyPTO generates no code", "none = None before it"
+                )
             self._note(ast.Name(n, ast.Store()), self.kind(v))
             self.facts.carried(n, v)
             before.append(self._assign_name(s, n, (not self.incore and self.id_value(n, v)) or self.expr(v)))
@@ -250,6 +269,8 @@ class Loops:
         return isinstance(value, ast.Call) and self.pl_path(value.func) == "yield_"
 
     def _while(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
+        if not self.incore:
+            raise self.not_followed(call, "pl.while_", "pl.range over the most turns, and an if")
         keywords = self._keywords(call, ("init_values",))
         if call.args or "init_values" not in keywords:
             raise self.refuse(call, "pl.while_ takes init_values=(...) only", "put the condition into pl.cond(...)")

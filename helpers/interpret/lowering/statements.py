@@ -44,6 +44,8 @@ class Statements:
         if isinstance(s, ast.Return):
             called = self.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
             return [ast.Return(called or (self.expr(s.value) if s.value else None))]
+        if isinstance(s, (ast.Break, ast.Continue)) and not self.incore:
+            raise self.not_followed(s, "break" if isinstance(s, ast.Break) else "continue", "put the rest into an if")
         if isinstance(s, (ast.Pass, ast.Break, ast.Continue)):
             return [s]
         raise self.refuse(s, f"{type(s).__name__} is not in the language")
@@ -414,13 +416,13 @@ class Statements:
         kinds, facts = dict(self.kinds), self.facts.copy()
         one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
         stored, written = set(self.stored), set(self.written)
-        body = self.arm(s, s.body)
+        body = self.arm(s, s.body, one)
         if one:
             self.stored, self.written = set(stored), set(written)
         self.kinds = {**kinds, **self.kinds}
         after = self.facts.copy()
         self.facts.restore(facts)
-        orelse = self.arm(s, s.orelse) if s.orelse else []
+        orelse = self.arm(s, s.orelse, one) if s.orelse else []
         self.facts.merge(after)
         if one:
             self.stored, self.written = stored, written

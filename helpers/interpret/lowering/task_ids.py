@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ast
 import copy
+import types
 from collections.abc import Callable
 from typing import Any
 
 from helpers.interpret import live
+from helpers.interpret.lanes import counted_turns
 from helpers.interpret.lowering.forms import name_tuple
+from helpers.interpret.task_ids import without_turns
 
 Path = Callable[[ast.expr], str | None]
 
@@ -158,7 +161,9 @@ class TaskIds:
         if unknown:
             raise self.refuse(node, f"a comprehension in deps= that depends on '{unknown[0]}' of the kernel", fix)
         for n in known:
-            self.outside(ast.Name(n, ast.Load()))
+            value = self.outside(ast.Name(n, ast.Load()))
+            if self.program is None and not isinstance(value, (int, float, types.BuiltinFunctionType, type)):
+                raise self.refuse(node, f"a comprehension in deps= over '{n}', which is no number of the module", fix)
         try:
             values = [v for v in self._python(loop.iter) if all(self._python(c, {name: v}) for c in loop.ifs)]
         except Exception as e:
@@ -214,8 +219,15 @@ class TaskIds:
         self.id_bound[name] += 1
         return bound
 
-    def arm(self, s: ast.If, body: list[ast.stmt]) -> list[ast.stmt]:
-        """An arm of an if: in orchestration a scope of its own for the ids that it binds."""
+    def arm(self, s: ast.If, body: list[ast.stmt], known: bool) -> list[ast.stmt]:
+        """An arm of an if: in orchestration a scope of its own for the ids that it binds; `known`: PyPTO drops one."""
+        for n in (n for b in body for n in ast.walk(b)) if not self.incore and not known else ():
+            name = getattr(n.value, "id", "") if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) else ""
+            if name in self.arrays and name in set().union(*self.frame):
+                raise self.refuse(
+                    n, f"an element of the array '{name}' is assigned in an arm of an if: PyPTO has no code for an"
+                    " array that two arms join", "assign it after the if, of a name that both arms bind",
+                )  # fmt: skip
         lowered = self._nested(body)
         if self.incore or not self.ids & live.stores(body):
             return lowered
@@ -309,6 +321,14 @@ class TaskIds:
             " the scheduler may read what was there before", fix,
         )  # fmt: skip
 
+    def check_trip_count(self, s: ast.For, call: ast.Call, turns: ast.expr) -> None:
+        """An id that a pl.parallel of a manual scope binds again has an element for each turn, used or not."""
+        again = sorted(self.ids & live.stores(s.body) & set().union(*self.frame))
+        bounds = [self.expr(a) for a in call.args]
+        none = all(map(self._is_constant, bounds)) and not counted_turns([self._evaluate(b) for b in bounds])
+        if self.manual and again and (none or (isinstance(turns, ast.Constant) and not turns.value)):
+            raise self.refuse(call, *without_turns(again[0], "no turns" if none else None))
+
     def trip_count(self, bounds: list[ast.expr]) -> ast.expr:
         """True for bounds that PyPTO knows while it compiles; of an inline function that may depend on its caller."""
         asked: set[str] = set()
@@ -322,9 +342,7 @@ class TaskIds:
         if isinstance(node, (ast.BinOp, ast.UnaryOp)):
             return all(self._fixed(n, asked) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
         if isinstance(node, ast.Call):
-            path = self.pl_path(node.func)
-            if path in ("dim", "tensor.dim"):
-                return self._static_extent(*node.args[:2])
+            path = self.pl_path(node.func)  # pl.tensor.dim of an extent that is known is still asked for at run time
             return path in ("min", "max", "const", "cast") and all(self._fixed(a, asked) for a in node.args[:2])
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
             return self._static_extent(node.value.value, node.slice)

@@ -333,7 +333,10 @@ def _paged_rows(m: Machine, at: Place, indices: Tensor, table: Tensor, block_siz
     """The physical row of each logical index; row 0 for all where a dry run has no tables."""
     for t in (indices, table):
         m.record(at, READ, t)
-    if indices.buffer.base is None or table.buffer.base is None:
+    unknown = [t.buffer for t in (indices, table) if not t.buffer.known]
+    if unknown:
+        for buffer in unknown:
+            m.ask(buffer)
         return [0] * elements(indices.shape)
     logical, pages = m.view(indices).flatten().tolist(), m.view(table).flatten().tolist()
     out = []

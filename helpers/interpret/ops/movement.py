@@ -378,7 +378,7 @@ def _two_axes(m: Machine, at: Place, s: Any) -> None:
 def _copy(m: Machine, at: Place, w: Tensor, source: Tensor) -> None:
     """Orchestration moves a window of global memory into another."""
     m.by_host(at, READ, source)
-    if m.dry:
+    if m.dry and not m.keeps(w.buffer):
         m.by_host(at, WRITE, w)
     else:
         m.overwrite(at, w, m.view(source))
@@ -626,8 +626,8 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
                 raise m.fault(at, f"read of {src} at {[_plain(i) for i in index]}", kind="out of bounds")
         operand(m, at, src)
         if m.dry:
-            m.trace.blind = True
-            return 0
+            m.ask_of_task()
+            return UNKNOWN.get()
         data = filled(src, 0)
         if src.batched or any(type(i) is Lanes for i in index):
             cells = [i.values if type(i) is Lanes else i for i in index]
@@ -643,8 +643,8 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         if src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
             m.by_host(at, READ, cell)
     base = src.buffer.base
-    if base is None:
-        m.trace.blind = True
+    if not src.buffer.known:
+        m.ask(src.buffer)
         guess = UNKNOWN.get()
         return Lanes(np.full(len(cell.offset), guess, np.int64)) if type(cell.offset) is np.ndarray else guess
     if type(cell.offset) is np.ndarray:
@@ -685,7 +685,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         raise m.fault(at, f"pl.write into {describe(dst)}")
     if m.task is None:
         cell = m.window(at, dst, index, (1,) * len(index), what="write")
-        if m.dry:
+        if m.dry and not m.keeps(dst.buffer):
             m.by_host(at, WRITE, cell)
         else:
             m.overwrite(at, cell, scalar(value, 0))

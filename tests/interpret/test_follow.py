@@ -1,0 +1,147 @@
+"""Runs without arithmetic do the work that a real run does, where loops and launches go by what earlier tasks wrote."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from kernelgen import kernel
+
+from helpers.chips import chip
+from helpers.errors import FaultError
+from helpers.interpret import follow
+from helpers.interpret.call import interpret
+from helpers.interpret.trace import Trace
+
+HEAD = """
+@pl.jit
+def k(x: pl.Tensor[[64, 16], pl.FP32], n: pl.Tensor[[4, 8], pl.INT32], state: pl.InOut[pl.Tensor[[4, 8], pl.INT32]],
+      out: pl.Out[pl.Tensor[[64, 16], pl.FP32]]):
+    todo = pl.create_tensor([4, 8], dtype=pl.INT32)
+"""
+
+AT = "with pl.at(level=pl.Level.CORE_GROUP, name_hint='{}'):"
+PLAN = f"{AT.format('plan')}\n    pl.write(todo, [0, 0], pl.cast(pl.read(n, [0, 0]) * 2, pl.INT32))\n"
+ROWS = "        out[i : i + 1, :] = pl.mul(x[i : i + 1, :], 2.0)\n"
+WORK = f"{AT.format('work')}\n    for i in pl.range(pl.cast(pl.read(todo, [0, 0]), pl.INDEX)):\n{ROWS}"
+
+KERNELS = {
+    "a loop of a region": PLAN + WORK,
+    "a loop whose length is a part of what was written": PLAN + f"""
+{AT.format('work')}
+    total = pl.cast(pl.read(todo, [0, 0]), pl.INDEX)
+    for i in pl.range(total // 3):
+{ROWS}""",
+    "blocks that share what was written": PLAN + """
+for b in pl.spmd(4, name_hint="work"):
+    total = pl.cast(pl.read(todo, [0, 0]), pl.INDEX)
+    for i in pl.range(b, total, 4):
+        out[i : i + 1, :] = pl.mul(x[i : i + 1, :], 2.0)
+""",
+    "launches of a loop of orchestration": PLAN + f"""
+for i in pl.range(pl.read(todo, [0, 0])):
+    {AT.format('work')}
+        out[i : i + 1, :] = pl.mul(x[i : i + 1, :], 2.0)
+""",
+    "an arm of an if": PLAN + f"""
+if pl.read(todo, [0, 0]) > 5:
+    {AT.format('work')}
+        out[0:1, :] = pl.mul(x[0:1, :], 2.0)
+""",
+    "a predicate": PLAN + """
+for b in pl.spmd(4, name_hint="work", predicate=(todo[0, 0] > 5)):
+    out[b : b + 1, :] = pl.mul(x[b : b + 1, :], 2.0)
+""",
+    "by way of tiles": f"""
+{AT.format('tiles')}
+    todo[:, :] = pl.add(n[:, :], 3)
+{WORK}""",
+    "by way of two tasks": f"""
+more = pl.create_tensor([4, 8], dtype=pl.INT32)
+{AT.format('first')}
+    more[:, :] = pl.add(n[:, :], 1)
+{AT.format('second')}
+    todo[:, :] = pl.mul(more[:, :], 2)
+{WORK}""",
+    "a parameter that a task writes": f"""
+{AT.format('count')}
+    state[:, :] = pl.add(state[:, :], 3)
+{AT.format('work')}
+    for i in pl.range(pl.cast(pl.read(state, [0, 0]), pl.INDEX)):
+{ROWS}""",
+    "a sum that a loop of launches makes": f"""
+{AT.format('zero')}
+    todo[:, :] = pl.full([4, 8], dtype=pl.INT32, value=0)
+for j in pl.range(3):
+    {AT.format('add')}
+        todo[:, :] = pl.add(todo[:, :], n[:, :])
+{WORK}""",
+    "a number of a tile of the same task": f"""
+{AT.format('work')}
+    t = pl.load(n, [0, 0], [4, 8])
+    u = pl.add(t, 2)
+    for i in pl.range(pl.cast(pl.read(u, [0, 0]), pl.INDEX)):
+{ROWS}""",
+    "what orchestration writes": f"""
+pl.write(todo, [0, 0], pl.read(n, [0, 0]))
+{WORK}""",
+}  # fmt: skip
+
+
+def given() -> list[torch.Tensor]:
+    n = torch.arange(32, dtype=torch.int32).reshape(4, 8) + 4
+    return [torch.randn(64, 16), n, torch.ones(4, 8, dtype=torch.int32), torch.zeros(64, 16)]
+
+
+def built(body: str):
+    return kernel(HEAD + "".join(f"    {line}\n" for line in body.strip("\n").splitlines()) + "    return out\n")
+
+
+def work(trace: Trace) -> tuple:
+    return follow.work(trace), [(d.name, d.blocks, d.skipped) for d in trace.dispatches]
+
+
+@pytest.mark.parametrize("title", KERNELS)
+def test_the_same_work_as_a_real_run(title: str):
+    k, args, before = built(KERNELS[title]), given(), given()
+    before[0] = args[0]
+    real = interpret(k, [a.clone() for a in args], "a2a3interp", chip("a2a3"))
+    dry = follow.trace(k, args, "a2a3interp", chip("a2a3"))
+    assert work(dry) == work(real)
+    assert not dry.partial
+    assert all(torch.equal(a, b) for a, b in zip(args, before))  # a dry run leaves them as they were
+
+
+def test_arguments_without_memory_are_made_when_they_are_asked_for():
+    k, args = built(KERNELS["by way of tiles"]), given()
+    outlined = [args[0].to("meta"), args[1].to("meta"), *args[2:]]
+    made = follow.trace(k, outlined, "a2a3interp", chip("a2a3"), {"n": lambda: args[1]})
+    assert work(made) == work(interpret(k, args, "a2a3interp", chip("a2a3")))
+    assert follow.trace(k, outlined, "a2a3interp", chip("a2a3")).partial
+
+
+def test_what_is_too_much_to_compute_is_called_partial(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "SECONDS", 0.0)
+    assert follow.trace(built(KERNELS["by way of tiles"]), given(), "a2a3interp", chip("a2a3")).partial
+
+
+def test_numbers_that_decide_nothing_are_not_computed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "SECONDS", 0.0)
+    body = f"""
+scale = pl.create_tensor([4, 8], dtype=pl.FP32)
+{AT.format("scale")}
+    scale[:, :] = pl.cast(pl.add(n[:, :], 1), pl.FP32)
+{AT.format("work")}
+    f = pl.read(scale, [0, 0])
+    out[0:1, :] = pl.mul(x[0:1, :], f)
+"""
+    assert not follow.trace(built(body), given(), "a2a3interp", chip("a2a3")).partial
+
+
+def test_a_fault_is_that_of_the_real_run():
+    body = PLAN + f"""
+{AT.format('work')}
+    i = pl.cast(pl.read(todo, [0, 0]), pl.INDEX)
+    out[0:1, :] = pl.mul(x[i * 10 : i * 10 + 1, :], 2.0)
+"""  # fmt: skip
+    with pytest.raises(FaultError, match="axis 0 from 80 to 81 of extent 64"):
+        follow.trace(built(body), given(), "a2a3interp", chip("a2a3"))
