@@ -37,8 +37,8 @@ test: $(READY)
 	$(TEST)
 
 # What could depend on how a processor rounds: every file of tests but these, and the notebooks. See .ci/run.
-SAME := browser cli environment files language_page notebooks_html platforms published repo_rules toolchain_records \
-        toolchain_worker with_pypto yardsticks
+SAME := browser cli environment files language_page notebooks_html platforms plots plots_time profile profile_schedule \
+        published repo_rules toolchain_records toolchain_worker with_pypto yardsticks
 
 test-numbers: $(READY)
 	$(TEST) $(SAME:%=--ignore=tests/test_%.py)
