@@ -16,6 +16,7 @@ from helpers.chips import Chip
 from helpers.interpret import autotile
 from helpers.interpret.dtypes import DType
 from helpers.interpret.source import Place
+from helpers.interpret.tile_shapes import product_misfit
 from helpers.interpret.values import Memory, Tile
 
 BIAS_TABLE = {"a2a3": 1 << 10, "a5": 4 << 10}  # bytes, BackendHandler::GetBiasCapacityBytes
@@ -24,6 +25,7 @@ KEPT_IN_L1 = {"a2a3": ("BF16", "FP16"), "a5": ("BF16", "FP16", "FP32")}  # Requi
 BIASES = {"a2a3": ("FP32", "FP16"), "a5": ("FP32", "FP16", "BF16")}
 
 STORED, MULTIPLIED, FOLDED, OTHER = "stored", "multiplied", "folded", "other"
+CARRIED = "carried"  # it is what the same loop adds to
 
 
 @dataclass(eq=False)
@@ -35,6 +37,8 @@ class Cut:
         part: What lies in L0C at a time, None where PyPTO does not cut such a product whatever is done with it.
         dtype: Of its elements.
         operands: Where its operands lie.
+        product: M, K and N.
+        carried: It is the accumulator of a loop that is cut as a whole, see `lowering/split_k`.
         uses: What reads it, in order: each is a place, and a word of those above.
     """
 
@@ -42,13 +46,16 @@ class Cut:
     part: autotile.Part | None
     dtype: DType
     operands: tuple[Memory, ...]
+    product: tuple[int, int, int]
+    carried: bool
     uses: list[tuple[object, str]] = field(default_factory=list)
 
     def used(self, at: Place, how: str = OTHER) -> None:
         """Something at `at` reads it; said more closely by those that know, after it was said at all."""
         if how != OTHER:
             self.uses = [use for use in self.uses if use != (at, OTHER)]
-        self.uses.append((at, how))
+        if how != CARRIED:
+            self.uses.append((at, how))
 
     @property
     def ways(self) -> set[str]:
@@ -58,6 +65,10 @@ class Cut:
         """Once nothing more is done with it: what it takes of L0C becomes what its part takes, where it is cut. Returns
         the memory that it takes beside."""
         if self.part is None:
+            return None
+        if self.carried and len(self.uses) == 1 and self.ways == {STORED}:
+            self.memory.bytes = self.part.bytes
+        if self.carried:
             return None
         if len(self.uses) == 1 and self.ways == {STORED}:  # all of it is done where it is stored
             self.memory.bytes, self.memory.born = self.part.bytes, self.memory.last
@@ -99,18 +110,27 @@ def watched(m: Any, tile: Tile, a: Tile, b: Tile, bias: Tile | None, shape: Sequ
     if tile.dtype.bits < 32 or batches > 1:  # what the accumulator itself holds is not known here
         part = autotile.Part(M, N, K, physical) if batches > 1 and physical <= l0c else None
     else:
-        part = _part(m.chip, l0c, (M, K, N), a, b, bias, tile.dtype, rows)
-    tile.memory.cut = Cut(tile.memory, part, tile.dtype, tuple(x.memory for x in (a, b, bias) if x is not None))
+        part = _part(m.chip, l0c, (M, K, N), a, b, bias, tile.dtype, rows, m.parted is not None)
+    operands = tuple(x.memory for x in (a, b, bias) if x is not None)
+    tile.memory.cut = Cut(tile.memory, part, tile.dtype, operands, (M, K, N), m.parted is not None)
     tile.memory.bytes = max(tile.memory.bytes, physical)
 
 
 def _part(
-    chip: Chip, l0c: int, product: tuple[int, int, int], a: Tile, b: Tile, bias: Tile | None, to: DType, rows: int
+    chip: Chip,
+    l0c: int,
+    product: tuple[int, int, int],
+    a: Tile,
+    b: Tile,
+    bias: Tile | None,
+    to: DType,
+    rows: int,
+    carried: bool,
 ) -> autotile.Part | None:
     if a.memory.space != "L1" or b.memory.space != "L1" or a.dtype.bits < 8:
         return None
     size = int(a.dtype.bytes)
-    limits = autotile.Limits()
+    limits = autotile.Limits(autotile.GRAIN, autotile.BLOCK // size, output=True) if carried else autotile.Limits()
     if bias is not None:
         box = autotile.BLOCK // size
         grain = max(autotile.GRAIN, box)
@@ -142,3 +162,25 @@ def folds(chip: Chip, x: Any) -> bool:
         return False
     fits = x.shape[0] * x.shape[1] * 2 <= chip.buffers["L1"]
     return x.memory.cut is None or (x.memory.cut.part is not None and not x.memory.cut.uses and fits)
+
+
+def boxed(m: Any, rows: int, k: int, columns: int, dtype: DType) -> bool:
+    """True for the product of a loop that is cut as a whole: its windows are loaded in whole boxes."""
+    if m.parted is None or dtype.bits < 8 or 4 * rows * columns <= m.chip.buffers["L0C"]:
+        return False
+    box = autotile.BLOCK * 8 // dtype.bits
+    wide = -(-columns // box) * box
+    return columns % autotile.GRAIN == 0 and product_misfit(rows, k, wide, dtype, False, False) is None
+
+
+def repeat(m: Any, cut: Cut, loads: list) -> None:
+    """Loads of a loop that is gone through once for each part: of each operand, the window that the part needs."""
+    if cut.part is None:
+        return
+    M, K, N = cut.product
+    down, across = -(-M // cut.part.m), -(-N // cut.part.n)
+    for at, w, tile in loads:
+        times, windows = {(M, K): (across, down), (K, N): (down, across)}.get(tile.shape, (1, 1))
+        tile.memory.bytes = -(-tile.memory.bytes // windows)
+        for _ in range(times - 1):
+            m.again(at, w, tile)

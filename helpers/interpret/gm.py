@@ -204,7 +204,17 @@ class GlobalMemory:
             moved[-1] = (tile.memory, *self.inside)
         if data is not None:
             self.share(tile, w.buffer)
+        if self.parted is not None:
+            self.parted.append((at, w, tile))
         return tile
+
+    def again(self, at: Place, w: Tensor, tile: Tile) -> None:
+        """The load of a tile is made once more."""
+        self.record(at, READ, w)
+        self.task.loads += 1
+        self.task.read_bytes += moved_bytes(w)
+        if not self.quiet:
+            self.task.moved[-1] = (tile.memory, *self.inside)
 
     def _agreed(self, w: Tensor) -> None:
         """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""

@@ -117,6 +117,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.inside: tuple[Place | None, int] = (None, 1)  # the pl.pipeline around; 2 in a pl.split_aiv
         self.lane: tuple[str, int] = ("NONE", 0)  # the pl.split_aiv around: its mode, and the lane that runs
         self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather
+        self.parted: list | None = None  # loads of a loop that is gone through part by part, see `OnChip.begin_parts`
         self.cores: Cluster | None = None  # of a Group, while it runs
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.gated: list | None = None  # what the predicate= that is evaluated reads

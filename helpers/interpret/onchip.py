@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from helpers.interpret import cuts
 from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import most_elements
 from helpers.interpret.lanes import one
@@ -108,9 +109,20 @@ class OnChip:
     def elsewhere(self, x: Any) -> Any:
         """`x`, read where a product that is cut (see `cuts`) cannot be: as part of another value, or in a block of
         statements of its own."""
-        if type(x) is Tile and x.memory.cut is not None:
+        if type(x) is Tile and x.memory.cut is not None and self.parted is None:
             x.memory.cut.used(x.memory.place)
         return x
+
+    def begin_parts(self) -> None:
+        """A loop begins whose accumulator is cut as a whole where L0C does not hold it (see `lowering/split_k`)."""
+        self.parted = []
+
+    def end_parts(self) -> None:
+        """The loop ends: it was gone through once for each part."""
+        loads, self.parted = self.parted, None
+        for memory in self.task.memory:
+            if memory.cut is not None and memory.cut.carried:
+                cuts.repeat(self, memory.cut, loads)
 
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""

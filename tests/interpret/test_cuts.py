@@ -169,3 +169,49 @@ def test_a_batch_that_l1_does_not_hold_is_loaded_one_by_one():
     assert chunk.peaks["L1"] == (64 + 512) * 128 * 4
     assert chunk.peaks["L0C"] == 64 * 512 * 4 == chip("a2a3").buffers["L0C"]
     assert chunk.work.gm_read_bytes == 4 * (64 + 512) * 128 * 4
+
+
+def split_k(last: str = "c[0:16, :] = acc", first: str = "acc = pl.matmul(p, q, out_dtype=pl.INT32)") -> str:
+    return f"""acc = pl.create_tensor([16, 1152], dtype=pl.INT32)
+for s in pl.pipeline(0, 4, stage=2):
+    k0 = s * 128
+    p = a[0:16, k0 : k0 + 128]
+    q = b[k0 : k0 + 128, 0:1152]
+    if k0 == 0:
+        {first}
+    else:
+        acc = pl.matmul_acc(acc, p, q)
+{last}"""
+
+
+def run_split_k(body: str):
+    types = {"a": tensor((16, 512), "INT8"), "b": tensor((512, 1152), "INT8"), "c": out((16, 1152), "INT32")}
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(-9, 9, s, dtype=torch.int8, generator=g) for s in ((16, 512), (512, 1152)))
+    c = torch.zeros(16, 1152, dtype=torch.int32)
+    chunk = kernelgen.run(incore(types, body), a, b, c).dispatches[0].parts[0].chunk
+    return a, b, c, chunk
+
+
+def test_a_loop_over_k_is_gone_through_once_for_each_part():
+    """The accumulator has 32 rows in L0C: 768 of its 1152 columns fit."""
+    a, b, c, chunk = run_split_k(split_k())
+    assert torch.equal(c, (a.int() @ b.int()))
+    assert chunk.peaks["L0C"] == 32 * 768 * 4
+    assert chunk.peaks["L1"] < 2 * (16 + 1152) * 128  # narrower windows of b
+    assert chunk.work.gm_read_bytes == 2 * a.numel() + b.numel()  # a comes once for each part
+    assert chunk.work.cube_flops == 2 * 16 * 512 * 1152
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        split_k().replace("pipeline(0, 4, stage=2)", "range(0, 4)"),
+        split_k("c[0:16, :] = pl.add(acc, acc)"),
+        split_k("r = pl.read(a, [0, 0])\nc[0:16, :] = acc"),
+        split_k(first="acc = pl.matmul(p, b[0:128, 0:1152], out_dtype=pl.INT32)"),
+    ],
+)  # fmt: skip
+def test_another_loop_over_k_keeps_its_accumulator_whole(body: str):
+    with pytest.raises(FaultError, match="bytes of L0C at once"):
+        run_split_k(body)

@@ -131,7 +131,11 @@ class Loops:
             body = self._nested(s.body, turns=path != "unroll")
             if self.incore and path == "range" and self.only_numbers([s]):
                 return self.masked_loop(s, bounds, body)
-            return [ast.For(target, iterator, again + body, []), *again]
+            lowered = [ast.For(target, iterator, again + body, []), *again]
+            if id(s) in self.parted:
+                begin, end = (ast.Expr(self.machine(f"{word}_parts", [])) for word in ("begin", "end"))
+                lowered = [begin, *lowered, end]
+            return lowered
         before, body = self._carry(s, carried, keywords["init_values"], s.body)
         return self.carrying(s, call, before, ast.For(target, iterator, body, []), bounds, path == "range")
 

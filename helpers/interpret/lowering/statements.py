@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from helpers.errors import KernelError
 from helpers.interpret import annotations, rules
+from helpers.interpret.lowering import split_k
 from helpers.interpret.lowering.forms import linear
 from helpers.interpret.lowering.groups import POPS
 
@@ -18,6 +19,7 @@ class Statements:
 
     def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
         out: list[ast.stmt] = []
+        self.parted |= {id(s) for s in split_k.found(body, self.pl_path)} if self.incore else set()
         for s in body:
             for new in self.statement(s):
                 out.append(ast.copy_location(new, s))

@@ -85,7 +85,7 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
             at, f"matmul of {a}{'^T' if a_trans else ''} and {b}{'^T' if b_trans else ''}: K is {ka} and {kb}"
         )
     wrong = product_misfit(rows, ka, cols, a.dtype, a_trans, b_trans)
-    if wrong is not None:
+    if wrong is not None and not cuts.boxed(m, rows, ka, cols, a.dtype):
         raise m.fault(at, *wrong)
     lead = full_shape(a.shape[:-2], b.shape[:-2])
     if lead is None:
@@ -251,6 +251,8 @@ def matmul_acc(
             at, f"matmul_acc of {a} and {b}, which are several products: PyPTO e2d0f78a compiles no such accumulator",
             "loop over the axes in front",
         )  # fmt: skip
+    if c.memory.cut is not None and m.parted is not None:
+        c.memory.cut.used(at, cuts.CARRIED)
     if c.shape != shape:
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
     if c.dtype is not dtype:
