@@ -144,7 +144,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         "662d", "Ten windows are written out; a larger tile has more",
         "Nothing with 160 tokens. With more, the last rows are what they were.",
-        "unwritten-output", "y = pl.assemble(y", attention.wrong_windows, attention.right_windows,
+        "unwritten-output", "for w in pl.spmd(WINDOWS", attention.wrong_windows, attention.right_windows,
         golden.tokens, golden.double, {"tokens": (160, 192)},
     ),
     Defect(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -145,6 +147,14 @@ def of_text(compiled: Compiled) -> list[Finding]:
 def of_error(error: WorkbookError) -> Finding:
     kind = error.kind.replace(" ", "-") or ("language" if isinstance(error, KernelError) else "fault")
     return Finding(kind, ERROR, error.what or str(error), error.place, fix=error.fix or "")
+
+
+def raised_at(error: Exception, file: str = "") -> Place | None:
+    """The line of a file that an exception came through last; of any file that is not this project's."""
+    ours = str(Path(__file__).parents[2] / "helpers")
+    lines = [(frame.f_code.co_filename, n) for frame, n in traceback.walk_tb(error.__traceback__)]
+    theirs = [(f, n) for f, n in lines if (f == file if file else not f.startswith(ours))]
+    return Place(theirs[-1][0], theirs[-1][1], 1) if theirs else None
 
 
 def _bytes(specs: Specs) -> int:
@@ -330,7 +340,11 @@ def _compared(
         dict(zip([s.name for s in specs], v)) for v in (arranged, arrange(compiled, _again(compiled, specs, run)))
     )
     inputs = values.as_inputs(list(specs), expected)
-    reference(expected)
+    try:
+        reference(expected)
+    except Exception as error:  # the caller's own
+        what = f"the golden ended with {type(error).__name__}: {error}"
+        return [Finding("script-failed", ERROR, what, raised_at(error), fix="nothing is compared until it does not")]
     names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
     seen = values.Seen(
         run.trace, run.memory, dict(zip([s.name for s in specs], [p.name for p in compiled.parameters])),

@@ -32,10 +32,14 @@ KINDS: dict[str, str] = {
     "low-precision-accumulation": "A sum is kept in a type of 16 bits or less, and rounds at every step.",
     "peeled-pipeline": "The first turn of a pl.pipeline is written before it; its load overlaps with nothing.",
     "unused-name": "A name is bound, or a parameter taken, that nothing uses.",
-    "script-failed": "The script failed, and nothing that was found in its kernels says why.",
+    "script-failed": "The script or the golden failed, and nothing that was found in the kernels says why.",
     "debug-option": "An option for debugging is on, which slows every run down.",
 }
 """Every kind of finding, and what it means."""
+
+
+OF_TWO_LINES = ("race", "double-write", "unwritten-output", "wrong-result")
+"""Kinds of which one line may have several, each with another line."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def grouped(findings: Iterable[Finding]) -> list[Finding]:
     """
     kept: dict[tuple, Finding] = {}
     for f in findings:
-        key = (f.kind, f.place, f.other if f.kind in ("race", "double-write") else None)
+        key = (f.kind, f.place, f.other if f.kind in OF_TWO_LINES else None)
         was = kept.get(key)
         if was is None:
             kept[key] = f

@@ -13,7 +13,7 @@ import numpy as np
 from helpers.interpret.source import Place
 from helpers.interpret.trace import ATOMIC, READ, WRITE, Access, Trace
 from helpers.interpret.values import Buffer
-from helpers.sanitize import regions
+from helpers.sanitize import origin, regions
 from helpers.sanitize.findings import ERROR, HINT, WARNING, Finding
 
 
@@ -147,22 +147,25 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
         gone = ~mask.reshape(shape)
         if regions.is_padding(gone, sizes):
             continue
-        place, task = memory.writes.get(b.id, (None, ""))
-        where = regions.around(b, gone)
-        out.append(
-            Finding(
-                "unwritten-output",
-                ERROR,
-                f"{int(gone.sum()):,} of {b.size:,} elements of output '{b.name}' are never written",
-                place or b.place,
-                b.place if place else None,
-                "declared here" if place else "",
-                task,
-                where,
-                "write them; or, where they are to keep what they hold, declare the parameter pl.InOut",
-            )
-        )
+        what = f"{int(gone.sum()):,} of {b.size:,} elements of output '{b.name}' are never written"
+        fix = "write them; or, where they are to keep what they hold, declare the parameter pl.InOut"
+        out.append(_gone(trace, memory, b, gone, ERROR, what, fix))
     return out
+
+
+def _gone(
+    trace: Trace, memory: Memory, b: Buffer, gone: np.ndarray, severity: str, what: str, fix: str
+) -> Finding:  # fmt: skip
+    """Elements that nothing writes: at the loop that stops before it comes to them, else at the last that writes."""
+    where = regions.around(b, gone)
+    stops = origin.short(trace, b, gone)
+    if stops is not None:
+        what += f": {stops.turns:,} turn{'s' * (stops.turns > 1)} more of this loop would"
+        place, other, role, task = stops.place, stops.wrote, "written here", stops.task
+    else:
+        place, task = memory.writes.get(b.id, (None, ""))
+        other, role = (b.place, "declared here") if place else (None, "")
+    return Finding("unwritten-output", severity, what, place or b.place, other, role, task, where, fix)
 
 
 def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> list[Finding]:
@@ -191,21 +194,10 @@ def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> 
         rows = mask.reshape(b.shape)
         gone = ~rows & rows.any(-1, keepdims=True)
         if gone.any():
-            place, task = memory.writes[b.id]
-            out.append(
-                Finding(
-                    "unwritten-output",
-                    WARNING,
-                    f"{int(gone.sum()):,} elements of '{b.name}' are not written, in rows that are otherwise, and "
-                    "nothing reads what they hold",
-                    place,
-                    b.place,
-                    "declared here",
-                    task,
-                    regions.around(b, gone),
-                    "write them too",
-                )
+            what = (
+                f"{int(gone.sum()):,} elements of '{b.name}', in rows that are written otherwise, are neither read nor "
             )
+            out.append(_gone(trace, memory, b, gone, WARNING, f"{what}written", "write them too"))
     return out
 
 

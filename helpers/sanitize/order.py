@@ -284,6 +284,11 @@ def _around(kinds: Any, place: Place) -> frozenset[tuple[int, int]]:
     return frozenset(span for span in _spans(kinds, place.text) if span[0] <= place.line <= span[1])
 
 
+def loops(place: Place) -> list[int]:
+    """The first lines of the `for` loops that a line is in, the innermost last."""
+    return sorted(first for first, _ in _around(ast.For, place))
+
+
 @cache
 def _spans(kinds: Any, text: FileText | None) -> list[tuple[int, int]]:
     try:

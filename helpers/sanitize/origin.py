@@ -9,13 +9,15 @@ it reaches nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ, Access, Dispatch, Part, Trace
+from helpers.interpret.values import Buffer
 from helpers.sanitize import regions
+from helpers.sanitize.order import loops
 
 MOST_LAUNCHES = 2_000  # of a trace that is looked through
 
@@ -142,3 +144,67 @@ def _left(trace: Trace, buffer: int, padding: set[int]) -> str:
     if b.argument and times.max() < 2:
         return ""
     return f"nothing reads {regions.around(b, gone)}"
+
+
+@dataclass(frozen=True)
+class Short:
+    """A loop, or a launch, that stops before all is written: its line, the one that writes, the turns that are left."""
+
+    place: Place
+    wrote: Place
+    task: str
+    turns: int
+
+
+def short(trace: Trace, b: Buffer, gone: np.ndarray) -> Short | None:
+    """The loop whose next turns, or the turns before its first, would write what is True in `gone`, an array of the
+    buffer's shape, and nothing else; None where the steps of no loop lead there.
+    """
+    if len(trace.dispatches) > MOST_LAUNCHES:
+        return None
+    writes: dict[Place, list[tuple[Dispatch, Access, np.ndarray]]] = {}
+    for d in trace.dispatches:
+        for part in d.parts:
+            for access, offsets in _of(trace, part, b.id):
+                if access.mode != READ:
+                    all_ = np.broadcast_to(offsets, len(regions.blocks(part)))
+                    writes.setdefault(access.place, []).append((d, access, all_))
+    for place, made in writes.items():
+        if len({(a.extent, a.strides) for _, a, _ in made}) > 1:
+            continue
+        d, access, _ = made[0]
+        starts = np.unique(np.concatenate([o for _, _, o in made]))
+        steps = np.unique(np.diff(starts))
+        turns, rest = divmod(int(gone.sum()), access.elements)
+        if len(steps) != 1 or rest or not turns:
+            continue
+        more = np.arange(1, turns + 1) * int(steps[0])
+        for first in (starts[-1] + more, starts[0] - more[::-1]):
+            loop = _loop(d, made, place) if _covers(gone, access, first) else None
+            if loop is not None:
+                return Short(loop, place, d.name, turns)
+    return None
+
+
+def _covers(gone: np.ndarray, access: Access, offsets: np.ndarray) -> bool:
+    """Whether the boxes at these offsets are all of what is True in `gone`."""
+    if offsets[0] < 0 or offsets[-1] + access.span > gone.size:
+        return False
+    seen = np.zeros(gone.size, bool)
+    for offset in offsets.tolist():
+        for _, view in regions.views(seen, access, offset, np.zeros(1, int)):
+            view[...] = True
+    return bool((seen == gone.reshape(-1)).all())
+
+
+def _loop(d: Dispatch, made: list[tuple[Dispatch, Access, np.ndarray]], place: Place) -> Place | None:
+    """The line whose turns these accesses are: a launch of blocks, or the one loop around the access or its launch."""
+    launches = {d.index for d, _, _ in made}
+    if len(launches) == 1 and sum(len(o) for _, _, o in made) == d.blocks > 1:
+        return d.place
+    around = loops(d.place if len(launches) > 1 else place)
+    if len(around) != 1:
+        return None
+    return (
+        replace(place, line=around[0], column=1) if len(launches) == 1 else replace(d.place, line=around[0], column=1)
+    )

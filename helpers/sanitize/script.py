@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from helpers.errors import InputError, WorkbookError
 from helpers.interpret import script
 from helpers.interpret.call import arrange
 from helpers.interpret.lower import Compiled, compile_kernel
-from helpers.interpret.source import Place
 from helpers.interpret.trace import Trace
 from helpers.sanitize import lint, values
-from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text
+from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at
 from helpers.sanitize.findings import ERROR, Finding, grouped
 from helpers.sanitize.replay import Subject
 
@@ -82,7 +80,7 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
             found.append(of_error(error))
         return grouped(found)
     except Exception as error:  # the script's own
-        failed, place = f"{type(error).__name__}: {error}".strip().rstrip(":"), _line(error, file)
+        failed, place = f"{type(error).__name__}: {error}".strip().rstrip(":"), raised_at(error, str(file))
         if not ran and not found:
             raise InputError(f"{file} ended with {failed}, before it ran a kernel") from error
     if failed and not any(f.severity == ERROR for f in found):
@@ -95,9 +93,3 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
             )
         )  # fmt: skip
     return grouped(found)
-
-
-def _line(error: Exception, file: Path) -> Place | None:
-    """The script's own line that an exception came through last."""
-    lines = [n for frame, n in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)]
-    return Place(str(file), lines[-1], 1) if lines else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 
 import pytest
@@ -228,3 +229,81 @@ def test_a_wrong_result_is_said_at_the_slice_that_is_shifted(load: str, again: s
 def test_values_are_said_in_no_more_digits_than_tell_them_apart(a: float, b: float, texts: tuple[str, str]):
     """The last digits of a value are this machine's, and text is compared."""
     assert apart(a, b) == texts
+
+
+TURNS = """
+    @pl.jit
+    def k(x: pl.Tensor[[64, 64], pl.FP32], y: pl.{way}[pl.Tensor[[64, 64], pl.FP32]]):
+{body}
+        return y
+"""
+BODIES = {
+    "blocks": """
+        for i in pl.spmd(3):
+            y = pl.assemble(y, pl.mul(pl.slice(x, [16, 64], [i * 16, 0]), 2.0), [i * 16, 0])
+    """,
+    "with blocks": """
+        with pl.spmd(3) as _tid:
+            i = pl.get_block_idx()
+            y = pl.assemble(y, pl.mul(pl.slice(x, [16, 64], [i * 16, 0]), 2.0), [i * 16, 0])
+    """,
+    "tasks": """
+        for i in pl.parallel(3):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="one"):
+                y = pl.assemble(y, pl.mul(pl.slice(x, [16, 64], [i * 16, 0]), 2.0), [i * 16, 0])
+    """,
+    "turns": """
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="all"):
+            for i in pl.range(3):
+                y = pl.assemble(y, pl.mul(pl.slice(x, [16, 64], [i * 16, 0]), 2.0), [i * 16, 0])
+    """,
+    "late": """
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="all"):
+            for i in pl.range(1, 4):
+                y = pl.assemble(y, pl.mul(pl.slice(x, [16, 64], [i * 16, 0]), 2.0), [i * 16, 0])
+    """,
+    "columns": """
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="all"):
+            for i in pl.range(3):
+                y = pl.assemble(y, pl.mul(pl.slice(x, [64, 16], [0, i * 16]), 2.0), [0, i * 16])
+    """,
+}
+
+
+def unwritten(body: str, way: str = "Out") -> Finding:
+    code = kernel(TURNS.format(way=way, body=textwrap.indent(textwrap.dedent(body).strip(), "        ")))
+    specs = [
+        TensorSpec("x", [64, 64], FP32, init_value=torch.rand(64, 64)),
+        TensorSpec("y", [64, 64], FP32, is_output=True),
+    ]
+    (f,) = [f for f in check(code, specs) if f.kind == "unwritten-output"]
+    return f
+
+
+def line_of(f: Finding) -> str:
+    return open(f.place.file).read().splitlines()[f.line - 1].strip()
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_what_is_not_written_is_said_at_the_loop_that_is_short(body: str):
+    f = unwritten(body)
+    assert line_of(f) in body
+    assert line_of(f).startswith(("for i in", "with pl.spmd"))
+    assert "1 turn more of this loop would" in f.what
+    assert f.role == "written here"
+
+
+def test_columns_of_an_updated_parameter_are_said_at_their_loop():
+    assert line_of(unwritten(BODIES["columns"], "InOut")) == "for i in pl.range(3):"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODIES["blocks"].replace("[i * 16, 0])\n    ", "[i * 8, 0])\n    "),  # they overlap: the shift is wrong
+        BODIES["turns"].replace("16, 64", "8, 64"),  # each writes half of its rows
+        BODIES["blocks"].replace("pl.spmd(3)", "pl.spmd(1)"),  # one turn has no step
+    ],
+)
+def test_what_no_turn_more_would_write_is_said_at_the_store(body: str):
+    assert "pl.assemble(y" in line_of(unwritten(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers import cli
+from helpers.sanitize import check
 
 KERNEL = """import sys
 import torch
@@ -94,3 +96,20 @@ def test_a_refusal_that_the_script_catches_is_told(tmp_path: Path):
     code, found, _ = checked(tmp_path, end, more="print(1)")
     assert code == cli.FAILED
     assert [f["kind"] for f in found] == ["language"]
+
+
+def test_a_golden_that_fails_leaves_the_findings(tmp_path: Path):
+    path = tmp_path / "script.py"
+    scratch, more = "t = pl.create_tensor([64, 16], dtype=pl.FP32)", "t = pl.assemble(t, a, [0, 0])"
+    path.write_text(KERNEL.format(scratch=scratch, more=more, factor=2))
+    spec = importlib.util.spec_from_file_location("golden_that_fails", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def reference(values: dict) -> None:
+        values["z"][:] = 0
+
+    found = {f.kind: f for f in check(module.k, module.specs, reference)}
+    assert set(found) == {"script-failed", "unread-result"}
+    assert "KeyError: 'z'" in found["script-failed"].what
+    assert found["script-failed"].place.file == __file__
