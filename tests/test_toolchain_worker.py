@@ -24,6 +24,7 @@ import pypto.language as pl  # isort: skip
 from helpers import platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
 from helpers.interpret import texts
+from helpers.interpret.decorated import unwrap
 from helpers.run import run
 from helpers.toolchain import near, process
 from helpers.toolchain.cache import cache_folder
@@ -358,7 +359,7 @@ def test_a_changed_source_is_compiled_anew(site: Path, module: ModuleType):
 def test_a_worker_whose_file_has_another_text_says_so(site: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch):
     """The file changes between the look at it here and the import there."""
     monkeypatch.setattr(texts.FileText, "changed", lambda _: False)
-    texts.of(module.double._func)
+    texts.of(unwrap(module.double)[0])
     source = site / "kernels_for_test.py"
     source.write_text(source.read_text().replace("2.0", "3.0"))
     with pytest.raises(KernelError, match=r"kernels_for_test.py has changed since it was loaded"):
