@@ -2381,6 +2381,8 @@ STRICTER = [
         for n in ("add", "sub", "mul", "maximum", "minimum")
         for a, b in (("x[0:16, :]", "y[0:1, :]"), ("y[0:1, :]", "x[0:16, :]"))
     ),
+    # a2a3sim subtracts the column from the tile.
+    refused("a tile subtracted from a column", "out[0:16, :] = pl.sub(y[0:16, 0:1], x[0:16, :])  #!", "pl.sub"),
     refused("a row of one axis", "t = pl.reshape(y[0:1, :], [64])\nout[0:16, :] = pl.mul(x[0:16, :], t)  #!", "pl.mul"),
     refused("a row in pl.cmp", "t = pl.cmp(x[0:16, :], y[0:1, :], cmp_type=2)  #!\nout[0:16, :] = t", "pl.cmp"),
     refused(

@@ -140,8 +140,9 @@ def covers(column: Tile, x: Tile) -> bool:
 def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
     """Which operations broadcast, and what.
 
-    Source: tried on PyPTO e2d0f78a and its assembler (0.57): pl.div takes a column as divisor and nothing else, and
-    operands with one valid shape; of the others only pl.add, pl.sub and pl.mul take a column.
+    Source: tried on PyPTO e2d0f78a, its assembler (0.57) and, for values, a2a3sim: pl.div takes a column as divisor and
+    nothing else, and operands with one valid shape; of the others only pl.add, pl.sub and pl.mul take a column, and
+    pl.sub subtracts one that comes first, too.
     """
     column = any(a.shape[-1] == 1 != b.shape[-1] for a, b in ((x, y), (y, x)))
     if name == "div" and x.shape == y.shape:
@@ -152,6 +153,11 @@ def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None
         raise m.fault(at, f"pl.div of {x} by {y}: shapes do not match", "pl.row_expand_div or pl.col_expand_div")
     if name == "div" and not covers(y, x):
         raise m.fault(at, f"pl.div of {x} by {y}: of the divisor fewer rows are valid", "pl.set_validshape of one")
+    if column and name == "sub" and x.shape[-1] == 1:
+        raise m.fault(
+            at, f"pl.sub of the column {x} and {y}: PyPTO makes it a pl.row_expand_sub, which subtracts the column",
+            "pl.row_expand_add(pl.neg(the tile), the column)",
+        )  # fmt: skip
     if column and name not in ("add", "sub", "mul", "div"):
         fix = f"pl.row_expand_{name[:3]}" if name in ("maximum", "minimum") else "pl.row_expand the column"
         raise m.fault(at, f"pl.{name} of {x} and {y}: a column is not broadcast", fix)
