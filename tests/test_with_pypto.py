@@ -20,8 +20,10 @@ from helpers.toolchain.compare import common, compare, outline, tasks_of
 
 sys.path.insert(0, str(Path(__file__).parent / "interpret"))
 import kernelgen
+from check_cases import CHECKS, Check
 from language_cases import ACCEPTED, INTEGER_QUOTIENT, REFUSED, Arguments, Case
 from plan_cases import PLANS, Plan
+from test_checks import arguments as ones
 
 pytestmark = pytest.mark.pypto
 
@@ -180,6 +182,19 @@ def test_what_interpret_mode_refuses_the_compiler_refuses(case: Case):
 def test_what_interpret_mode_takes_the_compiler_takes(case: Case):
     kernel = kernelgen.module(case.source()).k
     near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
+
+
+@pytest.mark.parametrize("case", CHECKS, ids=lambda c: c.title)
+@pytest.mark.parametrize("platform", SIMULATORS)
+def test_what_the_checks_say_the_compiler_says(platform: str, case: Check):
+    kernel = kernelgen.module(case.source()).k
+    refused = "#!" in case.body and platform.removesuffix("sim") in case.chips
+    try:
+        compiled = near.compile_kernel(kernel, platform, ones(kernel))
+    except KernelError:
+        assert refused
+        return
+    assert not refused or not compiled.assembled, "it takes it"
 
 
 def test_the_page_of_the_language_has_every_name():

@@ -414,6 +414,12 @@ PAGES = "transforms/flatten_tile_nd_to_2d/batch_matmul.cpp"
 PRODUCTS = "p = pl.matmul(a[:, :, :], b[:, :, :], out_dtype=pl.FP32)\n"
 WINDOW = "out[0:16, :] = pl.mul(x[m : m + 16, :], 2.0)"
 CHECKS += [
+    entry("atomic: in orchestration", """
+        s = pl.create_tensor([64, 64], dtype=pl.FP32)
+        with pl.at(level=pl.Level.CORE_GROUP):
+            s[:, :] = pl.mul(x[:, :], 2.0)
+        out = pl.assemble(out, s, [0, 0], atomic=pl.AtomicType.Add)  #!
+    """, "pl.assemble", "src/codegen/orchestration/orchestration_codegen.cpp"),
     Check("several products accumulated", PAGES, BATCH, f"{PRODUCTS}p = pl.matmul_acc(p, a[:, :, :], b[:, :, :])  #!\n"
           "out[:, :, :] = p", "pl.matmul_acc"),
     Check("several products computed with", PAGES, BATCH, f"{PRODUCTS}out[:, :, :] = pl.exp(p)  #!", "pl.exp"),
@@ -433,3 +439,18 @@ CHECKS += [
     Check("a column of a tile as a row", "ptoas 0.57", XN,
           "s = pl.load(x, [0, 0], [64, 64])\nout = pl.store(pl.mul(s[:, 3], 2.0), [0, 0], out)  #!", "s[:, 3]"),
 ]  # fmt: skip
+
+# PyPTO takes these and computes something else (tried on a2a3sim): each core counts from where its half begins.
+D = "d = pl.add(c, x[:, :])\n"
+STRICTER = [
+    split("a part of the rows", UP_DOWN, [64, 64], D + "out[0:16, :] = pl.mul(d[16:32, :], 2.0)  #!", "d[16:32"),
+    split("an element read", UP_DOWN, [64, 64], D + "out[:, :] = pl.mul(c, pl.read(d, [40, 0]))  #!", "pl.read"),
+    split("an element written", UP_DOWN, [64, 64], D + "pl.write(d, [40, 0], 1.0)  #!\nout[:, :] = d", "pl.write"),
+    split("columns joined", LEFT_RIGHT, [64, 64],
+          "d = pl.concat(pl.mul(x[:, 0:32], 2.0), x[:, 0:32])  #!\nout[:, :] = pl.add(c, d)", "pl.concat"),
+    split("rows put in", UP_DOWN, [64, 64], D + "d = pl.assemble(d, x[0:16, :], [16, 0])  #!\nout[:, :] = d",
+          "pl.assemble"),
+]  # fmt: skip
+CHECKS += [
+    split("all rows of some columns", UP_DOWN, [64, 64], D + "out[:, 0:32] = pl.mul(d[:, 32:64], 2.0)"),
+]

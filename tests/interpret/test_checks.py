@@ -8,7 +8,7 @@ import re
 import kernelgen
 import pytest
 import torch
-from check_cases import BOTH, CHECKS, Check
+from check_cases import BOTH, CHECKS, STRICTER, Check
 
 from helpers.errors import FaultError, KernelError
 from helpers.interpret.lower import signature
@@ -30,10 +30,10 @@ def arguments(kernel: object) -> dict:
 
 
 def test_titles_are_unique():
-    assert len({c.title for c in CHECKS}) == len(CHECKS)
+    assert len({c.title for c in CHECKS + STRICTER}) == len(CHECKS + STRICTER)
 
 
-@pytest.mark.parametrize("case", CHECKS, ids=lambda c: c.title)
+@pytest.mark.parametrize("case", CHECKS + STRICTER, ids=lambda c: c.title)
 @pytest.mark.parametrize("on", BOTH)
 def test_check(on: str, case: Check):
     k = kernelgen.module(case.source()).k

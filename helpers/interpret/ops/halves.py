@@ -28,7 +28,8 @@ ELSEWHERE = "do it in a region of its own, or without pl.split"
 GENERATORS = {"arange": 1, "ci": 1, "tri": 1, "random": 6}  # and where their shape stands
 REDUCES = {f"{way}_{x}": axis for way, axis in (("row", COLUMNS), ("col", ROWS))
            for x in ("sum", "max", "min", "prod", "argmax", "argmin")}  # fmt: skip
-INDEXED = ("read", "write", "gatherb", "scatter", "scatter_update", "gather_compare")
+FLAT = ("tile.gather", "tile.scatter")  # these count the elements of a tile, row by row
+INDEXED = ("read", "write", "gatherb", "scatter_update", "gather_compare")
 
 
 def watched(path: str, fn: Callable) -> Callable:
@@ -59,13 +60,13 @@ def _check(m: Machine, at: Place, path: str, name: str, args: tuple, named: dict
             _note(m, at, f"pl.{name} of {list(shape)}", m.task.axis, "counts along the")
     elif name == "transpose" and type(x) is Tile and _in_ub(x) and _extents(x.shape)[m.task.axis] != 1:
         _note(m, at, f"pl.transpose of {x}", m.task.axis, "turns the")
-    elif type(x) is Tile and axis is not None and (name in INDEXED or path == "tile.gather"):
+    elif type(x) is Tile and axis is not None and (name in INDEXED or path in FLAT):
         _note(m, at, f"pl.{name} of {x}", axis, "counts along the")
     elif name == "gather" and axis is not None:
         dim = args[1] if len(args) > 1 else named.get("dim")
         if dim is not None and axis == (COLUMNS if dim in (-1, len(x.shape) - 1) else ROWS):
             _note(m, at, f"pl.gather of {x}", axis, "counts along the")
-    elif name in ("concat", "mrgsort") and axis == COLUMNS:
+    elif name in ("concat", "mrgsort", "scatter") and axis == COLUMNS:
         _note(m, at, f"pl.{name} of {x}", axis, "joins the")
 
 
