@@ -43,7 +43,7 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse",
+        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
     )  # fmt: skip
 
     def __init__(self, clock: int, axis: int | None = None) -> None:
@@ -66,6 +66,7 @@ class Task:
         self.steps: dict[tuple, int] = {}
         self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
+        self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
         self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
         self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
         self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline

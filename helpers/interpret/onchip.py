@@ -157,11 +157,21 @@ class OnChip:
         """A tile is annotated with `pl.MemRef(name, slots=n)[index]`: it lies in one of n slots of one allocation.
 
         Raises:
-            FaultError: the allocation has no such slot.
+            FaultError: the allocation has no such slot, or the tile cannot lie in it (init_memref.cpp).
         """
         if not 0 <= one(index) < slots:
             raise self.fault(at, f"slot {one(index)} of '{name}', which has {slots}")
         own = tile.memory
+        known = self.task.slot_counts.setdefault(name, (slots, own.space or "UB"))
+        if tile.view:
+            raise self.fault(
+                at, f"{tile} is a part of another tile and lies in it, not in '{name}'", "annotate that one"
+            )
+        if known != (slots, own.space or "UB"):
+            raise self.fault(
+                at, f"'{name}' has {slots} slots in {own.space or 'UB'} here, and {known[0]} in {known[1]} before",
+                "one number of slots in one buffer, or another name",
+            )  # fmt: skip
         whole = self.task.slots.get(name)
         if whole is None:
             whole = self.task.slots[name] = Memory(own.space, 0, own.born, at)

@@ -419,7 +419,7 @@ CHECKS += [
         with pl.at(level=pl.Level.CORE_GROUP):
             s[:, :] = pl.mul(x[:, :], 2.0)
         out = pl.assemble(out, s, [0, 0], atomic=pl.AtomicType.Add)  #!
-    """, "pl.assemble", "src/codegen/orchestration/orchestration_codegen.cpp"),
+    """, "pl.AtomicType", "src/codegen/orchestration/orchestration_codegen.cpp"),
     Check("several products accumulated", PAGES, BATCH, f"{PRODUCTS}p = pl.matmul_acc(p, a[:, :, :], b[:, :, :])  #!\n"
           "out[:, :, :] = p", "pl.matmul_acc"),
     Check("several products computed with", PAGES, BATCH, f"{PRODUCTS}out[:, :, :] = pl.exp(p)  #!", "pl.exp"),
@@ -443,6 +443,9 @@ CHECKS += [
 # PyPTO takes these and computes something else (tried on a2a3sim): each core counts from where its half begins.
 D = "d = pl.add(c, x[:, :])\n"
 STRICTER = [
+    split("rows and columns regrouped", LEFT_RIGHT, [64, 64],
+          "d = pl.reshape(pl.mul(x[:, :], 2.0), [32, 128])  #!\nout[:, :] = pl.add(c, pl.reshape(d, [64, 64]))",
+          "pl.reshape"),
     split("a part of the rows", UP_DOWN, [64, 64], D + "out[0:16, :] = pl.mul(d[16:32, :], 2.0)  #!", "d[16:32"),
     split("an element read", UP_DOWN, [64, 64], D + "out[:, :] = pl.mul(c, pl.read(d, [40, 0]))  #!", "pl.read"),
     split("an element written", UP_DOWN, [64, 64], D + "pl.write(d, [40, 0], 1.0)  #!\nout[:, :] = d", "pl.write"),
@@ -454,3 +457,16 @@ STRICTER = [
 CHECKS += [
     split("all rows of some columns", UP_DOWN, [64, 64], D + "out[:, 0:32] = pl.mul(d[:, 32:64], 2.0)"),
 ]
+
+MEMREF = "transforms/init_memref.cpp"
+SLOT = "s: pl.Tile[[64, 64], pl.FP32, pl.MemRef('q', slots=2)[0], pl.Mem.Vec] = pl.load(x, [0, 0], [64, 64])\n"
+CHECKS += [
+    Check("pl.MemRef: two slots", MEMREF, XN, SLOT + SLOT.replace("s: ", "r: ").replace("[0], pl.Mem", "[1], pl.Mem")
+          + "out = pl.store(pl.add(s, r), [0, 0], out)"),
+    Check("pl.MemRef: another number of slots", MEMREF, XN, SLOT
+          + "r: pl.Tile[[64, 64], pl.FP32, pl.MemRef('q', slots=3)[1], pl.Mem.Vec] = pl.load(x, [0, 0], [64, 64])  #!\n"
+          "out = pl.store(pl.add(s, r), [0, 0], out)", "pl.Tile"),
+    Check("pl.MemRef: of a part of a tile", MEMREF, XN, "s = pl.load(x, [0, 0], [64, 64])\n"
+          "r: pl.Tile[[8, 64], pl.FP32, pl.MemRef('q', slots=2)[0], pl.Mem.Vec] = pl.slice(s, [8, 64], [0, 0])  #!\n"
+          "out = pl.store(pl.mul(r, 2.0), [0, 0], out)", "pl.Tile"),
+]  # fmt: skip

@@ -122,8 +122,8 @@ def _moved(have: tuple[int, int], new: tuple[int, int], axis: int) -> int | None
     """The axis of `new` that is halved where `axis` of `have` is; None when none is."""
     if have[axis] % 2:
         return axis if new[axis] != 1 else None
-    if axis == COLUMNS and have[ROWS] != 1:
-        return axis
+    if axis == COLUMNS and have[ROWS] != 1:  # PyPTO halves the columns of `new`, which are others
+        return axis if have == new else None
     half = math.prod(have) // 2
     if new[ROWS] % 2 == 0 and new[ROWS] // 2 * new[COLUMNS] == half:
         return ROWS
