@@ -216,6 +216,22 @@ class GlobalMemory:
         if not self.quiet:
             self.task.moved[-1] = (tile.memory, *self.inside)
 
+    def entry_load(self, at: Place, x: Tensor) -> Tile:
+        """A whole tensor of orchestration as an operand of vector work: a region loads it once, before all else.
+
+        Source: PyPTO e2d0f78a, docs/en/dev/passes/10, entry loads. What the region has written to is read again.
+        """
+        if self.task is None or self.quiet:
+            return self.load(at, x, "UB")
+        offset = x.offset if type(x.offset) is not np.ndarray else id(x.offset)
+        key = (x.buffer.id, offset, x.shape, x.strides)
+        known = self.task.loaded.get(key)
+        if known is None:
+            tile = self.load(at, x, "UB")
+            tile.memory.born = self.task.start
+            known = self.task.loaded[key] = (tile, x)  # the tensor keeps its offsets, and their id
+        return known[0]
+
     def _agreed(self, w: Tensor) -> None:
         """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""
         if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
@@ -354,8 +370,10 @@ class GlobalMemory:
         """Note an access to global memory in the trace."""
         if self.quiet:
             return
-        if mode != READ and self.leaves(w.buffer):
-            w.buffer.stale = True
+        if mode != READ:
+            w.buffer.stale = w.buffer.stale or self.leaves(w.buffer)
+            for key in [k for k in self.task.loaded if k[0] == w.buffer.id]:
+                del self.task.loaded[key]
         valid = w.valid
         task = self.task
         root = w.root or w
@@ -411,6 +429,8 @@ class GlobalMemory:
 
     def put(self, w: Tensor, value: torch.Tensor) -> None:
         """Write one element in a region: a number, or one of each block."""
+        if self.leaves(w.buffer):
+            return
         for ref in self.task.views.pop(w.buffer.id, ()):
             shared = ref()
             if shared is not None:

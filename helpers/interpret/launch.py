@@ -44,6 +44,7 @@ class Task:
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
         "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
+        "loaded",
     )  # fmt: skip
 
     def __init__(self, clock: int, axis: int | None = None) -> None:
@@ -69,10 +70,12 @@ class Task:
         self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
         self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
         self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
+        self.loaded: dict[tuple, tuple[Tile, Tensor]] = {}  # whole tensors of orchestration that vector work has read
         self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline
 
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
+        self.loaded = {}
         self.shapes, self.offsets, self.varying, self.moved, self.steps = [], [], {}, [], {}
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = 0

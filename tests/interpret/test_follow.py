@@ -51,6 +51,26 @@ if pl.read(todo, [0, 0]) > 5:
 for b in pl.spmd(4, name_hint="work", predicate=(todo[0, 0] > 5)):
     out[b : b + 1, :] = pl.mul(x[b : b + 1, :], 2.0)
 """,
+    "beside what nobody asks for": f"""
+more = pl.create_tensor([4, 8], dtype=pl.INT32)
+{AT.format('plan')}
+    for j in pl.range(3):
+        pl.write(more, [0, j], pl.cast(j, pl.INT32))
+        pl.write(todo, [0, j], pl.cast(pl.read(n, [0, j]) * 2, pl.INT32))
+    out[60:61, :] = pl.mul(x[60:61, :], 2.0)
+{WORK}""",
+    "numbers that blocks work out by themselves": """
+for b in pl.spmd(4, name_hint="plan"):
+    rows = 0
+    for j in pl.range(b):
+        if pl.read(n, [0, j]) > 4:
+            rows = rows + 1
+    pl.write(todo, [b, 0], pl.cast(rows, pl.INT32))
+for b in pl.spmd(4, name_hint="work"):
+    for j in pl.range(pl.cast(pl.read(todo, [b, 0]), pl.INDEX)):
+        i = b * 8 + j
+        out[i : i + 1, :] = pl.mul(x[i : i + 1, :], 2.0)
+""",
     "by way of tiles": f"""
 {AT.format('tiles')}
     todo[:, :] = pl.add(n[:, :], 3)

@@ -415,22 +415,34 @@ class Statements:
         test = self._condition(s.test)
         self._check_ordered(s.test)
         self.check_both(s.test, [*s.body, *s.orelse])
-        kinds, facts = dict(self.kinds), self.facts.copy()
+        names, facts = self._names(), self.facts.copy()
         one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
         stored, written = set(self.stored), set(self.written)
         body = self.arm(s, s.body, one)
         if one:
             self.stored, self.written = set(stored), set(written)
-        self.kinds = {**kinds, **self.kinds}
-        after = self.facts.copy()
+        after, other = self.facts.copy(), self._names()
         self.facts.restore(facts)
+        self.kinds, self.origin, self.passed_on = names  # an arm sees nothing of the other
         orelse = self.arm(s, s.orelse, one) if s.orelse else []
         self.facts.merge(after)
+        self._join_names(*other)
         if one:
             self.stored, self.written = stored, written
         elif self.incore and self.only_numbers([s]):
             return self.masked_if(s, test, body, orelse)
         return [ast.If(test, body, orelse), *([] if one else self.after_arms(s))]
+
+    def _names(self) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+        """What is known of names beside `facts`: kinds, what bound them, and which were handed to a function."""
+        return dict(self.kinds), dict(self.origin), dict(self.passed_on)
+
+    def _join_names(self, kinds: dict[str, str], origin: dict[str, str], passed_on: dict[str, str]) -> None:
+        """What is known of them after an if, one arm of which ended with this."""
+        for name, kind in kinds.items():
+            self.kinds[name] = kind if self.kinds.get(name, kind) == kind else "any"
+        self.origin = {**origin, **self.origin}
+        self.passed_on = {**passed_on, **self.passed_on}
 
 
 def _compatible(old: tuple, new: tuple) -> bool:

@@ -55,7 +55,7 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
             raise Crossing
         return x
     if type(x) is Tensor:
-        tile = m.load(at, x, space)
+        tile = m.entry_load(at, x) if space == "UB" and x.root is None else m.load(at, x, space)
         m.touch(tile, space)
         return tile
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
