@@ -7,6 +7,7 @@ whether `pl` is PyPTO's package or the stand-in.
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +55,8 @@ class Type:
         return f"{name}[[{dims}], {self.dtype}]"
 
 
+Path = Callable[[ast.expr], "str | None"]
+
 KINDS = {"Tensor": "tensor", "Tile": "tile", "Scalar": "scalar", "Array": "array", "TaskId": "scalar", "Tuple": "other"}
 
 
@@ -85,7 +88,7 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     if kind == "scalar":
         return Type(kind, dtype=dtypes.of(value(args[0])))
     if kind == "tile":
-        _check_tile(node, args, pl_path)
+        _check_tile(node, args, pl_path, value)
         try:
             return Type(kind, "In", tuple(_dim(d) for d in value(args[0])), dtypes.of(value(args[1])))
         except (NameError, TypeError, ValueError, IndexError):  # an extent that a line of the kernel names
@@ -109,13 +112,16 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     return Type(kind, "In", tuple(_dim(d) for d in shape), dtype, scales)
 
 
-def _check_tile(node: ast.expr, args: list[ast.expr], pl_path: Callable[[ast.expr], str | None]) -> None:
-    """A tile's annotation may go on with the memory it lies in, a `pl.MemRef` and a `pl.TileView`."""
+def _check_tile(node: ast.expr, args: list[ast.expr], pl_path: Path, value: Callable[[ast.expr], Any]) -> None:
+    """A tile's annotation may go on with the memory it lies in, a `pl.MemRef` (or its name) and a `pl.TileView`."""
     found = set()
     for a in args[2:]:
         call = a.value if isinstance(a, ast.Subscript) else a
         path = pl_path(call.func if isinstance(call, ast.Call) else a) or ""
         what = path if path in ("MemRef", "TileView") else path.partition(".")[0]
+        if isinstance(call, ast.Name):
+            with contextlib.suppress(NameError):
+                what = type(value(call)).__name__
         if what not in ("MemRef", "TileView", "Mem", "MemorySpace"):
             raise ValueError(f"`{ast.unparse(a)}` in a tile's type: write pl.Mem.Vec, pl.MemRef or pl.TileView")
         found.add(what)
@@ -132,15 +138,21 @@ def tile_view(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> list
     return None
 
 
-def memref(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> tuple[str, int, ast.expr] | None:
-    """The `pl.MemRef("name", slots=n)[i]` of a tile's annotation: its name, its slots, and which; or None.
+def memref(
+    node: ast.expr, pl_path: Callable[[ast.expr], str | None], outside: Callable[[str], Any]
+) -> tuple[str, int, ast.expr] | None:
+    """The `pl.MemRef("name", slots=n)[i]` of a tile's annotation: its name, its slots, and which; or None. One that is
+    bound to a name of the module (`outside`) is meant by that name, and has it where it has no other.
 
     Raises:
         ValueError: the name is no literal, or the slot is not one of them.
     """
     for a in _extra(node):
         call, index = (a.value, a.slice) if isinstance(a, ast.Subscript) else (a, ast.Constant(0))
-        if not isinstance(call, ast.Call) or pl_path(call.func) != "MemRef":
+        named = outside(call.id) if isinstance(call, ast.Name) else None
+        if type(named).__name__ == "MemRef":
+            call = ast.parse(named.text(call.id), mode="eval").body
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pl.MemRef":
             continue
         slots = next((k.value for k in call.keywords if k.arg == "slots"), ast.Constant(1))
         if isinstance(a, ast.Subscript) and isinstance(slots, ast.Constant) and slots.value == 1:
@@ -153,9 +165,14 @@ def memref(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> tuple[s
     return None
 
 
-def has_tensor_view(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> bool:
-    """True when an annotation has a `pl.TensorView`."""
-    return any(isinstance(n, ast.Call) and pl_path(n.func) == "TensorView" for n in ast.walk(node))
+def has_strides(node: ast.expr, pl_path: Callable[[ast.expr], str | None]) -> bool:
+    """True when an annotation has a `pl.TensorView` that says more than what is valid and that rows follow each other:
+    what is valid of a tensor comes with it."""
+    views = [n for n in ast.walk(node) if isinstance(n, ast.Call) and pl_path(n.func) == "TensorView"]
+    return any(
+        v.args or any(k.arg != "valid_shape" and not ast.unparse(k.value).endswith("ND") for k in v.keywords)
+        for v in views
+    )
 
 
 def _extra(node: ast.expr) -> list[ast.expr]:

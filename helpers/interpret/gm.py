@@ -113,17 +113,23 @@ class GlobalMemory:
         valid = narrowed(sizes, t, offsets, valid)
         if valid is not None:
             self._check_valid(at, t, sizes, valid)
-        position = t.offset
-        for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, t.shape, t.strides):
+        position, over = t.offset, False
+        extents = t.inside or t.shape
+        for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, extents, t.strides):
             if type(off) is Lanes or type(reach) is Lanes:
                 off, reach = lane_values(off), lane_values(reach)
                 if np.any((off < 0) | (off + reach > extent)):
                     raise Conflict  # one by one, the first block that reaches outside says so
             elif off < 0 or off + reach > extent:
-                raise self._outside(at, t, offsets, sizes, valid, what)
+                if self.task is not None or what != "slice" or valid is not None or not 0 <= off < extent:
+                    raise self._outside(at, t, offsets, sizes, valid, what)
+                over = True  # PyPTO hands on a window as it is asked for: what is done with it decides
             position = position + off * stride
         root = None if self.task is None else t.root or t
-        return Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
+        out = Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
+        if over:
+            out.inside = tuple(min(n, extent - off) for n, extent, off in zip(sizes, extents, offsets))
+        return out
 
     def _check_valid(self, at: Place, t: Tensor, sizes: tuple, valid: tuple) -> None:
         """Each valid extent lies between zero and the window's.
@@ -149,13 +155,13 @@ class GlobalMemory:
         self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str
     ) -> FaultError:
         axis = 0
-        for axis, (off, reach, extent) in enumerate(zip(offsets, valid or sizes, t.shape)):  # noqa: B007
+        for axis, (off, reach, extent) in enumerate(zip(offsets, valid or sizes, t.inside or t.shape)):  # noqa: B007
             if type(off) is not Lanes and (off < 0 or off + reach > extent):
                 break
         return self.fault(
             at,
             f"{what} outside {called(t.buffer)}: axis {axis} from {off} to {off + reach} of extent {extent}"
-            f" (tensor {list(t.shape)}, offsets {[plain(o) for o in offsets]}, sizes {list(sizes)})",
+            f" (tensor {list(t.inside or t.shape)}, offsets {[plain(o) for o in offsets]}, sizes {list(sizes)})",
             "keep offset + size within the extent, or pass valid_shape= for a partial block",
             kind="out of bounds",
         )
@@ -189,6 +195,7 @@ class GlobalMemory:
             )
         if w.dtype.bits < 8:
             raise self.fault(at, *four_bits(w.dtype))
+        self._all_there(at, w)
         self._agreed(w)
         self.record(at, READ, w)
         moved = task.moved
@@ -232,6 +239,11 @@ class GlobalMemory:
             known = self.task.loaded[key] = (tile, x)  # the tensor keeps its offsets, and their id
         return known[0]
 
+    def _all_there(self, at: Place, w: Tensor) -> None:
+        """Refuse all of a window that orchestration cut past the end of its tensor."""
+        if w.inside is not None:
+            raise self._outside(at, w, [0] * len(w.shape), w.shape, None, "a window")
+
     def _agreed(self, w: Tensor) -> None:
         """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""
         if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
@@ -258,6 +270,7 @@ class GlobalMemory:
             raise self.fault(
                 at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
             )
+        self._all_there(at, w)
         self._agreed(w)
         self._rows_follow(at, w.root or w)
         self.touch(tile)

@@ -109,6 +109,11 @@ class Placement:
     def __getitem__(self, slot: Any) -> Placement:
         return self
 
+    def text(self, name: str) -> str:
+        """How it is written, with `name` where it has none of its own."""
+        given = [*map(repr, self.args or (name,)), *(f"{k}={v!r}" for k, v in self.options.items())]
+        return f"pl.{type(self).__name__}({', '.join(given)})"
+
 
 class _Annotated(type):
     def __getitem__(cls, args: Any) -> Annotation:
@@ -366,7 +371,7 @@ def _members() -> dict[str, Any]:
         m[layout] = m["TensorLayout"][layout]
     for n in ("Tensor", "Tile", "Scalar", "Array", "Tuple", "Out", "InOut"):
         m[n] = _annotation_type(n, f"Annotation `pl.{n}[...]`.")
-    m.update(dict.fromkeys(("MemRef", "TileView", "TensorView"), Placement))
+    m.update({n: type(n, (Placement,), {}) for n in ("MemRef", "TileView", "TensorView")})
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
     m["jit"], m["inline"], m["function"], m["program"] = _Jit(), inline, function, program

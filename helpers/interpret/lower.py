@@ -226,9 +226,9 @@ class Lowering(
                 raise refuse(
                     self.source.place(a), f"parameter '{a.arg}' has no type", f"write {a.arg}: pl.Tensor[[64], pl.FP32]"
                 )
-            if annotations.has_tensor_view(a.annotation, self.pl_path):
+            if annotations.has_strides(a.annotation, self.pl_path):
                 raise self.refuse(
-                    a.annotation, f"pl.TensorView of '{a.arg}': a parameter's strides are those of the tensor passed",
+                    a.annotation, f"strides in the type of '{a.arg}': a parameter's strides are those of the tensor passed",
                     "leave it out, and slice the window where it is used",
                 )  # fmt: skip
             default = inspect.signature(self.fn).parameters[a.arg].default

@@ -18,7 +18,7 @@ CONSTRUCTS = {
 
 # Names that only make sense with something interpret mode does not have.
 NEVER = {
-    "TensorView": "of a name in a kernel it runs; of a parameter it is refused: strides are those of the tensor passed",
+    "TensorView": "without strides it runs; strides of a parameter are refused: they are those of the tensor passed",
     "RUNTIME": "for compiling; interpret mode has no use for it",
     "adir": "directions in printed programs of the compiler",
     "MemRefType": "of printed programs of the compiler",

@@ -51,18 +51,21 @@ def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | N
     """
     made: dict[str, str] = {}  # name -> the name of the tensor that it is another state of
     for s in ast.walk(tree):
-        if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
-            target, value = s.targets[0].id, s.value
-            if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and target not in names:
-                place = {"store": 2, "assemble": 0}.get(value.func.attr, len(value.args))
-                given = value.args[place : place + 1] + [k.value for k in value.keywords if k.arg == "output_tensor"]
-                if given and isinstance(given[0], ast.Name):
-                    made[target] = given[0].id
-            elif isinstance(value, ast.Name) and target not in names:
-                made[target] = value.id
+        target = s.targets[0] if isinstance(s, ast.Assign) else s.target if isinstance(s, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id not in names and _written(s.value) is not None:
+            made[target.id] = _written(s.value)
     last = next((s.value for s in reversed(tree.body) if isinstance(s, ast.Return)), None)
     values = last.elts if isinstance(last, ast.Tuple) else [] if last is None else [last]
-    return [_origin(v.id, made, names) if isinstance(v, ast.Name) else None for v in values]
+    return [_origin(name, made, names) if (name := _written(v)) is not None else None for v in values]
+
+
+def _written(value: ast.expr | None) -> str | None:
+    """The tensor of which a value is another state: `out` for `out` itself and for what is stored to it."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        place = {"store": 2, "assemble": 0}.get(value.func.attr, len(value.args))
+        given = value.args[place : place + 1] + [k.value for k in value.keywords if k.arg == "output_tensor"]
+        value = given[0] if given else None
+    return value.id if isinstance(value, ast.Name) else None
 
 
 def _origin(name: str, made: dict[str, str], names: list[str]) -> int | None:

@@ -65,10 +65,11 @@ class Tensor:
     """A window on a buffer: offset, shape and strides in elements; `valid` is its valid shape or None for all.
 
     `root` is, for a window made inside an InCore region, the tensor of orchestration that it is a part of: that one
-    is the argument of the task, which dependencies are inferred from.
+    is the argument of the task, which dependencies are inferred from. `inside` is, for a window that orchestration cut
+    past the end of a tensor, how much of it there is: nothing beyond can be read or written.
     """
 
-    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "valid", "root")
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "valid", "root", "inside")
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Tensor:
     ):
         self.buffer, self.offset, self.shape, self.strides = buffer, offset, shape, strides
         self.dtype, self.valid, self.root = dtype, valid, root
+        self.inside: tuple[int, ...] | None = None
 
     @property
     def contiguous(self) -> bool:

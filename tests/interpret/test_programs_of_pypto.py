@@ -474,3 +474,95 @@ def k(x: pl.Tensor[[16, 64], pl.FP32], y: pl.Out[pl.Tensor[[16, 64], pl.{name}]]
     result = golden_run(kernelgen.kernel(source), specs, golden, runtime_cfg={"platform": "a5interp"})
     assert result.passed == (off == 0), result
     assert off == 0 or "(3, 5)" in str(result.error)
+
+
+# ---- what annotations place, and launches that are skipped -------------------------------------------------
+
+
+@pytest.mark.parametrize("memref", ["pl.MemRef(slots=2)", 'pl.MemRef("two", slots=2)'])
+@pytest.mark.parametrize("slot", ["i % 2", "1"])
+def test_a_named_allocation_of_slots(memref: str, slot: str):
+    kernel = f"""{X}, {Y}
+for i in pl.range(4):
+    t: pl.Tile[[16, 64], pl.FP32, TWO[{slot}], pl.Mem.Vec] = pl.load(x, [i * 16, 0], [16, 64])
+    y = pl.store(pl.add(t, t), [i * 16, 0], y)
+return y"""
+    x, y = rows(), torch.zeros(64, 64)
+    trace = run(program(kernel, CALL, f"TWO = {memref}"), x, y)
+    same(y, 2 * x)
+    assert trace.dispatches[0].parts[0].chunk.peaks["UB"] == 3 * 16 * 64 * 4  # the slots, and the sum
+
+
+def test_a_slot_that_a_named_allocation_has_not():
+    kernel = f"{X}, {Y}\nt: pl.Tile[[64, 64], pl.FP32, TWO[2], pl.Mem.Vec] = pl.load(x, [0, 0], [64, 64])\n"
+    with pytest.raises(KernelError, match="slot 2 of 'TWO', which has 2"):
+        run(program(kernel + "y = pl.store(t, [0, 0], y)\nreturn y", CALL, "TWO = pl.MemRef(slots=2)"), rows(), rows())
+
+
+def test_a_view_in_the_type_of_a_parameter():
+    view = "pl.TensorView(valid_shape=[64, M], layout=pl.TensorLayout.ND)"
+    kernel = f"""x: pl.Tensor[[64, 64], pl.FP32, {view}], {Y}
+y = pl.store(pl.fillpad(pl.load(x, [0, 0], [64, 64])), [0, 0], y)
+return y"""
+    main = f"{X}, {Y}\npart = pl.slice(x, [64, 64], [0, 0], valid_shape=[64, 24])\ny = self.kernel(part, y)\nreturn y"
+    x, y = rows(), torch.full((64, 64), 7.0)
+    run(program(kernel, main, DYNAMIC), x, y)
+    same(y[:, :24], x[:, :24])
+    assert not y[:, 24:].any()
+
+
+@pytest.mark.parametrize("gate", [0, 1])
+@pytest.mark.parametrize(
+    "end", ["return pl.store(t, [0, 0], y)", "z: pl.Tensor[[64, 64], pl.FP32] = pl.store(t, [0, 0], y)\nreturn z"]
+)
+def test_a_skipped_launch_gives_what_it_would_have_stored_to(gate: int, end: str):
+    kernel = f"{X}, {Y}\nt = pl.add(pl.load(x, [0, 0], [64, 64]), 1.0)\n{end}"
+    main = f"""{X}, gate: pl.Tensor[[16, 16], pl.INT32], {Y}
+with pl.manual_scope():
+    y, first = pl.spmd_submit(self.kernel, x, y, core_num=1)
+    y, second = pl.spmd_submit(self.kernel, y, y, core_num=1, deps=[first], predicate=(gate[0, 0] > 0))
+    y, third = pl.spmd_submit(self.kernel, y, y, core_num=1, deps=[second])
+return y"""
+    x, y = rows(), torch.zeros(64, 64)
+    run(program(kernel, main), x, torch.full((16, 16), gate, dtype=torch.int32), y)
+    same(y, x + 1.0 + 1.0 + 1.0 if gate else x + 1.0 + 1.0)
+
+
+# ---- windows past the end ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_window_of_orchestration_may_end_past_its_tensor(n: int):
+    """What is read of it decides: PyPTO hands on the window as it is asked for."""
+    kernel = f"""{X}, at: pl.Tensor[[4], pl.INT32], n: pl.Scalar[pl.INDEX], {Y}
+for i in pl.range(n):
+    row = pl.read(at, i)
+    y = pl.store(pl.load(x, [row * 16, 0], [16, 64]), [i * 16, 0], y)
+return y"""
+    main = f"""{X}, at: pl.Tensor[[4], pl.INT32], n: pl.Scalar[pl.INDEX], {Y}
+part = pl.slice(at, [4], [2])
+y = self.kernel(x, part, n, y)
+return y"""
+    x, y = rows(), torch.zeros(64, 64)
+    arguments = x, torch.tensor([9, 9, 3, 1], dtype=torch.int32), n, y
+    if n == 3:
+        with pytest.raises(FaultError, match="read outside 'at': axis 0 from 2 to 3 of extent 2"):
+            run(program(kernel, main), *arguments)
+    else:
+        run(program(kernel, main), *arguments)
+        same(y[:32], torch.cat([x[48:], x[16:32]]))
+
+
+@pytest.mark.parametrize("use", ["t = pl.load(x, [0, 0], [64, 64])", "t = pl.add(x, 1.0)", "t = x[0:64, :]"])
+def test_what_is_past_the_end_cannot_be_read(use: str):
+    source = f"""
+@pl.jit
+def k({X}, {Y}):
+    part = pl.slice(x, [64, 64], [32, 0])
+    with pl.at(level=pl.Level.CORE_GROUP):
+        {use.replace("x", "part", 1) if "x[" in use else use.replace("(x", "(part")}
+        y[:, :] = pl.mul(t, 2.0)
+    return y
+""".replace("y[:, :] = pl.mul(t, 2.0)", "y = pl.store(t, [0, 0], y)" if "load" in use else "y[:, :] = pl.mul(t, 2.0)")
+    with pytest.raises(FaultError, match="outside 'x': axis 0 from 0 to 64 of extent 32"):
+        kernelgen.run(source, rows(), torch.zeros(64, 64))

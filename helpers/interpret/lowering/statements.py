@@ -104,7 +104,7 @@ class Statements:
             args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, extents, ast.Constant(popped)]
             out.append(self._assign_name(s, name.id, ast.Call(ast.Name("_viewed", ast.Load()), args, [])))
         try:
-            where = annotations.memref(s.annotation, self.pl_path)
+            where = annotations.memref(s.annotation, self.pl_path, self.env.get)
         except ValueError as e:
             raise self.refuse(s.annotation, f"the annotation cannot be used: {e}") from e
         if where is not None:
