@@ -228,7 +228,7 @@ class Lowering(
                 )
             if annotations.has_strides(a.annotation, self.pl_path):
                 raise self.refuse(
-                    a.annotation, f"strides in the type of '{a.arg}': a parameter's strides are those of the tensor passed",
+                    a.annotation, f"strides in the type of '{a.arg}': they are those of the tensor passed",
                     "leave it out, and slice the window where it is used",
                 )  # fmt: skip
             default = inspect.signature(self.fn).parameters[a.arg].default
