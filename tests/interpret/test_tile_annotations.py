@@ -101,7 +101,7 @@ def test_a_tensor_view_of_a_local_name():
 @pytest.mark.parametrize(
     ("layout", "message"),
     [("pl.DN", "pl.DN is no layout of a tensor"), ("pl.NZ", "pl.NZ is no layout of a tensor"),
-     ("pl.TensorView(stride=[128, 1], layout=pl.TensorLayout.ND)", "parameter's strides")],
+     ("pl.TensorView(stride=[128, 1], layout=pl.TensorLayout.ND)", "strides in the type of")],
 )  # fmt: skip
 def test_layouts_of_parameters(layout: str, message: str):
     k = kernelgen.kernel(
