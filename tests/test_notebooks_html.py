@@ -67,9 +67,11 @@ def test_ctrl_c_ends_every_kernel_and_leaves_no_other_page(tmp_path: Path):
         for n in range(3)
     ]
     code = f"""
+import signal
 from pathlib import Path
 from rich.console import Console
 from helpers import cli, notebooks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 paths = [Path(name) for name in {[str(path) for path in (quick, *slow)]!r}]
 cli.plainly(notebooks.write_html)(paths, Path({str(tmp_path / "out")!r}), Console())
 """
@@ -80,7 +82,7 @@ cli.plainly(notebooks.write_html)(paths, Path({str(tmp_path / "out")!r}), Consol
         time.sleep(0.1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)  # a busy machine is no failure
     assert stderr.splitlines()[0] == "interrupted", stderr
     assert process.returncode != 0
     assert list((tmp_path / "out").iterdir()) == [page]

@@ -26,6 +26,10 @@ WORK = f"{AT.format('work')}\n    for i in pl.range(pl.cast(pl.read(todo, [0, 0]
 
 KERNELS = {
     "a loop of a region": PLAN + WORK,
+    "one of two that a task writes": f"""
+more = pl.create_tensor([4, 8], dtype=pl.INT32)
+{PLAN}    pl.write(more, [0, 0], pl.cast(7, pl.INT32))
+{WORK}""",
     "a loop whose length is a part of what was written": PLAN + f"""
 {AT.format('work')}
     total = pl.cast(pl.read(todo, [0, 0]), pl.INDEX)

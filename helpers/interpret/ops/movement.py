@@ -691,7 +691,7 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
             m.overwrite(at, cell, scalar(value, 0))
         return dst
     cell = m.one_element(at, WRITE, dst, index, "write")
-    if not m.dry and not m.quiet:
+    if not m.quiet and not m.leaves(dst.buffer):
         s = scalar(value, len(index))
         m.put(cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch))
     return dst
