@@ -33,15 +33,16 @@ HOW: dict[str, dict[str, Any]] = {
     "prefill_chunk": {**NARROW, "batch": 2, "ctx": (3, PAGE + 1), "sweeps": False},
 }
 RUN = {"batch": 2, "ctx": (1, 2 * PAGE + 1), "sweeps": False}
-SUMS = {("decode_layer", "fused"): ["atomic-order"]}
-"""Sums of partial products that are meant to be added up in whatever order they come."""
+SUMS = {("decode_layer", "fused"): {"atomic-order"}}
+"""Sums of partial products that are meant to be added up in whatever order they come: with these values a bit of an
+output may differ, or none."""
 
 
 @pytest.mark.parametrize(("stage", "version"), [(s, v) for s in STAGES for v in STAGES[s].versions])
 def test_nothing_is_wrong_with(stage: str, version: str) -> None:
     how = RUN if (stage, version) == ("decode_layer", "fused") else HOW[stage]
     found = check_stage(STAGES[stage], version, **how)
-    assert [f.kind for f in found] == SUMS.get((stage, version), []), report.text(found)
+    assert {f.kind for f in found} <= SUMS.get((stage, version), set()), report.text(found)
 
 
 @pytest.mark.parametrize("version", ["two_tasks", "one_task"])
