@@ -44,7 +44,7 @@ class Task:
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
         "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
-        "loaded",
+        "loaded", "in_slots",
     )  # fmt: skip
 
     def __init__(self, clock: int, axis: int | None = None) -> None:
@@ -68,6 +68,7 @@ class Task:
         self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
         self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
+        self.in_slots: dict[tuple[str, int], Tile] = {}  # the last tile that was put into each
         self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
         self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
         self.loaded: dict[tuple, tuple[Tile, Tensor]] = {}  # whole tensors of orchestration that vector work has read

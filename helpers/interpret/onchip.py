@@ -180,7 +180,22 @@ class OnChip:
         self.task.total += size - whole.bytes - own.bytes
         whole.bytes, own.bytes = size, 0
         tile.memory = whole
+        tile.slot = name, int(one(index))
+        self.task.in_slots[tile.slot] = tile
         self.touch(tile)
+
+    def check_slot(self, at: Place, tile: Tile) -> None:
+        """A tile in a slot is read while it is the last that was put there.
+
+        Raises:
+            FaultError: another tile was put into its slot since: on the chip it is gone.
+        """
+        if tile.slot is not None and self.task.in_slots.get(tile.slot) is not tile:
+            name, number = tile.slot
+            raise self.fault(
+                at, f"{tile} is read after another tile was put into its slot, {number} of '{name}'",
+                "more slots, or another one: both are needed at the same time",
+            )  # fmt: skip
 
     def _steps(
         self, task: Task, shapes: Sequence[int], cramped: frozenset[Place], moved: Sequence | None = None

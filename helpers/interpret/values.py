@@ -98,7 +98,7 @@ class Tile:
 
     __slots__ = (
         "_data", "pending", "shape", "dtype", "valid", "memory", "origin", "wide", "window", "crossed", "scales",
-        "strided", "turned", "view", "pages",
+        "strided", "turned", "view", "pages", "slot",
         "__weakref__",
     )  # fmt: skip
 
@@ -115,6 +115,7 @@ class Tile:
         self.pages = False  # several products, one for each index of the axes in front
         self.view = False  # a part of another tile
         self.turned: int | None = None  # the axis that pl.split halves, where pl.reshape made it another one
+        self.slot: tuple[str, int] | None = None  # the allocation (pl.MemRef) that it lies in, and which slot of it
         self.strided = False  # some columns of several rows of another tile in UB
 
     @property

@@ -109,3 +109,96 @@ def test_layouts_of_parameters(layout: str, message: str):
     )
     with pytest.raises(KernelError, match=message):
         kernelgen.run(k, torch.zeros(64, 64), torch.zeros(1, dtype=torch.int32), torch.zeros(64, 64))
+
+
+SLOTS = """
+TWO = pl.MemRef(slots=2)
+NAMED = pl.MemRef("ub", slots=3)
+ONE = pl.MemRef()
+T = "no allocation"
+
+
+@pl.program
+class k:
+    @pl.function(type=pl.FunctionType.InCore)
+    def region(self, x: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+{body}
+        return o
+
+    @pl.function(type=pl.FunctionType.Orchestration)
+    def main(self, x: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+        o = self.region(x, o)
+        return o
+"""
+
+
+def in_slots(*lines: str) -> str:
+    """`name @ slot: value` is a tile of 16 rows that is put into a slot."""
+    out = []
+    for line in lines:
+        name, at, rest = line.partition(" @ ")
+        slot, _, value = rest.partition(": ")
+        out.append(f"{name}: pl.Tile[[16, 64], pl.FP32, {slot}, pl.Mem.Vec] = {value}" if at else line)
+    return SLOTS.format(body="\n".join("        " + line for line in out))
+
+
+def rows(i: str) -> str:
+    return f"pl.load(x, [{i} * 16, 0], [16, 64])"
+
+
+RIGHT = {
+    "one after the other": (
+        "for i in pl.range(4):", f"    t @ TWO[i % 2]: {rows('i')}", "    o = pl.store(pl.add(t, t), [i * 16, 0], o)",
+    ),
+    "both at a time": (
+        "for i in pl.range(4):", f"    a @ TWO[i % 2]: {rows('i')}", f"    b @ TWO[(i + 1) % 2]: {rows('i')}",
+        "    o = pl.store(pl.add(a, b), [i * 16, 0], o)",
+    ),
+    "by its own name": (
+        "for i in pl.range(4):", f"    t @ NAMED[i % 3]: {rows('i')}", "    o = pl.store(pl.add(t, t), [i * 16, 0], o)",
+    ),
+    "two constants": (
+        "for i in pl.range(4):", f"    a @ TWO[0]: {rows('i')}", f"    b @ TWO[1]: {rows('i')}",
+        "    o = pl.store(pl.add(a, b), [i * 16, 0], o)",
+    ),
+    "no slots, no subscript": (
+        "for i in pl.range(4):", f"    t @ ONE: {rows('i')}", "    o = pl.store(pl.add(t, t), [i * 16, 0], o)",
+    ),
+    "a slot again when its tile is not needed any more": (
+        "for i in pl.range(4):", f"    a @ TWO[0]: {rows('i')}", "    s = pl.add(a, 0.0)",
+        f"    b @ TWO[0]: {rows('i')}", "    o = pl.store(pl.add(s, b), [i * 16, 0], o)",
+    ),
+}  # fmt: skip
+
+WRONG = {
+    "a slot again while its tile is needed": (
+        (f"a @ TWO[0]: {rows('0')}", f"b @ TWO[0]: {rows('1')}", "o = pl.store(pl.add(a, b), [0, 0], o)"),
+        "read after another tile was put into its slot, 0 of 'TWO'",
+    ),
+    "round a loop": (
+        (f"a @ TWO[0]: {rows('0')}", "for i in pl.range(3):", f"    b @ TWO[i % 2]: {rows('i')}",
+         "    o = pl.store(pl.add(a, b), [i * 16, 0], o)"),
+        "read after another tile was put into its slot",
+    ),
+    "a slot that there is not": ((f"a @ TWO[2]: {rows('0')}", "o = pl.store(a, [0, 0], o)"), "slot 2 of 'TWO'"),
+    "a slot that there is not, in a loop": (
+        ("for i in pl.range(4):", f"    a @ TWO[i]: {rows('i')}", "    o = pl.store(a, [i * 16, 0], o)"),
+        "slot 2 of 'TWO'",
+    ),
+    "a subscript of one slot": ((f"a @ ONE[0]: {rows('0')}", "o = pl.store(a, [0, 0], o)"), "takes no subscript"),
+    "no allocation": ((f"a @ T: {rows('0')}", "o = pl.store(a, [0, 0], o)"), "in a tile's type"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", RIGHT)
+def test_slots_of_a_name_of_the_module(title: str):
+    x, out = torch.randn(64, 64), torch.zeros(64, 64)
+    kernelgen.run(kernelgen.kernel(in_slots(*RIGHT[title])), x, out)
+    same(out, 2 * x)
+
+
+@pytest.mark.parametrize("title", WRONG)
+def test_slots_that_do_not_hold(title: str):
+    lines, message = WRONG[title]
+    with pytest.raises((KernelError, FaultError), match=message):
+        kernelgen.run(kernelgen.kernel(in_slots(*lines)), torch.randn(64, 64), torch.zeros(64, 64))

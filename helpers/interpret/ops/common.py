@@ -47,6 +47,8 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
     if type(x) is Tile:
         if x.memory.cut is not None:
             x.memory.cut.used(at)
+        if x.slot is not None:
+            m.check_slot(at, x)
         if x.memory.space != space:
             crossed(m, at, x, space)
         m.touch(x, space)
