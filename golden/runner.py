@@ -69,7 +69,8 @@ class RunResult:
         expected: The golden, by name; empty without one.
         trace: What the kernel did, task by task, where the platform records it.
         seconds: Seconds of the kernel alone.
-        notes: Which files have changed since the kernel was loaded from them: it ran as it was then.
+        notes: Which files have changed since the kernel was loaded from them, and it ran as it was then; which
+            parameters it writes that are declared as inputs.
     """
 
     passed: bool
@@ -163,6 +164,7 @@ def run_jit(
     _check_options("runtime_cfg", runtime_cfg, _RUNTIME_OPTIONS)
     _check_options("compile_cfg", compile_cfg, _COMPILE_OPTIONS)
     _check_specs(specs)
+    _check_names(fn, [spec.name for spec in specs])
     platforms = (runtime_cfg.get("platform"), compile_cfg.get("platform"), "default")
     platform = next(name for name in platforms if name is not None)
     tensor_specs = [spec for spec in specs if isinstance(spec, TensorSpec)]
@@ -304,6 +306,21 @@ def _check_specs(specs: Iterable[Spec]) -> None:
         if spec.name in seen:
             raise InputError(f"two specs are called '{spec.name}'")
         seen.add(spec.name)
+
+
+def _check_names(kernel: Any, given: list[str]) -> None:
+    """Specs are passed by position, and the golden gets their values by name: the two must agree."""
+    from helpers.run import parameters
+
+    wanted = parameters(kernel)
+    if wanted is None or given == wanted[: len(given)]:  # too few: said where they are bound
+        return
+    takes = f"kernel '{getattr(kernel, '__name__', kernel)}' takes ({', '.join(wanted)})"
+    unknown, left = [n for n in given if n not in wanted], [n for n in wanted if n not in given]
+    if unknown:
+        lack = f", and no spec is called {', '.join(left)}" if left else ""
+        raise InputError(f"{takes}: no parameter is called {', '.join(unknown)}{lack}")
+    raise InputError(f"{takes}: the specs must be in that order, for they are passed by it; not ({', '.join(given)})")
 
 
 def _outline(spec: Spec) -> Any:

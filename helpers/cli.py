@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from helpers.errors import InputError, KernelError, WorkbookError
 if TYPE_CHECKING:
     from golden import RunResult
     from golden.weights import Checkpoint
+    from helpers.interpret.trace import Trace
     from helpers.stages import Stage
 
 app = typer.Typer(
@@ -42,6 +44,16 @@ def plainly(command: Callable) -> Callable:
             return command(*args, **kwargs)
         except WorkbookError as error:
             print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(REFUSED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except OSError as error:
+            print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+            raise typer.Exit(REFUSED) from None
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+            print(f"error: the workbook itself failed, which is a defect of it: {what}", file=sys.stderr)
             raise typer.Exit(REFUSED) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -150,9 +162,7 @@ def interpret(
 
     The platform the script asks for (a2a3, a5sim ...) means that chip, interpreted. The exit code is the script's.
     """
-    from helpers.interpret.script import run_script
-
-    code, traces = run_script(file, context.args, trace_only)
+    code, traces = _script(file, context.args, trace_only)
     for trace in traces:
         title = f"{trace.label}: {trace.tasks:,} tasks" + (f"; {trace.partial}" if trace.partial else "")
         table = Table("task", "count", title=title, title_justify="left")
@@ -327,7 +337,6 @@ def profile_kernel(
     much, a stage is run, and what is shown of a script is called partial. Options that are not known go to the script.
     """
     from helpers import chips, stages
-    from helpers.interpret.script import run_script
     from helpers.profile import export, profile, report
 
     if chip not in (None, "a2a3", "a5"):
@@ -337,7 +346,7 @@ def profile_kernel(
     if what.endswith(".py"):
         if version is not None:
             raise InputError("--version belongs to a stage, not to a script")
-        code, traces = run_script(Path(what), context.args, trace_only=True)
+        code, traces = _script(Path(what), context.args, trace_only=True)
         if code:
             raise typer.Exit(code)
         if not traces:
@@ -420,6 +429,22 @@ def doctor() -> None:
     from helpers import doctor as report
 
     report.show(_console())
+
+
+def _script(file: Path, args: list[str], trace_only: bool) -> tuple[int, list[Trace]]:
+    """Run a script; an exception of its own is an error that shows its line.
+
+    Raises:
+        InputError: there is no such file, or it ended with an exception.
+    """
+    from helpers.interpret.script import ended, placed, run_script
+
+    try:
+        return run_script(file, args, trace_only)
+    except WorkbookError as error:
+        raise placed(error, file) from error
+    except Exception as error:
+        raise ended(error, file) from error
 
 
 def parse_ctx(text: str | None) -> int | list[int] | None:

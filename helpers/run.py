@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from helpers.chips import chip
 from helpers.errors import InputError
 from helpers.interpret import follow, script
 from helpers.interpret.call import interpret
+from helpers.interpret.decorated import unwrap
+from helpers.interpret.lower import signature
 from helpers.interpret.trace import Trace
 from helpers.platforms import resolve
 
@@ -19,7 +22,8 @@ from helpers.platforms import resolve
 class Run:
     """What a run was: the platform that really ran it, its duration in seconds, and the trace it left.
 
-    `notes` says which files have changed since the kernel was loaded from them.
+    `notes` says which files have changed since the kernel was loaded from them, and which parameters it writes that are
+    declared as inputs.
     """
 
     platform: str
@@ -28,7 +32,7 @@ class Run:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self.trace.outdated if self.trace is not None else ()
+        return (*self.trace.outdated, *self.trace.misdeclared()) if self.trace is not None else ()
 
 
 def run(
@@ -70,9 +74,22 @@ def run(
         trace = follow.trace(kernel, args, name, on, make)
     else:
         trace = (session.observer.interpret if watched else interpret)(kernel, args, name, on, dry)
+    if not watched:
+        for note in trace.misdeclared():
+            _say(note)
     if session is not None:
         session.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)
+
+
+_SAID: set[str] = set()
+
+
+def _say(note: str) -> None:
+    """Write a note to standard error, once."""
+    if note not in _SAID:
+        _SAID.add(note)
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _run_on_toolchain(kernel: Any, args: Any, platform: str, dry: bool, options: Mapping[str, Any] | None) -> Run:
@@ -81,6 +98,15 @@ def _run_on_toolchain(kernel: Any, args: Any, platform: str, dry: bool, options:
     if dry:
         return Run(platform, near.compile_kernel(kernel, platform, args).seconds, None)
     return Run(platform, *near.run(kernel, args, platform, options))
+
+
+def parameters(kernel: Any) -> list[str] | None:
+    """The names of a kernel's parameters, in order; None for what is no kernel that interpret mode reads.
+
+    Raises:
+        KernelError: its source cannot be read, or a parameter has no usable type.
+    """
+    return [p.name for p in signature(kernel).parameters] if unwrap(kernel) is not None else None
 
 
 def tracing() -> bool:

@@ -24,6 +24,7 @@ class Run:
     platform: str = "a2a3interp"
     seconds: float = 0.25
     trace: object = "the trace"
+    notes: tuple = ()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     module.run = fake
     module.tracing = module.scripted = lambda: False
     module.compared = lambda *_: None
+    module.parameters = lambda kernel: list(inspect.signature(kernel).parameters)
     monkeypatch.setitem(sys.modules, "helpers.run", module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYPTO_BENCH", raising=False)

@@ -68,8 +68,9 @@ def interpret(
             tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
             tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
             tensor.buffer.direction = p.type.direction
-            if p.type.direction == "InOut":
-                machine.trace.inout.add(tensor.buffer.id)
+            if p.type.direction != "Out":
+                of_direction = machine.trace.inout if p.type.direction == "InOut" else machine.trace.inputs
+                of_direction.add(tensor.buffer.id)
             bound.append(tensor)
         else:
             bound.append(v)
@@ -239,13 +240,23 @@ def _guarded(run: Any) -> None:
         place, last = _kernel_place(e.__traceback__)
         if place is None:
             raise
-        what = f"{type(e).__name__}: {e}"
+        what = _of_python(e)
         if not last:
-            what = f"interpret mode itself failed on this line, which is a defect of it ({what})"
+            what = f"interpret mode itself failed on this line, which is a defect of it ({type(e).__name__}: {e})"
         raise located(FaultError, place, what) from e
     finally:
         if collecting:
             gc.enable()
+
+
+def _of_python(error: Exception) -> str:
+    """What Python says of a line of a kernel, in the words of the language."""
+    text = str(error)
+    if isinstance(error, UnboundLocalError):
+        return f"'{text.split(chr(39))[1]}' has no value yet: no line before this one has bound it"
+    if isinstance(error, IndexError):
+        return f"an index is past the end: {text}"
+    return f"this line cannot be run: {text or type(error).__name__}"
 
 
 def _kernel_place(tb: TracebackType | None) -> tuple[Place | None, bool]:

@@ -23,13 +23,14 @@ import inspect
 import shutil
 import sys
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, package, text, texts
+from helpers.interpret import names, package, spelling, text, texts
 
 
 class DataType:
@@ -131,6 +132,9 @@ class JitFunction:
     """
 
     def __init__(self, fn: Callable, kind: str, options: dict):
+        if not isinstance(fn, types.FunctionType):
+            what = "a class: write @pl.program" if isinstance(fn, type) else f"{type(fn).__name__} {fn!r}"
+            raise KernelError(f"a kernel is a function; what is decorated here is {what}")
         self.fn, self.kind, self.options = fn, kind, options
         self.program: Program | None = None
         texts.bind(fn)
@@ -356,6 +360,17 @@ def _module(name: str, doc: str, members: dict[str, Any], package: bool = False)
     return m
 
 
+class UnknownName(KernelError, AttributeError):
+    """A name that `pypto.language` does not have."""
+
+
+def _absent(known: list[str], name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    fix = spelling.of_language(name, known)
+    raise UnknownName(f"pl.{name} is not a name of pypto.language{'; ' + fix if fix else ''}")
+
+
 def _members() -> dict[str, Any]:
     m: dict[str, Any] = {n: _stub(n) for n in names.OPERATIONS}
     for space, ops in names.NAMESPACES.items():
@@ -386,6 +401,7 @@ def _members() -> dict[str, Any]:
     m["adir"] = _module("pypto.language.arg_direction", "`pl.adir` (stand-in)", {})
     m["parser"] = _module("pypto.language.parser", "`pl.parser` (stand-in)", {n: m[n] for n in ("parse", "loads")})
     m["__all__"] = sorted(n for n in m if not n.startswith("_"))
+    m["__getattr__"] = functools.partial(_absent, m["__all__"])
     return m
 
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import traceback
 import types
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.errors import KernelError
-from helpers.interpret import annotations, chunks, live, numbers, returns, rules, variables
+from helpers.errors import KernelError, WorkbookError
+from helpers.interpret import annotations, chunks, live, numbers, returns, rules, spelling, variables
 from helpers.interpret.batches import BATCH_SIZES
 from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.infer import Facts
@@ -119,6 +120,7 @@ class Lowering(
         self.env = environment(fn, self.closure) | self.around
         self.captured: dict[str, Any] = {}
         self.callees: list[Compiled] = []
+        self.undefined: set[str] = set()  # names that are assigned by subscript alone
         self.space: dict[str, Any] = {
             "_getitem": movement.getitem, "_getrows": movement.getrows, "_setitem": movement.setitem,
             "_and": _logical_and, "_or": _logical_or,
@@ -174,6 +176,8 @@ class Lowering(
         self.bindings = Counter(
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         )
+        self.undefined = live.stores(tree.body) - self.bindings.keys() - {p.name for p in parameters}
+        self._check_names(tree)
         entry = self.function_kind == "entry" and self.program is None
         literal = {p.name for p in parameters if entry and p.type.kind == "scalar" and not self.bindings[p.name]}
         self.facts = Facts({p.name: p.type for p in parameters}, literal, self.pl_path, self.outside, self.extent)
@@ -299,6 +303,26 @@ class Lowering(
             return False
         return not any(isinstance(n, (ast.Return, ast.Break, ast.Continue)) for b in s.body for n in ast.walk(b))
 
+    def _check_names(self, tree: ast.FunctionDef) -> None:
+        """Every name below `pl` is one of the language; an enum's members are looked at where they are used."""
+        inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or id(node) in inner or not self.pl_path(node):
+                continue
+            chain = [node]
+            while isinstance(chain[-1].value, ast.Attribute):
+                chain.append(chain[-1].value)
+            for part in reversed(chain):
+                owner = self.outside(part.value)
+                if not isinstance(owner, types.ModuleType):
+                    break
+                if not hasattr(owner, part.attr):
+                    raise self.unknown(part, self.pl_path(part))
+
+    def defined(self, name: str) -> str | None:
+        """What is defined and looks like `name`."""
+        return spelling.meant(name, {*self.locals, *self.env} - self.undefined)
+
     def compiled(self, kernel: Any, plane: str | None = None) -> Compiled:
         """A kernel that this one calls."""
         return compile_kernel(kernel, plane)
@@ -358,19 +382,6 @@ class Lowering(
     def refuse(self, node: ast.AST, what: str, fix: str | None = None) -> KernelError:
         return refuse(self.source.place(node), what, fix)
 
-    def _check_numbers(self, node: ast.Call) -> None:
-        """Shapes, offsets and indices are lists of numbers."""
-        for a in [*node.args, *(k.value for k in node.keywords if k.arg != "deps")]:
-            for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
-                self._check_number(e)
-
-    def _check_number(self, node: ast.expr) -> None:
-        none = isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float))
-        none = none or (isinstance(node, ast.Attribute) and self.pl_path(node) is not None)
-        if none or isinstance(node, (ast.List, ast.Tuple)) or self.kind(node) in ("tensor", "task"):
-            raise self.refuse(node, f"`{ast.unparse(node)}` is no number", "shapes, offsets and bounds are numbers")
-        self.check_whole(node)
-
 
 def signature(kernel: Any) -> Signature:
     """The parameters of a decorated kernel; its body is not looked at.
@@ -404,8 +415,30 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     key = (fn, plane)
     cached = _CACHE.get(key)
     if cached is None or cached.stale():
-        cached = _CACHE[key] = Lowering(fn, kind, plane, options).compile()
+        lowering = Lowering(fn, kind, plane, options)
+        try:
+            cached = _CACHE[key] = lowering.compile()
+        except WorkbookError:
+            raise
+        except RecursionError:
+            raise KernelError(f"kernel '{fn.__name__}' is nested too deeply to be read: {DEEPEST}") from None
+        except Exception as e:
+            raise _own_failure(lowering, e) from e
     return cached
+
+
+DEEPEST = "use names for parts of its expressions"
+
+
+def _own_failure(lowering: Lowering, error: Exception) -> KernelError:
+    """The error for an exception of our own while a kernel is lowered, at the construct that it was about."""
+    place = lowering.source.place(lowering.source.tree)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = [v for v in frame.f_locals.values() if isinstance(v, (ast.expr, ast.stmt)) and hasattr(v, "lineno")]
+        if found and frame.f_locals.get("self") is lowering:
+            place = lowering.source.place(found[0])
+    what = f"interpret mode itself failed on this line, which is a defect of it ({type(error).__name__}: {error})"
+    return refuse(place, what)
 
 
 def _dim(m: Any, name: str) -> int:

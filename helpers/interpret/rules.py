@@ -85,6 +85,8 @@ def _check_node(source: Source, node: ast.AST) -> None:
         raise refuse(source.place(node.step), "a slice with a step", "slice contiguously; pl.gather picks lanes")
     if isinstance(node, ast.Constant) and node.value is Ellipsis:
         raise refuse(source.place(node), "`...` is not in the language", "write the slices out")
+    if isinstance(node, ast.Constant) and isinstance(node.value, (bytes, complex)):
+        raise refuse(source.place(node), f"{type(node.value).__name__} are not in the language", "write a number")
     if isinstance(node, ast.Compare) and len(node.ops) > 1:
         raise refuse(source.place(node), "a chained comparison", "write a < b and b < c")
     if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn, ast.Is, ast.IsNot)):

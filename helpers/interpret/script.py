@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.errors import InputError
-from helpers.interpret import language
+from helpers.errors import InputError, WorkbookError
+from helpers.interpret import language, texts
+from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
 
 
@@ -78,6 +80,44 @@ def run_script(
             if isinstance(e.code, str):
                 print(e.code, file=sys.stderr)
     return code, session.traces
+
+
+def ended(error: Exception, file: Path) -> InputError:
+    """The error for a script that ended with an exception of its own: what, and the line that it came through last."""
+    what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, SyntaxError):
+        name, lines = error.filename or str(file), [error.lineno or 1]
+    else:
+        name, lines = last_line(error, file)
+    if not lines:
+        return InputError(what)
+    return _at(InputError, name, lines[-1], what)
+
+
+def placed(error: WorkbookError, file: Path) -> WorkbookError:
+    """The error, with the line of the script that it came through last, where it is about no place of its own."""
+    name, lines = last_line(error, file)
+    if error.place is not None or not lines:
+        return error
+    return _at(type(error), name, lines[-1], str(error))
+
+
+def _at(kind: type[WorkbookError], name: str, line: int, what: str) -> WorkbookError:
+    text = texts.read(name)
+    code = text.line(line) if text is not None else ""
+    return located(kind, Place(name, line, len(code) - len(code.lstrip()) + 1, text), what)
+
+
+def last_line(error: Exception, file: Path) -> tuple[str, list[int]]:
+    """Of a script or a module beside it: the file and the line that an exception came through last; [] if none."""
+    folder = str(file.resolve().parent)
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        name = frame.f_code.co_filename
+        module = frame.f_globals.get("__name__", "")
+        beside = os.path.realpath(name).startswith(folder + os.sep) and texts.is_source(module, name)
+        if name == str(file) or beside:
+            return name, [line]
+    return str(file), []
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.interpret.source import Place
+from helpers.interpret.source import Place, shown
 from helpers.interpret.values import Buffer, Memory
 
 READ, WRITE, ATOMIC = 0, 1, 2
@@ -232,6 +232,7 @@ class Trace:
         self.buffers: list[Buffer] = []
         self.dispatches: list[Dispatch] = []
         self.shapes: list[Access] = []
+        self.inputs: set[int] = set()  # buffers of parameters that are declared as inputs
         self.inout: set[int] = set()  # buffers that the kernel's parameters declare InOut
         self.memory: dict[tuple[str, Place], list[Memory]] = {}  # on-chip buffers of a launch site's first chunk
         self.notes: dict[tuple[str, Place], Note] = {}
@@ -259,6 +260,19 @@ class Trace:
             got = self._shape_ids[key] = len(self.shapes)
             self.shapes.append(Access(buffer.id, mode, extent, strides, place))
         return got
+
+    def misdeclared(self) -> tuple[str, ...]:
+        """What to say of parameters that are declared as inputs and written."""
+        out = []
+        for b in self.buffers:
+            places = (a.place for a in self.shapes if a.buffer == b.id and a.mode != READ)
+            place = next(places, None) if b.id in self.inputs else None
+            if place is not None:
+                out.append(
+                    f"'{b.name}' is written ({shown(place.file)}:{place.line}) and declared as an input: declare it "
+                    "pl.Out, or pl.InOut where not all of it is written; callers and the scheduler go by it"
+                )
+        return tuple(out)
 
     def step(self, key: tuple) -> Step:
         """Intern a step."""

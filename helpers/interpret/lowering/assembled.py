@@ -139,6 +139,10 @@ class Assembled:
 
     def check_scalar_argument(self, a: ast.expr, p: Parameter) -> None:
         """Refuse an INDEX number (a literal, or computed from one) for a floating-point parameter of a kernel."""
+        if p.type.kind == "scalar" and p.type.dtype is not None:
+            self.check_operand(a)
+            if self.kind(a) == "tensor":
+                raise self.refuse(a, f"`{ast.unparse(a)}` is no number, and '{p.name}' is {p.type.dtype}")
         if p.type.kind != "scalar" or p.type.dtype is None or not p.type.dtype.is_float:
             return
         if self.facts.dtype(a) == "INDEX" and not (isinstance(a, ast.Name) and a.id in self.facts.literal):

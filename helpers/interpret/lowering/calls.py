@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import itertools
+import types
 from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, returns, rules, signatures
+from helpers.interpret import names, returns, rules, signatures, spelling
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
 from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
@@ -27,19 +30,46 @@ class Calls:
             return self._pl_call(node, path)
         value = self.outside(node.func)
         if value is MISSING:
-            raise self.refuse(node.func, f"'{ast.unparse(node.func)}' is not a kernel or an operation of pl")
+            raise self.refuse(
+                node.func, f"'{ast.unparse(node.func)}' is not a kernel or an operation of pl", self._meant(node.func)
+            )  # fmt: skip
         if value is min or value is max:
             raise self.refuse(node, f"Python's {value.__name__} in a kernel", f"use pl.{value.__name__}(a, b)")
         found = unwrap(value)
         if found is not None:
             raise self.refuse(
                 node, f"the call of '{ast.unparse(node.func)}' is part of an expression",
-                f"give its result a name of its own: y = {ast.unparse(node.func)}(...)",
+                f"give its result a name of its own in the line before, and use that: {self._free_name()} = "
+                f"{ast.unparse(node)}",
             )  # fmt: skip
         raise self.refuse(
             node.func, f"'{ast.unparse(node.func)}' is a Python function: a kernel calls kernels and pl operations",
-            "decorate it with @pl.jit.inline, or compute the value outside the kernel",
+            self._instead(node.func, value),
         )  # fmt: skip
+
+    def _instead(self, node: ast.expr, value: Any) -> str:
+        """What to write in place of a Python function."""
+        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+        if getattr(builtins, name, MISSING) is value and name in spelling.INSTEAD:
+            return spelling.INSTEAD[name]
+        if isinstance(value, types.FunctionType) and value.__code__.co_filename == self.source.file:
+            return "decorate it with @pl.jit.inline, or compute the value outside the kernel"
+        return f"pl.{name}(...)" if name in OPS else "write it with operations of pl, or compute it outside the kernel"
+
+    def _free_name(self) -> str:
+        """A name that the kernel does not use."""
+        return next(n for n in ("result", *(f"result_{i}" for i in itertools.count(2))) if n not in self.locals)
+
+    def _meant(self, node: ast.expr) -> str | None:
+        """What the function of a call may have been meant to be: an operation of pl, or a kernel that is there."""
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if isinstance(node, ast.Attribute) and self.kind(node.value) != "tensor":
+            return None
+        if name in OPS:
+            return f"pl.{name}({f'{ast.unparse(node.value)}, ' if isinstance(node, ast.Attribute) else ''}...)"
+        if isinstance(node, ast.Attribute):
+            return None
+        return spelling.meant(name, [n for n, v in self.env.items() if unwrap(v) is not None])
 
     def _pl_call(self, node: ast.Call, path: str) -> ast.expr:
         if path == "const":
@@ -72,7 +102,7 @@ class Calls:
             self.check_array(node, self.facts.called(node)[1])
         if path == "system.syncall":
             self.check_barrier(node)
-        self._check_numbers(node)
+        self._check_numbers(node, path)
         self.check_operands(node, path)
         self.check_assembled(node, path)
         self.check_stored(node)
@@ -142,7 +172,9 @@ class Calls:
         self.callees.append(callee)
         wanted = [p.name for p in callee.parameters]
         named = {k.arg: k.value for k in node.keywords}
-        if list(named) != wanted[len(node.args) :] and sorted(map(str, named)) != sorted(wanted[len(node.args) :]):
+        if len(node.args) > len(wanted) or (
+            list(named) != wanted[len(node.args) :] and sorted(map(str, named)) != sorted(wanted[len(node.args) :])
+        ):
             raise self.refuse(node, f"'{fn.__name__}' takes ({', '.join(wanted)})")
         given = [*node.args, *(named[n] for n in wanted[len(node.args) :])]
         for a, p in zip(given, callee.parameters):
@@ -238,7 +270,9 @@ class Calls:
             return self.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", instead)
         if names.exists(path):
             return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
-        return self.refuse(node, f"pl.{path} is not a name of pypto.language")
+        owner = self.outside(node.value) if isinstance(node, ast.Attribute) else MISSING
+        members = dir(owner) if owner is not MISSING else ()
+        return self.refuse(node, f"pl.{path} is not a name of pypto.language", spelling.of_language(path, members))
 
     def misplaced(self, node: ast.expr, what: str) -> KernelError:
         return self.refuse(

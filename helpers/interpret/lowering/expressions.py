@@ -62,6 +62,8 @@ class Expressions:
         if isinstance(node, ast.Compare):
             if self.kind(node.left) == "tensor" or self.kind(node.comparators[0]) == "tensor":
                 raise self.refuse(node, "a comparison of tensors with an operator", "use pl.cmp / pl.cmps")
+            self.check_operand(node.left)
+            self.check_operand(node.comparators[0])
             self._check_categories(node, node.left, node.comparators[0])
             return self.compared(node, self.expr(node.left), self.expr(node.comparators[0]))
         if isinstance(node, ast.Subscript):
@@ -77,6 +79,8 @@ class Expressions:
         raise self.refuse(node, f"{type(node).__name__} is not in the language")
 
     def _name(self, node: ast.Name | ast.Attribute) -> ast.expr:
+        if isinstance(node, ast.Name) and node.id in self.undefined:
+            raise self.refuse(node, f"'{node.id}' is not defined", self.defined(node.id))
         if isinstance(node, ast.Name) and node.id in self.locals:
             if node.id in self.passed_on:
                 called = self.passed_on[node.id]
@@ -104,7 +108,7 @@ class Expressions:
             )  # fmt: skip
         value = self.outside(node)
         if value is MISSING:
-            raise self.refuse(node, f"'{node.id}' is not defined")
+            raise self.refuse(node, f"'{node.id}' is not defined", self.defined(node.id))
         if self.program is not None and isinstance(value, (list, tuple)):
             return ast.List([self.constant(v, node.id) for v in value], ast.Load())
         plain = isinstance(value, (bool, int, float)) or type(value).__name__ == "DynVar"
@@ -137,6 +141,7 @@ class Expressions:
                 node, f"{what}: operators are for scalars",
                 f"write pl.{name}(a, b), the tensor first" if name else None,
             )  # fmt: skip
+        self.check_operand(node)
         out = self.arithmetic(node, self.expr(node.left), self.expr(node.right))
         with contextlib.suppress(TypeError):  # said where it is computed
             if self._is_constant(out):
@@ -263,6 +268,7 @@ class Expressions:
             elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
                 raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
             else:
+                self.check_operand(i)
                 self.check_whole(i)
                 out.append(self.expr(i))
         return ast.Tuple(out, ast.Load())

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from helpers.interpret import dtypes, numbers
+from helpers.interpret import dtypes, numbers, signatures
 from helpers.interpret.dtypes import DType
 from helpers.interpret.infer import category
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
+LISTS = ("shape", "shapes", "offset", "offsets", "valid_shape", "valid_shapes")  # parameters of operations
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
 
 
@@ -29,6 +30,42 @@ class Numbers:
         first = [t.elts[0] if isinstance(t, ast.Tuple) and t.elts else t for t in turns]
         loops = Counter(t.id for t in first if isinstance(t, ast.Name))
         self.widths = {name: COUNTER for name, n in loops.items() if n == self.bindings[name]}
+
+    def _check_numbers(self, node: ast.Call, path: str) -> None:
+        """Shapes, offsets and indices are lists of numbers."""
+        for a in [*node.args, *(k.value for k in node.keywords if k.arg != "deps")]:
+            for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
+                self._check_number(e)
+        taken = list(signatures.SIGNATURES[path].parameters) if path in signatures.SIGNATURES else []
+        for name, a in [*zip(taken, node.args), *((k.arg, k.value) for k in node.keywords)]:
+            of_pl = isinstance(a, ast.Attribute) and self.pl_path(a) is not None
+            row = isinstance(a, ast.Subscript) and self.kind(a.value) == "tensor"
+            if name in LISTS and (of_pl or row or self.kind(a) in ("tensor", "task")):
+                raise self.refuse(a, f"{name}: `{ast.unparse(a)}` is no list of numbers", f"write {name}=[16, 64]")
+
+    def _check_number(self, node: ast.expr) -> None:
+        self.check_operand(node)
+        if self.kind(node) in ("tensor", "task"):
+            raise self.refuse(node, f"`{ast.unparse(node)}` is no number", "shapes, offsets and bounds are numbers")
+        self.check_whole(node)
+
+    def check_operand(self, node: ast.expr) -> None:
+        """What a number is computed from is no text, list, None or shape."""
+        for part in _operands(node):
+            wrong = isinstance(part, ast.Constant) and not isinstance(part.value, (bool, int, float))
+            wrong = wrong or (isinstance(part, (ast.Attribute, ast.Name)) and self.pl_path(part) is not None)
+            wrong = wrong or (isinstance(part, ast.Subscript) and self._is_part(part))
+            if wrong or isinstance(part, (ast.List, ast.Tuple)):
+                raise self.refuse(part, f"`{ast.unparse(part)}` is no number", "shapes, offsets and bounds are numbers")
+            if isinstance(part, ast.Attribute) and part.attr == "shape":
+                text = ast.unparse(part)
+                raise self.refuse(part, f"`{text}` is no number", f"{text}[0] is the extent of axis 0")
+
+    def _is_part(self, node: ast.Subscript) -> bool:
+        """True for rows or a window of a tensor, which have fewer subscripts than it has axes, or slices among them."""
+        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        shape = self.facts.shapes.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        return shape is not None and (len(items) < len(shape) or any(isinstance(i, ast.Slice) for i in items))
 
     def arithmetic(self, node: ast.BinOp, left: ast.expr, right: ast.expr) -> ast.expr:
         """A binary operation, its sides lowered."""
@@ -128,3 +165,12 @@ def _bare(node: ast.expr, of: DType | None) -> ast.expr:
     """A side of a sum or product without a wrapping of its own: that of the whole, no wider, does for both."""
     own = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_wrapped"
     return node.args[0] if own and of is not None and node.args[1].value >= of.bits else node
+
+
+def _operands(node: ast.expr) -> list[ast.expr]:
+    """What an arithmetic expression is made of."""
+    if isinstance(node, ast.BinOp):
+        return _operands(node.left) + _operands(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return _operands(node.operand)
+    return [node]

@@ -307,6 +307,8 @@ class Statements:
         if not isinstance(target.value, ast.Name):
             raise self.refuse(target, "an assignment to a subscript of an expression", "name the tensor first")
         name = target.value.id
+        if name in self.undefined:
+            raise self.refuse(target.value, f"'{name}' is not defined", self.defined(name))
         if self.incore and {self.facts.level(target.value), self.facts.level(value)} == {"tile", "tensor"}:
             raise self.refuse(target, "a tile assigned to a window of a tensor", f"pl.store(tile, [...], {name})")
         if name in self.arrays:
