@@ -282,7 +282,7 @@ class Launches:
             while True:
                 self.barriers = 0
                 self.quiet = self.phase > 0
-                self.dry = dry or (self.quiet and not again)
+                self._dry, self.dry = dry, dry or (self.quiet and not again)
                 try:
                     found = body(self, block, *captured)
                     if last:

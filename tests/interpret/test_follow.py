@@ -79,6 +79,11 @@ for b in pl.spmd(4, name_hint="work"):
 {AT.format('tiles')}
     todo[:, :] = pl.add(n[:, :], 3)
 {WORK}""",
+    "by way of blocks of different extents": f"""
+for b in pl.spmd(4, name_hint="tiles"):
+    part = pl.slice(n, [1, 8], [b, 0], valid_shape=[1, 5 + b])
+    todo = pl.assemble(todo, pl.add(part, 3), [b, 0])
+{WORK}""",
     "by way of two tasks": f"""
 more = pl.create_tensor([4, 8], dtype=pl.INT32)
 {AT.format('first')}
