@@ -7,6 +7,7 @@ nothing. A fault inside the kernel is reported at the line of the kernel that ca
 from __future__ import annotations
 
 import gc
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -241,12 +242,17 @@ def _guarded(run: Any) -> None:
         if place is None:
             raise
         what = _of_python(e)
-        if not last:
+        if not last and not _of_a_value(e):
             what = f"interpret mode itself failed on this line, which is a defect of it ({type(e).__name__}: {e})"
         raise located(FaultError, place, what) from e
     finally:
         if collecting:
             gc.enable()
+
+
+def _of_a_value(error: Exception) -> bool:
+    """True where an operation was given a tile or tensor in place of a number: that is the kernel's doing."""
+    return isinstance(error, TypeError) and re.search(r"'(Tile|Tensor)'", str(error)) is not None
 
 
 def _of_python(error: Exception) -> str:
@@ -256,6 +262,8 @@ def _of_python(error: Exception) -> str:
         return f"'{text.split(chr(39))[1]}' has no value yet: no line before this one has bound it"
     if isinstance(error, IndexError):
         return f"an index is past the end: {text}"
+    if isinstance(error, TypeError) and (found := re.search(r"'(Tile|Tensor)'", text)):
+        return f"a {found[1].lower()} stands on this line where a number, or a list of them, is needed"
     return f"this line cannot be run: {text or type(error).__name__}"
 
 

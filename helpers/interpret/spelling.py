@@ -23,7 +23,7 @@ INSTEAD = {
 def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
     """ "did you mean pl.mul or pl.muls?", of the names that look like it; None if none does."""
     known = dict.fromkeys(n for n in among if not n.startswith("_"))
-    close = difflib.get_close_matches(name.lower(), {n.lower(): None for n in known}, n=3, cutoff=0.7)
+    close = difflib.get_close_matches(name.lower(), {n.lower(): None for n in known}, n=3, cutoff=0.6)
     found = [n for c in close for n in known if n.lower() == c][:3]
     return f"did you mean {' or '.join(before + n for n in found)}?" if found else None
 

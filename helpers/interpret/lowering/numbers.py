@@ -64,8 +64,10 @@ class Numbers:
     def _is_part(self, node: ast.Subscript) -> bool:
         """True for rows or a window of a tensor, which have fewer subscripts than it has axes, or slices among them."""
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        shape = self.facts.shapes.get(node.value.id) if isinstance(node.value, ast.Name) else None
-        return shape is not None and (len(items) < len(shape) or any(isinstance(i, ast.Slice) for i in items))
+        if not isinstance(node.value, ast.Name) or self.kind(node.value) != "tensor":
+            return False
+        shape = self.facts.shapes.get(node.value.id)
+        return any(isinstance(i, ast.Slice) for i in items) or (shape is not None and len(items) < len(shape))
 
     def arithmetic(self, node: ast.BinOp, left: ast.expr, right: ast.expr) -> ast.expr:
         """A binary operation, its sides lowered."""
