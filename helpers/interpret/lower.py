@@ -142,6 +142,7 @@ class Lowering(
         self.producers: dict[str, tuple[str, int]] = {}  # tensor -> its task, and how often that name was bound
         self.id_bound: Counter[str] = Counter()  # how often the name of a task id was bound
         self.constants: set[str] = set()  # names bound once, to what PyPTO works out while it compiles
+        self.spans: dict[str, tuple[int | None, int | None]] = {}  # loop variable -> the bounds of its loop
         self.parted: set[int] = set()  # loops whose accumulator is cut as a whole, see `lowering/split_k`
         self.nested = 0  # loops and branches around, in the region
         self.loops: list[int] = []  # of the loops around, how many of `frame` are outside

@@ -8,6 +8,7 @@ one id (it loses the edge).
 
 from __future__ import annotations
 
+import kernelgen
 import pytest
 import torch
 from kernelgen import kernel
@@ -572,3 +573,35 @@ def test_predicate(title: str):
         return
     with pytest.raises(KernelError, match=said):
         interpret(program, args, "a2a3interp", chip("a2a3"))
+
+
+@pytest.mark.parametrize(
+    ("test", "one"), [("i >= 0", True), ("i < 4", True), ("4 > 3", True), ("i < 3", False), ("i > 0", False)]
+)
+def test_an_arm_that_the_loops_bounds_decide_is_no_arm(test: str, one: bool):
+    source = f"""
+@pl.program
+class P:
+    @pl.function(type=pl.FunctionType.InCore)
+    def copy(self, x: pl.Tensor[[64, 64], pl.FP32], i: pl.Scalar[pl.INDEX], y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+        y = pl.store(pl.load(x, [i * 16, 0], [16, 64]), [i * 16, 0], y)
+        return y
+
+    @pl.function(type=pl.FunctionType.Orchestration)
+    def main(self, x: pl.Tensor[[64, 64], pl.FP32], y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+        with pl.manual_scope():
+            tids = pl.array.create(4, pl.TASK_ID)
+            for i in pl.parallel(4):
+                if {test}:
+                    y, tid = pl.submit(self.copy, x, i, y)
+                    tids[i] = tid
+        return y
+"""
+    x, y = torch.randn(64, 64), torch.zeros(64, 64)
+    program = kernelgen.module(source).P
+    if one:
+        kernelgen.run(program, x, y)
+        assert torch.equal(y, x)
+    else:
+        with pytest.raises(KernelError, match="arm of an if"):
+            kernelgen.run(program, x, y)

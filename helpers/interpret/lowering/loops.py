@@ -76,6 +76,18 @@ class Loops:
         self.lanes = False
         return [ast.For(s.target, ast.copy_location(iterator, call), body, [])]
 
+    def decided(self, test: ast.expr) -> bool:
+        """True for a comparison of a loop's variable with a number that the loop's bounds decide: PyPTO's Simplify
+        (pass 05) leaves one of the two arms."""
+        if not isinstance(test, ast.Compare) or not isinstance(test.left, ast.Name) or test.left.id not in self.spans:
+            return False
+        (low, stop), n = self.spans[test.left.id], self.extent(test.comparators[0], None)
+        if n is None or low is None:
+            return False
+        last = None if stop is None else stop - 1
+        at_least = {ast.GtE: n, ast.Lt: n, ast.Gt: n + 1, ast.LtE: n + 1}.get(type(test.ops[0]))
+        return at_least is not None and (low >= at_least or (last is not None and last < at_least))
+
     def _counted(self, s: ast.For, call: ast.Call, path: str) -> list[ast.stmt]:
         allowed = {"pipeline": ("stage", "init_values", "attrs"), "unroll": ()}.get(path, ("init_values", "attrs"))
         keywords = self._keywords(call, allowed)
@@ -115,6 +127,8 @@ class Loops:
         if path in ("parallel", "unroll"):
             self._check_no_break(s.body, f"pl.{path}")
         self.kinds[target.id] = "scalar"
+        span = [*(self.extent(a, None) for a in call.args[:2])]
+        self.spans[target.id] = (span[0], span[1]) if len(span) > 1 else (0, span[0])
         bound = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self.facts.forget(bound, of_loop=True)
         self.facts.forget(set(carried))

@@ -420,13 +420,14 @@ class Statements:
         names, facts = self._names(), self.facts.copy()
         one = self._constant(s.test)  # then one of the two arms is not compiled, and what it stores does not count
         stored, written = set(self.stored), set(self.written)
-        body = self.arm(s, s.body, one)
+        known = one or self.decided(s.test)
+        body = self.arm(s, s.body, known)
         if one:
             self.stored, self.written = set(stored), set(written)
         after, other = self.facts.copy(), self._names()
         self.facts.restore(facts)
         self.kinds, self.origin, self.passed_on = names  # an arm sees nothing of the other
-        orelse = self.arm(s, s.orelse, one) if s.orelse else []
+        orelse = self.arm(s, s.orelse, known) if s.orelse else []
         self.facts.merge(after)
         self._join_names(*other)
         if one:
