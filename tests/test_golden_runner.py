@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     """Put a stand-in in place of helpers.run; the calls it gets."""
     made: list[dict] = []
 
-    def fake(kernel, args, *, platform="default", dry=False, options=None) -> Run:
+    def fake(kernel, args, *, platform="default", dry=False, options=None, make=None) -> Run:
         made.append({"args": list(args), "platform": platform, "dry": dry, "options": options})
         if not dry:
             kernel(*args)

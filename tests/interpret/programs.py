@@ -225,6 +225,8 @@ class _Writer:
         if not taken(f"{kind}_max", [a.dtype]) or not fits(a.dtype, (a.shape[0], 1) if row else (1, a.shape[1])):
             return
         found = taken_by(a.dtype, [f"{kind}_expand_{op}" for op in ("sub", "add", "mul", "max", "min")])
+        if not found:  # as for BF16: A5's assembler takes none of them
+            return
         op = self.pick(found).removeprefix(f"{kind}_expand_")
         v = self.fresh()
         self.emit(f"{v} = pl.{kind}_max({a.name})", f"{v} = {a.name}.amax({axis}, keepdim=True)")
