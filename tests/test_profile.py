@@ -303,8 +303,8 @@ def test_the_command_profiles_a_script(tmp_path: Path):
     script.write_text(
         "import torch\nfrom golden import TensorSpec, run_jit\nfrom kernels import hello\n"
         "specs = [TensorSpec('x', [64, hello.WIDTH], torch.float32, init_value=torch.randn),\n"
-        "         TensorSpec('w', [1, hello.WIDTH], torch.float32, init_value=torch.randn),\n"
-        "         TensorSpec('o', [64, hello.WIDTH], torch.bfloat16, is_output=True)]\n"
+        "         TensorSpec('weight', [1, hello.WIDTH], torch.float32, init_value=torch.randn),\n"
+        "         TensorSpec('out', [64, hello.WIDTH], torch.bfloat16, is_output=True)]\n"
         "run_jit(hello.one_task, specs, lambda v: None, runtime_cfg={'platform': 'a5'})\n"
     )
     code, text = command(str(script))

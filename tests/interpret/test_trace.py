@@ -170,8 +170,6 @@ def k(a: pl.Tensor[[{m}, 64], pl.BF16], b: pl.Tensor[[64, {n}], pl.BF16], o: pl.
 @pytest.mark.parametrize(
     ("chip", "m", "n", "buffer", "need", "limit"),
     [
-        ("a2a3", 256, 144, "L0C", 256 * 144 * 4, 128),
-        ("a5", 256, 272, "L0C", 256 * 272 * 4, 256),
         ("a2a3", 16, 4096, "L1", (16 + 4096) * 128, 512),
     ],
 )
@@ -187,8 +185,9 @@ def test_what_one_chip_holds_and_the_other_does_not():
     a, b, o = torch.randn(256, 64).bfloat16(), torch.randn(64, 256).bfloat16(), torch.zeros(256, 256)
     k = kernel(MATRIX.format(m=256, n=256))
     assert run(k, a, b, o, on="a5").peaks()["L0C"] == 256 * 1024
-    with pytest.raises(FaultError, match=r"262,144 bytes of L0C at once.*has 131,072"):
-        run(k, a, b, o, on="a2a3")
+    cut = torch.zeros(256, 256)
+    assert run(k, a, b, cut, on="a2a3").peaks()["L0C"] <= 128 * 1024  # a product that is stored is cut to fit
+    assert torch.equal(cut, o)
 
 
 STEPS = kernel("""
