@@ -266,7 +266,7 @@ def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tens
 
 
 @pytest.mark.parametrize(("fn", "computed"), [(LOOPS, True), (PICKS, False)])
-def test_a_kernel_that_loops_by_what_it_computes_is_run(fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch):
+def test_a_kernel_that_loops_by_what_it_computes_is_followed(fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch):
     runs = []
     real = stages.run
     monkeypatch.setattr(stages, "run", lambda *a, **k: runs.append(k.get("dry", False)) or real(*a, **k))
@@ -276,5 +276,5 @@ def test_a_kernel_that_loops_by_what_it_computes_is_run(fn: object, computed: bo
         TensorSpec("o", [16, 64], torch.float32, is_output=True),
     ]
     trace = stages.trace_settled(fn, specs)
-    assert runs == [True, True, False] if computed else [True, True]
+    assert runs == [True]  # without arithmetic but for what the loop and the pick go by
     assert trace.total("loads") == (3 if computed else 1)
