@@ -266,7 +266,9 @@ def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tens
 
 
 @pytest.mark.parametrize(("fn", "computed"), [(LOOPS, True), (PICKS, False)])
-def test_a_kernel_that_loops_by_what_it_computes_is_followed(fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch):
+def test_a_kernel_that_loops_by_what_it_computes_is_followed(
+    fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch
+):
     runs = []
     real = stages.run
     monkeypatch.setattr(stages, "run", lambda *a, **k: runs.append(k.get("dry", False)) or real(*a, **k))
