@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,12 +67,21 @@ def test_static_output_is_text_and_picture():
     assert bundle["text/plain"] == repr(explore(STAGE, **SMALL))
 
 
-def test_what_a_kernel_decides_by_what_it_computes_is_not_predicted_before_it_has_run():
+def test_what_a_kernel_decides_by_what_it_computes_is_predicted_before_it_has_run():
     fused = stage.Setting("fused", "a2a3", 1, 300)
     said = stage.predicted(stage.tried("flash_attention", fused))
+    assert said[0].startswith("predicted time: ")
+    assert "L0B 32 KiB" in said[3]
+    assert stage.measure("flash_attention", fused).text.endswith("\n".join(said))
+
+
+def test_a_partial_trace_predicts_no_time():
+    trace = stage.tried("flash_attention", stage.Setting("fused", "a2a3", 1, 128))
+    part = copy(trace)
+    part.partial = "loops go by numbers that this run has not computed"
+    said = stage.predicted(part)
     assert said[0] == "predicted time, tasks, bytes: when it has run, for they depend on what it computes"
-    assert "L0B 32 KiB" in said[1]
-    assert "predicted time: " in stage.measure("flash_attention", fused).text
+    assert said[1:] == stage.predicted(trace)[3:]
 
 
 def test_where_the_golden_has_limits_of_its_own_errors_are_against_it():

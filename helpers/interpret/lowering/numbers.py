@@ -15,6 +15,7 @@ from helpers.interpret.dtypes import DType
 from helpers.interpret.infer import category
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
+TILES_OF_OFFSETS = ("gatherb", "tile.gatherb")  # their offset is a tile, one number a block
 LISTS = ("shape", "shapes", "offset", "offsets", "valid_shape", "valid_shapes")  # parameters of operations
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
 
@@ -40,7 +41,7 @@ class Numbers:
         for name, a in [*zip(taken, node.args), *((k.arg, k.value) for k in node.keywords)]:
             of_pl = isinstance(a, ast.Attribute) and self.pl_path(a) is not None
             row = isinstance(a, ast.Subscript) and self.kind(a.value) == "tensor"
-            if name in LISTS and (of_pl or row or self.kind(a) in ("tensor", "task")):
+            if name in LISTS and path not in TILES_OF_OFFSETS and (of_pl or row or self.kind(a) in ("tensor", "task")):
                 raise self.refuse(a, f"{name}: `{ast.unparse(a)}` is no list of numbers", f"write {name}=[16, 64]")
 
     def _check_number(self, node: ast.expr) -> None:
