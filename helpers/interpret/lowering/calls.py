@@ -58,7 +58,8 @@ class Calls:
 
     def _free_name(self) -> str:
         """A name that the kernel does not use."""
-        return next(n for n in ("result", *(f"result_{i}" for i in itertools.count(2))) if n not in self.locals)
+        names = itertools.chain(["result"], (f"result_{i}" for i in itertools.count(2)))
+        return next(n for n in names if n not in self.locals)
 
     def _meant(self, node: ast.expr) -> str | None:
         """What the function of a call may have been meant to be: an operation of pl, or a kernel that is there."""
