@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 import torch
@@ -22,7 +23,15 @@ settings.load_profile("same")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes that test side by side share the cores, and so do the kernels of the notebooks that they start."""
+    """Processes that test side by side share the cores, and so do the kernels of the notebooks that they start.
+
+    A test that takes all memory fails with an error, where Linux would end a process of its own choice.
+    """
+    if sys.platform == "linux":
+        import resource  # there is none on Windows
+
+        ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(resource.RLIMIT_DATA, (ram // 2, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
     if workers and "OMP_NUM_THREADS" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

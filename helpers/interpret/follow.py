@@ -3,8 +3,8 @@
 How often a loop runs, which arm of an if, which blocks a launch has: a kernel may take that from memory that an
 earlier task wrote. Without arithmetic it is not there. So the kernel is gone through again, and the launches that
 wrote such memory are run this time, with all that they read in turn, until nothing is asked for that is not known.
-Where that would be too much work, what is not known is taken for 0 and for 1: if both give the same work, it decides
-nothing; if not, the trace is `partial`.
+What would be too much work is guessed (GUESSES): if all guesses give the same work, it decides nothing; if not, the
+trace is `partial`. The rest is computed all the same.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PASSES = 12
 # What may be computed, in seconds at 1e11 FLOPs of products and 1e9 elements of vector work a second (measured with
 # bench.interpreters on two cores), and how much memory may be kept.
 SECONDS, BYTES = 10.0, 1 << 31
+GUESSES = 0, 1, 4096, 512, 64, 8
 
 
 def trace(
@@ -45,14 +46,13 @@ def trace(
     """
     compiled = compile_kernel(kernel)
     names, values = [p.name for p in compiled.parameters], arrange(compiled, args)
-    wanted = Follow()
+    arguments = {n: v for n, v in zip(names, values) if isinstance(v, torch.Tensor)}
+    wanted, too_much = Follow(), (set(), set())
     for _ in range(PASSES):
-        given = _given(names, values, wanted, make or {})
-        if given is None:
-            break
+        given = _given(arguments, wanted, make or {})
         found, fault = wanted.again(), None
         try:
-            interpret(kernel, given, platform, chip, dry=True, follow=found)
+            interpret(kernel, [given.get(n, v) for n, v in zip(names, values)], platform, chip, dry=True, follow=found)
         except FaultError as e:
             fault = e
         except Unfollowed:
@@ -61,30 +61,34 @@ def trace(
             if fault is not None:
                 raise fault
             return found.trace
-        grown = _grown(found)
-        if (grown.memory, grown.sites) == (wanted.memory, wanted.sites) or _seconds(found.trace, grown) > SECONDS:
+        grown = found.again()
+        asked = [({m}, set()) for m in found.asked - too_much[0]] + [(set(), {s}) for s in found.asked_of - too_much[1]]
+        apart = [_grown(found.trace, wanted, *one) for one in asked]
+        for _, one in sorted(zip(apart, asked), key=lambda pair: _seconds(found.trace, pair[0])):
+            more = _grown(found.trace, grown, *one)
+            kept = {n: arguments[n] for n in more.memory if n in arguments}
+            made = all(n in (make or {}) for n, x in kept.items() if x.is_meta)
+            if made and sum(x.nbytes for x in kept.values()) <= BYTES and _seconds(found.trace, more) <= SECONDS:
+                grown = more
+            else:
+                too_much[0].update(one[0])
+                too_much[1].update(one[1])
+        if (grown.memory, grown.sites) == (wanted.memory, wanted.sites):
             break
         wanted = grown
-    return _guessed(kernel, args, platform, chip)
+    values_of = dict(zip(names, values))
+    return _guessed(kernel, values_of, lambda: _given(arguments, wanted, make or {}), platform, chip, wanted)
 
 
-def _given(names: list[str], values: list, wanted: Follow, make: Mapping[str, Callable]) -> list | None:
-    """The arguments of a pass, with memory of their own where it is kept; None where that is too much or not known."""
-    out, total = [], 0
-    for name, value in zip(names, values):
-        if name in wanted.memory and isinstance(value, torch.Tensor):
-            total += value.numel() * value.element_size()
-            if total > BYTES or (value.device.type == "meta" and name not in make):
-                return None
-            value = make[name]() if value.device.type == "meta" else value.clone()
-        out.append(value)
-    return out
+def _given(arguments: Mapping[str, torch.Tensor], wanted: Follow, make: Mapping[str, Callable]) -> dict:
+    """The arguments that a pass keeps, each with memory of its own."""
+    kept = {n: x for n, x in arguments.items() if n in wanted.memory}
+    return {n: make[n]() if x.is_meta else x.clone() for n, x in kept.items()}
 
 
-def _grown(found: Follow) -> Follow:
-    """What the next pass has to keep and to run: what this one asked for, and all that those launches read."""
-    t = found.trace
-    memory, sites = found.memory | found.asked, found.sites | found.asked_of
+def _grown(t: Trace, wanted: Follow, asked: set, asked_of: set) -> Follow:
+    """`wanted` and what another pass has to keep and run so that this is known too: all that its launches read."""
+    memory, sites = wanted.memory | asked, wanted.sites | asked_of
     reads: dict[Any, set] = {}
     writes: dict[Any, set] = {}
     seen: dict[int, tuple[set, set]] = {}
@@ -103,7 +107,7 @@ def _grown(found: Follow) -> Follow:
         more = sites | {place for place, written in writes.items() if written & memory}
         kept = memory.union(*(reads.get(place, ()) for place in more))
         if (more, kept) == (sites, memory):
-            return Follow(frozenset(memory), frozenset(sites), found.inside)
+            return Follow(frozenset(memory), frozenset(sites), wanted.inside)
         sites, memory = more, kept
 
 
@@ -113,23 +117,32 @@ def _seconds(t: Trace, wanted: Follow) -> float:
     return sum((p.chunk.work.cube_flops / 1e11 + p.chunk.work.vector_elements / 1e9) * len(p) for p in parts)
 
 
-def _guessed(kernel: Any, args: Any, platform: str, chip: Chip) -> Trace:
-    """Twice through, with 0 and with 1 for what is not known: a loop over 0 items shows nothing, over one what it does.
+def _guessed(kernel: Any, args: dict, given: Callable[[], dict], platform: str, chip: Chip, wanted: Follow) -> Trace:
+    """Through with each of GUESSES for what is not known, which decides nothing when all give the same work.
 
-    When both give the same work, elements of that kind decide nothing.
+    A loop over no item shows nothing, over one what it does; a larger guess is for bounds that are divided first, and
+    for comparisons with other numbers than these. The largest that is not out of bounds where it is an offset will do.
+    `given`: makes the arguments that are kept.
     """
     found: list[Trace] = []
     faults: list[FaultError] = []
-    for guess in (0, 1):
+    for guess in GUESSES:
         token = UNKNOWN.set(guess)
+        follow = wanted.again()
         try:
-            found.append(interpret(kernel, args, platform, chip, dry=True))
+            found.append(interpret(kernel, list({**args, **given()}.values()), platform, chip, dry=True, follow=follow))
+        except Unfollowed:  # what was not asked for before is, where the guess leads
+            found.append(interpret(kernel, list(args.values()), platform, chip, dry=True))
         except FaultError as e:
             if e.kind == "on-chip overflow":  # tiles have constant extents, so it is no matter of the guess
                 raise
+            if guess > 1 and e.kind == "out of bounds":
+                continue
             faults.append(e)
         finally:
             UNKNOWN.reset(token)
+        if guess > 1 or faults or (found and work(found[0]) != work(found[-1])):
+            break
     if not found:
         raise faults[0]
     last = found[-1]

@@ -166,6 +166,32 @@ scale = pl.create_tensor([4, 8], dtype=pl.FP32)
     assert not follow.trace(built(body), given(), "a2a3interp", chip("a2a3")).partial
 
 
+@pytest.mark.parametrize("decides", [False, True])
+def test_what_can_be_computed_is_beside_what_is_too_much(monkeypatch: pytest.MonkeyPatch, decides: bool):
+    """A table of work, whose numbers are cheap, and a factor by way of tiles, which is not."""
+    monkeypatch.setattr(follow, "SECONDS", 1e-12)
+    factor = f"""
+scale = pl.create_tensor([4, 8], dtype=pl.INT32)
+{AT.format("scale")}
+    scale[:, :] = pl.add(n[:, :], 1)
+"""
+    loop = f"""
+{AT.format("work")}
+    for i in pl.range(pl.cast(pl.read(todo, [0, 0]), pl.INDEX)):
+        out[i : i + 1, :] = pl.mul(x[i : i + 1, :], pl.cast(pl.read(scale, [0, 0]), pl.FP32))
+"""
+    more = f"""
+if pl.read(scale, [0, 0]) > 1:
+    {AT.format("more")}
+        out[40:41, :] = x[40:41, :]
+"""
+    k = built(PLAN + factor + loop + (more if decides else ""))
+    dry, real = (run(k, given(), "a2a3interp", chip("a2a3")) for run in (follow.trace, interpret))
+    assert bool(dry.partial) == decides
+    rows = {t: next(d.parts[0].chunk.work.stores for d in t.dispatches if d.name == "work") for t in (dry, real)}
+    assert rows[dry] == rows[real] > 1
+
+
 def test_a_fault_is_that_of_the_real_run():
     body = PLAN + f"""
 {AT.format('work')}
