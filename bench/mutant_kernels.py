@@ -20,7 +20,7 @@ def chain(x: pl.Tensor[[ROWS, WIDTH], pl.FP32], y: pl.Out[pl.Tensor[[ROWS, WIDTH
     more = pl.create_tensor([ROWS, WIDTH], dtype=pl.FP32)
     squared = pl.create_tensor([ROWS, WIDTH], dtype=pl.FP32)
     with pl.manual_scope():
-        with pl.spmd(TILES, name_hint="double") as first:
+        with pl.spmd(TILES, name_hint="times2") as first:
             i = pl.get_block_idx() * TILE
             doubled = pl.assemble(doubled, pl.mul(pl.slice(x, [TILE, WIDTH], [i, 0]), 2.0), [i, 0])
         with pl.spmd(TILES, name_hint="add_one", deps=[first]) as second:
@@ -79,7 +79,7 @@ def slots(x: pl.Tensor[[ROWS, WIDTH], pl.FP32], y: pl.Out[pl.Tensor[[ROWS, WIDTH
     with pl.manual_scope():
         ids = pl.array.create(TILES, pl.TASK_ID)
         for i in pl.range(TILES):
-            with pl.at(level=pl.Level.CORE_GROUP, name_hint="double") as one:
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="times2") as one:
                 doubled[i * TILE : i * TILE + TILE, :] = pl.mul(x[i * TILE : i * TILE + TILE, :], 2.0)
             ids[i] = one
         for j in pl.range(TILES):

@@ -33,7 +33,7 @@ EDITS: tuple[Mutant, ...] = (
     ]),
     *_of("chain", BOUNDS, [
         ("square is a row off", "pl.slice(more, [TILE, WIDTH], [k, 0])", "pl.slice(more, [TILE, WIDTH], [k + 1, 0])"),
-        ("one tile too many is doubled", 'TILES, name_hint="double"', 'TILES + 1, name_hint="double"'),
+        ("one tile too many is doubled", 'TILES, name_hint="times2"', 'TILES + 1, name_hint="times2"'),
     ]),
     *_of("phases", ORDER, [
         ("a phase waits for nothing", "name_hint=\"phase\", deps=[ready]", "name_hint=\"phase\""),

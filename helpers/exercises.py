@@ -376,7 +376,7 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "7.2": Exercise(
         two(("square", "subtract"), "Who writes what `subtract` reads, and which of them does it wait for?"),
-        "`subtract` reads b, which `square` writes; it waits for `double` only. deps=[_squared] would do.",
+        "`subtract` reads b, which `square` writes; it waits for `times2` only. deps=[_squared] would do.",
         ("square", "subtract"),
     ),
     "7.3": Exercise(

@@ -339,7 +339,7 @@ def wrong_loop(
     y: pl.Out[pl.Tensor[[ROWS, HEAD_DIM], pl.FP32]],
 ):
     """Twice x; a loop that was over something once, whose variable nothing uses any more."""
-    for g in pl.spmd(GROUPS, name_hint="double"):
+    for g in pl.spmd(GROUPS, name_hint="times2"):
         for head in pl.range(4):  # noqa: B007
             y = pl.assemble(y, pl.mul(pl.slice(x, [Q_PAD, HEAD_DIM], [g * Q_PAD, 0]), 2.0), [g * Q_PAD, 0])
     return y
@@ -351,7 +351,7 @@ def right_loop(
     y: pl.Out[pl.Tensor[[ROWS, HEAD_DIM], pl.FP32]],
 ):
     """Once is enough."""
-    for g in pl.spmd(GROUPS, name_hint="double"):
+    for g in pl.spmd(GROUPS, name_hint="times2"):
         y = pl.assemble(y, pl.mul(pl.slice(x, [Q_PAD, HEAD_DIM], [g * Q_PAD, 0]), 2.0), [g * Q_PAD, 0])
     return y
 
@@ -364,7 +364,7 @@ def wrong_manual(
     """Twice x, plus one, in two launches of a manual scope, the second of which waits for nothing."""
     doubled = pl.create_tensor([ROWS, HEAD_DIM], dtype=pl.FP32)
     with pl.manual_scope():
-        with pl.spmd(GROUPS, name_hint="double") as _first:
+        with pl.spmd(GROUPS, name_hint="times2") as _first:
             g = pl.get_block_idx()
             tile = pl.slice(x, [Q_PAD, HEAD_DIM], [g * Q_PAD, 0])
             doubled = pl.assemble(doubled, pl.mul(tile, 2.0), [g * Q_PAD, 0])
@@ -383,7 +383,7 @@ def right_manual(
     """The second launch waits for the first, and says so."""
     doubled = pl.create_tensor([ROWS, HEAD_DIM], dtype=pl.FP32)
     with pl.manual_scope():
-        with pl.spmd(GROUPS, name_hint="double") as first:
+        with pl.spmd(GROUPS, name_hint="times2") as first:
             g = pl.get_block_idx()
             tile = pl.slice(x, [Q_PAD, HEAD_DIM], [g * Q_PAD, 0])
             doubled = pl.assemble(doubled, pl.mul(tile, 2.0), [g * Q_PAD, 0])

@@ -76,7 +76,7 @@ def wrong_unread(
 ):
     """Twice x; also its square, the final_normed of the pull request, which nothing reads."""
     squared = pl.create_tensor([BATCH, COLUMNS], dtype=pl.FP32)
-    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="times2"):
         tile = pl.slice(x, [BATCH, COLUMNS], [0, 0])
         y = pl.assemble(y, pl.mul(tile, 2.0), [0, 0])
     with pl.at(level=pl.Level.CORE_GROUP, name_hint="square"):
@@ -91,7 +91,7 @@ def right_unread(
     y: pl.Out[pl.Tensor[[BATCH, COLUMNS], pl.FP32]],
 ):
     """Only what is read is computed."""
-    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="times2"):
         tile = pl.slice(x, [BATCH, COLUMNS], [0, 0])
         y = pl.assemble(y, pl.mul(tile, 2.0), [0, 0])
     return y
@@ -129,7 +129,7 @@ def wrong_wide(
     y: pl.Out[pl.Tensor[[BATCH, WIDE], pl.FP32]],
 ):
     """Twice x, all 8192 columns of it in one tile: 512 KiB."""
-    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="times2"):
         tile = pl.slice(x, [BATCH, WIDE], [0, 0])
         y = pl.assemble(y, pl.mul(tile, 2.0), [0, 0])
     return y
@@ -141,7 +141,7 @@ def right_wide(
     y: pl.Out[pl.Tensor[[BATCH, WIDE], pl.FP32]],
 ):
     """The same in pieces of 64 KiB."""
-    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="times2"):
         for c in pl.range(WIDE // PIECE):
             tile = pl.slice(x, [BATCH, PIECE], [0, c * PIECE])
             y = pl.assemble(y, pl.mul(tile, 2.0), [0, c * PIECE])

@@ -16,7 +16,7 @@ def tail(
     y: pl.Out[pl.Tensor[[ROWS_DYN, HEAD_DIM], pl.FP32]],
 ):
     """Twice x."""
-    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="double"):
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="times2"):
         tile = pl.slice(x, [TILE, HEAD_DIM], [t * TILE, 0])
         y = pl.assemble(y, pl.mul(tile, 2.0), [t * TILE, 0])
     return y
@@ -31,7 +31,7 @@ def chain(
     a = pl.create_tensor([ROWS, HEAD_DIM], dtype=pl.FP32)
     b = pl.create_tensor([ROWS, HEAD_DIM], dtype=pl.FP32)
     with pl.manual_scope():
-        with pl.spmd(KV_HEADS, name_hint="double") as doubled:
+        with pl.spmd(KV_HEADS, name_hint="times2") as doubled:
             i = pl.get_block_idx() * Q_PAD
             a = pl.assemble(a, pl.mul(pl.slice(x, [Q_PAD, HEAD_DIM], [i, 0]), 2.0), [i, 0])
         with pl.spmd(KV_HEADS, name_hint="square", deps=[doubled]) as _squared:
@@ -65,7 +65,7 @@ def pairs(
     y: pl.Out[pl.Tensor[[ROWS, HEAD_DIM], pl.FP32]],
 ):
     """Twice x, two rows of tiles a block."""
-    for t in pl.spmd(KV_HEADS // 2, name_hint="double"):
+    for t in pl.spmd(KV_HEADS // 2, name_hint="times2"):
         for i in pl.range(2):
             row = (t + i) * Q_PAD
             tile = pl.slice(x, [Q_PAD, HEAD_DIM], [row, 0])

@@ -15,7 +15,7 @@ import pypto.language as pl
 
 @pl.jit
 def double(x: pl.Tensor[[4, 8], pl.FP32], out: pl.Out[pl.Tensor[[4, 8], pl.FP32]], n: pl.Scalar[pl.INT32]):
-    with pl.at(level=pl.Level.CORE_GROUP, name_hint="double"):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="doubled"):
         out[:, :] = pl.mul(x, 2.0)
     return out
 """

@@ -197,6 +197,8 @@ class Lowering(
                     self.facts.shapes[p.name] = tuple(n if isinstance(n, int) else None for n in p.type.shape)
             self.types[-1].update({p.name: self._type(ast.Name(p.name, ast.Load())) for p in parameters})
         self._check_returns(tree, parameters, entry)
+        if self.function_kind == "incore":
+            self.check_task_name(tree, tree.name, tree.body)
         for p in parameters:
             self.kinds[p.name] = {"tile": "tensor", "other": "any", "array": "any"}.get(p.type.kind, p.type.kind)
             if p.type.kind == "scalar" and p.type.dtype is None and p.name in self.ids:

@@ -25,5 +25,7 @@ SAME_LAYOUT = (SAME_SHAPE | ELEMENTWISE | EXPANSIONS | {"slice", "reshape"}) - {
 SAME_TYPE = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | {"slice", "reshape", "transpose"}) - {"cast"}
 
 UNARY = {"exp", "log", "sin", "cos", "sqrt", "rsqrt", "recip", "neg", "abs", "relu", "not_", "cast"}
+# Operations that only the vector unit does.
+VECTOR = (SAME_TYPE | UNARY) - {"slice", "reshape", "transpose", "assemble", "move", "no_dep", "write"} - CUBE
 # Operations of tensors whose result counts as valid as a whole.
 WHOLE = PRODUCTS | {f"{axis}_expand_{x}" for axis in ("row", "col") for x in ("add", "sub", "mul", "div")} | {"concat"}

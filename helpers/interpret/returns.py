@@ -44,6 +44,11 @@ def has_return(tree: ast.FunctionDef) -> bool:
     return any(isinstance(n, ast.Return) for n in ast.walk(tree))
 
 
+def gives(tree: ast.FunctionDef) -> bool:
+    """True for a function that returns a value."""
+    return any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(tree))
+
+
 def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | None]:
     """For each value that a kernel returns, the number of the parameter that it is written to; None for another.
 

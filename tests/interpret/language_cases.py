@@ -61,7 +61,7 @@ def first_row(t: pl.Tensor[[16, 64], pl.FP32]):
 
 
 @pl.jit.incore
-def double(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+def times2(t: pl.Tensor[[64, 64], pl.FP32], o: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
     o[:, :] = pl.mul(t, 2.0)
     return o
 
@@ -894,7 +894,25 @@ REFUSED = [
         "def h",
         MODULE,
     ),
-    refused("incore result bound to another name", "z = double(x, out)\nreturn out  #!", "out  #!", ENTRY),
+    refused(
+        "the result of an inline function that returns nothing",
+        """
+        @pl.jit.inline
+        def h(t: pl.Tensor[[64, 64], pl.FP32]):
+            u = pl.mul(t, 2.0)
+
+
+        @pl.jit
+        def k(x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+            with pl.at(level=pl.Level.CORE_GROUP):
+                v = h(x)  #!
+                out[:, :] = v
+            return out
+        """,
+        "v = h(x)",
+        MODULE,
+    ),
+    refused("incore result bound to another name", "z = times2(x, out)\nreturn out  #!", "out  #!", ENTRY),
     refused(
         "an opaque function",
         """
@@ -1307,7 +1325,7 @@ REFUSED = [
     ),
     # functions calling functions
     refused("entry calls an entry", "out = other(x, out)  #!", "other", ENTRY),
-    refused("incore function in a region", "o = double(x, out)  #!", "double"),
+    refused("incore function in a region", "o = times2(x, out)  #!", "times2"),
     refused("inline in an expression", "t = x[0:16, :]\nv = pl.add(scale(t, 2.0), 1.0)  #!", "scale"),
     refused("inline written to a subscript", "t = x[0:16, :]\nout[0:16, :] = scale(t, 2.0)  #!", "scale"),
     refused("inline of a subscript", "v = scale(x[0:16, :], 2.0)  #!", "x[0:16"),
@@ -1368,7 +1386,7 @@ REFUSED = [
         "return",
         MODULE,
     ),
-    refused("incore result not re-bound", "double(x, out)\nreturn out  #!", "out  #!", ENTRY),
+    refused("incore result not re-bound", "times2(x, out)\nreturn out  #!", "out  #!", ENTRY),
     # scalars known only at run time
     refused("m ** 2", "m = idx[0]\nv = m ** 2  #!", "m ** 2"),
     refused("m & 3", "m = idx[0]\nv = m & 3  #!", "m & 3"),
@@ -2342,7 +2360,7 @@ ACCEPTED = [
         rows(0, lambda a: a.x[:16] * 3),
         MODULE,
     ),
-    accepted("incore function called by the entry", "out = double(x, out)\nreturn out", twice, ENTRY),
+    accepted("incore function called by the entry", "out = times2(x, out)\nreturn out", twice, ENTRY),
 ]
 
 # Where interpret mode differs from the compiler, on purpose.

@@ -232,22 +232,22 @@ return yo"""
 def test_a_function_that_a_function_makes(decorator: str):
     """`@pl.function` and `@pl.inline` see the names of the function around them, before those of the module."""
     kind = "@pl.function(type=pl.FunctionType.InCore)" if decorator == "function" else "@pl.inline"
-    inside = "y = double(x, y)" if decorator == "function" else "y = self.kernel(x, y)"
-    kernel = f"{X}, {Y}\ny = double(x, y)\nreturn y" if decorator == "inline" else f"{X}, {Y}\nreturn y"
+    inside = "y = times2(x, y)" if decorator == "function" else "y = self.kernel(x, y)"
+    kernel = f"{X}, {Y}\ny = times2(x, y)\nreturn y" if decorator == "inline" else f"{X}, {Y}\nreturn y"
     before = f"""
 ROWS, COLS = 1, 1
 
 def make(ROWS, COLS):
     {kind}
-    def double(x: pl.Tensor[[ROWS, COLS], pl.FP32], y: pl.Out[pl.Tensor[[ROWS, COLS], pl.FP32]]):
+    def times2(x: pl.Tensor[[ROWS, COLS], pl.FP32], y: pl.Out[pl.Tensor[[ROWS, COLS], pl.FP32]]):
         t = pl.load(x, [0, 0], [ROWS, COLS])
         y = pl.store(pl.add(t, t), [0, 0], y)
         return y
 
-    return double
+    return times2
 
 
-double = make(64, 64)
+times2 = make(64, 64)
 """
     x, y = rows(), torch.zeros(64, 64)
     run(program(kernel, f"{X}, {Y}\n{inside}\nreturn y", before), x, y)

@@ -33,7 +33,7 @@ def test_cases_are_shrunk_to_the_smallest_that_fails():
 
 def test_a_race_is_proven_by_another_order():
     (found,) = [f for f in defects.find("656e").check() if f.kind == "race"]
-    assert "'add_one' before 'double'" in found.proof
+    assert "'add_one' before 'times2'" in found.proof
     assert "elements of 'y' differ" in found.proof
 
 

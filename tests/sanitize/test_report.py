@@ -29,7 +29,7 @@ def test_text_has_both_lines_of_source_and_what_to_do(found: list[Finding]):
     assert "tile2 = pl.slice(doubled" in text
     assert "doubled = pl.assemble(doubled" in text
     assert "kernels/mistakes_attention.py:" in text
-    assert "fix: bind 'double' with `as tid`" in text
+    assert "fix: bind 'times2' with `as tid`" in text
     assert text.endswith("1 error")
     assert report.text([]) == "no findings"
 

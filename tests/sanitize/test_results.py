@@ -180,7 +180,7 @@ GROUPS = """
     @pl.jit
     def k(x: pl.Tensor[[64, 64], pl.FP32], y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
         t = pl.create_tensor([64, 64], dtype=pl.FP32)
-        for i in pl.spmd(4, name_hint="double"):
+        for i in pl.spmd(4, name_hint="times2"):
             a = pl.slice(x, [16, 64], [{load}, 0])
             t = pl.assemble(t, pl.mul(a, 2.0), [i * 16, 0])
         for i in pl.spmd(4, name_hint="add"):

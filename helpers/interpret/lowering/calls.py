@@ -288,6 +288,24 @@ class Calls:
             return self._submit(call, path)
         return self.kernel_call(call)
 
+    def check_gives(self, s: ast.Assign) -> None:
+        """A name is bound to what an inline function returns: it has to return something."""
+        callee = self.outside(s.value.func) if self.pl_path(s.value.func) is None else None
+        found = unwrap(callee)
+        if found is None or found[1] != "inline":
+            return
+        tree = self.compiled(callee, INCORE if self.incore else ORCHESTRATION).source.tree
+        if returns.gives(tree):
+            return
+        made = [
+            n.id for b in tree.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        ]
+        wanted = made[-1] if made else "a value"
+        raise self.refuse(
+            s, f"'{found[0].__name__}' ends without a return: `{ast.unparse(s.targets[0])}` is bound to nothing",
+            f"return {wanted} at the end of '{found[0].__name__}'",
+        )  # fmt: skip
+
     def _discarded(self, call: ast.Call) -> None:
         """Outputs of an incore function cannot be read by their old names: what it returns has new ones."""
         found = unwrap(self.outside(call.func)) if self.pl_path(call.func) is None else None

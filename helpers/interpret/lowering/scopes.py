@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import keyword
 
-from helpers.interpret.lowering.forms import INCORE, name_tuple
+from helpers.interpret import cpp_names
+from helpers.interpret.lowering.forms import INCORE, name_tuple, nodes_of
+from helpers.interpret.results import CUBE, VECTOR
 
 
 class Scopes:
@@ -63,7 +65,7 @@ class Scopes:
             raise self.refuse(
                 call, "pl.at inside an InCore region", "one region is one task: write them one after the other"
             )
-        name = self._task_name(keywords, call, "incore")
+        name = self._task_name(keywords, call, "incore", s.body)
         passed = self._passed(keywords, early="allow_early_resolve", no_dep_args="no_dep_args") + split
         passed += self.passed_deps(keywords)
         self.region_split = split[0].value.value if split else None
@@ -86,14 +88,26 @@ class Scopes:
         finally:
             self.incore, self.nested = self.plane == INCORE, around
 
-    def _task_name(self, keywords: dict, call: ast.Call, fallback: str) -> str:
+    def check_task_name(self, node: ast.AST, name: str, body: list[ast.stmt]) -> None:
+        """`name` is that of a task which does `body`.
+
+        Raises:
+            KernelError: its C++ cannot be called that.
+        """
+        wrong = cpp_names.wrong(name)
+        called = {self.facts.called(n)[0] for n in nodes_of(body) if isinstance(n, ast.Call)}
+        if wrong is not None and not (called & CUBE and called & VECTOR):
+            raise self.refuse(node, *wrong)
+
+    def _task_name(self, keywords: dict, call: ast.Call, fallback: str, body: list[ast.stmt]) -> str:
         hint = keywords.get("name_hint")
         if hint is None:
             return f"{self.fn.__name__}_{fallback}_{call.lineno}"
         name = hint.value if isinstance(hint, ast.Constant) and isinstance(hint.value, str) else ""
         if not name.isidentifier() or keyword.iskeyword(name):
             raise self.refuse(hint, "name_hint must be a string literal that is an identifier and no keyword")
-        return hint.value
+        self.check_task_name(hint, name, body)
+        return name
 
     def _split(self, node: ast.expr | None) -> list[ast.keyword]:
         """Check `optimizations=`; what of it the machine takes: the mode of a pl.split."""
@@ -146,7 +160,7 @@ class Scopes:
             )  # fmt: skip
         if target is not None and not isinstance(target, ast.Name):
             raise self.refuse(target, "the block index must be one name")
-        name = self._task_name(keywords, call, "spmd")
+        name = self._task_name(keywords, call, "spmd", body)
         index = target.id if target is not None else "_block"
         self._check_no_break(body, "pl.spmd")
         self.kinds[index] = "scalar"

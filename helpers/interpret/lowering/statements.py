@@ -135,6 +135,7 @@ class Statements:
         self._check_target(target)
         called = self._launch(s.value) if isinstance(s.value, ast.Call) else None
         if called is not None:
+            self.check_gives(s)
             self._note(target, "any")
             self.note_submit(s)
             self._discarded(s.value)
