@@ -55,6 +55,7 @@ _TABLE = (
     ("cmps", "FP32 FP16 INT32 INT16 UINT16", _EIGHT),
     ("arange ci", "INT32 INT16 UINT32 UINT16", "INT32 INT16 UINT32 UINT16"),
     ("sort32 mrgsort", _FLOAT, _FLOAT),
+    ("tri", "FP32 FP16 INT32 INT16 UINT32 UINT16", _NINE),
     ("gather gather_mask", _FOUR, _FOUR),
     ("matmul", "FP32 FP16 BF16 INT8 UINT8", "FP32 FP16 BF16 INT8 UINT8 FP8E4M3FN FP8E5M2"),
     ("matmul_bias batch_matmul gemv gemv_bias", "FP32 FP16 BF16 INT8", "FP32 FP16 BF16 INT8 FP8E4M3FN FP8E5M2"),

@@ -130,6 +130,9 @@ MORE = (
     ("an element type that the operation does not take (table above)", "pl.cast"),
     ("a pipe that is not set up, a pop without a push or a tfree, two sides that differ", "see `pipes.py`"),
     ("an integer scalar met by a float one; a comparison used as a number", "pl.cast one of them"),
+    ("two literals of two kinds in pl.min, pl.max, pl.add and their like: pl.min(2, 3.0)", "pl.min(2.0, 3.0)"),
+    ("a type, a padding, a memory or a layout as text; any text by position", "pl.FP32, pl.PadValue.zero, pl.Mem.Vec"),
+    ("indices of pl.mgather in a tensor; on A2/A3 a column of them for rows", "pl.load them, as [1, n]"),
     ("an INDEX scalar (a loop variable, a named literal) as operand of a tile operation", "pl.cast(i, pl.INT32)"),
     (
         "a tile (pl.load, pl.create_tile) beside a tensor; pl.store of a tensor",
@@ -141,6 +144,7 @@ MORE = (
     ("a float cast of an INDEX scalar in a region", "pl.cast(pl.cast(i, pl.INT32), pl.FP32)"),
     ("a store of a tile of one axis", "pl.reshape(x, [1, n])"),
     ("an extent read in place: pl.spmd(pl.tensor.dim(x, 0)) in an inline function", "n = pl.tensor.dim(x, 0)"),
+    ("a number read in place in the number of blocks: pl.spmd(i[0] * 2)", "n = i[0], and pl.spmd(n * 2)"),
     ("an argument that PyPTO's operation does not have, or the lack of one that it needs", "see signatures.py"),
     ("a number as index where two axes are wanted: out[0, :] = [1, n]", "out[0:1, :]"),
     (
@@ -181,7 +185,7 @@ MORE = (
     ),
     ("a number of another type than the tensor it is written to, a literal too", "pl.cast(3, pl.INT32)"),
     (
-        "an operation that PyPTO has for tiles only (relu, lrelu, prelu, rem, sel, cmps, addc, move ...) on tensors",
+        "an operation that PyPTO has for tiles only (relu, rem, sel, cmps, addc, move, gemv ...) on tensors",
         "pl.load and pl.store",
     ),
     ("a column [n, 1] beside a tile, or as operand of a row fold or pl.row_expand_*", "pl.row_expand_*(tile, column)"),

@@ -9,6 +9,7 @@ import kernelgen
 import pytest
 import torch
 from check_cases import BOTH, CHECKS, STRICTER, Check
+from check_cases_operands import OPERANDS
 
 from helpers.errors import FaultError, KernelError
 from helpers.interpret.lower import signature
@@ -30,10 +31,11 @@ def arguments(kernel: object) -> dict:
 
 
 def test_titles_are_unique():
-    assert len({c.title for c in CHECKS + STRICTER}) == len(CHECKS + STRICTER)
+    every = CHECKS + OPERANDS + STRICTER
+    assert len({c.title for c in every}) == len(every)
 
 
-@pytest.mark.parametrize("case", CHECKS + STRICTER, ids=lambda c: c.title)
+@pytest.mark.parametrize("case", CHECKS + OPERANDS + STRICTER, ids=lambda c: c.title)
 @pytest.mark.parametrize("on", BOTH)
 def test_check(on: str, case: Check):
     k = kernelgen.module(case.source()).k

@@ -189,7 +189,8 @@ def test_global_memory(mode: str, policy: str):
     n = 5 if mode == "row" else 40
     o = sevens((8, 8) if mode == "row" else (1, 8), "FP32")
     shapes = {"x": tensor(x.shape, "FP32"), "i": tensor(i.shape, "INT32"), "o": out(o.shape, "FP32")}
-    body = f'j = pl.load(i, [0, 0], [1, 8])\npl.store(pl.mgather(x, j, "{mode}", gather_oob="{policy}"), [0, 0], o)'
+    gathered = f'pl.mgather(x, j, coalesce="{mode}", gather_oob="{policy}")'
+    body = f"j = pl.load(i, [0, 0], [1, 8])\npl.store({gathered}, [0, 0], o)"
     run(incore(shapes, body), x, i, o)
     table = x if mode == "row" else x.flatten()
     table = torch.cat([table, torch.zeros(60, *table.shape[1:])]) if policy == "zero" else table
@@ -210,7 +211,7 @@ X, I, O = tensor([4, 8], "FP32"), tensor([4, 8], "INT32"), out([4, 8], "FP32")  
         ("o[:, :] = pl.gather(pl.cast(pl.concat(x, x), pl.BF16), -1, i)", "BF16"),
         ("o[:, :] = pl.gather_row(x, x, [0, 0], [0, 0], [1, 8])", "from a tensor into a tile"),
         ("t = pl.create_l1([4, 8], pl.FP32)\no[:, :] = pl.gather_row(t, x, [4, 0], [0, 0], [1, 8])", "outside"),
-        ("o[:, :] = pl.mgather(x, pl.slice(i, [1, 8], [2, 0]))", "index 8"),
+        ("pl.store(pl.mgather(x, pl.load(i, [2, 0], [1, 8])), [0, 0], o)", "index 8"),
     ],
 )
 def test_faults(body: str, words: str):

@@ -87,6 +87,8 @@ class Calls:
         fn = OPS.get(path)
         if fn is None:
             raise self.unknown(node.func, path)
+        self.check_words(node, path)
+        self.check_kinds(node, path)
         if self._of_scalars(node, path):
             return self.expr(ast.copy_location(ast.BinOp(node.args[0], OPERATORS[path](), node.args[1]), node))
         of_scalar = self._of_scalars(node, path) or (
@@ -230,6 +232,8 @@ class Calls:
             raise self.refuse(call, f"'{compiled.name}' takes {', '.join(p.name for p in compiled.parameters)}")
         if (path == "spmd_submit") != ("core_num" in keywords):
             raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
+        if "core_num" in keywords:
+            self.check_count(keywords["core_num"])
         args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
         passed = self._passed(keywords, early="allow_early_resolve", core_num="core_num") + self.passed_deps(keywords)
         if "predicate" in keywords:

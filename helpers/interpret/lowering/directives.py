@@ -95,6 +95,8 @@ class Directives:
         if call.args or len(mode) != len(call.keywords):
             extra = [*call.args, *(k.value for k in call.keywords)][0]
             raise self.refuse(extra, f"pl.{path} takes {'mode= only' if path == 'scope' else 'no arguments'}")
+        if mode and isinstance(mode[0], ast.Constant):
+            raise self.refuse(mode[0], f"mode={ast.unparse(mode[0])}", "mode=pl.ScopeMode.MANUAL")
         if s.items[0].optional_vars is not None:
             raise self.refuse(s.items[0].optional_vars, f"pl.{path} has no task id", "`as` goes with pl.at and pl.spmd")
         if self.manual:
@@ -222,3 +224,4 @@ class Directives:
         number = number or (literal is not None and self._of_call(literal))
         if len(node.args) != 2 or node.keywords or not number:
             raise self.refuse(node, f"`{ast.unparse(node)}` is no constant", "pl.const(1.0, pl.FP32)")
+        self.check_words(node, "const")

@@ -18,6 +18,7 @@ COUNTER = 40  # bits that a loop variable, a block index or an extent has at mos
 TILES_OF_OFFSETS = ("gatherb", "tile.gatherb")  # their offset is a tile, one number a block
 LISTS = ("shape", "shapes", "offset", "offsets", "valid_shape", "valid_shapes")  # parameters of operations
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
+OF_TWO = (*OPERATORS, "min", "max", "tile.min", "tile.max")  # calls that take two numbers
 
 
 class Numbers:
@@ -69,6 +70,27 @@ class Numbers:
             return False
         shape = self.facts.shapes.get(node.value.id)
         return any(isinstance(i, ast.Slice) for i in items) or (shape is not None and len(items) < len(shape))
+
+    def check_kinds(self, node: ast.Call, path: str) -> None:
+        """Two numbers that a call takes are both integers or both floats. Of literals too: only operators are folded.
+
+        Source: PromoteSameCategoryDtype in PyPTO include/pypto/ir/scalar_expr.h.
+        """
+        if path not in OF_TWO or len(node.args) != 2 or {self.kind(a) for a in node.args} - {"scalar", "bool"}:
+            return
+        kinds = [category(self.facts.dtype(a)) for a in node.args]
+        for a, kind in zip(node.args, kinds):
+            if kind == "bool":
+                raise self.refuse(a, f"the result of a comparison in pl.{path}", "use if / else")
+        if None in kinds or kinds[0] == kinds[1]:
+            return
+        whole = node.args[kinds.index("integer")]
+        text, value = ast.unparse(whole), getattr(whole, "value", None)
+        of = " and ".join(str(self.facts.dtype(a)) for a in node.args)
+        raise self.refuse(
+            node, f"pl.{path} of {of}: an integer and a float do not meet",
+            f"{float(value)}" if type(value) is int else f"pl.cast({text}, pl.FP32)",
+        )  # fmt: skip
 
     def arithmetic(self, node: ast.BinOp, left: ast.expr, right: ast.expr) -> ast.expr:
         """A binary operation, its sides lowered."""

@@ -32,7 +32,7 @@ NUMBER_SECOND = {
 }  # fmt: skip
 TILES_ONLY = {
     "relu", "lrelu", "prelu", "rem", "rems", "sel", "sels", "cmps", "maximums", "minimums", "addc", "addsc", "subc",
-    "subsc", "move",
+    "subsc", "move", "gemv", "gemv_acc", "gemv_bias", "matmul_bias", "batch_matmul",
 }  # fmt: skip
 # Where operations take tiles (or tensors) and no number; pl.add and its like take two numbers, too.
 TILES_AT: dict[str, tuple[int, ...]] = {
@@ -51,9 +51,12 @@ COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked 
 # Operations of FP32 tiles that want their number in FP32; the others convert an integer.
 SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 
+PADDINGS = ("zero", "min", "max")
+
 # Parameters that take a list of numbers, and those that take a number.
 LISTS = {"shape", "shapes", "offset", "offsets", "src_offset", "dst_offset", "indices", "valid_shape"}
 LONE = {"read", "write"}  # one number is a list of one: of what has one axis (PyPTO, language/op/unified_ops.py)
+WORDS = {"mode", "cmp_mode", "coalesce", "gather_oob", "acc_phase", "core_type", "name", "peer_func"}  # take a text
 NUMBERS = {"axis1", "axis2", "dim", "valid_rows", "valid_cols", "index_row", "index_col", "diagonal", "start", "rounds"}
 
 
@@ -65,6 +68,20 @@ class Operands:
         if name in elementwise.NAMES and len(node.args) == 2:
             if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
                 raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
+
+    def check_words(self, node: ast.Call, path: str) -> None:
+        """Types, paddings, memories and layouts are names of pl, not texts; a text is given by name only.
+
+        Source: `parse_constant` and `resolve_dtype` in PyPTO python/pypto/language/parser, python/pypto/ir/op.
+        """
+        for a in [*node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]:
+            text = getattr(a, "value", None) if isinstance(a, ast.Constant) else None
+            if isinstance(text, str):
+                taken = WORDS & set(SIGNATURES[path].parameters) if path in SIGNATURES else ()
+                names = [f"pl.{text.upper()}"] if text.upper() in dtypes.BY_NAME else []
+                names += [f"pl.PadValue.{text}"] if text in PADDINGS else []
+                names += [f"{n}={text!r}" for n in sorted(taken)]
+                raise self.refuse(a, f"the text {text!r} in pl.{path}", names[0] if names else "a name of pl")
 
     def _check_places(self, node: ast.Call, path: str) -> None:
         """Numbers where PyPTO takes tiles, tiles where it takes numbers, tensors where it takes tiles only."""
@@ -116,8 +133,20 @@ class Operands:
             self._check_written(*given.values())
         if name in ("arange", "ci"):
             self._check_start(given)
+        if name == "mgather" and "idx" in given:
+            self._check_gathered(given["idx"], given.get("target_memory"))
         if name == "tri":
             self._check_type(given["diagonal"], "INT32", "pl.tri takes")
+
+    def _check_gathered(self, index: ast.expr, memory: ast.expr | None) -> None:
+        """Into UB the indices come from a tile, into L1 from a tensor (src/ir/op/tile_ops/memory.cpp)."""
+        into = "tensor" if memory is not None and ast.unparse(memory).endswith(".Mat") else "tile"
+        if self.facts.level(index) not in (None, into):
+            text = ast.unparse(index)
+            raise self.refuse(
+                index, f"pl.mgather with the index `{text}`, which is no {into}",
+                f"pl.load({text}, ...)" if into == "tile" else "the tensor itself",
+            )  # fmt: skip
 
     def _check_lone(self, node: ast.Call, path: str, index: ast.expr) -> None:
         """One index, for what has one axis."""

@@ -368,6 +368,8 @@ def mgather(
     i = operand(m, at, idx)
     if i.dtype is not INT32 or len(i.shape) != 2 or (mode == "row" and 1 not in i.shape):
         raise m.fault(at, f"pl.mgather with the index {i}", "INT32 [1, R] or [R, 1] for rows, [R, C] for elements")
+    if m.chip.name == "a2a3" and where == "UB" and mode == "row" and i.shape[0] != 1:
+        raise m.fault(at, f"pl.mgather of rows by a column of indices, {i}, on A2/A3", "indices [1, R]")
     shape, valid = i.shape, i.valid
     if mode == "row":
         along = 1 if i.shape[0] == 1 else 0

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.interpret import element_types
 from helpers.interpret.bits import bits_of
 from helpers.interpret.dtypes import BY_NAME, INT32, wrap
 from helpers.interpret.extents import filled, fitted, inside
@@ -326,6 +327,8 @@ def tri(
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     if len(shape) != 2 or not is_scalar(diagonal):
         raise m.fault(at, f"pl.tri of shape {list(shape)} and diagonal {describe(diagonal)}", "it makes a 2-D tile")
+    if element_types.refused("tri", d.name, m.chip.name):
+        raise m.fault(at, *element_types.described("tri", "tri", d.name, m.chip.name))
     vector(m, shape, d, "tri")
     valid = _written(m, at, "tri", shape, valid_shape)
     data = None
