@@ -228,6 +228,12 @@ def _check_overlap(compiled: Compiled, values: Sequence[Any]) -> None:
                 )
 
 
+# What Python raises for a line; what interpret mode raises to go another way is none of these.
+PYTHONS = (
+    ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError, RuntimeError, MemoryError,
+)  # fmt: skip
+
+
 def _guarded(run: Any) -> None:
     """Run generated code; a Python error inside it becomes a FaultError at the kernel's line."""
     # A trace is millions of small objects that stay: collecting garbage over and over would cost more than the run.
@@ -237,7 +243,7 @@ def _guarded(run: Any) -> None:
         run()
     except WorkbookError:
         raise
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError, RuntimeError) as e:
+    except PYTHONS as e:
         place, last = _kernel_place(e.__traceback__)
         if place is None:
             raise
@@ -250,9 +256,17 @@ def _guarded(run: Any) -> None:
             gc.enable()
 
 
+NO_NUMBER = re.compile("cannot convert float (NaN|infinity) to integer")
+
+
 def _of_a_value(error: Exception) -> bool:
-    """True where an operation was given a tile or tensor in place of a number: that is the kernel's doing."""
-    return isinstance(error, TypeError) and re.search(r"'(Tile|Tensor)'", str(error)) is not None
+    """True where a value is none that an operation takes: that is the kernel's doing."""
+    of_type = isinstance(error, TypeError) and re.search(r"'(Tile|Tensor)'", str(error)) is not None
+    return of_type or _of_memory(error) or NO_NUMBER.search(str(error)) is not None
+
+
+def _of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _of_python(error: Exception) -> str:
@@ -264,6 +278,10 @@ def _of_python(error: Exception) -> str:
         return f"an index is past the end: {text}"
     if isinstance(error, TypeError) and (found := re.search(r"'(Tile|Tensor)'", text)):
         return f"a {found[1].lower()} stands on this line where a number, or a list of them, is needed"
+    if _of_memory(error):
+        return "there is no memory for what this line makes"
+    if NO_NUMBER.search(text):
+        return "a number of this line is infinite or none (NaN), and a whole number is needed"
     return f"this line cannot be run: {text or type(error).__name__}"
 
 

@@ -110,6 +110,8 @@ class GlobalMemory:
             )
         if type(sizes) is not tuple:
             sizes = tuple(int(one(n)) for n in sizes)
+        if valid is not None and len(valid) != len(sizes):
+            raise self.fault(at, f"a {what} of {len(sizes)} axes with a valid shape of {len(valid)}")
         valid = narrowed(sizes, t, offsets, valid)
         if valid is not None:
             self._check_valid(at, t, sizes, valid)

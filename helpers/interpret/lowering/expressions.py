@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 import re
 from typing import Any
 
@@ -154,6 +155,10 @@ class Expressions:
 
     def _value(self, node: ast.expr, constant: ast.expr) -> Any:
         try:
+            if isinstance(node.op, (ast.Pow, ast.LShift)):
+                base, by = self._evaluate(constant.left), self._evaluate(constant.right)
+                if type(base) is int and type(by) is int and abs(base) > 1 and by > 64:
+                    raise self.refuse(node, f"`{ast.unparse(node)}` does not fit in 64 bits", "a smaller number")
             return self._evaluate(constant)
         except ZeroDivisionError:
             raise self.refuse(node, f"`{ast.unparse(node)}`: a division by zero") from None
@@ -308,7 +313,8 @@ class Expressions:
         for atom, n in self._expanded(linear(self.expr(lower)) if lower is not None else {}).items():
             difference[atom] = difference.get(atom, 0) - n
         constant = difference.pop("", 0)
-        return int(constant) if not any(difference.values()) and constant == int(constant) else None
+        whole = math.isfinite(constant) and constant == int(constant)
+        return int(constant) if whole and not any(difference.values()) else None
 
     def settled(self, atom: str) -> bool:
         """True for what is known when the kernel is parsed: literals, variables of pl.unroll, `x.shape[0]`."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from helpers.interpret import dtypes, numbers, signatures
+from helpers.interpret import dtypes, numbers
 from helpers.interpret.dtypes import DType
 from helpers.interpret.infer import category
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
-TILES_OF_OFFSETS = ("gatherb", "tile.gatherb")  # their offset is a tile, one number a block
-LISTS = ("shape", "shapes", "offset", "offsets", "valid_shape", "valid_shapes")  # parameters of operations
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
 OF_TWO = (*OPERATORS, "min", "max", "tile.min", "tile.max")  # calls that take two numbers
 
@@ -38,12 +36,6 @@ class Numbers:
         for a in [*node.args, *(k.value for k in node.keywords if k.arg != "deps")]:
             for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
                 self._check_number(e)
-        taken = list(signatures.SIGNATURES[path].parameters) if path in signatures.SIGNATURES else []
-        for name, a in [*zip(taken, node.args), *((k.arg, k.value) for k in node.keywords)]:
-            of_pl = isinstance(a, ast.Attribute) and self.pl_path(a) is not None
-            row = isinstance(a, ast.Subscript) and self.kind(a.value) == "tensor"
-            if name in LISTS and path not in TILES_OF_OFFSETS and (of_pl or row or self.kind(a) in ("tensor", "task")):
-                raise self.refuse(a, f"{name}: `{ast.unparse(a)}` is no list of numbers", f"write {name}=[16, 64]")
 
     def _check_number(self, node: ast.expr) -> None:
         self.check_operand(node)

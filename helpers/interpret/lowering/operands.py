@@ -7,9 +7,11 @@ with each kind of operand in each place, and the verdicts compared. Element type
 from __future__ import annotations
 
 import ast
+import types
 
 from helpers.interpret import dtypes, signatures
 from helpers.interpret.infer import category
+from helpers.interpret.language import DataType
 from helpers.interpret.ops import elementwise
 from helpers.interpret.results import EXPANSIONS, FOLDS
 from helpers.interpret.signatures import SIGNATURES
@@ -54,10 +56,13 @@ SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 PADDINGS = ("zero", "min", "max")
 
 # Parameters that take a list of numbers, and those that take a number.
-LISTS = {"shape", "shapes", "offset", "offsets", "src_offset", "dst_offset", "indices", "valid_shape"}
+LISTS = {"shape", "shapes", "offset", "offsets", "src_offset", "dst_offset", "indices", "valid_shape", "valid_shapes"}
 LONE = {"read", "write"}  # one number is a list of one: of what has one axis (PyPTO, language/op/unified_ops.py)
 WORDS = {"mode", "cmp_mode", "coalesce", "gather_oob", "acc_phase", "core_type", "name", "peer_func"}  # take a text
-NUMBERS = {"axis1", "axis2", "dim", "valid_rows", "valid_cols", "index_row", "index_col", "diagonal", "start", "rounds"}
+NUMBERS = {
+    "axis", "axis1", "axis2", "dim", "valid_rows", "valid_cols", "index_row", "index_col", "diagonal", "start",
+    "rounds",
+}  # fmt: skip
 
 
 class Operands:
@@ -118,11 +123,17 @@ class Operands:
             if name in LONE and listed and self.kind(a) == "scalar":
                 self._check_lone(node, path, a)
                 continue
+            self._check_no_module(path, parameter, a)
             fraction = category(self.facts.dtype(a)) == "float" and parameter != "start"
-            number = parameter in NUMBERS and (self.kind(a) == "tensor" or fraction)
-            if number or (listed and self.kind(a) in ("tensor", "scalar")):
+            kind = "text" if isinstance(a, ast.Constant) and isinstance(a.value, (str, bytes)) else self.kind(a)
+            many = isinstance(a, (ast.List, ast.Tuple)) or kind in ("tensor", "task", "text") or _nothing(a)
+            one = kind in ("tensor", "task", "text", "scalar") or (isinstance(a, ast.Constant) and a.value is not None)
+            if (parameter in NUMBERS and (many or fraction)) or (listed and one):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
+        if path in ("min", "max"):
+            for a in given.values():
+                self.check_operand(a)
         kind = given.get("atomic")
         if isinstance(kind, ast.Constant) and not isinstance(kind.value, int):
             raise self.refuse(kind, f"atomic={ast.unparse(kind)}", "atomic=pl.AtomicType.Add")
@@ -147,6 +158,13 @@ class Operands:
                 index, f"pl.mgather with the index `{text}`, which is no {into}",
                 f"pl.load({text}, ...)" if into == "tile" else "the tensor itself",
             )  # fmt: skip
+
+    def _check_no_module(self, path: str, parameter: str, a: ast.expr) -> None:
+        """No module is a value, and an element type is one only where an operation asks for a type."""
+        value = self.outside(a) if isinstance(a, (ast.Name, ast.Attribute)) else None
+        is_type = isinstance(value, DataType) and "type" not in parameter
+        if is_type or isinstance(value, types.ModuleType):
+            raise self.refuse(a, f"pl.{path}: {parameter} is `{ast.unparse(a)}`, a {'type' if is_type else 'module'}")
 
     def _check_lone(self, node: ast.Call, path: str, index: ast.expr) -> None:
         """One index, for what has one axis."""
@@ -321,3 +339,7 @@ class Operands:
                 node, f"`{text}` is {self.facts.dtype(given[0])} and cast to INDEX",
                 f"pl.cast(pl.cast({text}, pl.INT32), pl.INDEX)",
             )  # fmt: skip
+
+
+def _nothing(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in (None, ...)
