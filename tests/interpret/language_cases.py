@@ -378,6 +378,18 @@ REFUSED = [
         for left, right in (("2.0", "x"), ("x", "2.0"), ("x", "y"))
         if sign in "+-*/" or left == "x"
     ),
+    refused("an axis that is text", "d = pl.tensor.dim(dy, 'a')  #!", "'a'", ENTRY),
+    refused("an axis that is no number", "t = pl.transpose(x, None, 1)  #!", "None", ENTRY),
+    refused("an axis that is a fraction", "d = pl.tensor.dim(dy, 1.5)  #!", "1.5", ENTRY),
+    refused("the language as a number", "m = pl.min(pl, 4)  #!", "pl, 4", ENTRY),
+    refused("a type as a number", "m = pl.max(n, pl.INDEX)  #!", "pl.INDEX", ENTRY),
+    refused("numbers as a number", "m = pl.min(n, (1, 2))  #!", "(1, 2)", ENTRY),
+    refused("a module as a valid shape", "t = pl.load(x, [0, 0], [16, 64], pl)  #!", "pl)"),
+    refused("a valid shape that is no list", "t = pl.slice(x, [16, 64], [8, 0], valid_shape=True)  #!", "True"),
+    refused(
+        "a valid shape of another rank", "t = pl.slice(x, [16, 64], [8, 0], valid_shape=[4, 64, 64])  #!", "pl.slice"
+    ),
+    refused("a power past 64 bits", "out[:, :] = pl.mul(x, 2 ** 1099511627776)  #!", "2 **"),
     refused("number on the left of a computed value", "t = pl.add(x, y)\nu = 2.0 * t  #!", "2.0 * t"),
     refused("scalar parameter on the left of a tensor", "t = f * x  #!", "f * x"),
     refused("tensor times scalar parameter", "t = x * f  #!", "x * f"),
