@@ -76,6 +76,22 @@ BODIES = {
             q = 640 // m
             pl.write(y, [t, 1], pl.cast(q, pl.INT32))
     """,
+    "elements of a tile": """
+        row = pl.create_tensor([1, 64], dtype=pl.INT32)
+        row[:, :] = pl.full([1, 64], dtype=pl.INT32, value=-1)
+        for c in pl.range(64):
+            if c < m:
+                pl.write(row, [0, c], pl.read(x, [t, c]))
+        y[t : t + 1, :] = row
+    """,
+    "elements of a tile that others do not have": """
+        row = pl.create_tensor([1, 64], dtype=pl.INT32)
+        row[:, :] = pl.full([1, 64], dtype=pl.INT32, value=5)
+        if m < 32:
+            pl.write(row, [0, m + 32], m)
+            pl.write(row, [0, m * 2], pl.read(row, [0, m + 32]))
+        y[t : t + 1, :] = row
+    """,
 }
 
 
@@ -113,6 +129,12 @@ def test_what_they_write_is_right():
     k = kernel(f"{HEAD}{BODIES['an if'].rstrip()}\n    return y\n")
     x, n, y = arguments(1)
     both(k, x, n, y)
+    same(y, torch.where(torch.arange(64) < n[:, None], x, -1))
+
+
+def test_what_they_write_to_a_tile_is_right():
+    x, n, y = arguments(1)
+    run(f"{HEAD}{BODIES['elements of a tile'].rstrip()}\n    return y\n", x, n, y)
     same(y, torch.where(torch.arange(64) < n[:, None], x, -1))
 
 

@@ -620,6 +620,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         _check_rank(m, at, "read of", src, index)
     if type(src) is Tile:
         _check_axes(m, at, src, "an element")
+        index = [m.index_of_ours(i) for i in index]
         for i, n in zip(index, src.shape):
             values = i.values if type(i) is Lanes else np.asarray(i)
             if (values < 0).any() or (values >= n).any():
@@ -702,6 +703,7 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
     m.touch(dst)
     extents = held(dst.shape, dst.valid)
     _check_axes(m, at, dst, "an element")
+    index = [m.index_of_ours(i) for i in index]
     for axis, (i, n) in enumerate(zip(index, extents)):
         worst = i.values if type(i) is Lanes else np.asarray(i)
         if (worst < 0).any() or (worst >= n).any():
@@ -710,15 +712,18 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
             )
     if m.dry:
         return dst
-    lanes = [x for x in (value, *index) if type(x) is Lanes]
+    lanes = [x.values for x in (value, *index) if type(x) is Lanes] + ([] if m.mask is None else [m.mask])
     data = dst.data
     if lanes and not dst.batched:
-        data = data.expand(len(lanes[0].values), *data.shape)
+        data = data.expand(len(lanes[0]), *data.shape)
     data = data.clone()
     cells = [torch.from_numpy(i.values) if type(i) is Lanes else int(i) for i in index]
     blocks = (torch.arange(data.shape[0]),) if data.dim() > len(extents) else ()
     new = torch.as_tensor(value.values if type(value) is Lanes else value).to(data.dtype)
-    data[(*blocks, *cells)] = dtypes.wrap(new, dst.dtype)
+    new = dtypes.wrap(new, dst.dtype)
+    if m.mask is not None:  # blocks that take no part keep what they have
+        new = torch.where(torch.from_numpy(m.mask), new, data[(*blocks, *cells)])
+    data[(*blocks, *cells)] = new
     dst.data, dst.origin, dst.wide = data, None, None
     return dst
 
