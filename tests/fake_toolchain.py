@@ -96,7 +96,18 @@ class JITFunction:
         folder = Path(config.save_kernels_dir)
         (folder / "kernels").mkdir()
         barrier = "pto.syncall() mode = hard" if pypto.behaviour() == "barrier" else ""
-        (folder / "kernels" / "double.pto").write_text(f"module {{{barrier}}}")
+        task = "double" if pypto.behaviour() == "keyword" else "doubled"
+        code = self._func.__code__
+        at = f'loc("{code.co_filename}":{code.co_firstlineno + 3}:9)'
+        text = f"module {{{barrier}}}\\nfunc.func @{task}() {{\\n pto.tmuls ins(%0) outs(%1) {at}\\n}}\\n"
+        (folder / "kernels" / "doubled.pto").write_text(text)
+        (folder / "kernels" / "doubled.cpp").write_text("static void doubled() {\\n    TMULS(v2, v1, v3);\\n}\\n")
+        if pypto.behaviour() == "assembler refuses":
+            (folder / "report").mkdir()
+            said = f"ptoas compilation failed: {code.co_filename}:{code.co_firstlineno + 3}:9: error: rows of 4 bytes"
+            report = f"1 function(s) failed to compile\\n\\n  [doubled]\\n{said}\\n note: see the operation"
+            (folder / "report" / "codegen_errors.txt").write_text(report)
+            raise RuntimeError(f"1 function(s) failed to compile: {folder}/report/codegen_errors.txt")
         (folder / "kernel_config.py").write_text("KERNELS = []")
         self._cache[config.platform] = folder
 
@@ -118,9 +129,15 @@ class CompiledProgram:
     @classmethod
     def from_dir(cls, folder, platform):
         assert (Path(folder) / "kernel_config.py").is_file()
-        return cls()
+        made = cls()
+        made.folder = folder
+        return made
 
     def __call__(self, x, out, n, config):
+        if pypto.behaviour() == "g++ refuses":
+            at = f"{self.folder}/kernels/doubled.cpp:2:5:   required from here"
+            error = "TMulS.hpp:7:9: error: no member named 'row' in this tile"
+            raise RuntimeError(f"kernel compilation failed with exit code 1:\\n{at}\\n{error}\\nmany more lines")
         pypto.count("ran")
         (pypto.SITE / "rings").write_text(" ".join(os.environ.get(f"PTO2_RING_{n}", "") for n in ("HEAP", "DEP_POOL")))
         twice = 2 * x

@@ -254,6 +254,42 @@ def test_a_refusal_names_the_line(site: Path, module: ModuleType):
     assert works(module)
 
 
+def test_the_assemblers_refusal_names_the_line_and_no_folder_that_is_gone(site: Path, module: ModuleType):
+    behave(site, "assembler refuses")
+    with pytest.raises(KernelError) as caught:
+        near.compile_kernel(module.double, "a5sim")
+    first, place, line, _ = str(caught.value).splitlines()
+    assert first == "PyPTO's assembler (ptoas) refuses 'double' for a5sim, in 'doubled': rows of 4 bytes"
+    assert place.endswith("kernels_for_test.py:7:9")
+    assert line.strip() == "out[:, :] = pl.mul(x, 2.0)"
+    assert "codegen_errors" not in str(caught.value)
+
+
+def test_a_task_named_like_a_keyword_of_cpp_is_refused_by_name(site: Path, module: ModuleType):
+    behave(site, "keyword")
+    with pytest.raises(KernelError) as caught:
+        near.compile_kernel(module.double, "a5sim")
+    assert "the task 'double' has the name of a keyword of C++" in str(caught.value)
+    assert "kernels_for_test.py:7:9" in str(caught.value)
+    assert str(caught.value).endswith("fix: another name, such as double_task")
+    assert list((cache_folder() / "a5sim").iterdir()) == []
+
+
+def test_a_simulator_that_does_not_build_says_which_operation_it_lacks(site: Path, module: ModuleType):
+    behave(site, "g++ refuses")
+    with pytest.raises(PlatformError) as caught:
+        run(module.double, arguments(), platform="a5sim")
+    first, place, line, _ = str(caught.value).splitlines()
+    assert first == (
+        "a5sim cannot run 'double': its headers (PTO-ISA) have no TMULS of these tiles, in the code of 'doubled' "
+        "(no member named 'row' in this tile)"
+    )
+    assert place.endswith("kernels_for_test.py:7:9")
+    assert line.strip() == "out[:, :] = pl.mul(x, 2.0)"
+    behave(site, "fine")
+    assert works(module)
+
+
 def test_a_kernel_that_fails_while_it_runs(site: Path, module: ModuleType):
     behave(site, "raise")
     x, out, n = arguments()

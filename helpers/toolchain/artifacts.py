@@ -77,7 +77,7 @@ class Hint:
 _OTHERS = ("cache", "dfx_outputs", "debug", "workbook.json")
 _CONSTANT = re.compile(r"\s*(%\w+) = arith\.constant (-?\d+) : \w+")
 _FUNCTION = re.compile(r"\s*func\.func (?:private )?@(\w+)\(")
-_LOCATION = re.compile(r'loc\("([^"]+)":(\d+):(\d+)\)')
+LOCATION = re.compile(r'loc\("([^"]+)":(\d+):(\d+)\)')
 _TILE = re.compile(
     r"(%\w+) = pto\.alloc_tile addr = (%\w+).*?tile_buf<(?:loc=)?(\w+), (?:dtype=)?(\w+)?.*?rows=(\d+), cols=(\d+)"
 )
@@ -153,7 +153,7 @@ def _read(file: Path) -> list[Unit]:
 
 
 def _place(line: str) -> Place | None:
-    found = _LOCATION.search(line)
+    found = LOCATION.search(line)
     return _at(*found.groups()) if found else None
 
 

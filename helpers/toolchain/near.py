@@ -24,7 +24,7 @@ from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.lower import signature
 from helpers.interpret.source import Place, explain, shown
 from helpers.interpret.trace import Trace
-from helpers.toolchain import artifacts, process, records
+from helpers.toolchain import artifacts, process, records, refusals
 from helpers.toolchain.artifacts import Hint, Tile, Unit
 from helpers.toolchain.cache import cache_folder
 
@@ -342,9 +342,15 @@ def _reported(name: str, platform: str) -> Iterator[None]:
             raise KernelError(_changed(name, [about["message"]])) from None
         if about["phase"] == "load":
             raise KernelError(f"'{name}' cannot be imported: {what}") from None
+        if about["phase"] == "name":
+            raise KernelError(_explained(about["message"], about)) from None
+        if about["phase"] == "compile" and about["refused"]:
+            raise KernelError(_assembler(name, platform, about["refused"])) from None
         if about["phase"] == "compile":
-            by = "PyPTO's assembler (ptoas)" if "ptoas" in about["message"] else "PyPTO's compiler"
-            raise KernelError(_explained(f"{by} refuses '{name}' for {platform}: {what}", about)) from None
+            raise KernelError(_explained(f"PyPTO's compiler refuses '{name}' for {platform}: {what}", about)) from None
+        unbuilt = refusals.cpp(about["message"]) if platform.endswith("sim") else None
+        if unbuilt is not None:
+            raise PlatformError(_unbuilt(name, platform, unbuilt)) from None
         if about["phase"] == "run":
             raise FaultError(f"{platform}: '{name}' failed while it ran: {what}.{failed.log}") from None
         raise ToolchainError(f"{platform}: '{name}' could not be built: {what}.{failed.log}") from None
@@ -361,7 +367,26 @@ def _explained(text: str, about: dict[str, Any]) -> str:
         place = (found[0][0], int(found[0][1]), int(found[0][2])) if found else None
     if place is None:
         return text
-    return explain(Place(*place, texts.read(place[0])), text)
+    return explain(refusals.placed(place), text, about["fix"])
+
+
+def _assembler(name: str, platform: str, refused: Sequence[tuple[str, str, refusals.At | None]]) -> str:
+    """What PyPTO's assembler says first, and of how many other tasks it says something."""
+    function, text, place = refused[0]
+    more = f"; of {', '.join(f for f, *_ in refused[1:])} it says something too" if len(refused) > 1 else ""
+    what = f"PyPTO's assembler (ptoas) refuses '{name}' for {platform}, in '{function}': {text}{more}"
+    return what if place is None else explain(refusals.placed(place), what)
+
+
+def _unbuilt(name: str, platform: str, found: refusals.Unbuilt) -> str:
+    """The operation that a simulator lacks."""
+    if found.instruction is None:
+        return f"{platform}: the C++ of '{found.function}', of '{name}', does not build: {found.text}"
+    what = (
+        f"{platform} cannot run '{name}': its headers (PTO-ISA) have no {found.instruction} of these tiles, in the code"
+        f" of '{found.function}' ({found.text})"
+    )
+    return what if found.place is None else explain(refusals.placed(found.place), what)
 
 
 def where(place: Place | None) -> str:

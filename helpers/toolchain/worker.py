@@ -33,7 +33,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from helpers.interpret import cpp_names
 from helpers.interpret.texts import FileText, loaded
+from helpers.toolchain import artifacts, refusals
 from helpers.toolchain.artifacts import has_barrier
 
 Progress = Callable[[str], None]
@@ -307,15 +309,36 @@ class Worker:
             }
             if not any(made.iterdir()):
                 raise RuntimeError(f"PyPTO has compiled {name} and written nothing")
+            self.check_names(made)
             (made / _ABOUT).write_text(json.dumps(about))
             try:
                 made.rename(folder)
             except OSError:  # another process was first, with the same result
                 if not (folder / _ABOUT).is_file():
                     raise
+        except Exception as e:
+            e.refused = [(d.function, d.text, d.place) for d in refusals.assembler(made)]
+            raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return {**about, "folder": str(folder), "cached": False}
+
+    def check_names(self, folder: Path) -> None:
+        """Refuse a task that no C++ compiler takes, for its name."""
+        for unit in artifacts.units(folder):
+            wrong = cpp_names.wrong(unit.name)
+            if wrong is not None:
+                self.phase = "name"
+                raise Misnamed(*wrong, unit.place)
+
+
+class Misnamed(Exception):
+    """A task has a name that it cannot have; `fix` is what to do."""
+
+    def __init__(self, what: str, fix: str, place: Any):
+        super().__init__(what)
+        self.fix = fix
+        self.span = place and {"filename": place.file, "begin_line": place.line, "begin_column": place.column}
 
 
 _ABOUT = "workbook.json"  # written last: what we know of a compilation
@@ -348,7 +371,10 @@ def describe(error: BaseException) -> dict[str, Any]:
         place = tuple(getattr(span, f, None) for f in ("filename", "begin_line", "begin_column"))
     file = getattr(error, "filename", None)
     file = os.fsdecode(file) if isinstance(file, str | bytes) else None
-    return {"type": type(error).__name__, "message": message, "errno": number, "file": file, "place": place}
+    return {
+        "type": type(error).__name__, "message": message, "errno": number, "file": file, "place": place,
+        "fix": getattr(error, "fix", None), "refused": getattr(error, "refused", []),
+    }  # fmt: skip
 
 
 def _config(request: dict[str, Any], **options: Any) -> Any:
