@@ -59,7 +59,7 @@ def test_an_error_without_a_line_gets_that_of_its_task(folder: Path):
 
 
 def test_an_error_in_the_assemblers_own_input_gets_the_line_of_its_task(folder: Path):
-    (one,) = said(folder, ("rows", "ptoas compilation failed: /tmp/x/rows.pto:3:7: error: expected a tile"))
+    (one,) = said(folder, ("rows", "ptoas compilation failed: /out/rows.pto:3:7: error: expected a tile"))
     assert one == refusals.Diagnostic("rows", "expected a tile", ("k.py", 20, 9))
 
 

@@ -347,7 +347,10 @@ def _reported(name: str, platform: str) -> Iterator[None]:
         if about["phase"] == "compile" and about["refused"]:
             raise KernelError(_assembler(name, platform, about["refused"])) from None
         if about["phase"] == "compile":
-            raise KernelError(_explained(f"PyPTO's compiler refuses '{name}' for {platform}: {what}", about)) from None
+            where_ = f", in '{about['region'][0]}'" if about["region"] else ""
+            raise KernelError(
+                _explained(f"PyPTO's compiler refuses '{name}' for {platform}{where_}: {what}", about)
+            ) from None
         unbuilt = refusals.cpp(about["message"]) if platform.endswith("sim") else None
         if unbuilt is not None:
             raise PlatformError(_unbuilt(name, platform, unbuilt)) from None
@@ -364,7 +367,7 @@ def _explained(text: str, about: dict[str, Any]) -> str:
     place = about["place"]
     if place is None or not all(place):
         found = _NAMED.findall(text)
-        place = (found[0][0], int(found[0][1]), int(found[0][2])) if found else None
+        place = (found[0][0], int(found[0][1]), int(found[0][2])) if found else (about["region"] or (None, None))[1]
     if place is None:
         return text
     return explain(refusals.placed(place), text, about["fix"])

@@ -35,7 +35,7 @@ from typing import Any
 
 from helpers.interpret import cpp_names
 from helpers.interpret.texts import FileText, loaded
-from helpers.toolchain import artifacts, refusals
+from helpers.toolchain import artifacts, refusals, regions
 from helpers.toolchain.artifacts import has_barrier
 
 Progress = Callable[[str], None]
@@ -279,26 +279,13 @@ class Worker:
         self, kernel: Any, folder: Path, name: str, request: dict[str, Any], samples: list | None
     ) -> dict[str, Any]:
         """Compile into `folder`, which is there when all of it is."""
-        import pypto.language as pl
-        from pypto import ir
-
-        platform = request["platform"]
-        self.progress(f"compiling {name} for {platform}")
+        self.progress(f"compiling {name} for {request['platform']}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         made = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-", dir=folder.parent))
         start = time.perf_counter()
         try:
-            if type(kernel).__name__ == "JITFunction":
-                config = _config(request, save_kernels_dir=str(made))
-                getattr(kernel, "_cache", {}).clear()  # what PyPTO has compiled in this process it does not write again
-                if samples is None:
-                    kernel.compile(config=config, **dict.fromkeys(_scalars(kernel), pl.RUNTIME))
-                else:
-                    kernel.compile(*map(_sample, samples), config=config)
-            else:
-                assembler = _assembler()
-                ir.compile(kernel, str(made), platform=platform, dump_passes=False, skip_ptoas=assembler is None)
+            _compile(kernel, made, request, samples)
             for path, text in self.sources[request["file"]].items():  # PyPTO reads the files once more
                 if text.changed():
                     self.phase = "changed"
@@ -318,6 +305,9 @@ class Worker:
                     raise
         except Exception as e:
             e.refused = [(d.function, d.text, d.place) for d in refusals.assembler(made)]
+            if self.phase == "compile" and not e.refused and not isinstance(e, OSError):
+                with contextlib.suppress(Exception):  # what the compiler has said is said all the same
+                    e.region = regions.region(e, lambda: _compile(kernel, made / "again", request, samples))
             raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -330,6 +320,23 @@ class Worker:
             if wrong is not None:
                 self.phase = "name"
                 raise Misnamed(*wrong, unit.place)
+
+
+def _compile(kernel: Any, folder: Path, request: dict[str, Any], samples: list | None) -> None:
+    """Have PyPTO compile a kernel into a folder; see `Worker.build`."""
+    import pypto.language as pl
+    from pypto import ir
+
+    if type(kernel).__name__ != "JITFunction":
+        skip = _assembler() is None
+        ir.compile(kernel, str(folder), platform=request["platform"], dump_passes=False, skip_ptoas=skip)
+        return
+    config = _config(request, save_kernels_dir=str(folder))
+    getattr(kernel, "_cache", {}).clear()  # what PyPTO has compiled in this process it does not write again
+    if samples is None:
+        kernel.compile(config=config, **dict.fromkeys(_scalars(kernel), pl.RUNTIME))
+    else:
+        kernel.compile(*map(_sample, samples), config=config)
 
 
 class Misnamed(Exception):
@@ -374,6 +381,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     return {
         "type": type(error).__name__, "message": message, "errno": number, "file": file, "place": place,
         "fix": getattr(error, "fix", None), "refused": getattr(error, "refused", []),
+        "region": getattr(error, "region", None),
     }  # fmt: skip
 
 
