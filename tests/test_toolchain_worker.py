@@ -448,6 +448,18 @@ def test_a_kernel_that_is_not_what_its_file_has(site: Path):
         near.compile_kernel(tuned(qkv_proj.spmd, TILE_K=128), "a5sim")
 
 
+@pytest.mark.parametrize("how", ["compile", "run"])
+def test_a_task_named_like_a_keyword_of_cpp(site: Path, how: str):
+    source = site / "badly_named.py"
+    source.write_text((site / "kernels_for_test.py").read_text().replace('"doubled"', '"double"'))
+    named = importlib.import_module("badly_named")
+    do = near.compile_kernel if how == "compile" else lambda k, platform: run(k, arguments(), platform=platform)
+    with pytest.raises(KernelError, match="the task 'double' has the name of a keyword of C") as caught:
+        do(named.double, "a5sim")
+    assert caught.value.place.code.endswith('name_hint="double"):')
+    sys.modules.pop("badly_named")
+
+
 def test_all_kernels_of_a_file(site: Path):
     source = site / "kernels_for_test.py"
     source.write_text(source.read_text() + source.read_text().replace("double", "again"))

@@ -1,4 +1,6 @@
-"""Names that a task cannot have, for PyPTO writes it down as a C++ function of that name.
+"""Names that a task cannot have on a chip or a simulator, for PyPTO writes it down as a C++ function of that name.
+
+Interpret mode runs such a kernel; `workbook check` and PyPTO's platforms say what is wrong.
 
 Source: ISO C++17, [lex.key] and [lex.digraph]: keywords and alternative tokens. That is the standard in which PyPTO's
 runtime has kernels built (simpler 93adc386, simpler_setup/toolchain.py). Of a region for both units, PyPTO makes two

@@ -72,6 +72,7 @@ class Compiled:
     own_extents: frozenset[str] = frozenset()  # the dimensions (pl.dynamic) that its text reads as numbers
     asked: frozenset[str] = frozenset()  # parameters that the number of turns of a pl.parallel with task ids depends on
     auto_scope: bool = True  # PyPTO puts loops and arms of ifs of orchestration into scopes of their own
+    misnamed: tuple[tuple[Place, str, str], ...] = ()  # tasks whose C++ cannot be called so: where, what, what to do
 
     @property
     def extents(self) -> frozenset[str]:
@@ -138,6 +139,7 @@ class Lowering(
         self.unrolled: set[str] = set()  # variables of pl.unroll loops
         self.sources: dict[str, ast.expr] = {}  # local name bound once, to this
         self.ids: set[str] = set()  # names that can hold a task id
+        self.misnamed: list[tuple[Place, str, str]] = []
         self.asked: set[str] = set()  # parameters of an inline function that trip counts of such loops depend on
         self.producers: dict[str, tuple[str, int]] = {}  # tensor -> its task, and how often that name was bound
         self.id_bound: Counter[str] = Counter()  # how often the name of a task id was bound
@@ -222,7 +224,7 @@ class Lowering(
             lambda: environment(self.fn, self.closure) | self.around, self.callees,
             *((frozenset(self.stored), frozenset(self.written)) if self.plane == INCORE else (frozenset(),) * 2),
             self.closure, frozenset(v.name for v in self.captured.values() if type(v).__name__ == "DynVar"),
-            frozenset(self.asked), self.auto_scope,
+            frozenset(self.asked), self.auto_scope, tuple(self.misnamed),
         )  # fmt: skip
 
     def _parameters(self, tree: ast.FunctionDef) -> list[Parameter]:

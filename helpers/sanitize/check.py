@@ -140,6 +140,7 @@ def of_text(compiled: Compiled) -> list[Finding]:
         if key not in seen:
             seen.add(key)
             out += lint.kernel(c.source)
+            out += [Finding("task-name", WARNING, what, place, fix=fix) for place, what, fix in c.misnamed]
             todo += c.callees
     return out
 

@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "tolerance": "The tolerance does not go with the error: tighter than rounding, or far looser than the error.",
     "atomic-order": "A sum of floats depends on the order in which tasks or blocks add to it.",
     "low-precision-accumulation": "A sum is kept in a type of 16 bits or less, and rounds at every step.",
+    "task-name": "A task has the name of a keyword of C++, so that no simulator and no chip can be built for it.",
     "peeled-pipeline": "The first turn of a pl.pipeline is written before it; its load overlaps with nothing.",
     "unused-name": "A name is bound, or a parameter taken, that nothing uses.",
     "script-failed": "The script or the golden failed, and nothing that was found in the kernels says why.",

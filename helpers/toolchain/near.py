@@ -18,11 +18,11 @@ from rich.console import Console
 
 from helpers import chips, platforms, shared_tensors
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
-from helpers.interpret import texts
+from helpers.interpret import lower, texts
 from helpers.interpret.call import arrange, check
 from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.lower import signature
-from helpers.interpret.source import Place, explain, shown
+from helpers.interpret.source import Place, explain, located, shown
 from helpers.interpret.trace import Trace
 from helpers.toolchain import artifacts, process, records, refusals
 from helpers.toolchain.artifacts import Hint, Tile, Unit
@@ -105,6 +105,7 @@ def compile_kernel(kernel: Any, platform: str, args: Sequence[Any] | Mapping[str
         ToolchainError: the compiler failed, its cache cannot be written, ...
     """
     require_compiler(platform)
+    _check_names(kernel)
     request = {"do": "compile", **_identity(kernel), **_common(platform)}
     if args is not None:
         values = arrange(signature(kernel), args)
@@ -163,6 +164,7 @@ def run(
     expected = signature(kernel)
     values = arrange(expected, args)
     check(expected, values)
+    _check_names(kernel)
     block, slots = shared_tensors.allocate(values)
     try:
         passed = [
@@ -182,6 +184,20 @@ def run(
     finally:
         block.close()
     return answer["seconds"], trace
+
+
+def _check_names(kernel: Any) -> None:
+    """Say of a task that cannot be built under its name what PyPTO leaves to a C++ compiler, which names no line of it.
+
+    Raises:
+        KernelError: there is one.
+    """
+    try:
+        compiled = lower.compile_kernel(kernel)
+    except KernelError:  # whether PyPTO takes it is for PyPTO to say
+        return
+    for place, what, fix in (found for c in lower.with_callees(compiled) for found in c.misnamed):
+        raise located(KernelError, place, what, fix)
 
 
 def replay(kernel: Any, args: Sequence[Any] | Mapping[str, Any], platform: str) -> Trace:

@@ -92,15 +92,11 @@ class Scopes:
             self.incore, self.nested = self.plane == INCORE, around
 
     def check_task_name(self, node: ast.AST, name: str, body: list[ast.stmt]) -> None:
-        """`name` is that of a task which does `body`.
-
-        Raises:
-            KernelError: its C++ cannot be called that.
-        """
+        """Note the name of a task which does `body` where its C++ cannot be called that."""
         wrong = cpp_names.wrong(name)
         called = {self.facts.called(n)[0] for n in nodes_of(body) if isinstance(n, ast.Call)}
         if wrong is not None and not (called & CUBE and called & VECTOR):
-            raise self.refuse(node, *wrong)
+            self.misnamed.append((self.source.place(node), *wrong))
 
     def _task_name(self, keywords: dict, call: ast.Call, fallback: str, body: list[ast.stmt]) -> str:
         hint = keywords.get("name_hint")
