@@ -131,9 +131,8 @@ class Operands:
             if (parameter in NUMBERS and (many or fraction)) or (listed and one):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
-        if path in ("min", "max"):
-            for a in given.values():
-                self.check_operand(a)
+        for a in given.values() if path in ("min", "max") else [given["value"]] if name in ("full", "write") else ():
+            self.check_operand(a)
         kind = given.get("atomic")
         if isinstance(kind, ast.Constant) and not isinstance(kind.value, int):
             raise self.refuse(kind, f"atomic={ast.unparse(kind)}", "atomic=pl.AtomicType.Add")

@@ -17,8 +17,10 @@ import torch
 from helpers.interpret import dtypes, scales
 from helpers.interpret.annotations import Type
 from helpers.interpret.batches import Conflict
+from helpers.interpret.boxes import clear
 from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import filled, fitted, narrowed, poison
+from helpers.interpret.gm import called
 from helpers.interpret.lanes import Lanes, is_scalar, one, settled
 from helpers.interpret.machine import UNKNOWN, Machine
 from helpers.interpret.ops import halves
@@ -377,6 +379,12 @@ def _two_axes(m: Machine, at: Place, s: Any) -> None:
 
 def _copy(m: Machine, at: Place, w: Tensor, source: Tensor) -> None:
     """Orchestration moves a window of global memory into another."""
+    if w.buffer is source.buffer and (w.offset, w.shape) != (source.offset, source.shape):
+        to, of = (np.array([int(one(x.offset))]) for x in (w, source))
+        if not clear(to, w.shape, w.strides, of, source.shape, source.strides).all():
+            raise m.fault(
+                at, f"a part of {called(w.buffer)} is put where it overlaps itself", "a tensor between the two"
+            )
     m.by_host(at, READ, source)
     if m.dry and not m.keeps(w.buffer):
         m.by_host(at, WRITE, w)
