@@ -31,7 +31,7 @@ setup: $(READY)
 run: $(READY)
 	@$(RUN) -m helpers run --all --last --html out/
 
-TEST := $(RUN) -m pytest -n $(JOBS) --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg
+TEST := $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval --nbval-sanitize-with tests/nbval.cfg
 
 test: $(READY)
 	$(TEST)

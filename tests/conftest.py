@@ -53,7 +53,12 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+# What takes longest comes first, so that no process is left alone with it at the end (of those of notebooks, each).
+FIRST = ("test_browser.py", ".ipynb", "test_tuning.py", "test_prefill.py", "test_decode.py", "test_cli.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((n for n, end in enumerate(FIRST) if item.path.name.endswith(end)), len(FIRST)))
     absent = {}
     if installed_pypto().kind != "hw-native-sys":
         absent["pypto"] = "PyPTO (hw-native-sys/pypto) is not installed"
