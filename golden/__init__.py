@@ -4,7 +4,7 @@ The names are those of pypto-lib's `golden`, so that its kernel scripts run agai
 A module of this package named after a stage (golden.rope_kv_cache, ...) holds that stage's reference.
 """
 
-import helpers  # noqa: F401 - first: it sets how torch's threads wait, before torch is imported
+from helpers import threads  # noqa: F401, I001 - first, before torch is imported
 from golden.compare import (
     OutputError,
     Tolerance,

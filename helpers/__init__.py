@@ -3,11 +3,7 @@
 Importing this package imports nothing else, so that `workbook doctor` works where half of it is missing.
 """
 
-import os
-
-# Torch's threads spin while they wait for each other, which on a busy machine costs more than the work. This must be
-# said before torch is first imported, and is only a default.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from helpers import threads  # noqa: F401 - before torch
 
 
 def load_ipython_extension(shell: object) -> None:

@@ -21,9 +21,8 @@ import torch
 
 from golden import mistakes as golden
 from golden import run_jit
-from helpers.errors import InputError, WorkbookError
+from helpers.errors import InputError, WorkbookError, shown
 from helpers.interpret.lower import compile_kernel
-from helpers.interpret.source import shown
 from helpers.sanitize import Finding, check, report
 from helpers.sanitize.script import check_script
 from kernels import mistakes_attention as attention

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -47,3 +48,11 @@ class FaultError(WorkbookError):
 
 class ToolchainError(WorkbookError):
     """The installed PyPTO failed rather than the kernel: a crash, a time-out, a full disk; has its log's end."""
+
+
+def shown(file: str) -> str:
+    """`file` as it is shown: relative to the working directory, or to the workbook, when it lies below it."""
+    for folder in (Path.cwd(), Path(__file__).parents[1]):
+        if Path(file).is_relative_to(folder):
+            return str(Path(file).relative_to(folder))
+    return file

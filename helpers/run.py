@@ -10,7 +10,7 @@ from typing import Any
 
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret import follow, script
+from helpers.interpret import follow, session
 from helpers.interpret.call import interpret
 from helpers.interpret.decorated import unwrap
 from helpers.interpret.lower import signature
@@ -62,23 +62,23 @@ def run(
         FaultError: the kernel did something wrong while it ran.
         ToolchainError: PyPTO itself failed: a crash, a time-out, a full disk.
     """
-    session = script.current()
-    name = resolve(script.interpreted(platform) if session is not None else platform)
+    script = session.current()
+    name = resolve(session.interpreted(platform) if script is not None else platform)
     dry = dry or tracing()
     if not name.endswith("interp"):
         return _run_on_toolchain(kernel, args, name, dry, options)
     start = time.perf_counter()
-    watched = session is not None and session.observer is not None
+    watched = script is not None and script.observer is not None
     on = chip(name.removesuffix("interp"))
     if dry and not watched:
         trace = follow.trace(kernel, args, name, on, make)
     else:
-        trace = (session.observer.interpret if watched else interpret)(kernel, args, name, on, dry)
+        trace = (script.observer.interpret if watched else interpret)(kernel, args, name, on, dry)
     if not watched:
         for note in trace.misdeclared():
             _say(note)
-    if session is not None:
-        session.traces.append(trace)
+    if script is not None:
+        script.traces.append(trace)
     return Run(name, time.perf_counter() - start, trace)
 
 
@@ -111,20 +111,20 @@ def parameters(kernel: Any) -> list[str] | None:
 
 def tracing() -> bool:
     """True while a script runs with --trace-only: kernels follow their control flow and compute nothing."""
-    session = script.current()
-    return session is not None and session.trace_only
+    script = session.current()
+    return script is not None and script.trace_only
 
 
 def compared(*what: Any) -> None:
-    """Tell whoever looks on while a script runs what is compared, see `helpers.interpret.script.Observer`."""
-    session = script.current()
-    if session is not None and session.observer is not None:
-        session.observer.compared(*what)
+    """Tell whoever looks on while a script runs what is compared, see `helpers.interpret.session.Observer`."""
+    script = session.current()
+    if script is not None and script.observer is not None:
+        script.observer.compared(*what)
 
 
 def scripted() -> bool:
     """True while a script that is not this repository's runs, see `helpers.interpret.script`."""
-    return script.current() is not None
+    return session.current() is not None
 
 
 def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:

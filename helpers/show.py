@@ -15,10 +15,10 @@ from pygments.style import Style
 from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String
 
 from golden import ScalarSpec, TensorSpec
-from helpers.errors import KernelError
+from helpers.errors import KernelError, shown
 from helpers.interpret.decorated import environment, unwrap
 from helpers.interpret.depend import declared, inferred
-from helpers.interpret.source import of, shown
+from helpers.interpret.source import of
 from helpers.interpret.trace import Trace
 from helpers.plots.errors import verdict
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT

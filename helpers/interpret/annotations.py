@@ -14,6 +14,7 @@ from typing import Any
 
 from helpers.interpret import dtypes
 from helpers.interpret.dtypes import DType
+from helpers.interpret.kernel import Annotation
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,6 @@ def _dim(d: Any) -> int | Dim:
 def seen(parsed: Type, found: Any) -> Type:
     """`parsed`, with the extents that Python saw where the function was defined: a name of the function around it hides
     one of the module."""
-    from helpers.interpret.language import Annotation
-
     if parsed.shape is None or not isinstance(found, Annotation):
         return parsed
     return replace(parsed, shape=evaluated(found).shape)
@@ -204,8 +203,6 @@ def seen(parsed: Type, found: Any) -> Type:
 
 def evaluated(found: Any) -> Type:
     """An annotation as Python evaluated it: only the stand-in's can be read back."""
-    from helpers.interpret.language import Annotation
-
     if isinstance(found, Annotation):
         if found.kind in ("Out", "InOut"):
             inner = evaluated(found.args[0])

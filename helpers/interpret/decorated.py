@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.interpret import texts
+from helpers.interpret.kernel import JitFunction, Program
 from helpers.interpret.source import of
 from helpers.interpret.texts import Bound
 
 
 def unwrap(kernel: Any) -> tuple[Callable, str, dict] | None:
     """(function, kind, options) of a decorated kernel - the stand-in's or PyPTO's own JITFunction - or None."""
-    from helpers.interpret.language import JitFunction, Program
-
     if isinstance(kernel, Program):
         kernel = kernel.entry
     if isinstance(kernel, JitFunction):

@@ -14,268 +14,37 @@ submodule `language` is supplied.
 from __future__ import annotations
 
 import ast
-import atexit
 import enum
 import functools
 import importlib.abc
 import importlib.machinery
 import inspect
-import shutil
 import sys
-import tempfile
-import types
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, package, spelling, text, texts
-
-
-class DataType:
-    """An element type constant such as `pl.BF16`."""
-
-    def __init__(self, name: str, bits: int):
-        self.name, self.bits = name, bits
-
-    def get_byte(self) -> int:
-        """Bytes of one element, rounded up to one (PyPTO, user manual, Types)."""
-        return max(1, self.bits // 8)
-
-    def __repr__(self) -> str:
-        return f"pl.{self.name}"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class DynExpr:
-    """An extent computed from dimensions known at run time, as `N * 2` in an annotation: + - * // % of them."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-def _computed(sign: str) -> tuple[Callable, Callable]:
-    def text(x: Any) -> str:
-        return f"({x.name})" if type(x) is DynExpr else x.name if isinstance(x, DynExpr) else str(x)
-
-    def forward(self: DynExpr, other: Any) -> DynExpr:
-        return DynExpr(f"{text(self)} {sign} {text(other)}")
-
-    def backward(self: DynExpr, other: Any) -> DynExpr:
-        return DynExpr(f"{text(other)} {sign} {text(self)}")
-
-    return forward, backward
-
-
-for _name, _sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("floordiv", "//"), ("mod", "%")):
-    _forward, _backward = _computed(_sign)
-    setattr(DynExpr, f"__{_name}__", _forward)
-    setattr(DynExpr, f"__r{_name}__", _backward)
-
-
-class DynVar(DynExpr):
-    """A dimension known only at run time; the same object in several annotations is the same dimension."""
-
-    def __init__(self, name: str):
-        if not name.isidentifier():
-            raise ValueError(f"pl.dynamic({name!r}): the name of a dimension is an identifier")
-        super().__init__(name)
-
-    def __repr__(self) -> str:
-        return f"pl.dynamic({self.name!r})"
-
-
-class Annotation:
-    """What an annotation such as `pl.Tensor[[M, 128], pl.FP32]` evaluates to."""
-
-    def __init__(self, kind: str, args: tuple):
-        self.kind, self.args = kind, args
-
-    def __repr__(self) -> str:
-        return f"pl.{self.kind}[{', '.join(map(repr, self.args))}]"
-
-
-class Placement:
-    """What an annotation says of where a tile or tensor lies: `pl.MemRef`, `pl.TileView`, `pl.TensorView`."""
-
-    def __init__(self, *args: Any, **options: Any):
-        self.args, self.options = args, options
-
-    def __getitem__(self, slot: Any) -> Placement:
-        return self
-
-    def text(self, name: str) -> str:
-        """How it is written, with `name` where it has none of its own."""
-        given = [*map(repr, self.args or (name,)), *(f"{k}={v!r}" for k, v in self.options.items())]
-        return f"pl.{type(self).__name__}({', '.join(given)})"
-
-
-class _Annotated(type):
-    def __getitem__(cls, args: Any) -> Annotation:
-        return Annotation(cls.__name__, args if isinstance(args, tuple) else (args,))
-
-
-def _annotation_type(name: str, doc: str) -> type:
-    return _Annotated(name, (), {"__doc__": doc})
-
-
-class JitFunction:
-    """A decorated kernel. `fn` is the Python function; `kind` is entry, incore, inline, opaque or host.
-
-    Its text and place are those that it has when it is decorated, see `texts`.
-    """
-
-    def __init__(self, fn: Callable, kind: str, options: dict):
-        if not isinstance(fn, types.FunctionType):
-            what = "a class: write @pl.program" if isinstance(fn, type) else f"{type(fn).__name__} {fn!r}"
-            raise KernelError(f"a kernel is a function; what is decorated here is {what}")
-        self.fn, self.kind, self.options = fn, kind, options
-        self.program: Program | None = None
-        texts.bind(fn)
-        functools.update_wrapper(self, fn)
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-        return self.fn.__name__
-
-    def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """Run the kernel in place on the default platform, as PyPTO's `kernel(*args)` does."""
-        from helpers.run import call
-
-        return call(self, args, kwargs, config)
-
-    def compile(self, *args: Any, config: Any = None, **kwargs: Any) -> CompiledKernel:
-        """Check the kernel against the language, as far as that needs no arguments."""
-        from helpers.interpret.lower import compile_kernel
-
-        compile_kernel(self)
-        return CompiledKernel(self)
-
-    def lower(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """PyPTO's program after its passes, which interpret mode does not have.
-
-        Raises:
-            KernelError: always.
-        """
-        raise KernelError(f"kernel '{self.fn.__name__}'.lower(): {package.NO_COMPILER}")
-
-    def __repr__(self) -> str:
-        return f"<pl kernel {self.fn.__module__}.{self.fn.__qualname__} ({self.kind})>"
-
-
-class CompiledKernel:
-    """What `kernel.compile(...)` gives: it can be called, and has what a script asks of PyPTO's."""
-
-    def __init__(self, kernel: JitFunction):
-        self.kernel = kernel
-
-    def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """Run it in place; without its outputs, these are made and returned."""
-        from helpers.interpret.call import with_outputs
-
-        if kwargs or len(args) != len(self.param_names) - len(self.output_indices):
-            return self.kernel(*args, config=config, **kwargs)
-        full, made = with_outputs(self.parameters, args)
-        self.kernel(*full, config=config)
-        return made[0] if len(made) == 1 else tuple(made)
-
-    @functools.cached_property
-    def parameters(self) -> list:
-        """What the kernel takes, in order."""
-        from helpers.interpret.lower import signature
-
-        return signature(self.kernel).parameters
-
-    @property
-    def param_names(self) -> list[str]:
-        """The names of its parameters."""
-        return [p.name for p in self.parameters]
-
-    @property
-    def output_indices(self) -> list[int]:
-        """Which of them are outputs, that a caller may leave out."""
-        return [i for i, p in enumerate(self.parameters) if p.type.direction == "Out"]
-
-    @property
-    def has_return(self) -> bool:
-        """Whether it has outputs to return."""
-        return bool(self.output_indices)
-
-    @functools.cached_property
-    def output_dir(self) -> Path:
-        """Where PyPTO leaves the code it generates: here an empty folder, gone when the process ends."""
-        folder = tempfile.mkdtemp(prefix="interpreted-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
-
-    @property
-    def program(self) -> Any:
-        """PyPTO's program after its passes, which interpret mode does not have."""
-        raise KernelError(f"kernel '{self.kernel.fn.__name__}'.compile().program: {package.NO_COMPILER}")
+from helpers.interpret import names, package, spelling, text
+from helpers.interpret.callable import CallableKernel, CallableProgram
+from helpers.interpret.kernel import DataType, DynVar, JitFunction, Placement, annotation_type
 
 
 def _decorator(kind: str) -> Callable:
     def decorate(fn: Callable | None = None, **options: Any) -> Any:
         if fn is None:
-            return lambda f: JitFunction(f, kind, options)
-        return JitFunction(fn, kind, options)
+            return lambda f: CallableKernel(f, kind, options)
+        return CallableKernel(fn, kind, options)
 
     decorate.__name__ = kind
     return decorate
-
-
-class Program:
-    """A `@pl.program` class: its functions by name. The entry is the one that no other calls."""
-
-    def __init__(self, name: str, functions: dict[str, JitFunction]):
-        self.__name__, self.functions = name, functions
-        for f in functions.values():
-            f.program = self
-
-    @property
-    def name(self) -> str:
-        """The class's name."""
-        return self.__name__
-
-    def __getattr__(self, name: str) -> JitFunction:
-        try:
-            return self.__dict__["functions"][name]
-        except KeyError:
-            raise AttributeError(f"program {self.__name__} has no function '{name}'") from None
-
-    @property
-    def entry(self) -> JitFunction:
-        """The function to run: of Orchestration or Opaque type, and called by no other."""
-        called = {n for f in self.functions.values() for n in f.fn.__code__.co_names}
-        found = [f for n, f in self.functions.items() if f.kind == "entry" and n not in called]
-        if len(found) != 1:
-            names_ = ", ".join(f.fn.__name__ for f in found) or "none"
-            raise KernelError(f"program {self.__name__} must have one entry, a function no other calls; found {names_}")
-        return found[0]
-
-    def __call__(self, *args: Any, config: Any = None) -> None:
-        self.entry(*args, config=config)
-
-    def compile(self, *args: Any, config: Any = None) -> CompiledKernel:
-        """Check the program against the language, as far as that needs no arguments."""
-        return self.entry.compile(*args, config=config)
-
-    def __repr__(self) -> str:
-        return f"<pl program {self.__name__}: {', '.join(self.functions)}>"
 
 
 def program(cls: type | None = None, **options: Any) -> Any:
     """`@pl.program`: the methods of a class become the functions of a program."""
     if cls is None:
         return lambda c: program(c, **options)
-    return Program(cls.__name__, {n: f for n, f in vars(cls).items() if isinstance(f, JitFunction)})
+    return CallableProgram(cls.__name__, {n: f for n, f in vars(cls).items() if isinstance(f, JitFunction)})
 
 
 # How the type of a `@pl.function` is treated; a function without one is Opaque.
@@ -295,7 +64,7 @@ def function(fn: Callable | None = None, *, type: Any = None, **options: Any) ->
 
 def inline(fn: Callable) -> JitFunction:
     """`@pl.inline`: a function that the functions of a `@pl.program` call."""
-    return JitFunction(fn, "inline", {"function": True, "around": _quoted(fn, sys._getframe(1))})
+    return CallableKernel(fn, "inline", {"function": True, "around": _quoted(fn, sys._getframe(1))})
 
 
 def _quoted(fn: Callable, frame: FrameType) -> dict[str, Any]:
@@ -315,7 +84,7 @@ def _function(fn: Callable, type: Any, options: dict[str, Any], around: FrameTyp
     if (options.get("attrs") or {}).get("split_aiv"):
         raise KernelError(f"@pl.function '{fn.__name__}': split_aiv marks what the compiler has split; write split=")
     core = name if name in ("AIC", "AIV") else None
-    return JitFunction(
+    return CallableKernel(
         fn, FUNCTION_KINDS[name], {**options, "function": True, "core": core, "around": _quoted(fn, around)}
     )
 
@@ -385,7 +154,7 @@ def _members() -> dict[str, Any]:
     for layout in ("ND", "DN", "NZ", "MX_A_ZZ", "MX_B_NN"):
         m[layout] = m["TensorLayout"][layout]
     for n in ("Tensor", "Tile", "Scalar", "Array", "Tuple", "Out", "InOut"):
-        m[n] = _annotation_type(n, f"Annotation `pl.{n}[...]`.")
+        m[n] = annotation_type(n, f"Annotation `pl.{n}[...]`.")
     m.update({n: type(n, (Placement,), {}) for n in ("MemRef", "TileView", "TensorView")})
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
@@ -393,7 +162,7 @@ def _members() -> dict[str, Any]:
     m["AUTO"] = names.AUTO
     m["IntLike"] = int
     m.update({n: getattr(text, n) for n in ("parse", "loads", "parse_program", "loads_program")})
-    m.update({n: _annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in names.HANDLES})
+    m.update({n: annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in names.HANDLES})
     m["InlineFunction"], m["RUNTIME"] = JitFunction, names.RUNTIME
     m["optimizations"] = _module("pypto.language.optimizations", "`pl.optimizations` (stand-in)", {
         n: m[n] for n in ("split", "cross_core_slot")
@@ -432,7 +201,7 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def _distributed(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    return _annotation_type(name, "Of `pypto.language.distributed`, which interpret mode refuses: it runs one chip.")
+    return annotation_type(name, "Of `pypto.language.distributed`, which interpret mode refuses: it runs one chip.")
 
 
 def install() -> None:

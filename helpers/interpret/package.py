@@ -14,6 +14,7 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret import dtypes
+from helpers.interpret.callable import NO_COMPILER, CompiledKernel
 
 
 class BackendType(enum.Enum):
@@ -93,7 +94,6 @@ def _class_refused(name: str, why: str) -> type:
 
 ONE_CHIP = "interpret mode runs one chip; programs over several need PyPTO and its runtime"
 NO_DEVICE = "interpret mode has no device with memory of its own; pass torch tensors to the kernel"
-NO_COMPILER = "interpret mode has no compiler passes; this needs PyPTO itself"
 
 
 def _runtime() -> dict[str, Any]:
@@ -123,8 +123,6 @@ def _compiled_program() -> dict[str, Any]:
         if found is None:
             raise KernelError(f"{dtype!r} is no element type that interpret mode supports")
         return found.torch
-
-    from helpers.interpret.language import CompiledKernel
 
     return {"_to_torch_dtype": to_torch_dtype, "CompiledProgram": CompiledKernel}
 

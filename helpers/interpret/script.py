@@ -11,55 +11,18 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import language, texts
+from helpers.interpret import language, session, texts
 from helpers.interpret.source import Place, located
 from helpers.interpret.trace import Trace
 
 
-@dataclass(frozen=True)
-class Observer:
-    """Who looks on while a script runs.
-
-    Attributes:
-        interpret: Runs a kernel in place of `call.interpret`: (kernel, args, platform, chip, dry), returns the trace.
-        compared: Told of outputs that are compared with a golden: (outputs, expected, inputs, rtol, atol, compare_fn).
-    """
-
-    interpret: Callable[..., Trace]
-    compared: Callable[..., None]
-
-
-@dataclass
-class Session:
-    """A script being interpreted, and the traces of the kernels it ran."""
-
-    trace_only: bool
-    observer: Observer | None = None
-    traces: list[Trace] = field(default_factory=list)
-
-
-_CURRENT: list[Session] = []
-
-
-def current() -> Session | None:
-    """The session of the script that is being interpreted now, or None."""
-    return _CURRENT[-1] if _CURRENT else None
-
-
-def interpreted(platform: str) -> str:
-    """The interpret-mode platform of the chip that a script asks for."""
-    chip = platform.removesuffix("sim").removesuffix("interp")
-    return f"{chip}interp" if chip in ("a2a3", "a5") else "a2a3interp"
-
-
 def run_script(
-    file: Path, args: Sequence[str], trace_only: bool = False, observer: Observer | None = None
+    file: Path, args: Sequence[str], trace_only: bool = False, observer: session.Observer | None = None
 ) -> tuple[int, list[Trace]]:
     """Run a script in this process; returns its exit code and the traces of the kernels it ran.
 
@@ -71,7 +34,7 @@ def run_script(
     language.install()
     import golden  # noqa: F401 - so that the script's `import golden` finds this one, whatever lies beside it
 
-    with _session(trace_only, observer) as session, _as_main(file, args):
+    with session.begun(trace_only, observer) as session_, _as_main(file, args):
         try:
             runpy.run_path(str(file), run_name="__main__")
             code = 0
@@ -79,7 +42,7 @@ def run_script(
             code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
             if isinstance(e.code, str):
                 print(e.code, file=sys.stderr)
-    return code, session.traces
+    return code, session_.traces
 
 
 def ended(error: Exception, file: Path) -> InputError:
@@ -118,16 +81,6 @@ def last_line(error: Exception, file: Path) -> tuple[str, list[int]]:
         if name == str(file) or beside:
             return name, [line]
     return str(file), []
-
-
-@contextmanager
-def _session(trace_only: bool, observer: Observer | None) -> Iterator[Session]:
-    session = Session(trace_only, observer)
-    _CURRENT.append(session)
-    try:
-        yield session
-    finally:
-        _CURRENT.pop()
 
 
 @contextmanager

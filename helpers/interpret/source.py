@@ -10,10 +10,9 @@ import ast
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
-from helpers.errors import KernelError, WorkbookError
+from helpers.errors import KernelError, WorkbookError, shown
 from helpers.interpret import texts
 from helpers.interpret.texts import Bound, FileText
 
@@ -86,14 +85,6 @@ def explain(place: Place, what: str, fix: str | None = None) -> str:
     if fix:
         out.append(f"  fix: {fix}")
     return "\n".join(out)
-
-
-def shown(file: str) -> str:
-    """`file` as it is shown: relative to the working directory, or to the workbook, when it lies below it."""
-    for folder in (Path.cwd(), Path(__file__).parents[2]):
-        if Path(file).is_relative_to(folder):
-            return str(Path(file).relative_to(folder))
-    return file
 
 
 def refuse(place: Place, what: str, fix: str | None = None) -> KernelError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.interpret import texts
+from helpers.interpret.kernel import JitFunction, Program
 
 _NUMBERS = itertools.count()
 
@@ -31,8 +32,6 @@ def parse(code: str, filename: str = "<string>") -> Any:
         ValueError: `code` defines none, or more than one.
         SyntaxError: it is no Python.
     """
-    from helpers.interpret.language import JitFunction, Program
-
     if filename == "<string>":  # each text has lines of its own, for its kernels and the errors in them
         filename = f"<pl.parse {next(_NUMBERS)}>"
     namespace = _Names(__name__=f"parsed {filename}", __file__=filename, pl=sys.modules["pypto.language"])
@@ -66,8 +65,6 @@ def loads_program(filepath: str) -> Any:
 
 
 def _program(found: Any, where: str) -> Any:
-    from helpers.interpret.language import Program
-
     if not isinstance(found, Program):
         raise ValueError(f"{where} defines the @pl.function '{found.name}' and no @pl.program; pl.parse takes both")
     return found

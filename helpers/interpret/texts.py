@@ -27,7 +27,7 @@ from types import CodeType, ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from helpers.errors import KernelError
+from helpers.errors import KernelError, shown
 
 _BOUND = "__kernel_text__"  # the attribute of a function that holds its Bound
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -358,7 +358,7 @@ def changes(bounds: Iterable[Bound]) -> list[str]:
         names = ", ".join(f"'{n}'" for n in dict.fromkeys(own.get(path, ())))
         what = f"{names} as it was then" if names else "the values that it had then"
         out.append(
-            f"{_shown(text.file)} {how} since it was loaded: this is {what}. To go by the file as it is, load it again "
+            f"{shown(text.file)} {how} since it was loaded: this is {what}. To go by the file as it is, load it again "
             "(importlib.reload) and take the kernel from its module"
         )
     return out
@@ -378,12 +378,6 @@ def tell(bounds: Iterable[Bound]) -> tuple[str, ...]:
                 _TOLD.add(key + line)
                 print(f"note: {line}", file=sys.stderr)
     return tuple(found)
-
-
-def _shown(file: str) -> str:
-    from helpers.interpret.source import shown
-
-    return shown(file)
 
 
 # ---- code

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.interpret.source import Place, shown
+from helpers.errors import shown
+from helpers.interpret.source import Place
 from helpers.interpret.values import Buffer, Memory
 
 READ, WRITE, ATOMIC = 0, 1, 2

@@ -13,8 +13,9 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.text import Text
 
+from helpers.errors import shown
 from helpers.files import whole
-from helpers.interpret.source import Place, shown
+from helpers.interpret.source import Place
 from helpers.sanitize.findings import ERROR, HINT, KINDS, SEVERITIES, WARNING, Finding
 
 COLOURS = {ERROR: "bold red", WARNING: "yellow", HINT: "cyan"}

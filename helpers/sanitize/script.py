@@ -11,7 +11,7 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import script
+from helpers.interpret import script, session
 from helpers.interpret.call import arrange
 from helpers.interpret.lower import Compiled, compile_kernel
 from helpers.interpret.trace import Trace
@@ -72,7 +72,7 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
         found.extend(values.against_golden(seen, outputs, expected, inputs, rtol, atol, fns or {}))
 
     try:
-        code, _ = script.run_script(file, args, trace_only, script.Observer(interpret, compared))
+        code, _ = script.run_script(file, args, trace_only, session.Observer(interpret, compared))
         failed = f"exit code {code}" if code else ""
         place = None
     except WorkbookError as error:

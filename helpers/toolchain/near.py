@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 
 from helpers import chips, platforms, shared_tensors
-from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
+from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError, shown
 from helpers.interpret import lower, texts
 from helpers.interpret.call import arrange, check
 from helpers.interpret.decorated import bounds, unwrap
 from helpers.interpret.lower import signature
-from helpers.interpret.source import Place, explain, located, shown
+from helpers.interpret.source import Place, explain, located
 from helpers.interpret.trace import Trace
 from helpers.toolchain import artifacts, process, records, refusals
 from helpers.toolchain.artifacts import Hint, Tile, Unit

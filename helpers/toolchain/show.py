@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from helpers import chips
-from helpers.interpret.source import shown
+from helpers.errors import shown
 from helpers.toolchain.compare import Comparison
 from helpers.toolchain.near import Compilation, Refusal, where
 

@@ -12,7 +12,7 @@ import numpy as np
 import traitlets
 
 from helpers import plots
-from helpers.interpret.source import shown
+from helpers.errors import shown
 from helpers.plots.style import PALETTE, bytes_text, many, time_text
 from helpers.plots.timeline import shades
 from helpers.profile import CORES, Profile

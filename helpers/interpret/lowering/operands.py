@@ -11,7 +11,7 @@ import types
 
 from helpers.interpret import dtypes, signatures
 from helpers.interpret.infer import category
-from helpers.interpret.language import DataType
+from helpers.interpret.kernel import DataType
 from helpers.interpret.ops import elementwise
 from helpers.interpret.results import EXPANSIONS, FOLDS
 from helpers.interpret.signatures import SIGNATURES

@@ -38,6 +38,7 @@ from helpers.interpret.ops.common import (
     static,
     vector,
 )
+from helpers.interpret.ops.elementwise import binary
 from helpers.interpret.ops.movement import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
@@ -282,8 +283,6 @@ def three(m: Machine, at: Place, name: str, a: Any, b: Any, c: Any) -> Tile:
     PyPTO defines subc and subsc as a - b - c (language reference and src/ir/op/tile_ops/elementwise.cpp);
     PTO-ISA's TSUBC page and CPU reference add c instead. The language's definition is what is done here.
     """
-    from helpers.interpret.ops.elementwise import binary
-
     step = "add" if name.startswith("add") else "sub"
     tiles = [t for t in (a, b, c) if type(t) is Tile]
     if step == "add" and len({t.shape for t in tiles}) > 1:
