@@ -381,6 +381,11 @@ REFUSED = [
     refused("a part put where it overlaps itself", "out = pl.assemble(out, out[16:32, :], [8, 0])  #!", "pl.", ENTRY),
     refused("full of nothing", "out[0:16, :] = pl.full([16, 64], dtype=pl.FP32, value=None)  #!", "None"),
     refused("full of two numbers", "out[0:16, :] = pl.full([16, 64], dtype=pl.FP32, value=(1, 2))  #!", "(1, 2)"),
+    refused(
+        "a pipeline of no stages",
+        "for i in pl.pipeline(4, stage=None):  #!\n    out[i * 16 : i * 16 + 16, :] = x[i * 16 : i * 16 + 16, :]",
+        "None",
+    ),
     refused("an axis that is text", "d = pl.tensor.dim(dy, 'a')  #!", "'a'", ENTRY),
     refused("an axis that is no number", "t = pl.transpose(x, None, 1)  #!", "None", ENTRY),
     refused("an axis that is a fraction", "d = pl.tensor.dim(dy, 1.5)  #!", "1.5", ENTRY),

@@ -117,7 +117,8 @@ class Loops:
                 raise self.refuse(call, "pl.pipeline needs stage=", "pl.pipeline(n, stage=2)")
             value = self.expr(stage)
             literal = isinstance(stage, ast.Name) and stage.id in self.facts.literal
-            if not literal and not (self._is_constant(value) and self._evaluate(value) >= 1):
+            known = self._evaluate(value) if self._is_constant(value) else None
+            if not literal and not (type(known) is int and known >= 1):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
             iterator: ast.expr = self.machine("pipeline", [self.place(call), *bounds], [ast.keyword("stage", value)])
         else:
