@@ -43,7 +43,7 @@ from helpers.interpret.lowering.stores import Stores
 from helpers.interpret.lowering.types import ElementTypes
 from helpers.interpret.lowering.units import Units
 from helpers.interpret.lowering.vector_lanes import VectorLanes
-from helpers.interpret.ops import movement
+from helpers.interpret.ops import elements
 from helpers.interpret.source import Place, Source, of, refuse
 from helpers.interpret.values import Known
 
@@ -123,10 +123,10 @@ class Lowering(
         self.callees: list[Compiled] = []
         self.undefined: set[str] = set()  # names that are assigned by subscript alone
         self.space: dict[str, Any] = {
-            "_getitem": movement.getitem, "_getrows": movement.getrows, "_setitem": movement.setitem,
+            "_getitem": elements.getitem, "_getrows": elements.getrows, "_setitem": elements.setitem,
             "_and": _logical_and, "_or": _logical_or,
-            "_not": _logical_not, "_typed": movement.typed, "_viewed": movement.viewed, "_rebound": movement.rebound,
-            "_carried": movement.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
+            "_not": _logical_not, "_typed": elements.typed, "_viewed": elements.viewed, "_rebound": elements.rebound,
+            "_carried": elements.carried, "_quotient": numbers.quotient, "_remainder": numbers.remainder,
             "_shifted": numbers.shifted, "_wrapped": numbers.wrapped, "_unequal": numbers.unequal,
             "_at_odds": _at_odds,
             "_known": Known, "_slice": slice, "_range": counted, "_dim": _dim,

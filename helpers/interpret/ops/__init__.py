@@ -1,16 +1,15 @@
 """The operations of `pl`, by family. `OPS` maps the path below `pl` to the function that does it."""
 
 from helpers.interpret.ops import (
-    casts,
-    cross_core,
     cube,
+    elements,
     elementwise,
     gather,
     movement,
     reduce,
-    scaled,
     scatter,
     select,
+    shapes,
     sort,
     system,
     views,
@@ -19,16 +18,15 @@ from helpers.interpret.ops.common import OPS
 
 __all__ = [
     "OPS",
-    "casts",
-    "cross_core",
     "cube",
+    "elements",
     "elementwise",
     "gather",
     "movement",
     "reduce",
-    "scaled",
     "scatter",
     "select",
+    "shapes",
     "sort",
     "system",
     "views",

@@ -8,21 +8,18 @@ zero here; on the device it is undefined unless filled, and the sanitizers treat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from helpers.interpret import dtypes, scales
-from helpers.interpret.annotations import Type
-from helpers.interpret.batches import Conflict
 from helpers.interpret.boxes import clear
 from helpers.interpret.dtypes import DType
-from helpers.interpret.extents import filled, fitted, narrowed, poison
+from helpers.interpret.extents import filled, narrowed
 from helpers.interpret.gm import called
-from helpers.interpret.lanes import Lanes, is_scalar, one, settled
-from helpers.interpret.machine import UNKNOWN, Machine
+from helpers.interpret.lanes import Lanes, one
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
     crossed,
@@ -30,22 +27,27 @@ from helpers.interpret.ops.common import (
     dtype_of,
     elements,
     everywhere,
-    in_ub,
     op,
     operand,
-    operands,
     scalar,
     static,
     vector,
 )
+from helpers.interpret.ops.shapes import fillpad, reshape
 from helpers.interpret.source import Place
 from helpers.interpret.trace import READ, WRITE
-from helpers.interpret.values import Array, Known, Tensor, Tile, dense_strides, held
+from helpers.interpret.values import Known, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
+
+
 # Between these nothing moves: `pto.tmov`, and for UB `pto.tpush` (ptoas 0.57).
 NO_WAY = {("L1", "L1"), ("L1", "UB"), ("L0C", "L0A"), ("L0C", "L0B")}
+
+
 NO_WAY |= {(a, b) for a in ("L0A", "L0B") for b in ("UB", "L1", "L0A", "L0B")}
+
+
 # The scales of block-scaled operands lie beside the operands.
 SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
 
@@ -196,7 +198,7 @@ def _clamped(x: Tensor, shape: tuple, offset: Any, valid: Any) -> list:
 def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid: Any) -> Tile:
     if len(shape) != len(x.shape) or len(offset) != len(x.shape):
         raise m.fault(at, f"slice of {x} with {len(shape)} sizes and {len(offset)} offsets")
-    _check_axes(m, at, x, "a part")
+    check_axes(m, at, x, "a part")
     fixed = all(isinstance(o, Known) for o in offset)
     offset = [int(one(o)) for o in offset]
     for axis, (o, n, extent) in enumerate(zip(offset, shape, x.shape)):
@@ -242,8 +244,8 @@ def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomi
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
     if add and m.task is not None:
         _check_atomic(m, at, target)
-    s = _source(m, at, source) if type(target) is Tensor else operand(m, at, source)
-    return _into(m, at, target, s, offset, add)
+    s = source_of(m, at, source) if type(target) is Tensor else operand(m, at, source)
+    return put_into(m, at, target, s, offset, add)
 
 
 ATOMIC = {"FP32", "BF16", "FP16", "INT32", "INT16", "INT8"}
@@ -258,7 +260,7 @@ def _check_atomic(m: Machine, at: Place, target: Any) -> None:
         raise m.fault(at, f"an atomic pl.assemble into {target}: memory adds no {target.dtype}{where}", "pl.FP32")
 
 
-def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = False) -> Any:
+def put_into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = False) -> Any:
     """A source that is ready to be written, into `target`."""
     if type(target) is Tensor:
         _two_axes(m, at, s)
@@ -297,7 +299,7 @@ def _into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = F
     raise m.fault(at, f"pl.assemble into {describe(target)}")
 
 
-def _check_axes(m: Machine, at: Place, x: Tile, what: str) -> None:
+def check_axes(m: Machine, at: Place, x: Tile, what: str) -> None:
     """A tile has two axes once it is compiled, and what picks some of it is not rewritten for more
     (src/ir/transforms/flatten_tile_nd_to_2d/analysis.cpp)."""
     if len(x.shape) > 2:
@@ -358,7 +360,7 @@ def _check_union(m: Machine, at: Place, target: Tile, s: Tile, offset: list[int]
         )  # fmt: skip
 
 
-def _source(m: Machine, at: Place, source: Any) -> Any:
+def source_of(m: Machine, at: Place, source: Any) -> Any:
     """What is to be written. In orchestration that is a window, copied as it is; in a region, a tile."""
     if m.task is None:
         if type(source) is not Tensor:
@@ -482,457 +484,3 @@ def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = No
         m.share(out, x.origin)
     out.wide = x.wide
     return out
-
-
-# ---- subscripts ------------------------------------------------------------------------------------------
-
-
-def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
-    """`x[index]`: a slice, a view with dropped axes, or, for all scalars, an element."""
-    if isinstance(x, (tuple, list)):
-        return x[int(one(index[0]))]
-    if isinstance(x, Array):
-        return m.element(at, x, int(one(index[0])))
-    if not isinstance(x, (Tensor, Tile)):
-        raise m.fault(at, f"a subscript of {describe(x)}")
-    if len(index) > len(x.shape):
-        raise m.fault(at, f"{len(index)} subscripts of {x}")
-    if len(index) == len(x.shape) and all(is_scalar(i) for i in index):
-        return read(m, at, x, list(index))
-    offset, shape, drop = _box(m, at, x.shape, index)
-    out = slice_(m, at, x, shape, offset)
-    if drop:
-        kept = [n for i, n in enumerate(shape) if i not in drop]
-        out = reshape(m, at, out, kept)
-    return out
-
-
-def getrows(m: Machine, at: Place, x: Any, index: tuple) -> Any:
-    """`x[index]` of a tile: it has two axes whatever is dropped (`_parse_tile_subscript` in PyPTO's parser)."""
-    out = getitem(m, at, x, index)
-    if type(out) is not Tile or len(out.shape) > 1:
-        return out
-    if len(index) == len(x.shape) and is_scalar(index[-1]):
-        raise m.fault(at, f"a column of {x} as a row", f"pl.slice(x, [{out.shape[0]}, 1], [0, i])")
-    return reshape(m, at, out, [1, *out.shape])
-
-
-def typed(m: Machine, at: Place, value: Any, want: Type) -> None:
-    """Hold a value to the annotation of the name it is bound to."""
-    if not isinstance(value, (Tensor, Tile)):
-        raise m.fault(at, f"{describe(value)} is bound to a name annotated {want}")
-    dims = zip(value.shape, want.shape or value.shape)
-    fits = len(value.shape) == len(want.shape or value.shape) and all(n == w for n, w in dims if isinstance(w, int))
-    if not fits or want.dtype not in (None, value.dtype):
-        raise m.fault(at, f"{value} is bound to a name annotated {want}", "correct the annotation, or leave it out")
-
-
-def viewed(m: Machine, at: Place, tile: Tile, valid: tuple, popped: bool) -> Tile:
-    """`pl.TileView(valid_shape=...)` in a tile's annotation: a popped tile gets that valid shape, any other has it."""
-    if popped:
-        return set_validshape(m, at, tile, *valid)
-    have = tile.valid or tile.shape
-    if tuple(valid) != tuple(have):
-        raise m.fault(
-            at, f"{tile} is bound to a name annotated with valid shape {[one(v) for v in valid]}",
-            "correct the annotation, or leave it out",
-        )  # fmt: skip
-    return tile
-
-
-def rebound(m: Machine, at: Place, name: str, old: Any, new: Any, turns: bool = False) -> Any:
-    """A name that gets another value in a loop or branch: it keeps its shape and element type, and where it lies.
-
-    With `turns` the name was bound before a loop; in a branch a product may become a tile in UB, which it is moved to.
-    Tried on PyPTO e2d0f78a with ptoas 0.57. Returns the value.
-    """
-    was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))
-    if was and now and (old.shape, old.dtype) != (new.shape, new.dtype):
-        raise m.fault(at, f"'{name}' was {old} and becomes {new} in a loop or branch", "use another name")
-    if type(old) is Tile and type(new) is Tile:
-        spaces = old.memory.space, new.memory.space
-        if spaces == ("UB", "L0C") or (turns and spaces == ("L0C", "UB")):
-            raise m.fault(at, f"'{name}' was in {spaces[0]} and becomes a tile in {spaces[1]}", "use another name")
-    return carried(m, at, (old,), new)
-
-
-def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
-    """Names that had the values `old` before a loop or branch, and get others in it; returns these."""
-    for was, now in zip(old, new if isinstance(new, tuple) else (new,)):
-        if type(was) is Tile and type(now) is Tile:
-            m.carried(at, was, now)
-    return new
-
-
-def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
-    """`x[index] = value`; returns what `x` is afterwards."""
-    if isinstance(x, Array):
-        return m.with_element(at, x, int(one(index[0])), value)
-    if not isinstance(x, (Tensor, Tile)):
-        raise m.fault(at, f"an assignment to a subscript of {describe(x)}")
-    if len(index) > len(x.shape):
-        raise m.fault(at, f"{len(index)} subscripts of {x}")
-    if len(index) == len(x.shape) and all(is_scalar(i) for i in index):
-        raise m.fault(at, f"an element of {x} is assigned by subscript", "use pl.write(x, [i, j], value)")
-    offset, shape, drop = _box(m, at, x.shape, index)
-    v = _source(m, at, value)
-    kept = tuple(n for i, n in enumerate(shape) if i not in drop)  # a number as index drops its axis
-    if kept != v.shape:
-        if type(v) is not Tile:
-            raise m.fault(at, f"assignment of {v} to a window of shape {list(kept)}")
-        v = _narrow(m, at, v, kept)
-    return _into(m, at, x, reshape(m, at, v, shape) if drop else v, offset)
-
-
-def _narrow(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
-    """A padded tile whose valid part is what the window takes (PyPTO's parser: `_get_source_valid_shape`)."""
-    valid = v.valid or v.shape
-    fits = len(shape) == len(v.shape) and all(
-        n == want or (n > want and (type(have) is Lanes or have <= want) and v.valid is not None)
-        for n, have, want in zip(v.shape, valid, shape)
-    )
-    if not fits:
-        raise m.fault(at, f"assignment of {v} to a window of shape {list(shape)}")
-    if any(type(have) is Lanes and n != want for n, have, want in zip(v.shape, valid, shape)):
-        raise Conflict
-    left = None if valid == shape else valid
-    return Tile(v.data, shape, v.dtype, left, v.memory)
-
-
-def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, list, set]:
-    offset, shape, drop = [], [], set()
-    for axis, n in enumerate(extents):
-        i = index[axis] if axis < len(index) else slice(None)
-        if isinstance(i, slice):
-            start = Known(0) if i.start is None else i.start
-            stop = n if i.stop is None else i.stop
-            size = int(one(stop - start))
-            if size <= 0:
-                raise m.fault(at, f"an empty slice: axis {axis} from {start} to {stop}")
-            offset.append(start)
-            shape.append(size)
-        else:
-            offset.append(i)
-            shape.append(1)
-            drop.add(axis)
-    return offset, shape, drop
-
-
-@op("read", "tensor.read", "tile.read", "array.get_element")
-def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
-    """One element as a scalar."""
-    if isinstance(src, Array):
-        return m.element(at, src, int(one(offset)))
-    index = offset if isinstance(offset, (list, tuple)) else [offset]
-    if isinstance(src, (Tensor, Tile)):
-        _check_rank(m, at, "read of", src, index)
-    if type(src) is Tile:
-        _check_axes(m, at, src, "an element")
-        index = [m.index_of_ours(i) for i in index]
-        for i, n in zip(index, src.shape):
-            values = i.values if type(i) is Lanes else np.asarray(i)
-            if (values < 0).any() or (values >= n).any():
-                raise m.fault(at, f"read of {src} at {[_plain(i) for i in index]}", kind="out of bounds")
-        operand(m, at, src)
-        if m.dry:
-            m.ask_of_task()
-            return UNKNOWN.get()
-        data = filled(src, 0)
-        if src.batched or any(type(i) is Lanes for i in index):
-            cells = [i.values if type(i) is Lanes else i for i in index]
-            lead = (np.arange(data.shape[0]),) if src.batched else ()
-            return Lanes(_numpy(data)[(*lead, *cells)])
-        return _number(data[tuple(int(i) for i in index)], src.dtype)
-    if type(src) is not Tensor:
-        raise m.fault(at, f"pl.read of {describe(src)}")
-    if m.task is not None:
-        cell = m.one_element(at, READ, src, index, "read")
-    else:
-        cell = m.window(at, src, index, (1,) * len(index), what="read")
-        if src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
-            m.by_host(at, READ, cell)
-    base = src.buffer.base
-    if not src.buffer.known:
-        m.ask(src.buffer)
-        guess = UNKNOWN.get()
-        return Lanes(np.full(len(cell.offset), guess, np.int64)) if type(cell.offset) is np.ndarray else guess
-    if type(cell.offset) is np.ndarray:
-        return Lanes(_numpy(base.view(-1)[torch.from_numpy(cell.offset)]))
-    return _number(torch.as_strided(base, (), (), src.buffer.origin + int(cell.offset)), src.dtype)
-
-
-def _numpy(x: torch.Tensor) -> np.ndarray:
-    if x.dtype in (torch.bfloat16, torch.float16):
-        x = x.float()
-    out = x.numpy()
-    return out.astype(np.int64) if out.dtype.kind in "iu" else out
-
-
-def _number(x: torch.Tensor, dtype: DType) -> Any:
-    return np.float32(x.item()) if dtype.is_float else x.item()
-
-
-def _check_rank(m: Machine, at: Place, what: str, x: Tensor | Tile, index: Sequence) -> None:
-    if len(index) != len(x.shape):
-        given = "one index" if len(index) == 1 else f"{len(index)} indices"
-        raise m.fault(at, f"pl.{what} {x} with {given}", "an index for each axis")
-
-
-@op("write", "tensor.write", "tile.write", "array.update_element")
-def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
-    """Set one element; returns what `dst` is afterwards."""
-    if isinstance(dst, Array):
-        return setitem(m, at, dst, (offset,), value)
-    index = list(offset) if isinstance(offset, (list, tuple)) else [offset]
-    if not is_scalar(value):
-        raise m.fault(at, f"pl.write of {describe(value)}", "write a scalar, or use pl.assemble")
-    if isinstance(dst, (Tensor, Tile)):
-        _check_rank(m, at, "write into", dst, index)
-    if type(dst) is Tile:
-        return _write_tile(m, at, dst, index, value)
-    if type(dst) is not Tensor:
-        raise m.fault(at, f"pl.write into {describe(dst)}")
-    if m.task is None:
-        cell = m.window(at, dst, index, (1,) * len(index), what="write")
-        if m.dry and not m.keeps(dst.buffer):
-            m.by_host(at, WRITE, cell)
-        else:
-            m.overwrite(at, cell, scalar(value, 0))
-        return dst
-    cell = m.one_element(at, WRITE, dst, index, "write")
-    if not m.quiet and not m.leaves(dst.buffer):
-        s = scalar(value, len(index))
-        m.put(cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch))
-    return dst
-
-
-def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Tile:
-    """An element of a tile set in place: `pl.write(t, ...)` as a statement changes `t`."""
-    m.touch(dst)
-    extents = held(dst.shape, dst.valid)
-    _check_axes(m, at, dst, "an element")
-    index = [m.index_of_ours(i) for i in index]
-    for axis, (i, n) in enumerate(zip(index, extents)):
-        worst = i.values if type(i) is Lanes else np.asarray(i)
-        if (worst < 0).any() or (worst >= n).any():
-            raise m.fault(
-                at, f"pl.write outside {dst}: index {_plain(i)} of axis {axis}, which holds {n}", kind="out of bounds"
-            )
-    if m.dry:
-        return dst
-    lanes = [x.values for x in (value, *index) if type(x) is Lanes] + ([] if m.mask is None else [m.mask])
-    data = dst.data
-    if lanes and not dst.batched:
-        data = data.expand(len(lanes[0]), *data.shape)
-    data = data.clone()
-    cells = [torch.from_numpy(i.values) if type(i) is Lanes else int(i) for i in index]
-    blocks = (torch.arange(data.shape[0]),) if data.dim() > len(extents) else ()
-    new = torch.as_tensor(value.values if type(value) is Lanes else value).to(data.dtype)
-    new = dtypes.wrap(new, dst.dtype)
-    if m.mask is not None:  # blocks that take no part keep what they have
-        new = torch.where(torch.from_numpy(m.mask), new, data[(*blocks, *cells)])
-    data[(*blocks, *cells)] = new
-    dst.data, dst.origin, dst.wide = data, None, None
-    return dst
-
-
-def _plain(x: Any) -> Any:
-    return x.values.tolist() if type(x) is Lanes else x
-
-
-@op("dim", "tensor.dim")
-def dim(m: Machine, at: Place, tensor: Any, axis: int) -> int:
-    """The extent of an axis."""
-    if not isinstance(tensor, (Tensor, Tile)):
-        raise m.fault(at, f"pl.tensor.dim of {describe(tensor)}")
-    if not -len(tensor.shape) <= axis < len(tensor.shape):
-        raise m.fault(at, f"axis {axis} of {tensor}")
-    return tensor.shape[axis]
-
-
-# ---- views -----------------------------------------------------------------------------------------------
-
-
-@op(*everywhere("reshape"))
-def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
-    """The same elements under another shape."""
-    if not isinstance(x, (Tensor, Tile)):
-        raise m.fault(at, f"pl.reshape of {describe(x)}")
-    shape = static(m, at, shape)
-    if elements(shape) != elements(x.shape):
-        raise m.fault(at, f"pl.reshape of {x} to {list(shape)}: {elements(x.shape)} elements to {elements(shape)}")
-    valid = _reshaped_valid(m, at, x, shape)
-    if type(x) is Tensor:
-        strides = _reshaped_strides(x, shape)
-        if strides is None:
-            raise m.fault(at, f"pl.reshape of a window whose rows are not contiguous: {x}", "reshape before slicing")
-        return Tensor(x.buffer, x.offset, shape, strides, x.dtype, valid)
-    data = None
-    if not m.dry:
-        data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
-    out = m.alias(x, data, shape, x.dtype, valid)
-    halves.reshaped(m, at, x, out)
-    return out
-
-
-def same_rank(m: Machine, at: Place, a: Tile, b: Tile) -> tuple[Tile, Tile]:
-    """Two tiles of one rank: the smaller one gets axes of extent 1 in front, as broadcasting has it."""
-    more = len(a.shape) - len(b.shape)
-    if more > 0:
-        b = reshape(m, at, b, [1] * more + list(b.shape))
-    elif more < 0:
-        a = reshape(m, at, a, [1] * -more + list(a.shape))
-    return a, b
-
-
-def _reshaped_valid(m: Machine, at: Place, x: Any, shape: tuple) -> tuple | None:
-    if x.valid is None:
-        return None
-    kept = [(n, v) for n, v in zip(x.shape, x.valid) if n != 1]
-    new = [n for n in shape if n != 1]
-    if [n for n, _ in kept] == new:  # only axes of extent 1 come or go
-        rest = iter(v for _, v in kept)
-        return tuple(1 if n == 1 else next(rest) for n in shape)
-    lead = x.valid[0]
-    if x.valid[1:] == x.shape[1:] and x.shape[0] and type(lead) is not Lanes:
-        rows = lead * math.prod(x.shape[1:])
-        inner = math.prod(shape[1:])
-        if rows % inner == 0:
-            return (rows // inner, *shape[1:])
-    raise m.fault(at, f"pl.reshape to {list(shape)} of a partly valid {x}", "pl.fillpad it first")
-
-
-def _reshaped_strides(x: Tensor, shape: tuple) -> tuple | None:
-    if x.contiguous:
-        return dense_strides(shape)
-    try:
-        probe = torch.empty_strided(x.shape, x.strides, device="meta").view(shape)
-    except RuntimeError:
-        return None
-    return tuple(probe.stride())
-
-
-@op(*everywhere("transpose"))
-def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: Any = None) -> Tensor | Tile:
-    """Two axes exchanged."""
-    rank = len(x.shape)
-    if not (-rank <= axis1 < rank and -rank <= axis2 < rank):
-        raise m.fault(at, f"pl.transpose of {x} along axis {axis1} and {axis2}, of {rank}")
-    a, b = axis1 % rank, axis2 % rank
-    if a == b:
-        raise m.fault(at, f"pl.transpose of {x} along axis {axis1} and {axis2}", "two axes that differ")
-    if type(tmp_tile) is Tile and tmp_tile.dtype is not x.dtype:
-        raise m.fault(at, f"pl.transpose of {x} with the scratch {tmp_tile}", f"pl.create_tile(..., pl.{x.dtype})")
-
-    def swap(t: tuple | None) -> tuple | None:
-        if t is None:
-            return None
-        out = list(t)
-        out[a], out[b] = out[b], out[a]
-        return tuple(out)
-
-    if type(x) is Tensor:
-        return Tensor(x.buffer, x.offset, swap(x.shape), swap(x.strides), x.dtype, swap(x.valid))
-    x = operand(m, at, x)
-    if rank > 2 and {a, b} != {rank - 2, rank - 1}:  # src/ir/transforms/flatten_tile_nd_to_2d/transpose.cpp
-        raise m.fault(
-            at, f"pl.transpose of axes {a} and {b} of {x}, on chip: an instruction turns the last two axes only",
-            "transpose the tensor in orchestration, or store each part at its place",
-        )  # fmt: skip
-    # Into a column: rows of one element. Of a column, which is column-major: `pto.ttrans` takes that on A5 only.
-    if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.name == "a2a3")):
-        raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
-    if x.memory.space == "L0C" and m.chip.name == "a2a3":  # laid out in blocks
-        raise m.fault(at, f"pl.transpose of the product {x}", "exchange the operands: pl.matmul(..., b_trans=True)")
-    vector(m, x.shape, x.dtype, "transpose")
-    data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
-    return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
-
-
-@op("tile.transpose_view")
-def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
-    """The last two axes exchanged, without moving data."""
-    x = operand(m, at, x, "L1")
-    data = None if m.dry else x.data.transpose(-1, -2)
-    shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
-    valid = None if x.valid is None else (*x.valid[:-2], x.valid[-1], x.valid[-2])
-    return m.alias(x, data, shape, x.dtype, valid)
-
-
-@op(*everywhere("concat"))
-def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
-    """Two tiles side by side along the last axis."""
-    a, b = operands(m, at, src0, src1)
-    if a.shape[:-1] != b.shape[:-1] or a.dtype is not b.dtype:
-        raise m.fault(at, f"pl.concat of {a} and {b}")
-    shape = (*a.shape[:-1], a.shape[-1] + b.shape[-1])
-    vector(m, shape, a.dtype, "concat")
-    data = None
-    if not m.dry:
-        x, y = (filled(t, 0 if t.valid is None else m.undefined(at)) for t in (a, b))
-        if a.batched != b.batched:
-            n = (x if a.batched else y).shape[0]
-            x, y = x.expand(n, *a.shape), y.expand(n, *b.shape)
-        data = torch.cat([x, y], -1)
-    return m.tile(at, data, shape, a.dtype)
-
-
-@op(*everywhere("set_validshape"))
-def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: Any) -> Tensor | Tile:
-    """The same tile with another valid shape; nothing moves. In a region a tensor is loaded for it.
-
-    Raises:
-        FaultError: an extent is negative or larger than the tile.
-    """
-    if not isinstance(x, (Tensor, Tile)) or len(x.shape) != 2:
-        raise m.fault(at, f"pl.set_validshape of {describe(x)}", "it takes a tile of two dimensions")
-    for name, v, n in (("valid_rows", valid_rows, x.shape[0]), ("valid_cols", valid_cols, x.shape[1])):
-        values = v.values if type(v) is Lanes else np.asarray(v)
-        if (values < 0).any() or (values > n).any():
-            what = f"pl.set_validshape: {name} = {v} of {n}"
-            raise m.fault(at, what, "pl.min(n, rows); and no task where nothing is left", kind="valid extent")
-    valid: tuple | None = (settled(valid_rows), settled(valid_cols))
-    if not any(type(v) is Lanes for v in valid) and valid == x.shape:
-        valid = None
-    if type(x) is Tensor:
-        if m.task is None:
-            return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
-        x = m.load(at, x)
-    if x.view:  # src/backend/common/pto_ops_datamove.cpp
-        raise m.fault(
-            at, f"pl.set_validshape of {x}, a part of another tile: what is valid of it is its type's",
-            "pl.slice(tile, shape, offset, valid_shape=[...]), or pl.set_validshape of the tile it is taken from",
-        )  # fmt: skip
-    data, holds = None, held(x.shape, valid)
-    if not m.dry:
-        data = fitted(x, holds, lambda: m.undefined(at))[(..., *(slice(0, n) for n in holds))]
-    return m.alias(x, data, x.shape, x.dtype, valid)
-
-
-@op(*everywhere("fillpad"), "tile.fillpad_inplace")
-def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
-    """What lies outside the valid part is set to `pad_value`; the result is valid everywhere."""
-    x = in_ub(m, at, value)
-    vector(m, x.shape, x.dtype, "fillpad")
-    data = x.data
-    if not m.dry and x.valid is not None:
-        data = filled(x, pad(m, at, pad_value, x.dtype))
-    out = m.tile(at, data, x.shape, x.dtype)
-    if x.valid is None and x.origin is not None:
-        m.share(out, x.origin)
-    return out
-
-
-def pad(m: Machine, at: Place, value: Any, dtype: DType) -> float:
-    """The number that a pad value stands for: infinities for floats, as PTO-ISA's TFILLPAD has it."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value in (0, math.inf, -math.inf):
-            return value if dtype.is_float or value == 0 else poison(dtype)
-        raise m.fault(at, f"pad value {value}", "use pl.PadValue.zero, .min or .max")
-    name = getattr(value, "name", str(value)).rsplit(".", 1)[-1]
-    if name in ("zero", "null"):
-        return 0
-    if dtype.is_float:
-        return -math.inf if name == "min" else math.inf
-    info = torch.iinfo(dtype.torch)
-    return info.min if name == "min" else info.max

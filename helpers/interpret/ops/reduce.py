@@ -22,7 +22,7 @@ from helpers.interpret.machine import Machine
 from helpers.interpret.ops.column_sums import column_sum
 from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
 from helpers.interpret.ops.division import divide
-from helpers.interpret.ops.movement import same_rank
+from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 

@@ -39,7 +39,7 @@ from helpers.interpret.ops.common import (
     vector,
 )
 from helpers.interpret.ops.elementwise import binary
-from helpers.interpret.ops.movement import same_rank
+from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tile, held
 

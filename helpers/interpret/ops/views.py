@@ -10,7 +10,7 @@ from helpers.interpret.bits import reinterpret
 from helpers.interpret.extents import filled
 from helpers.interpret.lanes import Lanes, one
 from helpers.interpret.machine import Machine
-from helpers.interpret.ops import movement
+from helpers.interpret.ops import movement, shapes
 from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, in_ub, op, operand, static, vector
 from helpers.interpret.source import Place
 from helpers.interpret.values import Tensor, Tile, held
@@ -49,7 +49,7 @@ def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any
     wanted = static(m, at, shape)
     if elements(wanted) != elements(scaled):
         raise m.fault(at, f"pl.reinterpret_view of {x} as {d} {list(wanted)}: the bytes are not the same")
-    return movement.reshape(m, at, out, wanted)
+    return shapes.reshape(m, at, out, wanted)
 
 
 @op("tensor.view")
@@ -76,7 +76,7 @@ def view(
         if tensor.valid is not None and valid_shape is None:
             raise m.fault(at, f"pl.tensor.view of the partly valid {tensor}", "say what is valid with valid_shape=")
         whole = Tensor(tensor.buffer, tensor.offset, tensor.shape, tensor.strides, tensor.dtype, None, tensor.root)
-        out = movement.reshape(m, at, whole, wanted)
+        out = shapes.reshape(m, at, whole, wanted)
         out.root = tensor.root
         if valid_shape is not None:
             out.valid = tuple(v if type(v) is Lanes else int(v) for v in valid_shape)
@@ -84,7 +84,7 @@ def view(
     if name is not None and (name == "DN") != column_major:
         root = out.root
         if shape is None:
-            out = movement.transpose(m, at, out, -2, -1)
+            out = shapes.transpose(m, at, out, -2, -1)
         else:  # the elements keep their places in memory; the shape is the one asked for
             *lead, rows, _ = out.shape
             out = Tensor(out.buffer, out.offset, out.shape, (*out.strides[: len(lead)], 1, rows), out.dtype, out.valid)
@@ -110,7 +110,7 @@ def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any
     vector(m, wanted, x.dtype, "fillpad")
     data = None
     if not m.dry:
-        fill = movement.pad(m, at, pad_value, x.dtype)
+        fill = shapes.pad(m, at, pad_value, x.dtype)
         inner = filled(x, fill)
         data = torch.full((*inner.shape[: inner.dim() - len(wanted)], *wanted), fill, dtype=inner.dtype)
         data[(..., *(slice(0, n) for n in x.shape))] = inner
