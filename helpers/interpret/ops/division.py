@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.machine import Machine
 from helpers.interpret.source import Place
 
 
-def divide(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
+def divide(m: Any, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     """a / b."""
     if a.is_floating_point():
         return torch.div(a, b)
@@ -22,7 +21,7 @@ def divide(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     return torch.where(b == -1, -a, torch.div(a, torch.where(b == -1, 1, b), rounding_mode="trunc"))
 
 
-def modulo(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
+def modulo(m: Any, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     """`pl.fmod`: the remainder with the sign of the dividend."""
     if a.is_floating_point():
         return torch.fmod(a, b)
@@ -30,7 +29,7 @@ def modulo(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     return torch.fmod(a, torch.where(b == -1, 1, b))
 
 
-def remainder(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
+def remainder(m: Any, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     """`pl.rem`: the remainder with the sign of the divisor."""
     if a.is_floating_point():
         return torch.remainder(a, b)
@@ -38,7 +37,7 @@ def remainder(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     return torch.remainder(a, torch.where(b == -1, 1, b))
 
 
-def _divisor(m: Machine, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
+def _divisor(m: Any, at: Place, a: torch.Tensor, b: Any) -> torch.Tensor:
     """The divisor in the type of the dividend.
 
     Raises:
