@@ -145,7 +145,7 @@ def list_stages() -> None:
     table = Table("stage", "versions", "notebook", "what it is", box=None, padding=(0, 3, 0, 0))
     for one in stages.STAGES.values():
         notebook = f"notebooks/{one.notebook}.ipynb" if one.notebook else "-"
-        table.add_row(one.name, " -> ".join(one.versions), notebook, one.title)
+        table.add_row(one.name, " -> ".join(one.names), notebook, one.title)
     _console().print(table)
 
 

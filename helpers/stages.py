@@ -1,4 +1,7 @@
-"""The stages of the decoder: for each its notebook, its ladder of kernels, its golden. And how to run one."""
+"""The stages of the decoder: for each its notebook, its ladder of kernels, its golden. And how to run one.
+
+What runs a stage is imported when one is run: to list them takes neither torch nor a kernel.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-import golden.weights
 import kernels.qwen3_32b
-from golden import RunResult, TensorSpec, run_jit
 from helpers.errors import InputError, KernelError
-from helpers.interpret.trace import Trace
-from helpers.run import run
 from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
+
+if TYPE_CHECKING:
+    import torch
+
+    from golden.runner import RunResult
+    from golden.weights import Checkpoint
+    from helpers.interpret.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Late:
 
     module: str
     pick: Callable[[ModuleType], Any]
+    names: tuple[str, ...] = ()  # of what it picks, where that has names
 
     def now(self) -> Any:
         return self.pick(importlib.import_module(self.module))
@@ -64,6 +69,12 @@ class Stage:
     longest: int = MAX_CTX
     small: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its versions, without looking at them."""
+        versions = object.__getattribute__(self, "versions")
+        return versions.names if isinstance(versions, Late) else tuple(versions)
+
     def __getattribute__(self, name: str) -> Any:
         value = object.__getattribute__(self, name)
         return value.now() if isinstance(value, Late) else value
@@ -83,7 +94,7 @@ def _golden(module: str, tolerance: str = "TOLERANCE", **how: Any) -> dict[str, 
 
 def _kernels(module: str, *names: str) -> Late:
     """Kernels of a module of kernels/, by name, naive to fused."""
-    return Late(f"kernels.{module}", lambda m: {n: _kernel(m, n) for n in names})
+    return Late(f"kernels.{module}", lambda m: {n: _kernel(m, n) for n in names}, names)
 
 
 def _kernel(module: ModuleType, name: str) -> Any:
@@ -203,7 +214,7 @@ def run_stage(
     batch: int | None = None,
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
-    weights: golden.weights.Checkpoint | None = None,
+    weights: Checkpoint | None = None,
     **how: Any,
 ) -> RunResult:
     """Run one version of a stage on seeded inputs, of the model's full shapes by default; compare it with the golden.
@@ -225,6 +236,9 @@ def run_stage(
         PlatformError: the platform does not exist or does not work here.
         KernelError, FaultError: see helpers.errors.
     """
+    import golden.weights
+    from golden.runner import run_jit
+
     if version not in stage.versions:
         raise InputError(f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}")
     specs = stage.specs(batch=stage.batch if batch is None else batch, ctx=ctx, seed=seed, **how)
@@ -253,6 +267,8 @@ _large: dict[tuple, dict[str, torch.Tensor]] = {}  # the large inputs of the las
 
 def _made_once(spec: Any, run_of: tuple) -> Any:
     """The spec, with the tensor shared with the next run of the same inputs if it is large."""
+    from golden.spec import TensorSpec
+
     if not isinstance(spec, TensorSpec) or spec.is_output or math.prod(spec.shape) * spec.dtype.itemsize < _LARGE:
         return spec
 
@@ -279,6 +295,11 @@ def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | 
 def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
     """The same for any kernel, with arguments as `specs` say: TensorSpecs and ScalarSpecs, in parameter order."""
 
+    import torch
+
+    from golden.spec import TensorSpec
+    from helpers.run import run
+
     def value(spec: Any) -> Any:
         if not isinstance(spec, TensorSpec):
             return spec.to_python()
@@ -293,6 +314,9 @@ def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
 
 def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
     """The same, also for a kernel that goes by more than can be computed at once: that one is run."""
+    from golden.spec import TensorSpec
+    from helpers.run import run
+
     trace = trace_kernel(kernel, specs, chip=chip)
     if not trace.partial:
         return trace

@@ -13,6 +13,7 @@ import pytest
 from helpers import platforms
 from helpers.errors import PlatformError, WorkbookError
 from helpers.interpret import language
+from helpers.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 EXPLODES = "raise RuntimeError('this package was imported')\n"
@@ -186,3 +187,13 @@ print("fine")
     # -S: without the .pth files of an installed PyPTO, which would come first
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
     assert done.stdout == "fine\n", done.stderr
+
+
+def test_the_language_and_the_list_of_stages_take_no_torch():
+    """It takes a second to import, which nobody is to wait for who only reads a kernel's file."""
+    code = "import sys, pypto.language, kernels.mlp, helpers.stages as s; [one.names for one in s.STAGES.values()]"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], cwd=ROOT, check=True)
+
+
+def test_the_names_of_versions_are_those_of_the_kernels():
+    assert all(one.names == tuple(one.versions) for one in STAGES.values())

@@ -5,23 +5,35 @@ nothing but their name, so everything here goes by name: `of(obj)` accepts eithe
 
 Torch has no arithmetic for uint16, uint32 and uint64; they are carried in the next wider signed type
 (uint64 in int64) and wrapped to their width where a value is produced (`wrap`).
+
+Torch takes a second to import. It is imported when it is first needed, so that `import pypto.language` is quick.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class DType:
-    """One element type: `name` as `pl` spells it, `bits` on the device, `torch` carrier on the host."""
+    """One element type: `name` as `pl` spells it, `bits` on the device, `carrier` its type on the host, in torch."""
 
     name: str
     bits: int
-    torch: torch.dtype
+    carrier: str
     is_float: bool
+
+    @cached_property
+    def torch(self) -> torch.dtype:
+        """Torch's type that carries it on the host."""
+        import torch
+
+        return getattr(torch, self.carrier)
 
     @property
     def bytes(self) -> float:
@@ -33,24 +45,24 @@ class DType:
 
 
 _TABLE = [
-    DType("BOOL", 8, torch.bool, False),
-    DType("INT4", 4, torch.int8, False),
-    DType("UINT4", 4, torch.uint8, False),
-    DType("INT8", 8, torch.int8, False),
-    DType("UINT8", 8, torch.uint8, False),
-    DType("INT16", 16, torch.int16, False),
-    DType("UINT16", 16, torch.int32, False),
-    DType("INT32", 32, torch.int32, False),
-    DType("UINT32", 32, torch.int64, False),
-    DType("INT64", 64, torch.int64, False),
-    DType("UINT64", 64, torch.int64, False),
-    DType("INDEX", 64, torch.int64, False),
-    DType("FP16", 16, torch.float16, True),
-    DType("BF16", 16, torch.bfloat16, True),
-    DType("FP32", 32, torch.float32, True),
-    DType("FP8E4M3FN", 8, torch.float8_e4m3fn, True),
-    DType("FP8E5M2", 8, torch.float8_e5m2, True),
-    DType("FP8E8M0", 8, torch.float8_e8m0fnu, True),
+    DType("BOOL", 8, "bool", False),
+    DType("INT4", 4, "int8", False),
+    DType("UINT4", 4, "uint8", False),
+    DType("INT8", 8, "int8", False),
+    DType("UINT8", 8, "uint8", False),
+    DType("INT16", 16, "int16", False),
+    DType("UINT16", 16, "int32", False),
+    DType("INT32", 32, "int32", False),
+    DType("UINT32", 32, "int64", False),
+    DType("INT64", 64, "int64", False),
+    DType("UINT64", 64, "int64", False),
+    DType("INDEX", 64, "int64", False),
+    DType("FP16", 16, "float16", True),
+    DType("BF16", 16, "bfloat16", True),
+    DType("FP32", 32, "float32", True),
+    DType("FP8E4M3FN", 8, "float8_e4m3fn", True),
+    DType("FP8E5M2", 8, "float8_e5m2", True),
+    DType("FP8E8M0", 8, "float8_e8m0fnu", True),
 ]
 BY_NAME = {d.name: d for d in _TABLE}
 
@@ -58,8 +70,9 @@ BY_NAME = {d.name: d for d in _TABLE}
 _SPELLINGS = {d.name.lower(): d for d in _TABLE} | {"bfloat16": BY_NAME["BF16"], "float32": BY_NAME["FP32"]}
 
 # What a host tensor of a torch type may be passed as.
-_HOST = {d.torch: d for d in reversed(_TABLE) if d.name not in ("INDEX", "INT4", "UINT4", "UINT16", "UINT32", "UINT64")}
-_HOST |= {torch.uint16: BY_NAME["UINT16"], torch.uint32: BY_NAME["UINT32"], torch.uint64: BY_NAME["UINT64"]}
+_HOST = {
+    d.carrier: d for d in reversed(_TABLE) if d.name not in ("INDEX", "INT4", "UINT4", "UINT16", "UINT32", "UINT64")
+} | {n.lower(): BY_NAME[n] for n in ("UINT16", "UINT32", "UINT64")}
 
 FP32, BF16, FP16 = BY_NAME["FP32"], BY_NAME["BF16"], BY_NAME["FP16"]
 INT32, INT64, INDEX, BOOL = BY_NAME["INT32"], BY_NAME["INT64"], BY_NAME["INDEX"], BY_NAME["BOOL"]
@@ -74,7 +87,7 @@ def of(obj: object) -> DType | None:
 
 def of_host(dtype: torch.dtype) -> DType | None:
     """The element type under which a host tensor of torch type `dtype` enters a kernel, or None."""
-    return _HOST.get(dtype)
+    return _HOST.get(str(dtype).removeprefix("torch."))
 
 
 def four_bits(dtype: DType) -> tuple[str, str]:
