@@ -37,6 +37,7 @@ def interpret(
     fill: float | None = None,
     replay: Replay | None = None,
     follow: Follow | None = None,
+    guess: int = 0,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -50,6 +51,7 @@ def interpret(
         fill: what memory holds that nothing was written to, see Machine.
         replay: in which order tasks run; None: the program's.
         follow: what a dry run computes all the same; None: nothing.
+        guess: what a number counts as that a dry run does not know.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -60,7 +62,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = Machine(platform, chip, dry, fit, fill, replay, follow)
+    machine = Machine(platform, chip, dry, fit, fill, replay, follow, guess)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound = []

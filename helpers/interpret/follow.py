@@ -10,6 +10,7 @@ trace is `partial`. The rest is computed all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from helpers.errors import FaultError
 from helpers.interpret.batches import Unfollowed
 from helpers.interpret.call import arrange, interpret
 from helpers.interpret.lower import compile_kernel
-from helpers.interpret.machine import UNKNOWN, Follow
+from helpers.interpret.machine import Follow
 from helpers.interpret.trace import READ, WRITE, Trace
 
 PASSES = 12
@@ -126,21 +127,23 @@ def _guessed(kernel: Any, args: dict, given: Callable[[], dict], platform: str, 
     """
     found: list[Trace] = []
     faults: list[FaultError] = []
-    for guess in GUESSES:
-        token = UNKNOWN.set(guess)
-        follow = wanted.again()
+
+    def guessed(guess: int) -> Trace:
+        once = partial(interpret, kernel, platform=platform, chip=chip, dry=True, guess=guess)
         try:
-            found.append(interpret(kernel, list({**args, **given()}.values()), platform, chip, dry=True, follow=follow))
+            return once(list({**args, **given()}.values()), follow=wanted.again())
         except Unfollowed:  # what was not asked for before is, where the guess leads
-            found.append(interpret(kernel, list(args.values()), platform, chip, dry=True))
+            return once(list(args.values()))
+
+    for guess in GUESSES:
+        try:
+            found.append(guessed(guess))
         except FaultError as e:
             if e.kind == "on-chip overflow":  # tiles have constant extents, so it is no matter of the guess
                 raise
             if guess > 1 and e.kind == "out of bounds":
                 continue
             faults.append(e)
-        finally:
-            UNKNOWN.reset(token)
         if guess > 1 or faults or (found and work(found[0]) != work(found[-1])):
             break
     if not found:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +37,6 @@ from helpers.interpret.trace import Trace
 from helpers.interpret.values import Buffer, Tile, Turn
 
 # What a dry run takes for an element that it has not computed.
-UNKNOWN: ContextVar[int] = ContextVar("UNKNOWN", default=0)
 
 
 @dataclass
@@ -87,15 +85,15 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
     the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
-    what a dry run computes all the same.
+    what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know.
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
-        replay: Replay | None = None, follow: Follow | None = None,
+        replay: Replay | None = None, follow: Follow | None = None, guess: int = 0,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
-        self.fill, self.replay, self.follow = fill, replay, follow
+        self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
         if follow is not None:

@@ -14,7 +14,7 @@ from helpers.interpret.batches import Conflict
 from helpers.interpret.dtypes import DType
 from helpers.interpret.extents import filled
 from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.machine import UNKNOWN, Machine
+from helpers.interpret.machine import Machine
 from helpers.interpret.ops.common import (
     describe,
     op,
@@ -179,7 +179,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         operand(m, at, src)
         if m.dry:
             m.ask_of_task()
-            return UNKNOWN.get()
+            return m.guess
         data = filled(src, 0)
         if src.batched or any(type(i) is Lanes for i in index):
             cells = [i.values if type(i) is Lanes else i for i in index]
@@ -197,8 +197,7 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     base = src.buffer.base
     if not src.buffer.known:
         m.ask(src.buffer)
-        guess = UNKNOWN.get()
-        return Lanes(np.full(len(cell.offset), guess, np.int64)) if type(cell.offset) is np.ndarray else guess
+        return Lanes(np.full(len(cell.offset), m.guess, np.int64)) if type(cell.offset) is np.ndarray else m.guess
     if type(cell.offset) is np.ndarray:
         return Lanes(_numpy(base.view(-1)[torch.from_numpy(cell.offset)]))
     return _number(torch.as_strided(base, (), (), src.buffer.origin + int(cell.offset)), src.dtype)
