@@ -413,36 +413,55 @@ class Launches:
         finally:
             self._scopes.pop()
 
-    def pipeline(self, at: Place, *bounds: Any, stage: int) -> Iterator[int]:
-        """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers."""
-        around = self.inside, self.turn_of
+    def pipeline(self, at: Place, *bounds: Any, stage: int, fixed: bool = False) -> Iterator[int]:
+        """`pl.pipeline`: a sequential loop whose loads hold `stage` buffers; `fixed` when its bounds are constants.
+
+        Turns that its stages leave over follow it, and their loads come first in the pipeline around (pass 29). There
+        what they load goes on before the loop if that has to wait: for what the turn around computes before it, or for
+        the last of those that the turn before leaves over.
+        """
+        around = self.inside, self.turn_of, self.since
         if stage > 1:
             self.inside = (at, around[0][1])
         counts = self.task.loops.setdefault(at, [0, 0])
         counts[0] += 1
+        turns = list(counted(*bounds))
+        rest = len(turns) - len(turns) % stage
+        waits = self._computed() > around[2][0] and any(t.stages > 1 for t in around[1])
         try:
-            for turn, i in enumerate(counted(*bounds)):
+            for turn, i in enumerate(turns):
                 counts[1] += 1
-                if stage > 1:
-                    if turn % stage == 0:
-                        start = self.clock + 1
-                    self.turn_of = (*around[1], Turn(at, turn % stage, stage, start))
+                if turn % stage == 0:
+                    start = self.clock + 1
+                if turn < rest:
+                    now = Turn(at, turn % stage, stage, start)
+                else:
+                    number, left = turn - rest, len(turns) - rest
+                    ready = waits or (around[2][1] > 0 and number < left - 1)
+                    outer = around[1][-1].start if fixed and around[1] else None
+                    now = Turn(at, number, left, outer, True, ready)
+                self.turn_of, self.since = (*around[1], now), (self._computed(), now.stage)
                 yield i
         finally:
-            self.inside, self.turn_of = around
+            self.inside, self.turn_of, self.since = around
+
+    def _computed(self) -> int:
+        return self.task.cube_ops + self.task.vector_ops
 
     def repeat(self, *bounds: Any) -> Iterable[int]:
-        """Another loop in a region. Its loads stay in it when those of a `pl.pipeline` around it are made first."""
+        """Another loop in a region. In a `pl.pipeline` the loads of each of its turns come first in it."""
         turns = counted(*bounds)
         return self._repeated(turns) if self.turn_of else turns
 
     def _repeated(self, turns: Iterable[int]) -> Iterator[int]:
-        around = self.turn_of
-        self.turn_of = tuple(t._replace(start=None) for t in around)
+        around = self.turn_of, self.since
         try:
-            yield from turns
+            for i in turns:
+                self.turn_of = tuple(t._replace(start=self.clock + 1) for t in around[0])
+                self.since = self._computed(), 0
+                yield i
         finally:
-            self.turn_of = around
+            self.turn_of, self.since = around
 
 
 def of_block(value: Any, row: int) -> Any:

@@ -105,6 +105,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.block_num = 1
         self.clock = 0
         self.turn_of: tuple[Turn, ...] = ()  # the pl.pipeline loops around, and where their turns are
+        self.since = (0, 0)  # of the loop around: what had been computed when its turn began, and the turn's stage
         self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
         self._called: dict[Callable, list] = {}  # inline function -> shapes of its tensors
         self._scopes: list[bool] = [False]  # manual?

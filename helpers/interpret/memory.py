@@ -61,7 +61,8 @@ def plan(memory: Sequence[Memory], limits: dict[str, int]) -> Plan:
             continue
         values = _values(tiles)
         peaks[space], depth = _packed(values, limits[space], space)
-        cramped |= {v.place for v in values if v.loaded and v.stages and all(depth.get(g, 2) < 2 for g in v.stages)}
+        loads = [v for v in values if v.loaded and v.stages]
+        cramped |= {v.place for v in loads} - {v.place for v in loads if any(depth.get(g, 2) > 1 for g in v.stages)}
     return Plan(peaks, frozenset(cramped))
 
 
@@ -78,15 +79,17 @@ def alive(memory: Sequence[Memory]) -> int:
 def _values(memory: Sequence[Memory]) -> list[_Value]:
     """The values that these tiles are, in the order in which the compiler defines them, with what each overlaps.
 
-    A pipeline's loads come first, together, before its stages compute (pass 29); those of a loop inside it do not.
+    A pipeline's loads come first, together, before its stages compute (pass 29); those of a loop inside it do not. The
+    turns left over by its stages are a pipeline of their own after it (pass 28), whose loads come first where it stands
+    in another pipeline.
     """
     known: dict[tuple, list[_Value]] = {}
     out: list[_Value] = []
     active: list[tuple[int, _Value]] = []
-    starts = ((m.turns[-1].start if m.loaded and m.turns else None) for m in memory)
+    starts = (_start(m) if m.loaded and m.turns else None for m in memory)
     lives = [(m.born if start is None else start, i, m) for i, (m, start) in enumerate(zip(memory, starts))]
     for start, _, m in sorted(lives):
-        stages = {t.place: t.stage for t in m.turns}
+        stages = {(t.place, t.rest): t.stage for t in m.turns}
         same = known.setdefault((m.place, m.bytes, m.loaded, *stages.items()), [])
         value = next((v for v in same if v.last < start), None)
         if value is None:
@@ -100,6 +103,14 @@ def _values(memory: Sequence[Memory]) -> list[_Value]:
             value.against.add(v)
         active.append((m.last, value))
     return out
+
+
+def _start(m: Memory) -> int | None:
+    """The operation before which a pipeline's load is made; None: where it stands."""
+    turn = m.turns[-1]
+    if turn.ready and m.space == "L1":
+        return None  # it has gone to L0 before the loop begins; what a vector operation makes of it would stay in UB
+    return turn.start
 
 
 def _packed(values: list[_Value], limit: int, space: str) -> tuple[int, dict[object, int]]:

@@ -149,13 +149,19 @@ class Tile:
 
 class Turn(NamedTuple):
     """Where a turn of a `pl.pipeline` is: the loop, which of its stages the turn is (turn modulo stages), how many
-    stages there are, and the operation before which the first turn of these stages begins; None inside another loop of
-    that turn."""
+    stages there are, and the operation before which their loads are made: the first turn of these stages begins with
+    it, or in another loop of that turn the turn of that loop. None: each load where it stands.
+
+    `rest`: it is left over, for the number of turns is no multiple of the stages; the compiler writes it after the
+    loop. `ready`: what it loads goes on before the loop.
+    """
 
     place: object
     stage: int
     stages: int
     start: int | None
+    rest: bool = False
+    ready: bool = False
 
 
 class Memory:

@@ -40,6 +40,28 @@ def cube(title: str, nbytes: dict[str, int], *lines: str, split: str = "") -> Pl
     return Plan(title, "\n".join(lines), nbytes, {"a": A, "b": B, "c": C}, split)
 
 
+def nested(nbytes: int, *loops: str, before: str = "", product: bool = True) -> Plan:
+    """Loads and what is made of them in nested loops: "p3/2" is pl.pipeline(3, stage=2), "r2" is pl.range(2). `before`
+    stands at the start of the outermost."""
+    lines, names = [], "ijk"[: len(loops)]
+    for depth, (name, loop) in enumerate(zip(names, loops)):
+        turns, _, stage = loop[1:].partition("/")
+        head = f"pl.pipeline({turns}, stage={stage})" if loop[0] == "p" else f"pl.range({turns})"
+        lines.append("    " * depth + f"for {name} in {head}:")
+        lines += ["    " + line for line in before.splitlines() if depth == 0]
+    at = f"({' + '.join(names)}) % 4"
+    body = [
+        f"xa = pl.slice(a, [16, 128], [0, {at} * 128])", f"xb = pl.slice(b, [128, 128], [{at} * 128, 0])",
+        "acc = pl.matmul(xa, xb, out_dtype=pl.FP32)", "c = pl.assemble(c, acc, [0, 0])",
+    ] if product else [
+        f"t = pl.slice(x, [8, 256], [{at} * 8, 0])", "t = pl.add(t, 1.0)", f"o = pl.assemble(o, t, [{at} * 8, 0])",
+    ]  # fmt: skip
+    text = "\n".join([*lines, *("    " * len(loops) + line for line in body)])
+    title = f"nested {' '.join(loops)}{', more before' if before else ''}{'' if product else ', vector'}"
+    given = {"a": A, "b": B, "c": C} if product else {"x": X, "o": OUT}
+    return Plan(title, text, {"L1" if product else "UB": nbytes}, given)
+
+
 _ON_A5 = {"four loads, three of which fit": 196608, "there and back": 22528}
 
 # Bytes that interpret mode takes more than the compiler, where it does.
@@ -50,6 +72,10 @@ PART, PUT = "    t = pl.slice(x, [8, 256], [i * 8, 0])", "    o = pl.assemble(o,
 NESTED = ["for i in pl.pipeline(2, stage=2):", "    for j in pl.range(4):",
           "        t = pl.slice(x, [8, 256], [(i * 4 + j) * 8, 0])"]  # fmt: skip
 NESTED_PUT = ["        o = pl.assemble(o, t, [(i * 4 + j) * 8, 0])"]
+PEELED = """ya = pl.slice(a, [16, 128], [0, i * 128])
+yb = pl.slice(b, [128, 128], [i * 128, 0])
+first = pl.matmul(ya, yb, out_dtype=pl.FP32)
+c = pl.assemble(c, first, [0, 0])"""
 ZERO = "s = pl.full([8, 256], dtype=pl.FP32, value=0.0)"
 FIRST = ["xa = pl.slice(a, [16, 128], [0, 0])", "xb = pl.slice(b, [128, 128], [0, 0])",
          "acc = pl.matmul(xa, xb, out_dtype=pl.FP32)"]  # fmt: skip
@@ -104,4 +130,10 @@ PLANS = [
     cube("there and back", {"UB": 20480, "L1": 53248, "L0C": 8192}, *FIRST,
          "w = pl.cast(pl.exp(acc), target_type=pl.BF16)", "xb = pl.slice(b, [128, 128], [128, 0])",
          "acc = pl.matmul(w, xb, out_dtype=pl.FP32)", "c = pl.assemble(c, acc, [0, 0])", split="UP_DOWN"),
+    nested(147456, "p2/2", "p4/2"), nested(221184, "p2/2", "p3/2"), nested(221184, "p4/2", "p5/2"),
+    nested(147456, "p3/2", "p4/2"), nested(73728, "p2/2", "p1/2"), nested(331776, "p2/2", "p5/3"),
+    nested(221184, "p2/2", "r2", "p3/2"), nested(73728, "r2", "p3/2"), nested(110592, "p2/1", "p3/2"),
+    nested(442368, "p4/4", "p3/2"), nested(479232, "p3/3", "p5/3"), nested(147456, "p2/2", "p3/2", before=PEELED),
+    nested(147456, "p2/2", "p4/2", before=PEELED), nested(49152, "p2/2", "p3/2", product=False),
+    nested(122880, "p3/3", "p5/3", product=False), nested(24576, "p2/1", "p3/2", product=False),
 ]  # fmt: skip

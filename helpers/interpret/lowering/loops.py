@@ -120,7 +120,10 @@ class Loops:
             known = self._evaluate(value) if self._is_constant(value) else None
             if not literal and not (type(known) is int and known >= 1):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
-            iterator: ast.expr = self.machine("pipeline", [self.place(call), *bounds], [ast.keyword("stage", value)])
+            fixed = ast.Constant(all(map(self._constant, call.args)))
+            iterator: ast.expr = self.machine(
+                "pipeline", [self.place(call), *bounds], [ast.keyword("stage", value), ast.keyword("fixed", fixed)]
+            )
         else:
             iterator = self._range(path, bounds)
         iterator = ast.copy_location(iterator, call)
