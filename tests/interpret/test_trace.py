@@ -9,6 +9,7 @@ import pytest
 import torch
 from kernelgen import kernel, run
 
+import helpers.run
 from golden import ScalarSpec, TensorSpec
 from helpers import stages
 from helpers.errors import FaultError
@@ -270,8 +271,8 @@ def test_a_kernel_that_loops_by_what_it_computes_is_followed(
     fn: object, computed: bool, monkeypatch: pytest.MonkeyPatch
 ):
     runs = []
-    real = stages.run
-    monkeypatch.setattr(stages, "run", lambda *a, **k: runs.append(k.get("dry", False)) or real(*a, **k))
+    real = helpers.run.run
+    monkeypatch.setattr(helpers.run, "run", lambda *a, **k: runs.append(k.get("dry", False)) or real(*a, **k))
     specs = [
         TensorSpec("x", [16, 64], torch.float32, init_value=torch.randn),
         ScalarSpec("n", torch.int32, 3),
