@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -55,12 +56,24 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a JupyterLab on a free port with a copy of the notebooks; its settings are its own."""
+    """A JupyterLab with a copy of the notebooks, see `jupyterlab`."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    own = v4.new_notebook(cells=[v4.new_code_cell(c) for c in WIDGETS])
+    notebook(folder / "notebooks" / "widgets.ipynb", WIDGETS)
+    with jupyterlab(folder) as address_of:
+        yield address_of
+
+
+def notebook(path: Path, cells: list[str]) -> None:
+    own = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     plain(own)  # with the kernel that the other notebooks have
-    nbformat.write(own, folder / "notebooks" / "widgets.ipynb")
+    nbformat.write(own, path)
+
+
+@contextmanager
+def jupyterlab(folder: Path) -> Iterator[str]:
+    """A JupyterLab on a free port with the notebooks of a folder `notebooks`: the address of each, to be formatted with
+    its name. Its settings are its own."""
     for name, values in SETTINGS.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)

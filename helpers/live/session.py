@@ -214,7 +214,7 @@ def _pickled(subject: Subject) -> bytes:
     """A subject as bytes; functions of a notebook's cells go with it."""
     if subject.specs is None and subject.reference is None:
         return pickle.dumps(subject)
-    from joblib.externals import cloudpickle
+    import cloudpickle
 
     return cloudpickle.dumps(subject)
 
