@@ -44,8 +44,10 @@ def _text(file: str) -> str:
 def _check_name(name: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name):
         raise InputError(f"{name!r} cannot be a module's name: letters, digits and _, beginning with a letter")
-    if importlib.util.find_spec(name) is not None:
-        raise InputError(f"there is a module {name!r} already, which the new one would hide or be hidden by")
+    there = importlib.util.find_spec(name)
+    if there is not None:
+        where = f" ({there.origin})" if there.origin else ""
+        raise InputError(f"there is a module {name!r} already{where}, which the new one would hide or be hidden by")
 
 
 def new(name: str, folder: Path) -> list[Path]:

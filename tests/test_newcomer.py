@@ -1,0 +1,93 @@
+"""The path of somebody new, in an empty folder that is not this repository: new, edit, watch, check, profile, test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+TIME = 300  # seconds for a command on a busy machine
+
+
+def python(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *args], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIME
+    )
+
+
+def workbook(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    return python(folder, "-m", "helpers", *args)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("newcomer")
+    written = workbook(made, "new", "mine")
+    assert written.returncode == 0, written.stderr
+    assert "edit mine.py first" in written.stdout
+    assert {f.name for f in made.iterdir()} == {"mine.py", "mine_golden.py", "test_mine.py", "mine.ipynb"}
+    return made
+
+
+def test_what_is_written_passes_its_own_tests(folder: Path):
+    ran = python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py", "--nbval", "mine.ipynb")
+    assert ran.returncode == 0, ran.stdout
+    assert " passed" in ran.stdout
+
+
+def test_nothing_is_found_in_it(folder: Path):
+    ran = workbook(folder, "check", "mine.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "no findings" in ran.stdout
+
+
+def test_its_time_is_predicted(folder: Path):
+    ran = workbook(folder, "profile", "mine.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "PREDICTED" in ran.stdout
+    assert "rms_norm" in ran.stdout
+
+
+def test_the_kernel_is_a_script(folder: Path):
+    ran = python(folder, "mine.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count("PASS") >= 2
+
+
+def test_a_name_that_is_taken_writes_nothing(folder: Path):
+    before = (folder / "mine.py").read_text()
+    ran = workbook(folder, "new", "mine")
+    assert ran.returncode == 2
+    assert "mine.py" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) <= 4
+    assert (folder / "mine.py").read_text() == before
+
+
+def test_an_edit_is_seen_while_it_is_watched(folder: Path):
+    file = folder / "mine.py"
+    text = file.read_text()
+    command = [sys.executable, "-u", "-m", "helpers", "watch", "mine.py:fused", "--saves", "3"]
+    watching = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    seen: list[str] = []
+    try:
+        for edited in (text.replace("1.0 / WIDTH", "2.0 / WIDTH"), text, None):
+            for line in watching.stdout:
+                seen.append(line)
+                if "PASS" in line or "FAIL" in line:
+                    break
+            if edited is not None:
+                file.write_text(edited)
+        assert watching.wait(TIME) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        file.write_text(text)
+    verdicts = [next(v for v in ("PASS", "FAIL") if v in line) for line in seen if "PASS" in line or "FAIL" in line]
+    assert verdicts[0] == "PASS"
+    assert "FAIL" in verdicts
+    assert verdicts[-1] == "PASS"
