@@ -95,3 +95,11 @@ def test_a_line_of_the_code_that_calls_no_operation(folder: Path):
 def test_a_message_of_another_kind_is_no_refusal(folder: Path):
     assert refusals.cpp("task 3 failed on core 5") is None
     assert refusals.cpp("Kernel compilation failed with exit code 1:\ng++: out of memory") is None
+
+
+def test_a_forgotten_return_is_said_in_plain_words():
+    said = refusals.forgotten_return("Internal error: function 'inc' has no ReturnStmt but declares 1 return type(s)")
+    assert said == "'inc' ends without a return: PyPTO cannot compile it"
+    said = refusals.forgotten_return("ForStmt iter_args at index 0 is not an IterArg after mutation [k.py:33:9]")
+    assert said.startswith("the kernel ends without a return")
+    assert refusals.forgotten_return("Vec buffer usage exceeds the limit") is None

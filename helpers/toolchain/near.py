@@ -338,7 +338,9 @@ def _reported(name: str, platform: str) -> Iterator[None]:
         yield
     except process.Failed as failed:
         about = failed.about
-        what = re.sub(r"\nCheck failed: .*", "", f"{about['type']}: {about['message']}")
+        what = re.sub(
+            r"\nCheck failed: .*|\n+C\+\+ Traceback.*(\n .*)*", "", f"{about['type']}: {about['message']}"
+        ).strip()
         elsewhere = about["file"] and not Path(about["file"]).is_relative_to(cache_folder())
         if about["errno"] in (errno.EACCES, errno.EPERM, errno.EROFS) and elsewhere and about["phase"] != "load":
             raise ToolchainError(
@@ -362,6 +364,9 @@ def _reported(name: str, platform: str) -> Iterator[None]:
             raise KernelError(_explained(about["message"], about)) from None
         if about["phase"] == "compile" and about["refused"]:
             raise KernelError(_assembler(name, platform, about["refused"])) from None
+        if about["phase"] == "compile" and (forgotten := refusals.forgotten_return(about["message"])):
+            about["fix"] = "return its output at the end"
+            raise KernelError(_explained(f"{forgotten} ({platform}: {what})", about)) from None
         if about["phase"] == "compile":
             where_ = f", in '{about['region'][0]}'" if about["region"] else ""
             raise KernelError(

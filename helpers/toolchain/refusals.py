@@ -65,6 +65,23 @@ def assembler(folder: Path) -> list[Diagnostic]:
     return found
 
 
+_NO_RETURN = re.compile(r"function '(\w+)' has no ReturnStmt but declares")
+_NO_RESULT = re.compile(r"ForStmt iter_args at index \d+ is not an IterArg after mutation")
+
+
+def forgotten_return(message: str) -> str | None:
+    """What is wrong in plain words where PyPTO's compiler fails, of itself, for want of a return; None elsewhere.
+
+    Tried on e2d0f78a: of a function without one, and of an entry without one whose last region has a loop.
+    """
+    named = _NO_RETURN.search(message)
+    if named is not None:
+        return f"'{named[1]}' ends without a return: PyPTO cannot compile it"
+    if _NO_RESULT.search(message):
+        return "the kernel ends without a return: PyPTO takes the names of its last region for results, and fails"
+    return None
+
+
 # ---- g++ -----------------------------------------------------------------------------------------------------------
 
 _OF_CPP = re.compile(r"compilation failed with exit code \d+:\n(.*)", re.DOTALL)
