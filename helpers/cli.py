@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from helpers.errors import InputError, KernelError, WorkbookError
 
 if TYPE_CHECKING:
-    from golden import RunResult
     from golden.weights import Checkpoint
     from helpers.interpret.trace import Trace
     from helpers.stages import Stage
+
+WHAT = "A stage (see `workbook list`), FILE.py or FILE.py:KERNEL."
 
 app = typer.Typer(
     help="Run PyPTO kernels, stage by stage, and hold them against their golden.",
@@ -65,7 +65,7 @@ def plainly(command: Callable) -> Callable:
 @app.command()
 @plainly
 def run(
-    stage: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`.")] = None,
+    stage: Annotated[str | None, typer.Argument(help=WHAT)] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     last: Annotated[bool, typer.Option("--last", help="Only the last version of each stage.")] = False,
@@ -94,9 +94,9 @@ def run(
     if last and version is not None:
         raise InputError("--version names one version, --last another: give one of them")
 
-    from helpers import platforms, stages
+    from helpers import file_stages, platforms, result_table, stages
 
-    chosen = list(stages.STAGES.values()) if every else [stages.find(stage)]
+    chosen = list(stages.STAGES.values()) if every else file_stages.found(stage)
     for one in chosen:
         if version is not None and version not in one.versions:
             raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
@@ -107,7 +107,7 @@ def run(
         checkpoint, chosen = _checkpoint(weights, chosen, every)
 
     console = _console()
-    table = _result_table(errors)
+    table = result_table.empty(errors)
     failures = []
     try:
         for one in chosen:
@@ -116,12 +116,14 @@ def run(
                     result = stages.run_stage(
                         one, label, platform=name, batch=batch, ctx=lengths, seed=seed, weights=checkpoint
                     )
-                table.add_row(*_row(one, label, result, errors))
+                table.add_row(*result_table.row(one, label, result, errors))
                 if not result.passed:
                     failures.append(f"{one.name} {label}: {result.error}")
     finally:
         if table.row_count:
-            console.print(f"{name}; {' '.join(ON_CHIP)}: the most of each on-chip buffer that a task needs, in KiB")
+            console.print(
+                f"{name}; {' '.join(result_table.ON_CHIP)}: the most of each on-chip buffer that a task needs, in KiB"
+            )
             console.print(table)
     if html is not None:
         from helpers import notebooks
@@ -134,6 +136,33 @@ def run(
         print(f"FAIL {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+@plainly
+def plot(
+    stage: Annotated[str, typer.Argument(help=WHAT)],
+    figures: Annotated[list[str] | None, typer.Argument(help="Which; a name that is none says what there are.")] = None,
+    version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
+    platform: Annotated[str, typer.Option(help="An interpret-mode platform.")] = "a2a3interp",
+    out: Annotated[Path, typer.Option(help="The folder to write them to.")] = Path("out"),
+) -> None:
+    """Run a stage, or the kernels of a file, and write figures of it as PNG files."""
+    from helpers import file_stages, stages
+    from helpers.plots import written
+
+    wanted = written.chosen(figures or [])
+    if not platform.endswith("interp"):
+        raise InputError(f"--platform is {platform!r}: figures are of interpret mode, a2a3interp or a5interp")
+    results = {}
+    for one in file_stages.found(stage):
+        if version is not None and version not in one.versions:
+            raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
+        for label in [version] if version else one.versions:
+            with _console().status(f"{one.name} {label} on {platform} ..."):
+                results[label] = stages.run_stage(one, label, platform=platform)
+    for path in written.write(results, wanted, out, one.name):
+        print(path)
 
 
 @app.command(name="list")
@@ -381,7 +410,7 @@ def profile_kernel(
 @app.command()
 @plainly
 def compare(
-    stage: Annotated[str, typer.Argument(help="A stage, see `workbook list`.")],
+    stage: Annotated[str, typer.Argument(help=WHAT)],
     platforms: Annotated[str, typer.Option(help="Platforms, with commas; the first is compared with.")] = (
         "a5interp,a5sim"
     ),
@@ -397,18 +426,19 @@ def compare(
     Where PyPTO can compile and not run, what the compiler's own orchestration would launch is compared. The exit code
     is 0 when all that differs is explained, 1 when something is not, 2 when a platform could not be asked.
     """
-    from helpers import stages
+    from helpers import file_stages
     from helpers.toolchain import show
     from helpers.toolchain.compare import compare as put_side_by_side
 
-    one = stages.find(stage)
-    if version is not None and version not in one.versions:
-        raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
+    chosen = file_stages.found(stage)
+    for one in chosen:
+        if version is not None and version not in one.versions:
+            raise InputError(f"stage {one.name} has no version {version!r}; there are: {', '.join(one.versions)}")
     names = [name.strip() for name in platforms.split(",")]
     lengths = parse_ctx(ctx)
     console = _console()
     agree = True
-    for label in [version] if version else one.versions:
+    for one, label in [(s, v) for s in chosen for v in ([version] if version else s.versions)]:
         with console.status(f"{one.name} {label} ..."):
             found = put_side_by_side(one, label, names, batch=batch, ctx=lengths, seed=seed)
         console.print(show.comparison(found))
@@ -482,39 +512,3 @@ def _checkpoint(directory: Path, chosen: list[Stage], every: bool) -> tuple[Chec
     for one in stages:
         weights.loaded(one.name, one.specs(batch=1, ctx=1), found)
     return found, stages
-
-
-ON_CHIP = ("UB", "L1", "L0A", "L0B", "L0C")
-ERRORS = ("max abs", "max rel")
-
-
-def _result_table(errors: bool) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("stage", "version"):
-        table.add_column(heading)
-    table.add_column("tolerance")
-    for heading in (*(ERRORS if errors else ()), "outside", "tasks", "seconds", *ON_CHIP):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    return table
-
-
-def _row(stage: Stage, version: str, result: RunResult, errors: bool) -> list[str | Text]:
-    """A run's line of the table: elements outside the tolerance, tasks and peaks, verdict; with `errors` the largest.
-
-    Which error is the largest, the rounding of this computer's torch decides; whether all are allowed, it does not.
-    """
-    largest = (result.max_abs, result.max_rel) if errors else ()
-    outside = sum(e.mismatched for e in result.errors.values())
-    peaks = result.trace.peaks() if result.trace is not None else {}
-    return [
-        stage.name,
-        version,
-        str(stage.tolerance),
-        *("-" if e is None else f"{e:.2e}" for e in largest),
-        f"{outside:,}" if result.errors else "-",
-        f"{result.trace.tasks:,}" if result.trace is not None else "-",
-        f"{result.seconds:.2f}" if result.seconds is not None else "-",
-        *(f"{peaks[buffer] / 1024:.3g}" if buffer in peaks else "-" for buffer in ON_CHIP),
-        Text("PASS", style="green") if result.passed else Text("FAIL", style="bold red"),
-    ]

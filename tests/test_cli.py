@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from helpers import cli, doctor, notebooks, platforms, stages
+from helpers import cli, doctor, notebooks, platforms, result_table, stages
 from helpers.errors import FaultError, InputError
 from kernels.qwen3 import KV_HEADS
 
@@ -70,7 +70,7 @@ def test_the_readme_shows_the_table_that_every_machine_prints():
     text = (ROOT / "README.md").read_text().split("```text\n")[1].split("```")[0]
     title, heading, *rows = text.splitlines()
     assert heading.split() == "stage version tolerance outside tasks seconds UB L1 L0A L0B L0C verdict".split()
-    assert title.split(";")[1].split(":")[0].split() == list(cli.ON_CHIP)
+    assert title.split(";")[1].split(":")[0].split() == list(result_table.ON_CHIP)
     for row, stage in zip(rows, stages.STAGES.values(), strict=True):
         version = list(stage.versions)[-1]
         trace = stages.trace_stage(stage, version)
@@ -80,7 +80,7 @@ def test_the_readme_shows_the_table_that_every_machine_prints():
         assert " ".join(" ".join(named).split()) == f"{stage.name} {version} {stage.tolerance}"
         assert (outside, tasks) == ("0", f"{trace.tasks:,}")
         if not trace.blind:
-            assert peaks == [f"{trace.peaks()[buffer] / 1024:.3g}" for buffer in cli.ON_CHIP]
+            assert peaks == [f"{trace.peaks()[buffer] / 1024:.3g}" for buffer in result_table.ON_CHIP]
 
 
 def test_run_without_version_runs_the_ladder_in_order(stage: stages.Stage):

@@ -53,6 +53,35 @@ def test_its_time_is_predicted(folder: Path):
     assert "rms_norm" in ran.stdout
 
 
+def test_what_takes_a_stage_takes_the_file(folder: Path):
+    ran = workbook(folder, "run", "mine.py", "--errors")
+    assert ran.returncode == 0, ran.stderr
+    assert [line.split()[:2] for line in ran.stdout.splitlines() if "PASS" in line] == [
+        ["mine", "naive"],
+        ["mine", "fused"],
+    ]
+    side_by_side = workbook(folder, "compare", "mine.py:fused", "--platforms", "a2a3interp,a5interp")
+    assert side_by_side.returncode == 0, side_by_side.stderr
+    assert "no difference" in side_by_side.stdout
+    for args, says in (
+        (("run", "mine.py:nobody"), "the file runs naive, fused"),
+        (("run", "mine.py", "--ctx", "3"), "specs of its own"),
+        (("run", "nowhere.py"), "there is no file nowhere.py"),
+        (("plot", "mine.py", "portrait"), "no figure is called portrait"),
+    ):
+        wrong = workbook(folder, *args)
+        assert wrong.returncode == 2
+        assert says in wrong.stderr
+
+
+def test_its_figures_are_written(folder: Path, tmp_path: Path):
+    ran = workbook(folder, "plot", "mine.py", "error_map", "swimlane", "ladder", "--out", str(tmp_path / "made"))
+    assert ran.returncode == 0, ran.stderr
+    names = {f"mine-{v}-{n}.png" for v in ("naive", "fused") for n in ("error_map", "swimlane")} | {"mine-ladder.png"}
+    assert {f.name for f in (tmp_path / "made").iterdir()} == names
+    assert all(f.read_bytes().startswith(b"\x89PNG") for f in (tmp_path / "made").iterdir())
+
+
 def test_the_kernel_is_a_script(folder: Path):
     ran = python(folder, "mine.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-import runpy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import InputError
+from helpers.file_stages import named, run_jit_calls
 
 SMALL = 1 << 22  # bytes of tensors with which a file's own specs count as small
 
@@ -129,7 +129,7 @@ def load_kernel(subject: Subject) -> Any:
 
 def _call(subject: Subject) -> dict[str, Any]:
     """The subject's run as its file describes it: what it would hand to golden.run_jit."""
-    calls, names = _calls(Path(subject.file))
+    calls, names = run_jit_calls(Path(subject.file))
     if subject.specs is not None:
         specs = subject.specs() if callable(subject.specs) else subject.specs
         fn = _kernel(subject, names)
@@ -137,20 +137,16 @@ def _call(subject: Subject) -> dict[str, Any]:
             "fn": fn, "specs": list(specs), "golden_fn": subject.reference, "rtol": subject.rtol, "atol": subject.atol,
             "compare_fn": None,
         }  # fmt: skip
-    matching = [c for c in calls if not subject.kernel or _named(c["fn"]) == subject.kernel]
+    matching = [c for c in calls if not subject.kernel or named(c["fn"]) == subject.kernel]
     if matching:
         return matching[0]
     if subject.kernel:
         _kernel(subject, names)
-    known = ", ".join(dict.fromkeys(_named(c["fn"]) for c in calls)) or "none"
+    known = ", ".join(dict.fromkeys(named(c["fn"]) for c in calls)) or "none"
     raise InputError(
         f"{subject.text}: the file runs no such kernel (it runs {known}), so its specs and golden are not known; call\n"
         f"  golden.run_jit({subject.kernel or 'kernel'}, specs, golden_fn)  under  if __name__ == '__main__':"
     )
-
-
-def _named(kernel: Any) -> str:
-    return getattr(kernel, "__name__", "")
 
 
 def _kernel(subject: Subject, names: dict[str, Any]) -> Any:
@@ -162,38 +158,6 @@ def _kernel(subject: Subject, names: dict[str, Any]) -> Any:
     if not subject.kernel and len(kernels) == 1:
         return next(iter(kernels.values()))
     raise InputError(f"{subject.file} has no kernel {subject.kernel!r}; it has: {', '.join(kernels) or 'none'}")
-
-
-def _calls(file: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What a file, run as a script, hands to golden.run_jit, and its names; no kernel runs.
-
-    This patches `golden` for good: it is for processes that end when the file has been read.
-    """
-    import golden
-    from golden.runner import RunResult
-    from helpers.interpret import language
-
-    language.install()
-    calls: list[dict[str, Any]] = []
-    usual = {"golden_fn": None, "rtol": 1e-5, "atol": 1e-5, "compare_fn": None}
-
-    def recorded(fn: Any = None, specs: Any = None, golden_fn: Any = None, *_: Any, **options: Any) -> RunResult:
-        fn = options.get("program", fn)
-        known = {n: v for n, v in options.items() if n in usual}
-        calls.append({**usual, "fn": fn, "specs": list(specs or ()), "golden_fn": golden_fn, **known})
-        return RunResult(passed=True)
-
-    golden.run_jit = golden.run = recorded
-    sys.argv, before = [str(file)], sys.path[:]
-    sys.path.insert(0, str(file.parent))
-    names: dict[str, Any] = {}
-    try:
-        names = runpy.run_path(str(file), run_name="__main__")
-    except SystemExit:
-        pass
-    finally:
-        sys.path[:] = before
-    return calls, names
 
 
 def _sizes(call: dict[str, Any]) -> dict[str, list]:

@@ -1,0 +1,90 @@
+"""Figures of a stage or of a file's kernels, written to files: `workbook plot`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from golden.runner import RunResult
+from helpers.errors import InputError
+from helpers.plots.errors import error_histogram, error_map
+from helpers.plots.ladder import ladder
+from helpers.plots.memory import memory_map
+from helpers.plots.regions import regions
+from helpers.plots.roofline import roofline
+from helpers.plots.style import Figure
+from helpers.plots.tasks import task_graph, task_order
+from helpers.plots.timeline import swimlane
+from helpers.profile import profile
+
+Errors = dict[str, tuple]
+
+
+def _pairs(result: RunResult) -> Errors:
+    return {n: (t, result.expected[n]) for n, t in result.outputs.items() if n in result.expected}
+
+
+OF_A_RUN: dict[str, Callable[[RunResult], Figure]] = {
+    "error_map": lambda r: error_map(_pairs(r), r.platform),
+    "error_histogram": lambda r: error_histogram(_pairs(r), r.platform),
+    "memory_map": lambda r: memory_map(r.trace),
+    "task_graph": lambda r: task_graph(r.trace),
+    "task_order": lambda r: task_order(r.trace),
+    "regions": lambda r: regions(r.trace),
+    "swimlane": lambda r: swimlane(profile(r.trace)),
+    "roofline": lambda r: roofline(profile(r.trace)),
+}
+"""Figures of one version, by name."""
+
+FIGURES = (*OF_A_RUN, "ladder")
+"""All that can be asked for: `ladder` puts the versions side by side."""
+
+
+def chosen(names: Sequence[str]) -> Sequence[str]:
+    """The figures of these names, all for none.
+
+    Raises:
+        InputError: there is no such figure.
+    """
+    unknown = [n for n in names if n not in FIGURES]
+    if unknown:
+        raise InputError(f"no figure is called {', '.join(unknown)}; there are: {', '.join(FIGURES)}")
+    return names or FIGURES
+
+
+def write(results: dict[str, RunResult], names: Sequence[str], folder: Path, stem: str) -> list[Path]:
+    """Write figures as PNG files, each there whole or not at all; returns their paths.
+
+    Args:
+        results: Of each version.
+        names: Of FIGURES.
+        folder: Made where it is missing.
+        stem: Their names begin with it.
+
+    Raises:
+        InputError: there is no golden to draw what was asked for alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in names:
+        if name == "ladder":
+            written.append(_write(ladder({v: r.trace for v, r in results.items()}), folder / f"{stem}-ladder.png"))
+            continue
+        for version, result in results.items():
+            if name.startswith("error_") and not _pairs(result):
+                if len(names) == 1:
+                    raise InputError(f"{stem} {version} has no golden to draw {name} against")
+                continue
+            written.append(_write(OF_A_RUN[name](result), folder / f"{stem}-{version}-{name}.png"))
+    return written
+
+
+def _write(figure: Figure, path: Path) -> Path:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(figure.png(144))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
