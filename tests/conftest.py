@@ -31,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
         import resource  # there is none on Windows
 
         ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_DATA, (ram // 2, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        least = ram // 2 if most == resource.RLIM_INFINITY else min(ram // 2, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (least, most))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
     if workers and "OMP_NUM_THREADS" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
