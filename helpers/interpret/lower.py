@@ -32,6 +32,7 @@ from helpers.interpret.lowering.directives import Directives
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
 from helpers.interpret.lowering.groups import Groups
+from helpers.interpret.lowering.in_place import InPlace
 from helpers.interpret.lowering.loops import Loops
 from helpers.interpret.lowering.masked import Masked
 from helpers.interpret.lowering.numbers import Numbers
@@ -107,7 +108,7 @@ class Signature:
 
 class Lowering(
     Expressions, Numbers, Simplified, Calls, Statements, Loops, Masked, Scopes, Groups, Operands, ElementTypes,
-    Assembled, Stores, Units, Directives, VectorLanes, task_ids.TaskIds,
+    Assembled, Stores, Units, Directives, VectorLanes, InPlace, task_ids.TaskIds,
 ):  # fmt: skip
     """Lowers one function for one plane."""
 
@@ -156,6 +157,7 @@ class Lowering(
         self.manual = False  # in a manual scope
         self.lanes, self.lane_mode = False, "NONE"  # in a pl.split_aiv, and which
         self.region_split: str | None = None  # the mode of the pl.split of the region around
+        self.narrowed: dict[str, ast.expr] = {}  # see `lowering.in_place`
         self.arrays: dict[str, str] = {}  # name of a pl.array -> its element type
         self.prologue: set[int] = set()  # the calls of pl.func_attr that stand first
         self.passed_on: dict[str, str] = {}  # name handed to an incore function as output -> that function

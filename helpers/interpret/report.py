@@ -144,7 +144,14 @@ MORE = (
     ("a float cast of an INDEX scalar in a region", "pl.cast(pl.cast(i, pl.INT32), pl.FP32)"),
     ("a store of a tile of one axis", "pl.reshape(x, [1, n])"),
     ("an extent read in place: pl.spmd(pl.tensor.dim(x, 0)) in an inline function", "n = pl.tensor.dim(x, 0)"),
-    ("a number read in place in the number of blocks: pl.spmd(i[0] * 2)", "n = i[0], and pl.spmd(n * 2)"),
+    (
+        "a number read in place in orchestration, in a list or a number of blocks: pl.spmd(i[0] * 2)",
+        "n = i[0]",
+    ),
+    ("what is computed in place for a task of its own: f(x, i * 16, out) of an incore function", "row = i * 16"),
+    ("arithmetic of what is read in what is valid of a tile: pl.load(..., valid_shape=[i[0] * 2, 64])", "n = i[0]"),
+    ("a window of orchestration, computed with, of which the run says what is valid", "pl.slice it in the region"),
+    ("a number of another type than its annotation, but an INDEX", "the type it has"),
     ("an argument that PyPTO's operation does not have, or the lack of one that it needs", "see signatures.py"),
     ("a number as index where two axes are wanted: out[0, :] = [1, n]", "out[0:1, :]"),
     (

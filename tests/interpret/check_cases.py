@@ -24,6 +24,7 @@ class Check:
     chips: tuple[str, ...] = BOTH
     options: str = ""
     entry: bool = False
+    before: str = ""
 
     def source(self) -> str:
         body = textwrap.dedent(self.body).strip("\n")
@@ -31,7 +32,7 @@ class Check:
             body = f"with pl.at(level=pl.Level.CORE_GROUP{self.options}):\n" + textwrap.indent(body, "    ")
         if "return" not in body:
             body += "\nreturn out"
-        return f"@pl.jit\ndef k({self.parameters}):\n{textwrap.indent(body, '    ')}\n"
+        return f"{self.before}@pl.jit\ndef k({self.parameters}):\n{textwrap.indent(body, '    ')}\n"
 
 
 def t(name: str, shape: list[int], dtype: str = "FP32") -> str:

@@ -1,11 +1,11 @@
-"""Rows as in check_cases, for the operands of a call: numbers, texts, tiles, element types, numbers of blocks.
+"""Rows as in check_cases, for the operands of a call: numbers, texts, tiles, element types.
 
-They are read from PyPTO's source (e2d0f78a), at the place that `check` names.
+Tried on the same compiler, for both chips; not on ptoas.
 """
 
 from __future__ import annotations
 
-from check_cases import AT, HALF, PARSER, TILES, XN, Check, entry, out, t
+from check_cases import AT, PARSER, TILES, XN, Check, entry, out, t
 
 KINDS = "include/pypto/ir/scalar_expr.h"
 HALVES = f"{t('h', [64, 64], 'FP16')}, {XN}"
@@ -87,24 +87,21 @@ OPERANDS += [
     *[triangle(d, ()) for d in ("FP32", "FP16", "INT32", "INT16")],
 ]  # fmt: skip
 
-LAUNCH = "src/codegen/orchestration/orchestration_codegen.cpp"
+TYPES = "python/pypto/language/parser/type_resolver.py"
+LONGEST = "for j in pl.range(2):\n    v = pl.max(v, {})\n"
 
 
-def blocks(title: str, count: str, at: str = "", before: str = "") -> Check:
-    lines = f"{before}for j in pl.spmd({count}):{'  #!' if at else ''}\n{HALF}"
-    return entry(f"the number of blocks: {title}", lines, at, LAUNCH)
+def annotated(title: str, dtype: str, value: str, after: str = "", legal: bool = True) -> Check:
+    """A number with a type, before a copy."""
+    lines = f"v: pl.Scalar[pl.{dtype}] = {value}{'' if legal else '  #!'}\n{after}{WHOLE}"
+    return Check(f"the type of a number: {title}", TYPES, XN, lines, "" if legal else "pl.Scalar")
 
 
 OPERANDS += [
-    blocks("an element", "i[0]", "i[0]"),
-    blocks("what is read", "pl.read(i, [0])", "pl.read"),
-    blocks("arithmetic of an element", "i[0] * 2", "i[0]"),
-    blocks("an element that is cast", "pl.cast(i[0], pl.INDEX)", "i[0]"),
-    blocks("the larger of an element and 1", "pl.max(i[0], 1)", "i[0]"),
-    blocks("an element of an array", "q[0]", "q[0]", "q = pl.array.create(2, pl.INT32)\nq[0] = 1\n"),
-    blocks("the cores, twice", "pl.system.available_aiv_count() // 64 + 1", "pl.system"),
-    blocks("a name", "m", before="m = i[0]\n"),
-    blocks("arithmetic of a name", "m * 2", before="m = i[0]\n"),
-    entry("the number of blocks: by name", f"with pl.spmd(core_num=i[0]):  #!\n    j = pl.tile.get_block_idx()\n{HALF}",
-          "i[0]", LAUNCH),
-]  # fmt: skip
+    annotated("a literal that a loop carries as INT64", "INT64", "0", LONGEST.format(WIDE)),
+    annotated("a literal that a loop carries as INT32", "INT32", "0", LONGEST.format("i[j]")),
+    annotated("an INT32 that is said to be an INDEX", "INDEX", "i[0]"),
+    annotated("an integer that is said to be a float", "FP32", "0", legal=False),
+    annotated("an INT32 that is said to be an INT64", "INT64", "i[0]", legal=False),
+    annotated("a float that is said to be an integer", "INT32", "x[0, 0]", legal=False),
+]

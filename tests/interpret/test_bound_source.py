@@ -366,7 +366,8 @@ class P:
     @pl.function(type=pl.FunctionType.Orchestration)
     def main(self, x: pl.Tensor[[64, 512], pl.FP32], y: pl.Out[pl.Tensor[[64, 512], pl.FP32]]):
         for i in pl.range(4):
-            y = self.work(x, i * 16, y)
+            row = i * 16
+            y = self.work(x, row, y)
         return y
 """
 )

@@ -9,6 +9,7 @@ import kernelgen
 import pytest
 import torch
 from check_cases import BOTH, CHECKS, STRICTER, Check
+from check_cases_in_place import IN_PLACE
 from check_cases_operands import OPERANDS
 
 from helpers.errors import FaultError, KernelError
@@ -31,11 +32,11 @@ def arguments(kernel: object) -> dict:
 
 
 def test_titles_are_unique():
-    every = CHECKS + OPERANDS + STRICTER
+    every = CHECKS + OPERANDS + IN_PLACE + STRICTER
     assert len({c.title for c in every}) == len(every)
 
 
-@pytest.mark.parametrize("case", CHECKS + OPERANDS + STRICTER, ids=lambda c: c.title)
+@pytest.mark.parametrize("case", CHECKS + OPERANDS + IN_PLACE + STRICTER, ids=lambda c: c.title)
 @pytest.mark.parametrize("on", BOTH)
 def test_check(on: str, case: Check):
     k = kernelgen.module(case.source()).k

@@ -208,7 +208,8 @@ def test_valid_extent_of_a_window_that_does_not_fit(valid: int, call: str, write
 @pl.jit
 def k(x: {tensor(x.shape, "FP32")}, n: {tensor(n.shape, "INT32")}, o: {out(o.shape, "FP32")}):
     for b in pl.spmd({blocks}):
-        t = {call}, valid_shape=[pl.cast(n[b], pl.INDEX), 8])
+        m = pl.cast(n[b], pl.INDEX)
+        t = {call}, valid_shape=[m, 8])
         u = pl.fillpad(t, pad_value=pl.PadValue.zero)
         {write}
     return o

@@ -106,6 +106,7 @@ class Calls:
         if path == "system.syncall":
             self.check_barrier(node)
         self._check_numbers(node, path)
+        self.check_lists(node, path)
         self.check_operands(node, path)
         self.check_assembled(node, path)
         self.check_stored(node)
@@ -182,6 +183,8 @@ class Calls:
         given = [*node.args, *(named[n] for n in wanted[len(node.args) :])]
         for a, p in zip(given, callee.parameters):
             self._check_kernel_argument(a, p)
+            if kind != "inline":
+                self.check_argument(a, p)
         args = [self.expr(a) for a in given]
         if kind == "inline":
             self._one_shape(node, fn, callee.parameters, args)
@@ -234,6 +237,8 @@ class Calls:
             raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
         if "core_num" in keywords:
             self.check_count(keywords["core_num"])
+        for a, p in zip(call.args[1:], compiled.parameters):
+            self.check_argument(a, p)
         args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
         passed = self._passed(keywords, early="allow_early_resolve", core_num="core_num") + self.passed_deps(keywords)
         if "predicate" in keywords:

@@ -231,6 +231,8 @@ class Expressions:
         if isinstance(node.value, ast.Name) and node.value.id in self.arrays:
             self.check_element(node.value.id, node.slice)
         items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        if not (isinstance(node.value, ast.Name) and node.value.id in self.arrays):
+            self.check_items(items)
         if any(isinstance(i, ast.Slice) for i in items):
             self.check_part(node, node.value)
             self._check_lower(node, items)

@@ -9,9 +9,6 @@ from helpers.interpret import cpp_names
 from helpers.interpret.lowering.forms import INCORE, name_tuple, nodes_of
 from helpers.interpret.results import CUBE, VECTOR
 
-CORES = ("system.available_cluster_count", "system.available_aiv_count")
-READS = ("read", "tensor.read", "array.get_element")
-
 
 class Scopes:
     """The part of the lowering that does scopes."""
@@ -82,6 +79,7 @@ class Scopes:
         return [self._with_machine("at", [self.place(call), ast.Constant(name)], passed, bound, body)]
 
     def _incore_block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        self.check_narrowed(body)
         self.incore, around, self.nested = True, self.nested, 0
         self.begin_region(body)
         self.begin_units(body)
@@ -125,23 +123,6 @@ class Scopes:
             if mode is not None:
                 found = [ast.keyword("split", ast.Constant(mode))]
         return found
-
-    def check_count(self, count: ast.expr) -> None:
-        """The number of blocks is an expression of names: what is called in it, PyPTO generates no code for.
-
-        Source: RenderLaunchCoreNum in src/codegen/orchestration/orchestration_codegen.cpp, which takes one call, alone:
-        how many cores there are. An extent that is a parameter's is a name by then.
-        """
-        if isinstance(count, ast.Call) and self.pl_path(count.func) in CORES:
-            return
-        for n in ast.walk(count):
-            called = isinstance(n, ast.Call) and self.pl_path(n.func) in (*READS, *CORES)
-            array = isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name) and n.value.id in self.arrays
-            if called or array or (isinstance(n, ast.Subscript) and self.facts.is_element(n)):
-                raise self.refuse(
-                    n, f"`{ast.unparse(n)}` in the number of blocks: PyPTO takes names and arithmetic of them there",
-                    f"{self._free_name()} = {ast.unparse(n)} on a line of its own",
-                )  # fmt: skip
 
     def _spmd(
         self, s: ast.stmt, call: ast.Call, target: ast.expr | None, body: list[ast.stmt], bound: ast.Name | None = None

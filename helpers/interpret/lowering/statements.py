@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from helpers.errors import KernelError
 from helpers.interpret import annotations, rules
+from helpers.interpret.infer import category
 from helpers.interpret.lowering import split_k
 from helpers.interpret.lowering.forms import linear
 from helpers.interpret.lowering.groups import POPS
@@ -75,7 +76,14 @@ class Statements:
         """`t: pl.Tensor[[64, 64], pl.FP32] = value`: the value must be what the annotation says."""
         want = self._annotation(s.annotation)
         self._check_kind(s, want.kind)
-        out = self._assign(ast.copy_location(ast.Assign([s.target], s.value), s))
+        number = want.dtype.name if want.kind == "scalar" and want.dtype is not None else None
+        if number is not None:
+            self._check_number_type(s, number)
+        plain = ast.copy_location(ast.Assign([s.target], s.value), s)
+        of = self.facts.dtype(s.value)
+        if number is not None and of == "INDEX":
+            plain.annotated = number
+        out = self._assign(plain)
         if want.kind in ("tensor", "tile") and isinstance(s.target, ast.Name):
             name = ast.Name(s.target.id, ast.Load())
             args = [ast.Name("_m", ast.Load()), self.place(s.annotation), name, self.bind(want, "type")]
@@ -84,7 +92,7 @@ class Statements:
             if want.kind == "tile" and want.shape is not None:
                 self.facts.shapes[s.target.id] = tuple(n if isinstance(n, int) else None for n in want.shape)
                 self.facts.elements[s.target.id] = want.dtype.name
-        elif want.dtype is not None and isinstance(s.target, ast.Name):
+        elif want.dtype is not None and isinstance(s.target, ast.Name) and of in (None, "INDEX"):
             self.facts.scalars[s.target.id] = want.dtype.name
         return out
 
@@ -93,6 +101,13 @@ class Statements:
         have = "scalar" if self.kind(s.value) == "scalar" else self.facts.level(s.value)
         if want in ("tile", "tensor", "scalar") and have is not None and have != want:
             raise self.refuse(s.annotation, f"`{ast.unparse(s.value)}` is a {have}, and annotated as a {want}")
+
+    def _check_number_type(self, s: ast.AnnAssign, want: str) -> None:
+        """A number is of the type that its annotation says; an INDEX becomes that (`_dtypes_compatible` there)."""
+        of = self.facts.dtype(s.value)
+        if of in (None, want) or ("INDEX" in (of, want) and category(of) == category(want)):
+            return
+        raise self.refuse(s.annotation, f"`{ast.unparse(s.value)}` is {of}, and annotated as {want}", f"pl.{of}")
 
     def _tile_details(self, s: ast.AnnAssign, name: ast.Name) -> list[ast.stmt]:
         """The `pl.TileView` and `pl.MemRef` of a tile's annotation."""
@@ -182,7 +197,8 @@ class Statements:
         variable = self.variables.get(id(target))
         if variable is None:
             return
-        new = self._type(s.value)
+        annotated = getattr(s, "annotated", None)
+        new = self._type(s.value) if annotated is None else ("scalar", annotated, None, None)
         old = next((scope[variable] for scope in reversed(self.types) if variable in scope), None)
         if old is None:
             self.types[-1][variable] = new
@@ -249,6 +265,7 @@ class Statements:
             self.sources[name] = source
         self.facts.bind(name, source, self.incore)
         self.bind_root(name, source)
+        self.bind_narrowed(name, source)
         self.bind_number(name, source)
         self.bind_width(name, source)
         if self.incore:
