@@ -46,6 +46,10 @@ IN_PLACE = [
     in_place("what is valid of a tile", LOADED.format("p[0]").replace("  #!", ""), "", FLAT, region=True),
     in_place("what is valid of a window, computed", VALID.format("p[0] * 2") + "\nout[:, :] = pl.mul(s, 2.0)", "", FLAT,
              region=True),
+    in_place("where a window begins and ends", "out[0:16, :] = pl.mul(x[p[0] : p[0] + 16, :], 2.0)", "", FLAT,
+             region=True),
+    in_place("where a window begins and another ends", "out[0:16, :] = pl.mul(x[p[0] : p[1] + 16, :], 2.0)  #!", "p[1]",
+             "src/ir/transforms/init_memref.cpp", region=True),
     in_place("what is valid of a window of orchestration", f"m = p[0]\n{VALID.format('m')}  #!\n{DOUBLED}", "m, 64",
              "src/codegen/pto/pto_codegen.cpp"),
     in_place("a number of such a window", f"m = p[0]\n{VALID.format('m')}\nwith pl.at({CORE}):\n"

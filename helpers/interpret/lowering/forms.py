@@ -94,6 +94,8 @@ class _Written(ast.NodeTransformer):
         if name in WRITTEN:
             sign = WRITTEN[name] if name != "_shifted" else ast.LShift() if node.args[5].value else ast.RShift()
             return ast.BinOp(node.args[2], sign, node.args[3])
+        if name == "_getitem" or name.startswith("_op_"):  # what is read is the same number wherever that is written
+            return ast.Call(node.func, [node.args[0], *node.args[2:]], node.keywords)
         return node
 
 
