@@ -420,12 +420,12 @@ class Launches:
         what they load goes on before the loop if that has to wait: for what the turn around computes before it, or for
         the last of those that the turn before leaves over.
         """
+        turns = list(counted(*bounds))  # `Diverged` leaves nothing behind
         around = self.inside, self.turn_of, self.since
         if stage > 1:
             self.inside = (at, around[0][1])
         counts = self.task.loops.setdefault(at, [0, 0])
         counts[0] += 1
-        turns = list(counted(*bounds))
         rest = len(turns) - len(turns) % stage
         waits = self._computed() > around[2][0] and any(t.stages > 1 for t in around[1])
         try:

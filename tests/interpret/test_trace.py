@@ -281,3 +281,25 @@ def test_a_kernel_that_loops_by_what_it_computes_is_followed(
     trace = stages.trace_settled(fn, specs)
     assert runs == [True]  # without arithmetic but for what the loop and the pick go by
     assert trace.total("loads") == (3 if computed else 1)
+
+
+UNLIKE = kernel("""
+@pl.jit
+def k(n: pl.Tensor[[8], pl.INT32], x: pl.Tensor[[256, 64], pl.FP32], o: pl.Out[pl.Tensor[[256, 64], pl.FP32]]):
+    for b in pl.spmd(8, name_hint="unlike"):
+        for i in pl.pipeline(pl.tensor.read(n, [b]), stage=2):
+            t = pl.slice(x, [8, 64], [b * 32 + i * 8, 0])
+            o = pl.assemble(o, pl.exp(t), [b * 32 + i * 8, 0])
+    for b in pl.spmd(8, name_hint="after"):
+        t = pl.slice(x, [8, 64], [b * 32, 0])
+        o = pl.assemble(o, pl.exp(t), [b * 32 + 24, 0])
+    return o
+""")
+
+
+def test_blocks_that_part_at_a_pipeline_leave_it():
+    """Blocks whose turns differ in number are run apart; nothing after them counts as of the loop."""
+    n = torch.tensor([1, 3, 2, 3, 1, 1, 2, 3], dtype=torch.int32)
+    unlike, after = run(UNLIKE, n, torch.ones(256, 64), torch.zeros(256, 64)).dispatches
+    assert {turns for part in unlike.parts for _, _, turns in part.chunk.loops} == {1, 2, 3}
+    assert {s.loop for part in after.parts for s, _ in part.chunk.steps} == {None}
