@@ -90,7 +90,7 @@ def test_the_compiler_plans_what_the_cases_say(platform: str, case: Plan):
 
 
 # Tasks of which a dry run sees a part only: the work of the cube hangs on values that another task computes.
-IN_PART = {("flash_attention", "attention"), ("decode_layer", "attention"), ("decode", "attention")}
+IN_PART = {("decode_layer", "attention"), ("decode", "attention")}
 
 
 @pytest.mark.parametrize("which", VERSIONS, ids=title)
@@ -119,10 +119,6 @@ def test_on_chip_peaks_are_those_of_the_compilers_plan(platform: str, which: tup
             assert abs(peaks.get(buffer, 0) - theirs.get(name, {}).get(buffer, 0)) <= 128, (name, buffer)
 
 
-# Interpret mode takes 139,264 bytes of L1 for `attention`, the compiler 90,112.
-UNEXPLAINED = {("flash_attention", "fused"): ["peak of L1"]}
-
-
 @pytest.mark.parametrize(
     ("stage", "version"),
     [
@@ -132,7 +128,7 @@ UNEXPLAINED = {("flash_attention", "fused"): ["peak of L1"]}
 )  # fmt: skip
 def test_compare_has_nothing_unexplained(stage: str, version: str):
     found = compare(stages.find(stage), version, ["a2a3interp", "a2a3sim"], batch=2, ctx=[5, 130])
-    assert [d.what for _, d in found.differences if d.why is None] == UNEXPLAINED.get((stage, version), [])
+    assert found.agrees, found.differences
     assert found.sides[0].passed
     assert sum(found.sides[1].tasks.values()) > 0
 

@@ -103,6 +103,8 @@ class OnChip:
             space = m.space or "UB"
             if space == "UB" and task.channels and axis is not None and len(m.shape) >= 2 and m.shape[axis] > 1:
                 m.bytes = -(-m.bytes // 2)
+            if m.turns and space == "L1":  # pass 26 leaves no pipeline whose loads pass 29 could put first
+                m.turns = tuple(t._replace(start=None) if t.place in both else t for t in m.turns)
             if m.turns and space in ("UB", "L0C"):
                 m.turns = tuple(t for t in m.turns if (t.place in both) == (space == "L0C"))
 

@@ -123,7 +123,10 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     if lane == 0:
         m.halves[at].append(x)
     data = None if m.dry else torch.cat([filled(t, m.fill or 0) for t in (first, x)], axis)
-    return m.tile(at, data, tuple(shape), x.dtype, None, "L1")
+    joined = m.tile(at, data, tuple(shape), x.dtype, None, "L1")
+    m.channel(at, "L1", joined)
+    joined.memory.bytes = 0  # it lies in the slot that it came through
+    return joined
 
 
 @op("array.create")
