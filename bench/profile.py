@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helpers import chips
-from helpers.interpret import depend
+from helpers.interpret.trace import depend
 from helpers.profile import profile
 from helpers.profile.cost import cost
 from helpers.profile.schedule import schedule

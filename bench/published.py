@@ -21,7 +21,7 @@ from pathlib import Path
 import golden.mlp
 import golden.prefill
 from helpers import chips, stages
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.profile import profile
 from helpers.tuning import tuned_stage
 

@@ -17,7 +17,7 @@ from helpers.errors import InputError, KernelError, WorkbookError
 
 if TYPE_CHECKING:
     from golden.weights import Checkpoint
-    from helpers.interpret.trace import Trace
+    from helpers.interpret.trace.trace import Trace
     from helpers.stages import Stage
 
 WHAT = "A stage (see `workbook list`), FILE.py or FILE.py:KERNEL."
@@ -126,7 +126,7 @@ def run(
             )
             console.print(table)
     if html is not None:
-        from helpers import notebooks
+        from helpers.course import notebooks
 
         paths = (
             notebooks.find() if every else [p for one in chosen if one.notebook for p in notebooks.find(one.notebook)]
@@ -272,7 +272,7 @@ def check(
     The exit code is 0 without errors and warnings (hints do not count), 1 with some, 2 when something could not be run.
     """
     from helpers.sanitize import report
-    from helpers.sanitize.findings import HINT, worst
+    from helpers.sanitize.rules.findings import HINT, worst
 
     for file in (json, sarif):
         if file is not None and not file.resolve().parent.is_dir():
@@ -467,7 +467,7 @@ def _script(file: Path, args: list[str], trace_only: bool) -> tuple[int, list[Tr
     Raises:
         InputError: there is no such file, or it ended with an exception.
     """
-    from helpers.interpret.script import ended, placed, run_script
+    from helpers.interpret.pypto.script import ended, placed, run_script
 
     try:
         return run_script(file, args, trace_only)

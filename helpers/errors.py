@@ -11,7 +11,7 @@ class WorkbookError(Exception):
 
     Attributes:
         kind: Which sort of fault, in the words of helpers.sanitize; "" where nothing tells them apart.
-        place: The helpers.interpret.source.Place in the kernel that it is about, None if about none.
+        place: The helpers.interpret.source.source.Place in the kernel that it is about, None if about none.
         what, fix: The two parts of the message, where it has a place.
     """
 

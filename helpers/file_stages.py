@@ -25,7 +25,7 @@ def found(text: str) -> list[Stage]:
         KernelError: a kernel of the file is not in the language.
     """
     from golden.compare import Tolerance
-    from helpers.interpret.script import ended, placed
+    from helpers.interpret.pypto.script import ended, placed
     from helpers.stages import Stage, find
 
     path, _, kernel = text.partition(":")
@@ -82,7 +82,7 @@ def run_jit_calls(file: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What a file, run as a script, hands to golden.run_jit, and its names; no kernel runs."""
     import golden
     from golden.runner import RunResult
-    from helpers.interpret import language
+    from helpers.interpret.pypto import language
 
     language.install()
     calls: list[dict[str, Any]] = []

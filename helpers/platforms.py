@@ -223,7 +223,7 @@ def _find(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
     """What would be imported as `name`, by asking each finder; unlike importlib's, imports no parent."""
     for finder in list(sys.meta_path):
         find = getattr(finder, "find_spec", None)
-        if find is None or type(finder).__module__ == "helpers.interpret.language":
+        if find is None or type(finder).__module__ == "helpers.interpret.pypto.language":
             continue
         spec = find(name, path)
         if spec is not None:

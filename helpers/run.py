@@ -12,9 +12,9 @@ from helpers.chips import chip
 from helpers.errors import InputError
 from helpers.interpret import follow, session
 from helpers.interpret.call import interpret
-from helpers.interpret.decorated import unwrap
-from helpers.interpret.lower import signature
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.lowering.lower import signature
+from helpers.interpret.trace.trace import Trace
 from helpers.platforms import resolve
 
 
@@ -123,7 +123,7 @@ def compared(*what: Any) -> None:
 
 
 def scripted() -> bool:
-    """True while a script that is not this repository's runs, see `helpers.interpret.script`."""
+    """True while a script that is not this repository's runs, see `helpers.interpret.pypto.script`."""
     return session.current() is not None
 
 

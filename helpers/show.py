@@ -16,10 +16,10 @@ from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, St
 
 from golden import ScalarSpec, TensorSpec
 from helpers.errors import KernelError, shown
-from helpers.interpret.decorated import environment, unwrap
-from helpers.interpret.depend import declared, inferred
-from helpers.interpret.source import of
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import environment, unwrap
+from helpers.interpret.source.source import of
+from helpers.interpret.trace.depend import declared, inferred
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.errors import verdict
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT
 

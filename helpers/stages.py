@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from golden.runner import RunResult
     from golden.weights import Checkpoint
-    from helpers.interpret.trace import Trace
+    from helpers.interpret.trace.trace import Trace
 
 
 @dataclass(frozen=True)

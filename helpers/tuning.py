@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from helpers.errors import InputError, KernelError, WorkbookError
-from helpers.interpret import texts
-from helpers.interpret.decorated import bounds, unwrap
-from helpers.interpret.texts import FileText
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import bounds, unwrap
+from helpers.interpret.source import texts
+from helpers.interpret.source.texts import FileText
+from helpers.interpret.trace.trace import Trace
 from helpers.stages import Stage, trace_kernel
 from kernels.qwen3 import BATCH
 

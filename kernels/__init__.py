@@ -1,5 +1,5 @@
 """The workbook's kernels. Importing this package makes `import pypto.language` work without PyPTO."""
 
-from helpers.interpret import language
+from helpers.interpret.pypto import language
 
 language.install()

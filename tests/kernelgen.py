@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 
 import kernels  # noqa: F401  makes `import pypto.language` work
 from helpers.chips import chip
-from helpers.interpret import element_types
 from helpers.interpret.call import interpret
-from helpers.interpret.trace import Trace
+from helpers.interpret.language import element_types
+from helpers.interpret.trace.trace import Trace
 
 HEADER = "import pypto.language as pl\n"
 

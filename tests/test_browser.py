@@ -26,7 +26,7 @@ from conftest import chromium
 from nbformat import v4
 from playwright.sync_api import BrowserType, Locator, Page, expect, sync_playwright
 
-from helpers.refresh import plain
+from helpers.course.refresh import plain
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "out" / "browser"

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from helpers import cli, doctor, notebooks, platforms, result_table, stages
+from helpers import cli, doctor, platforms, result_table, stages
+from helpers.course import notebooks
 from helpers.errors import FaultError, InputError
 from kernels.qwen3 import KV_HEADS
 

@@ -14,8 +14,8 @@ import torch
 from golden import TensorSpec, decode, decode_layer
 from golden.compare import compare_outputs
 from helpers.chips import chip
-from helpers.interpret.depend import races
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.depend import races
+from helpers.interpret.trace.trace import Trace
 from helpers.run import run
 from helpers.stages import find
 from kernels.qwen3 import PAGE
@@ -139,7 +139,7 @@ def test_kernels_can_be_taken_elsewhere(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / "kernels" / f"{name}.py").write_text((ROOT / "kernels" / f"{name}.py").read_text())
     code = (
-        "import os, sys; from helpers.interpret import language; language.install(); "
+        "import os, sys; from helpers.interpret.pypto import language; language.install(); "
         "elsewhere = [p for p in sys.path if not os.path.exists(os.path.join(p, 'kernels', '__init__.py'))]; "
         f"sys.path[:] = [{str(tmp_path)!r}, *elsewhere]; "
         "import kernels.decode as found; print(found.__file__, found.fused, found.naive)"

@@ -1,8 +1,9 @@
-"""Imports go one way: no module imports, at its top or in a function, one that comes back to it."""
+"""Imports go one way, as ARCHITECTURE.md says: down, and never back to where they came from."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -74,3 +75,42 @@ def test_a_circle_is_seen_wherever_it_is():
     }
     (found,) = circles(texts)
     assert sorted(found) == ["helpers.a", "helpers.b", "helpers.c"]
+
+
+def rooms() -> list[list[str]]:
+    """The rows of ARCHITECTURE.md's table, from the bottom of the house to its top: patterns of modules' names."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text[text.index("| room |") :].split("\n\n")[0].splitlines()[2:]
+    return [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table]
+
+
+def floor(module: str, rows: list[list[str]]) -> int:
+    """The row of the longest name in the table that is the module's, or that of a package around it."""
+    found = {p.removesuffix(".*"): n for n, row in enumerate(rows) for p in row if not p.endswith(".*")}
+    inside = {p.removesuffix(".*"): n for n, row in enumerate(rows) for p in row if p.endswith(".*")}
+    name = module
+    while name not in found:
+        name = name.rpartition(".")[0]
+        assert name, f"{module} is in no room of ARCHITECTURE.md"
+        if name in inside and module != name:
+            return inside[name]
+    return found[name]
+
+
+def test_imports_go_down():
+    texts, rows = modules(), rooms()
+    up = [f"{a} imports {b}" for a, b in graph(texts).edges if floor(a, rows) < floor(b, rows)]
+    assert up == []
+
+
+def test_every_room_has_somebody_in_it():
+    names = set(modules())
+    for pattern in (p for row in rooms() for p in row):
+        assert pattern in names or any(n.startswith(pattern.removesuffix("*")) for n in names), pattern
+
+
+def test_a_folder_has_at_most_fifteen_files():
+    full = {}
+    for folder in {f.parent for f in (ROOT / "helpers").rglob("*.py")}:
+        full[str(folder.relative_to(ROOT))] = sum(f.suffix == ".py" for f in folder.iterdir())
+    assert {f: n for f, n in full.items() if n > 15} == {}

@@ -11,8 +11,8 @@ from golden import TensorSpec
 from golden.compare import compare_outputs
 from golden.lm_head import CHUNKS, COMPARE_FN, VOCAB_CHUNK, reference, specs
 from helpers.chips import chip
-from helpers.interpret.depend import races
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.depend import races
+from helpers.interpret.trace.trace import Trace
 from helpers.run import run
 from helpers.stages import find
 from kernels.qwen3 import HIDDEN, VOCAB, VOCAB_PADDED

@@ -11,9 +11,10 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import v4
 
-from helpers import notebooks, refresh, show
+from helpers import show
+from helpers.course import notebooks, refresh
+from helpers.course.exercises import EXERCISES, exercise, verdict
 from helpers.errors import InputError, KernelError, WorkbookError
-from helpers.exercises import EXERCISES, exercise, verdict
 from helpers.run import run
 from kernels import hello, mistakes
 

@@ -15,7 +15,7 @@ import pytest
 from nbformat import v4
 from rich.console import Console
 
-from helpers import notebooks
+from helpers.course import notebooks
 from helpers.errors import WorkbookError
 
 
@@ -70,7 +70,8 @@ def test_ctrl_c_ends_every_kernel_and_leaves_no_other_page(tmp_path: Path):
 import signal
 from pathlib import Path
 from rich.console import Console
-from helpers import cli, notebooks
+from helpers import cli
+from helpers.course import notebooks
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 paths = [Path(name) for name in {[str(path) for path in (quick, *slow)]!r}]
 cli.plainly(notebooks.write_html)(paths, Path({str(tmp_path / "out")!r}), Console())

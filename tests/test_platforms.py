@@ -12,7 +12,7 @@ import pytest
 
 from helpers import platforms
 from helpers.errors import PlatformError, WorkbookError
-from helpers.interpret import language
+from helpers.interpret.pypto import language
 from helpers.stages import STAGES
 
 ROOT = Path(__file__).parent.parent

@@ -17,11 +17,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from helpers import plots, show
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret.edges import Edge
-from helpers.interpret.memory import alive, plan
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Chunk, Dispatch, Part, Trace, Work
-from helpers.interpret.values import Memory, Turn
+from helpers.interpret.machine.memory import alive, plan
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.edges import Edge
+from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
+from helpers.interpret.values.values import Memory, Turn
 from helpers.plots import memory, style, tasks
 from helpers.plots.balance import shares
 from helpers.run import run

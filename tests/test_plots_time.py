@@ -10,8 +10,8 @@ import torch
 from test_plots import HUGE, assert_legible, huge, said
 
 from helpers import chips, plots
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Chunk, Dispatch, Part, Step, Trace, Work
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Step, Trace, Work
 from helpers.plots import timeline
 from helpers.plots.roofline import points
 from helpers.plots.style import time_text

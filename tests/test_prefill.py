@@ -11,8 +11,8 @@ import torch
 from golden import TensorSpec
 from golden.prefill import Q_WIDTH, reference, specs, written
 from helpers.chips import chip
-from helpers.exercises import EXERCISES
-from helpers.interpret.depend import races, stated
+from helpers.course.exercises import EXERCISES
+from helpers.interpret.trace.depend import races, stated
 from helpers.run import run
 from helpers.stages import find, run_stage, trace_stage
 from kernels import qwen3

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 from helpers import chips
 from helpers.cli import app
 from helpers.interpret import follow
-from helpers.interpret.dtypes import FP32
-from helpers.interpret.edges import Edge, Edges
-from helpers.interpret.source import Place
-from helpers.interpret.trace import IN, OUT, Argument, Chunk, Part, Step, Work
-from helpers.interpret.values import Buffer
+from helpers.interpret.language.dtypes import FP32
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.edges import Edge, Edges
+from helpers.interpret.trace.trace import IN, OUT, Argument, Chunk, Part, Step, Work
+from helpers.interpret.values.values import Buffer
 from helpers.profile import Profile, profile
 from helpers.profile.cost import LEVELS, chunk_cost, step_times
 from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies

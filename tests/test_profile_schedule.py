@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from helpers import chips
 from helpers.chips import Chip
 from helpers.errors import FaultError
-from helpers.interpret.edges import Edge, Edges
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Chunk, Dispatch, Part, Trace, Work
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.edges import Edge, Edges
+from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.profile.cost import Costs
 from helpers.profile.profile import Profile
 from helpers.profile.schedule import Schedule, schedule

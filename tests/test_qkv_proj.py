@@ -11,8 +11,8 @@ import torch
 from golden import TensorSpec
 from golden.qkv_proj import PROJECTIONS, TOLERANCE, reference, specs
 from helpers.chips import chip
-from helpers.interpret.depend import races
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.depend import races
+from helpers.interpret.trace.trace import Trace
 from helpers.run import run
 from helpers.stages import find
 from kernels.qwen3 import HIDDEN

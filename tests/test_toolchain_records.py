@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from helpers.errors import InputError, ToolchainError
-from helpers.interpret import depend
+from helpers.interpret.trace import depend
 from helpers.plots.timeline import swimlane
 from helpers.profile import profile, report
 from helpers.profile.export import chrome_trace

@@ -23,8 +23,8 @@ import kernels  # noqa: F401 - so that this process has its own pypto.language, 
 import pypto.language as pl  # isort: skip
 from helpers import platforms
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError
-from helpers.interpret import texts
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.source import texts
 from helpers.run import run
 from helpers.toolchain import near, process
 from helpers.toolchain.cache import cache_folder

@@ -10,7 +10,7 @@ import torch
 
 from helpers import tuning
 from helpers.errors import FaultError, InputError, KernelError
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.run import run
 from helpers.stages import STAGES, find, run_stage
 from kernels import flash_attention, hello, mlp

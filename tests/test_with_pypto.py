@@ -13,8 +13,8 @@ import pytest
 
 from helpers import chips, stages
 from helpers.errors import KernelError, PlatformError
-from helpers.interpret import language
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.pypto import language
 from helpers.toolchain import artifacts, near, process
 from helpers.toolchain.compare import common, compare, outline, tasks_of
 
@@ -202,6 +202,6 @@ def test_what_the_checks_say_the_compiler_says(platform: str, case: Check):
 def test_the_page_of_the_language_has_every_name():
     import pypto.language as pl
 
-    from helpers.interpret import report
+    from helpers.interpret.pypto import report
 
     assert set(pl.__all__) == report.listed()

@@ -1,7 +1,7 @@
 """Interpret mode: genuine `pypto.language` kernels, unchanged, on a CPU.
 
-Read in this order: `language` (what `import pypto.language` gives without PyPTO), `source` (a kernel's text),
-`rules` (what the language allows), `lower` and `lowering` (kernel to Python), `machine` (`gm`, `onchip`, `launch`) and
-`ops` (what that Python calls), `lanes` and `batches` (many blocks at once), `trace` (what a run leaves behind),
-`depend` (which task waits for which).
+ARCHITECTURE.md, at the top of the repository, says what each room holds, and which way arguments and tasks go through
+them. Read `pypto.language` (what `import pypto.language` gives without PyPTO), `source.texts` and `source.source` (a
+kernel's text), `lowering.lower` (kernel to Python), `machine.machine` and `ops.common` (what that Python calls),
+`values.lanes` and `machine.batches` (many blocks at once), `trace.trace` and `trace.depend` (what a run leaves behind).
 """

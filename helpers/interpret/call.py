@@ -17,14 +17,15 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import FaultError, InputError, WorkbookError
-from helpers.interpret import dtypes, texts
-from helpers.interpret.annotations import Dim
-from helpers.interpret.lower import SOURCE, Compiled, compile_kernel, with_callees
-from helpers.interpret.lowering.forms import Parameter
-from helpers.interpret.machine import Follow, Machine, Replay
-from helpers.interpret.products import one_thread
-from helpers.interpret.source import Place, Source, located
-from helpers.interpret.trace import Trace
+from helpers.interpret.checks.forms import Parameter
+from helpers.interpret.language import dtypes
+from helpers.interpret.language.annotations import Dim
+from helpers.interpret.lowering.lower import SOURCE, Compiled, compile_kernel, with_callees
+from helpers.interpret.machine.machine import Follow, Machine, Replay
+from helpers.interpret.source import texts
+from helpers.interpret.source.source import Place, Source, located
+from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values.products import one_thread
 
 
 def interpret(

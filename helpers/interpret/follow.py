@@ -17,11 +17,11 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import FaultError
-from helpers.interpret.batches import Unfollowed
 from helpers.interpret.call import arrange, interpret
-from helpers.interpret.lower import compile_kernel
-from helpers.interpret.machine import Follow
-from helpers.interpret.trace import READ, WRITE, Trace
+from helpers.interpret.lowering.lower import compile_kernel
+from helpers.interpret.machine.batches import Unfollowed
+from helpers.interpret.machine.machine import Follow
+from helpers.interpret.trace.trace import READ, WRITE, Trace
 
 PASSES = 12
 # What may be computed, in seconds at 1e11 FLOPs of products and 1e9 elements of vector work a second (measured with

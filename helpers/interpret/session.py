@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from golden.runner import RunResult, run_jit
 from helpers import plots
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.live.subject import Given
 from helpers.profile import profile
 

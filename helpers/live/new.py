@@ -82,7 +82,7 @@ def _write(path: Path, text: str) -> None:
     if path.suffix != ".ipynb":
         path.write_text(text, encoding="utf-8")
         return
-    from helpers.refresh import plain, store
+    from helpers.course.refresh import plain, store
 
     notebook = jupytext.reads(text, fmt="py:percent")
     plain(notebook)

@@ -106,7 +106,7 @@ def _warm() -> None:
     import helpers.live.judge
     import helpers.sanitize
     import helpers.stages  # noqa: F401
-    from helpers.interpret import language
+    from helpers.interpret.pypto import language
 
     language.install()
 
@@ -343,7 +343,7 @@ def _findings(kernel: Any, given: Any, size: str, specs: list, subject: Any) -> 
 def _mistake(error: BaseException) -> tuple[str, str, tuple[str, int] | None]:
     """The lines that say what is wrong and where: of an error of this project its own, else those of the exception."""
     from helpers.errors import WorkbookError
-    from helpers.interpret.source import Place, explain
+    from helpers.interpret.source.source import Place, explain
 
     if isinstance(error, WorkbookError):
         place = error.place

@@ -150,7 +150,7 @@ def _call(subject: Subject) -> dict[str, Any]:
 
 
 def _kernel(subject: Subject, names: dict[str, Any]) -> Any:
-    from helpers.interpret.decorated import unwrap
+    from helpers.interpret.language.decorated import unwrap
 
     kernels = {n: v for n, v in names.items() if unwrap(v) is not None}
     if subject.kernel in kernels:
@@ -165,7 +165,7 @@ def _sizes(call: dict[str, Any]) -> dict[str, list]:
     import math
 
     from golden.spec import TensorSpec
-    from helpers.interpret.lower import compile_kernel
+    from helpers.interpret.lowering.lower import compile_kernel
     from helpers.sanitize.cases import by_resizing
 
     specs = call["specs"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from helpers.chips import chip
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import LIMIT, Figure, colors, figure, platform_of, sign, styled
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from matplotlib.ticker import NullLocator
 
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import Figure, bytes_text, colors, count, figure, platform_of, sign, styled
 from helpers.plots.tasks import longest_chain
 

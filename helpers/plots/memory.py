@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret.trace import Trace
-from helpers.interpret.values import Memory
+from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values.values import Memory
 from helpers.plots.style import BLUE, GREEN, LIMIT, Figure, byte_axis, bytes_text, figure, sign, styled
 
 SPACES = ("UB", "L1", "L0A", "L0B", "L0C")

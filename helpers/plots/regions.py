@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from helpers.interpret.trace import READ, Dispatch, Trace
+from helpers.interpret.trace.trace import READ, Dispatch, Trace
 from helpers.plots.style import TEXT, Figure, colors, figure, many, sign, styled
 
 _BOXES = 400  # accesses drawn in a tensor at most

@@ -16,7 +16,7 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 
 # After Okabe and Ito's colours for colour-blind readers (https://jfly.uni-koeln.de/color), made darker until each has a
 # contrast of 3 or more on white and on JupyterLab's dark background (#111111), and still differs from the others.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from helpers.chips import chip
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import LIMIT, Figure, bytes_text, colors, count, figure, many, sign, styled
 
 _NAMES = 8  # kernel names shown at most; the others are one bar

@@ -20,9 +20,9 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from helpers.interpret.depend import stated
-from helpers.interpret.edges import Edge, Edges
-from helpers.interpret.trace import Dispatch, Trace
+from helpers.interpret.trace.depend import stated
+from helpers.interpret.trace.edges import Edge, Edges
+from helpers.interpret.trace.trace import Dispatch, Trace
 from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
 
 _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge

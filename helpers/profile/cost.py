@@ -1,11 +1,11 @@
 """How long one task takes on its core: predicted, in microseconds.
 
-A task's steps (`helpers.interpret.trace.Step`) run one after the other, each for as long as the chip's rates say.
+A task's steps (`helpers.interpret.trace.trace.Step`) run one after the other, each for as long as the chip's rates say.
 Two things run side by side: the engines of a core (cube, vector, transfers) within a `pl.pipeline` whose tiles have
 room for two stages, and the two vector cores of a cluster where `pl.split` or `pl.split_aiv` shares the work. Of a
 pipelined loop only the busiest engine's time counts, and the other engines' for one turn: filling and draining.
 
-Rates, with their sources: helpers/chips.toml.
+Rates, with their sources: helpers/chips/chips.toml.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from helpers.chips import Chip
-from helpers.interpret.dtypes import BY_NAME
-from helpers.interpret.trace import READ, Chunk, Step, Trace
+from helpers.interpret.language.dtypes import BY_NAME
+from helpers.interpret.trace.trace import READ, Chunk, Step, Trace
 from helpers.profile.tasks import MIXED, Tasks
 
 ENGINES = ("cube", "vector", "load", "store")

@@ -86,7 +86,7 @@ def arrows(profile: Profile) -> list[tuple[int, int]]:
 
 
 def dependencies(profile: Profile) -> dict[str, Any]:
-    """The task graph: its launches, and which waits for which and why, see `helpers.interpret.edges.Edge`."""
+    """The task graph: its launches, and which waits for which and why, see `helpers.interpret.trace.edges.Edge`."""
     trace = profile.trace
     return {
         "platform": trace.platform,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.chips import Chip
-from helpers.interpret.edges import Edges
-from helpers.interpret.trace import Spans
+from helpers.interpret.trace.edges import Edges
+from helpers.interpret.trace.trace import Spans
 from helpers.profile.cost import Costs
 from helpers.profile.schedule import Schedule, released
 from helpers.profile.tasks import Tasks

@@ -11,10 +11,10 @@ import numpy as np
 from helpers import chips
 from helpers.chips import Chip
 from helpers.errors import InputError
-from helpers.interpret import depend
-from helpers.interpret.edges import Edge, Edges
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Trace
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace import depend
+from helpers.interpret.trace.edges import Edge, Edges
+from helpers.interpret.trace.trace import Trace
 from helpers.profile.cost import ENGINES, Costs, cost
 from helpers.profile.measured import durations, measured
 from helpers.profile.schedule import Schedule, released, schedule

@@ -26,7 +26,7 @@ import numpy as np
 
 from helpers.chips import Chip
 from helpers.errors import FaultError
-from helpers.interpret.edges import Edge, Edges
+from helpers.interpret.trace.edges import Edge, Edges
 from helpers.profile.cost import Costs
 from helpers.profile.tasks import CUBE, MIXED, VECTOR, Tasks
 

@@ -28,8 +28,8 @@ from golden import run_jit
 from helpers import chips, stages
 from helpers.errors import InputError, WorkbookError
 from helpers.files import whole
-from helpers.interpret.decorated import digest, unwrap
-from helpers.interpret.texts import again
+from helpers.interpret.language.decorated import digest, unwrap
+from helpers.interpret.source.texts import again
 from helpers.profile.profile import profile
 from helpers.stages import Stage
 from helpers.tuning import constants, tuned

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Dispatch, Trace
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import Dispatch, Trace
 
 CUBE, VECTOR, MIXED = 0, 1, 2
 CORES = ("cube", "vector", "mixed")

@@ -11,10 +11,10 @@ import torch
 
 from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
-from helpers.interpret.annotations import Dim
-from helpers.interpret.lower import Compiled
-from helpers.interpret.trace import Trace
-from helpers.interpret.values import dense_strides
+from helpers.interpret.language.annotations import Dim
+from helpers.interpret.lowering.lower import Compiled
+from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values.values import dense_strides
 
 Specs = Sequence[TensorSpec | ScalarSpec]
 MOST_BYTES = 1 << 28  # of a tensor that is grown

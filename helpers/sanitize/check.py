@@ -17,15 +17,16 @@ from helpers.chips import Chip, chip
 from helpers.errors import InputError, KernelError, WorkbookError
 from helpers.interpret.call import arrange
 from helpers.interpret.call import check as check_arguments
-from helpers.interpret.lower import Compiled, compile_kernel
-from helpers.interpret.source import Place
-from helpers.interpret.trace import Trace
-from helpers.sanitize import atomics, cases, chips, lint, memory, order, padding, values
+from helpers.interpret.lowering.lower import Compiled, compile_kernel
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import Trace
+from helpers.sanitize import cases
 from helpers.sanitize.cases import Space, Specs
-from helpers.sanitize.findings import ERROR, WARNING, Finding, grouped
-from helpers.sanitize.padding import Padding
-from helpers.sanitize.replay import Subject, in_another_order, refilled, reordered
-from helpers.sanitize.untaken import Untaken
+from helpers.sanitize.rules import atomics, chips, lint, memory, order, padding, values
+from helpers.sanitize.rules.findings import ERROR, WARNING, Finding, grouped
+from helpers.sanitize.rules.padding import Padding
+from helpers.sanitize.rules.replay import Subject, in_another_order, refilled, reordered
+from helpers.sanitize.rules.untaken import Untaken
 
 NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
 MOST_PROOFS = 4  # replays of one kernel; each is two runs

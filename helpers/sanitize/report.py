@@ -15,8 +15,8 @@ from rich.text import Text
 
 from helpers.errors import shown
 from helpers.files import whole
-from helpers.interpret.source import Place
-from helpers.sanitize.findings import ERROR, HINT, KINDS, SEVERITIES, WARNING, Finding
+from helpers.interpret.source.source import Place
+from helpers.sanitize.rules.findings import ERROR, HINT, KINDS, SEVERITIES, WARNING, Finding
 
 COLOURS = {ERROR: "bold red", WARNING: "yellow", HINT: "cyan"}
 LEVELS = {ERROR: "error", WARNING: "warning", HINT: "note"}  # SARIF's words

@@ -11,14 +11,15 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import script, session
+from helpers.interpret import session
 from helpers.interpret.call import arrange
-from helpers.interpret.lower import Compiled, compile_kernel
-from helpers.interpret.trace import Trace
-from helpers.sanitize import lint, values
+from helpers.interpret.lowering.lower import Compiled, compile_kernel
+from helpers.interpret.pypto import script
+from helpers.interpret.trace.trace import Trace
 from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at
-from helpers.sanitize.findings import ERROR, Finding, grouped
-from helpers.sanitize.replay import Subject
+from helpers.sanitize.rules import lint, values
+from helpers.sanitize.rules.findings import ERROR, Finding, grouped
+from helpers.sanitize.rules.replay import Subject
 
 MOST_BYTES = 1 << 31  # of a kernel's arguments that are kept for further runs
 

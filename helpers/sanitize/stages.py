@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers.sanitize.check import check
-from helpers.sanitize.findings import Finding
+from helpers.sanitize.rules.findings import Finding
 from helpers.stages import Stage
 from kernels.qwen3 import PAGE
 

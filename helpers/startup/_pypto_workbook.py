@@ -14,7 +14,7 @@ class Finder:
         if name.partition(".")[0] != "pypto":
             return None
         try:
-            from helpers.interpret import language
+            from helpers.interpret.pypto import language
         except ModuleNotFoundError as error:
             if not str(error.name).startswith("helpers"):
                 raise

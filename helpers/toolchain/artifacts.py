@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.interpret import texts
-from helpers.interpret.source import Place
+from helpers.interpret.source import texts
+from helpers.interpret.source.source import Place
 
 # PyPTO's names of the on-chip buffers, and those of the chip tables.
 BUFFERS = {"vec": "UB", "mat": "L1", "left": "L0A", "right": "L0B", "acc": "L0C"}

@@ -2,8 +2,8 @@
 
 This is how interpret mode is kept honest. On a platform of PyPTO's that can compile and not run, the compiler's own
 orchestration is followed on the host (`near.replay`): its launches and the tensors they are given are the compiler's;
-the dependencies between them are then those that `helpers.interpret.depend` finds from these tensors, as the runtime
-would.
+the dependencies between them are then those that `helpers.interpret.trace.depend` finds from these tensors, as the
+runtime would.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from golden import TensorSpec
 from helpers import platforms
 from helpers.errors import InputError, ToolchainError
-from helpers.interpret import depend
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace import depend
+from helpers.interpret.trace.trace import Trace
 from helpers.stages import Stage, run_stage
 from helpers.toolchain import artifacts, near
 

@@ -18,12 +18,13 @@ from rich.console import Console
 
 from helpers import chips, platforms, shared_tensors
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError, shown
-from helpers.interpret import lower, texts
 from helpers.interpret.call import arrange, check
-from helpers.interpret.decorated import bounds, unwrap
-from helpers.interpret.lower import signature
-from helpers.interpret.source import Place, explain, located
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import bounds, unwrap
+from helpers.interpret.lowering import lower
+from helpers.interpret.lowering.lower import signature
+from helpers.interpret.source import texts
+from helpers.interpret.source.source import Place, explain, located
+from helpers.interpret.trace.trace import Trace
 from helpers.toolchain import artifacts, process, records, refusals
 from helpers.toolchain.artifacts import Hint, Tile, Unit
 from helpers.toolchain.cache import cache_folder

@@ -2,7 +2,7 @@
 
 Where a kernel can be compiled but not run, `launches` has the launches of the compiler's own orchestration, followed
 on the host (see replay/pto_orchestration_api.h), in the same form; the edges that the runtime would infer from their
-tensors are then those of `helpers.interpret.depend`.
+tensors are then those of `helpers.interpret.trace.depend`.
 
 Two files of PyPTO's runtime (simpler), docs/dfx there: `deps.json` (dep-gen) has every submit with its tensors, and
 every dependency that the runtime wired; `chip_swimlane_records.json` has start and end of each block on its core.
@@ -23,11 +23,23 @@ import numpy as np
 
 from helpers import chips
 from helpers.errors import ToolchainError
-from helpers.interpret import dtypes
-from helpers.interpret.edges import Edge
-from helpers.interpret.source import Place
-from helpers.interpret.trace import IN, INOUT, OUT, Argument, Chunk, Dispatch, Part, Recorded, Spans, Trace, Work
-from helpers.interpret.values import Buffer
+from helpers.interpret.language import dtypes
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.edges import Edge
+from helpers.interpret.trace.trace import (
+    IN,
+    INOUT,
+    OUT,
+    Argument,
+    Chunk,
+    Dispatch,
+    Part,
+    Recorded,
+    Spans,
+    Trace,
+    Work,
+)
+from helpers.interpret.values.values import Buffer
 from helpers.toolchain import artifacts
 from helpers.toolchain.artifacts import Unit
 

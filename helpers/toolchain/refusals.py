@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.interpret import texts
-from helpers.interpret.source import Place
+from helpers.interpret.source import texts
+from helpers.interpret.source.source import Place
 from helpers.toolchain import artifacts
 
 REPORT = "report/codegen_errors.txt"

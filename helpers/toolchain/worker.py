@@ -33,8 +33,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from helpers.interpret import cpp_names
-from helpers.interpret.texts import FileText, loaded
+from helpers.interpret.language import cpp_names
+from helpers.interpret.source.texts import FileText, loaded
 from helpers.toolchain import artifacts, refusals, regions
 from helpers.toolchain.artifacts import has_barrier
 

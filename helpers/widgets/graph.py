@@ -10,9 +10,9 @@ import anywidget
 import traitlets
 
 from helpers import plots
-from helpers.interpret.depend import stated
-from helpers.interpret.edges import Edge, Edges
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.depend import stated
+from helpers.interpret.trace.edges import Edge, Edges
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import Figure
 from helpers.widgets.front_end import front_end
 

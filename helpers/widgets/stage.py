@@ -15,9 +15,9 @@ import ipywidgets
 from golden import RunResult, TensorSpec
 from helpers import plots, show
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret.decorated import digest
-from helpers.interpret.progress import watched
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import digest
+from helpers.interpret.machine.progress import watched
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import Figure, bytes_text, time_text
 from helpers.profile import profile
 from helpers.stages import Stage, find, run_stage

@@ -10,8 +10,8 @@ from typing import Any
 import ipywidgets
 
 from helpers import plots
-from helpers.interpret.decorated import unwrap
-from helpers.interpret.trace import Trace
+from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.trace.trace import Trace
 from helpers.plots.ladder import figures_of
 from helpers.plots.style import bytes_text, time_text
 from helpers.profile import Profile, profile

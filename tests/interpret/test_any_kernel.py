@@ -15,7 +15,7 @@ import torch
 from language_cases import ACCEPTED, Arguments, Case
 
 from helpers.errors import WorkbookError
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.language.decorated import unwrap
 
 ROWS = [c for c in ACCEPTED if "while" not in c.source()]  # a mistake in a loop of that kind may well be endless
 EACH = 300

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernelgen import few, kernel, run, seeds, values
 from test_lanes import both
 
-from helpers.interpret.boxes import intervals_apart
+from helpers.interpret.machine.boxes import intervals_apart
 
 # Rows are squared, then everyone adds the row of its neighbour, then the sum of both phases goes out.
 PHASES = """

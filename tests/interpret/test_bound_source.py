@@ -19,9 +19,10 @@ from joblib.externals.loky import get_reusable_executor
 from golden import TensorSpec, run_jit
 from helpers import show
 from helpers.errors import InputError, KernelError
-from helpers.interpret import language, texts
-from helpers.interpret.decorated import bounds, digest
-from helpers.interpret.lower import compile_kernel
+from helpers.interpret.language.decorated import bounds, digest
+from helpers.interpret.lowering.lower import compile_kernel
+from helpers.interpret.pypto import language
+from helpers.interpret.source import texts
 from helpers.profile.sweep import sweep
 from helpers.run import Run, run
 from helpers.sanitize.check import check

@@ -8,7 +8,7 @@ from kernelgen import kernel, run
 
 from helpers.errors import InputError, KernelError
 from helpers.interpret.call import arrange, check
-from helpers.interpret.lower import compile_kernel
+from helpers.interpret.lowering.lower import compile_kernel
 
 K = kernel("""
 ROWS = pl.dynamic("ROWS")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernelgen import FLOATS, INTEGERS, TORCH, few, incore, out, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import FaultError
-from helpers.interpret import element_types
+from helpers.interpret.language import element_types
 
 MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
 

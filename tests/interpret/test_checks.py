@@ -13,7 +13,7 @@ from check_cases_in_place import IN_PLACE
 from check_cases_operands import OPERANDS
 
 from helpers.errors import FaultError, KernelError
-from helpers.interpret.lower import signature
+from helpers.interpret.lowering.lower import signature
 
 PLACE = re.compile(r"^  at (?P<file>.+):(?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
 

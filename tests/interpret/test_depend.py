@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kernelgen import few, kernel
 from test_dry import dry
 
-from helpers.interpret import cells, depend
-from helpers.interpret.trace import ATOMIC, READ, WRITE
+from helpers.interpret.trace import cells, depend
+from helpers.interpret.trace.trace import ATOMIC, READ, WRITE
 
 axes = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 12)), min_size=1, max_size=3)
 

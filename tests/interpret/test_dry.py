@@ -7,9 +7,9 @@ from kernelgen import kernel
 from test_lanes import groups, one_by_one, record
 
 from helpers.chips import chip
-from helpers.interpret import depend
 from helpers.interpret.call import interpret
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace import depend
+from helpers.interpret.trace.trace import Trace
 
 TOKENS = kernel("""
 @pl.jit

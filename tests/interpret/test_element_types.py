@@ -13,7 +13,7 @@ import torch
 from kernelgen import incore, out, sevens, tensor, values
 
 from helpers.errors import FaultError, KernelError
-from helpers.interpret import element_types
+from helpers.interpret.language import element_types
 from helpers.interpret.ops import OPS
 
 BOTH, A2A3 = ("a2a3", "a5"), ("a2a3",)

@@ -10,7 +10,7 @@ from helpers.chips import chip
 from helpers.errors import FaultError
 from helpers.interpret import follow
 from helpers.interpret.call import interpret
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 
 HEAD = """
 @pl.jit

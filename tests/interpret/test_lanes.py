@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kernelgen import few, kernel, same, seeds, values
 
 from helpers.errors import FaultError
-from helpers.interpret import batches
-from helpers.interpret.trace import Trace
+from helpers.interpret.machine import batches
+from helpers.interpret.trace.trace import Trace
 
 
 @contextmanager

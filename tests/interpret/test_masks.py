@@ -10,8 +10,8 @@ from kernelgen import kernel, run, same
 from test_lanes import both
 
 from helpers.errors import FaultError
-from helpers.interpret import batches
-from helpers.interpret.machine import Machine
+from helpers.interpret.machine import batches
+from helpers.interpret.machine.machine import Machine
 
 HEAD = """
 @pl.jit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.interpret.lower import Lowering
-from helpers.interpret.machine import Machine
+from helpers.interpret.lowering.lower import Lowering
+from helpers.interpret.machine.machine import Machine
 
 
 @pytest.mark.parametrize("whole", [Machine, Lowering])

@@ -8,10 +8,10 @@ from kernelgen import incore, kernel, out, run, tensor
 from plan_cases import MORE, PLANS, Plan
 
 from helpers.errors import FaultError
-from helpers.interpret.lower import signature
-from helpers.interpret.memory import alive, plan
-from helpers.interpret.source import Place
-from helpers.interpret.values import Memory, Turn
+from helpers.interpret.lowering.lower import signature
+from helpers.interpret.machine.memory import alive, plan
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.values import Memory, Turn
 
 
 def arguments(case: Plan) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernelgen import few, kernel, run, same, values
 from test_lanes import groups, one_by_one
 
-from helpers.interpret import products
+from helpers.interpret.values import products
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from golden import run as golden_run
 from helpers.chips import chip
 from helpers.errors import FaultError, InputError, KernelError
 from helpers.interpret.call import interpret
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 
 
 def run(program: object, *args: object, on: str = "a2a3") -> Trace:

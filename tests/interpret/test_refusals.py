@@ -12,7 +12,7 @@ import torch
 from language_cases import ACCEPTED, REFUSED, STRICTER, Arguments, Case
 
 from helpers.errors import FaultError, KernelError
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.language.decorated import unwrap
 
 PLACE = re.compile(r"^  at (?P<file>.+):(?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
 

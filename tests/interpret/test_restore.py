@@ -8,7 +8,7 @@ import torch
 
 import kernels  # noqa: F401 - makes pypto.language importable
 from helpers.errors import FaultError
-from helpers.interpret import gm, machine
+from helpers.interpret.machine import gm, machine
 from helpers.run import run
 
 ROWS, COLS = 64, 32

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernelgen import few, same, seeds
 
 from helpers.errors import FaultError, KernelError
-from helpers.interpret.scales import packed, unpacked
+from helpers.interpret.values.scales import packed, unpacked
 
 SOURCE = """
 @pl.jit

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kernelgen import few, incore, out, padded, run, same, seeds, sevens, tensor, values
 
 from helpers.errors import KernelError
+from helpers.interpret.language.signatures import SIGNATURES, own_names
 from helpers.interpret.ops import OPS
-from helpers.interpret.signatures import SIGNATURES, own_names
 
 POSITIONAL = {"x": "[8, 16]", "o": "[8, 16]"}
 

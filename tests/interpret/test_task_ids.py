@@ -16,9 +16,9 @@ from test_dry import dry
 
 from helpers.chips import chip
 from helpers.errors import FaultError, KernelError
-from helpers.interpret import depend
 from helpers.interpret.call import interpret
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace import depend
+from helpers.interpret.trace.trace import Trace
 
 HEAD = """
 N = 4

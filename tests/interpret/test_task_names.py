@@ -9,9 +9,9 @@ import pytest
 import torch
 from kernelgen import same
 
-from helpers.interpret.lower import compile_kernel
+from helpers.interpret.lowering.lower import compile_kernel
 from helpers.sanitize.check import of_text
-from helpers.sanitize.findings import Finding
+from helpers.sanitize.rules.findings import Finding
 
 XO = "x: pl.Tensor[[64, 64], pl.FP32], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]"
 ARGUMENTS = "a: pl.Tensor[[64, 64], pl.BF16], out: pl.Out[pl.Tensor[[64, 64], pl.FP32]]"

@@ -13,7 +13,7 @@ import helpers.run
 from golden import ScalarSpec, TensorSpec
 from helpers import stages
 from helpers.errors import FaultError
-from helpers.interpret.trace import READ, WRITE
+from helpers.interpret.trace.trace import READ, WRITE
 
 HAND = kernel("""
 @pl.jit

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernelgen import few
 
-from helpers.interpret.trace import Argument
-from helpers.interpret.writers import Writers
+from helpers.interpret.trace.trace import Argument
+from helpers.interpret.trace.writers import Writers
 
 WIDTH = 12  # of the buffer's rows
 LAYOUTS = [(WIDTH, 1), (6, 1), (1, WIDTH), (5, 2)]  # regular ones first

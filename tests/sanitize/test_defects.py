@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from golden import mistakes as golden
-from helpers import defects
-from helpers.defects import DEFECTS, PAGE_FILE, Defect
-from helpers.exercises import EXERCISES
+from helpers.course import defects
+from helpers.course.defects import DEFECTS, PAGE_FILE, Defect
+from helpers.course.exercises import EXERCISES
 from helpers.sanitize import KINDS, check
 from kernels import mistakes_puzzles as puzzles
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from helpers.sanitize import lint
+from helpers.sanitize.rules import lint
 
 GOLDEN = """
 def golden_head(tensors):

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from golden.spec import ScalarSpec, TensorSpec
 from helpers.chips import chip
-from helpers.interpret.lower import compile_kernel
-from helpers.interpret.source import Place
-from helpers.interpret.trace import WRITE, Access
-from helpers.interpret.values import dense_strides
+from helpers.interpret.lowering.lower import compile_kernel
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import WRITE, Access
+from helpers.interpret.values.values import dense_strides
 from helpers.sanitize import Finding, check
 from helpers.sanitize.check import certain, look
-from helpers.sanitize.regions import views
-from helpers.sanitize.replay import Subject
+from helpers.sanitize.rules.regions import views
+from helpers.sanitize.rules.replay import Subject
 from tests.kernelgen import few, kernel, out, tensor
 
 N = 64

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from golden import mistakes as golden
-from helpers import cli, defects
-from helpers.interpret.source import Place
+from helpers import cli
+from helpers.course import defects
+from helpers.interpret.source.source import Place
 from helpers.sanitize import ERROR, HINT, KINDS, WARNING, Finding, check, grouped, report, worst
 from kernels import mistakes_attention as attention
 

@@ -11,11 +11,11 @@ import torch
 
 from golden.compare import addressed_rows, close, exact, ratio_allclose
 from golden.spec import TensorSpec
-from helpers.interpret.trace import Trace
+from helpers.interpret.trace.trace import Trace
 from helpers.sanitize import Finding, check
-from helpers.sanitize import values as compared
-from helpers.sanitize.memory import Memory
-from helpers.sanitize.rounding import apart, outside, spacing
+from helpers.sanitize.rules import values as compared
+from helpers.sanitize.rules.memory import Memory
+from helpers.sanitize.rules.rounding import apart, outside, spacing
 from tests.kernelgen import kernel
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32

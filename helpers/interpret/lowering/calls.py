@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret import names, returns, rules, signatures, spelling
-from helpers.interpret.decorated import unwrap
+from helpers.interpret.checks import returns, rules
+from helpers.interpret.checks.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
+from helpers.interpret.language import names, signatures, spelling
+from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
-from helpers.interpret.lowering.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
 from helpers.interpret.lowering.numbers import OPERATORS
 from helpers.interpret.ops import OPS
 

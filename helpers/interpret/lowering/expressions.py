@@ -8,9 +8,9 @@ import math
 import re
 from typing import Any
 
-from helpers.interpret import dtypes, names
-from helpers.interpret.infer import category
-from helpers.interpret.lowering.forms import MISSING, SCALAR_OPS, linear
+from helpers.interpret.checks.forms import MISSING, SCALAR_OPS, linear
+from helpers.interpret.checks.infer import category
+from helpers.interpret.language import dtypes, names
 
 INFIX = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and_", ast.BitOr: "or_",

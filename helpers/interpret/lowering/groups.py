@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret import live
-from helpers.interpret.decorated import unwrap
-from helpers.interpret.lowering.forms import INCORE
+from helpers.interpret.checks.forms import INCORE
+from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.source import live
 
 POPS = {f"{space}tpop_from_{core}" for space in ("", "system.", "tile.") for core in ("aic", "aiv")}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.lowering.forms import Parameter
+from helpers.interpret.checks.forms import Parameter
 from helpers.interpret.lowering.numbers import OPERATORS
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")

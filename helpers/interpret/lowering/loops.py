@@ -6,8 +6,8 @@ import ast
 from collections.abc import Callable
 
 from helpers.errors import KernelError
-from helpers.interpret import live
-from helpers.interpret.lowering.forms import handed_on, name_tuple
+from helpers.interpret.checks.forms import handed_on, name_tuple
+from helpers.interpret.source import live
 
 MOST_UNROLLED = 1024  # src/ir/transforms/unroll_loops_pass.cpp
 LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}

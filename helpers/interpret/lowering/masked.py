@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.lowering.forms import name_tuple
+from helpers.interpret.checks.forms import name_tuple
 
 ACCESSES = {"read", "tensor.read", "write", "tensor.write"}
 
 
 class Masked:
-    """The part of the lowering that puts such ifs and loops under masks (see `helpers.interpret.masks`)."""
+    """The part of the lowering that puts such ifs and loops under masks (see `helpers.interpret.machine.masks`)."""
 
     def only_numbers(self, body: list[ast.stmt]) -> bool:
         """True for statements that compute numbers, read and write single ones, and loops and ifs of such."""

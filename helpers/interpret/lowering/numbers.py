@@ -2,7 +2,7 @@
 
 PyPTO folds an expression of literals and of the module's numbers in Python, and one of names bound once to such in
 its simplifier, where `//` rounds down (python/pypto/language/parser/ast_parser.py `parse_binop`,
-src/ir/arith/rewrite_simplify.cpp). All else is computed on the device (see `helpers.interpret.numbers`).
+src/ir/arith/rewrite_simplify.cpp). All else is computed on the device (see `helpers.interpret.values.numbers`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from helpers.interpret import dtypes, numbers
-from helpers.interpret.dtypes import DType
-from helpers.interpret.infer import category
+from helpers.interpret.checks.infer import category
+from helpers.interpret.language import dtypes
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.values import numbers
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}

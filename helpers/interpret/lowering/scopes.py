@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import keyword
 
-from helpers.interpret import cpp_names
-from helpers.interpret.lowering.forms import INCORE, name_tuple, nodes_of
-from helpers.interpret.results import CUBE, VECTOR
+from helpers.interpret.checks.forms import INCORE, name_tuple, nodes_of
+from helpers.interpret.language import cpp_names
+from helpers.interpret.language.results import CUBE, VECTOR
 
 
 class Scopes:

@@ -6,10 +6,11 @@ import ast
 from collections.abc import Callable
 
 from helpers.errors import KernelError
-from helpers.interpret import annotations, rules
-from helpers.interpret.infer import category
+from helpers.interpret.checks import rules
+from helpers.interpret.checks.forms import linear
+from helpers.interpret.checks.infer import category
+from helpers.interpret.language import annotations
 from helpers.interpret.lowering import split_k
-from helpers.interpret.lowering.forms import linear
 from helpers.interpret.lowering.groups import POPS
 
 MARKERS = ("func_attr", "dump_tag", "tensor.dump_tag", "static_print")

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import names, numbers
-from helpers.interpret.dtypes import DType, four_bits, of
-from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.launch import Crossing
-from helpers.interpret.machine import Machine
+from helpers.interpret.language import names
+from helpers.interpret.language.dtypes import DType, four_bits, of
+from helpers.interpret.machine.launch import Crossing
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile
+from helpers.interpret.source.source import Place
+from helpers.interpret.values import numbers
+from helpers.interpret.values.lanes import Lanes, is_scalar, one
+from helpers.interpret.values.values import Tensor, Tile
 
 # Operations that read an operand while they write: their result takes a buffer of its own.
 #

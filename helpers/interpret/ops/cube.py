@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
-from helpers.interpret import cuts
-from helpers.interpret.dtypes import BY_NAME, FP32, DType
-from helpers.interpret.extents import filled, fitted
-from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine
+from helpers.interpret.language.dtypes import BY_NAME, FP32, DType
+from helpers.interpret.language.tile_shapes import product_misfit
+from helpers.interpret.machine import cuts
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import dtype_of, everywhere, full_shape, op, operand, operands
 from helpers.interpret.ops.shapes import same_rank
-from helpers.interpret.products import Product
-from helpers.interpret.scales import BLOCK
-from helpers.interpret.source import Place
-from helpers.interpret.tile_shapes import product_misfit
-from helpers.interpret.values import Memory, Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.extents import filled, fitted
+from helpers.interpret.values.lanes import Lanes
+from helpers.interpret.values.products import Product
+from helpers.interpret.values.scales import BLOCK
+from helpers.interpret.values.values import Memory, Tensor, Tile, held
 
 INT32 = BY_NAME["INT32"]
 

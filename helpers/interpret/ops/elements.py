@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import dtypes
-from helpers.interpret.annotations import Type
-from helpers.interpret.batches import Conflict
-from helpers.interpret.dtypes import DType
-from helpers.interpret.extents import filled
-from helpers.interpret.lanes import Lanes, is_scalar, one
-from helpers.interpret.machine import Machine
+from helpers.interpret.language import dtypes
+from helpers.interpret.language.annotations import Type
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.machine.batches import Conflict
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
     describe,
     op,
@@ -23,9 +21,11 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.ops.movement import check_axes, put_into, slice_, source_of
 from helpers.interpret.ops.shapes import reshape, set_validshape
-from helpers.interpret.source import Place
-from helpers.interpret.trace import READ, WRITE
-from helpers.interpret.values import Array, Known, Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import READ, WRITE
+from helpers.interpret.values.extents import filled
+from helpers.interpret.values.lanes import Lanes, is_scalar, one
+from helpers.interpret.values.values import Array, Known, Tensor, Tile, held
 
 # ---- subscripts ------------------------------------------------------------------------------------------
 

@@ -14,12 +14,10 @@ from typing import Any
 
 import torch
 
-from helpers.interpret import cuts, dtypes, numbers
-from helpers.interpret.dtypes import DType, wrap
-from helpers.interpret.extents import fitted
-from helpers.interpret.lanes import Lanes, is_scalar
-from helpers.interpret.machine import Machine
-from helpers.interpret.numbers import larger, smaller
+from helpers.interpret.language import dtypes
+from helpers.interpret.language.dtypes import DType, wrap
+from helpers.interpret.machine import cuts
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
     check_rows,
     check_scratch,
@@ -33,10 +31,14 @@ from helpers.interpret.ops.common import (
     scalar,
     vector,
 )
-from helpers.interpret.ops.division import divide, modulo, remainder
 from helpers.interpret.ops.shapes import same_rank
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values import numbers
+from helpers.interpret.values.division import divide, modulo, remainder
+from helpers.interpret.values.extents import fitted
+from helpers.interpret.values.lanes import Lanes, is_scalar
+from helpers.interpret.values.numbers import larger, smaller
+from helpers.interpret.values.values import Tensor, Tile, held
 
 
 def _larger(a: torch.Tensor, b: Any) -> torch.Tensor:

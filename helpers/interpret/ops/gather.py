@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret.batches import Conflict
-from helpers.interpret.bits import bits_of, of_bits, reinterpret
-from helpers.interpret.dtypes import BY_NAME, INT32
-from helpers.interpret.extents import filled, fitted, inside, poison
-from helpers.interpret.lanes import Lanes, each, is_scalar, one
-from helpers.interpret.machine import Machine
+from helpers.interpret.language.dtypes import BY_NAME, INT32
+from helpers.interpret.machine.batches import Conflict
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import describe, dtype_of, elements, op, operand, operands, scalar, static, vector
 from helpers.interpret.ops.movement import space_of
 from helpers.interpret.ops.select import comparison
-from helpers.interpret.source import Place
-from helpers.interpret.trace import READ
-from helpers.interpret.values import Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import READ
+from helpers.interpret.values.bits import bits_of, of_bits, reinterpret
+from helpers.interpret.values.extents import filled, fitted, inside, poison
+from helpers.interpret.values.lanes import Lanes, each, is_scalar, one
+from helpers.interpret.values.values import Tensor, Tile, held
 
 UINT32 = BY_NAME["UINT32"]
 ELEMENTS = {"FP16", "FP32", "INT16", "INT32"}  # what TGATHER moves

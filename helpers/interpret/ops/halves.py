@@ -16,10 +16,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from helpers.interpret.launch import SPLIT_AXES
-from helpers.interpret.machine import Machine
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile
+from helpers.interpret.machine.launch import SPLIT_AXES
+from helpers.interpret.machine.machine import Machine
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.values import Tensor, Tile
 
 ROWS, COLUMNS = 0, 1
 NAMES = ("rows", "columns")

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import dtypes, scales
-from helpers.interpret.boxes import clear
-from helpers.interpret.dtypes import DType
-from helpers.interpret.extents import filled, narrowed
-from helpers.interpret.gm import called
-from helpers.interpret.lanes import Lanes, one
-from helpers.interpret.machine import Machine
+from helpers.interpret.language import dtypes
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.machine.boxes import clear
+from helpers.interpret.machine.gm import called
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
     crossed,
@@ -34,9 +32,12 @@ from helpers.interpret.ops.common import (
     vector,
 )
 from helpers.interpret.ops.shapes import fillpad, reshape
-from helpers.interpret.source import Place
-from helpers.interpret.trace import READ, WRITE
-from helpers.interpret.values import Known, Tensor, Tile, dense_strides, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import READ, WRITE
+from helpers.interpret.values import scales
+from helpers.interpret.values.extents import filled, narrowed
+from helpers.interpret.values.lanes import Lanes, one
+from helpers.interpret.values.values import Known, Tensor, Tile, dense_strides, held
 
 SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
 
@@ -190,7 +191,7 @@ def slice_(
 
 
 def _clamped(x: Tensor, shape: tuple, offset: Any, valid: Any) -> list:
-    from helpers.interpret.lanes import larger, smaller
+    from helpers.interpret.values.lanes import larger, smaller
 
     return [smaller(v, larger(0, n - o)) for v, n, o in zip(valid or shape, x.shape, offset)]
 

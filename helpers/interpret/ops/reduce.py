@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.batches import Conflict
-from helpers.interpret.dtypes import BY_NAME, DType, wrap
-from helpers.interpret.extents import fitted, inside
-from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine
-from helpers.interpret.ops.column_sums import column_sum
+from helpers.interpret.language.dtypes import BY_NAME, DType, wrap
+from helpers.interpret.machine.batches import Conflict
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
-from helpers.interpret.ops.division import divide
 from helpers.interpret.ops.shapes import same_rank
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.column_sums import column_sum
+from helpers.interpret.values.division import divide
+from helpers.interpret.values.extents import fitted, inside
+from helpers.interpret.values.lanes import Lanes
+from helpers.interpret.values.values import Tile, held
 
 
 def _lowest(t: torch.dtype) -> float:

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret.batches import Conflict
-from helpers.interpret.bits import bits_of, of_bits
-from helpers.interpret.dtypes import INT32
-from helpers.interpret.extents import filled, fitted, inside
-from helpers.interpret.lanes import Lanes
-from helpers.interpret.machine import Machine
+from helpers.interpret.language.dtypes import INT32
+from helpers.interpret.machine.batches import Conflict
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import describe, elements, everywhere, op, operands, vector
 from helpers.interpret.ops.gather import checked, pattern, same_lead
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.bits import bits_of, of_bits
+from helpers.interpret.values.extents import filled, fitted, inside
+from helpers.interpret.values.lanes import Lanes
+from helpers.interpret.values.values import Tensor, Tile, held
 
 ELEMENTS = {"INT8", "INT16", "INT32", "FP16", "BF16", "FP32"}  # what TSCATTER moves
 

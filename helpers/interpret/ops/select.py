@@ -17,12 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret import element_types
-from helpers.interpret.bits import bits_of
-from helpers.interpret.dtypes import BY_NAME, INT32, wrap
-from helpers.interpret.extents import filled, fitted, inside
-from helpers.interpret.lanes import Lanes, each, is_scalar
-from helpers.interpret.machine import Machine
+from helpers.interpret.language import element_types
+from helpers.interpret.language.dtypes import BY_NAME, INT32, wrap
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
     check_rows,
     check_scratch,
@@ -40,8 +37,11 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.ops.elementwise import binary
 from helpers.interpret.ops.shapes import same_rank
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.bits import bits_of
+from helpers.interpret.values.extents import filled, fitted, inside
+from helpers.interpret.values.lanes import Lanes, each, is_scalar
+from helpers.interpret.values.values import Tile, held
 
 UINT8, UINT32 = BY_NAME["UINT8"], BY_NAME["UINT32"]
 

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret.dtypes import DType
-from helpers.interpret.extents import filled, fitted, poison
-from helpers.interpret.lanes import Lanes, settled
-from helpers.interpret.machine import Machine
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
     describe,
@@ -24,8 +22,10 @@ from helpers.interpret.ops.common import (
     static,
     vector,
 )
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile, dense_strides, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.extents import filled, fitted, poison
+from helpers.interpret.values.lanes import Lanes, settled
+from helpers.interpret.values.values import Tensor, Tile, dense_strides, held
 
 
 @op("dim", "tensor.dim")

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.bits import bits_of
-from helpers.interpret.dtypes import BY_NAME, FP16, FP32
-from helpers.interpret.extents import fitted, poison
-from helpers.interpret.lanes import one
-from helpers.interpret.machine import Machine
+from helpers.interpret.language.dtypes import BY_NAME, FP16, FP32
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import elements, everywhere, op, operands, vector
 from helpers.interpret.ops.gather import same_lead
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.bits import bits_of
+from helpers.interpret.values.extents import fitted, poison
+from helpers.interpret.values.lanes import one
+from helpers.interpret.values.values import Tile, held
 
 UINT32 = BY_NAME["UINT32"]
 RUN = 32  # elements that sort32 sorts together

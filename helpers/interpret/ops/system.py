@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from helpers.interpret import names
-from helpers.interpret.extents import filled
-from helpers.interpret.lanes import one
-from helpers.interpret.machine import Machine
-from helpers.interpret.names import AUTO
+from helpers.interpret.language import names
+from helpers.interpret.language.names import AUTO
+from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.pipes import CONSUMER, TO_CUBE, TO_VECTOR
 from helpers.interpret.ops import movement
 from helpers.interpret.ops.common import crossed, describe, dtype_of, op, operand, static
-from helpers.interpret.pipes import CONSUMER, TO_CUBE, TO_VECTOR
-from helpers.interpret.source import Place
-from helpers.interpret.values import Array, TaskId, Tile
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.extents import filled
+from helpers.interpret.values.lanes import one
+from helpers.interpret.values.values import Array, TaskId, Tile
 
 
 @op("get_block_idx", "tensor.get_block_idx", "tile.get_block_idx")

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.bits import reinterpret
-from helpers.interpret.extents import filled
-from helpers.interpret.lanes import Lanes, one
-from helpers.interpret.machine import Machine
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import movement, shapes
 from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, in_ub, op, operand, static, vector
-from helpers.interpret.source import Place
-from helpers.interpret.values import Tensor, Tile, held
+from helpers.interpret.source.source import Place
+from helpers.interpret.values.bits import reinterpret
+from helpers.interpret.values.extents import filled
+from helpers.interpret.values.lanes import Lanes, one
+from helpers.interpret.values.values import Tensor, Tile, held
 
 
 @op(*everywhere("reinterpret_view"))

@@ -1,0 +1,104 @@
+"""What the parts of the lowering share: constants, parameters, linear forms."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.interpret.language import annotations
+from helpers.interpret.source.source import Place
+
+# The two planes (PyPTO manual, Programming Model). An inline function is compiled once for each it is used in.
+ORCHESTRATION, INCORE = "orchestration", "incore"
+
+# Operations whose result is a scalar, and those that orchestration may use; the rest are device work.
+SCALAR_OPS = {
+    "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
+    "get_block_num", "tensor.get_block_idx", "tensor.get_block_num", "tile.get_block_idx", "tile.get_block_num",
+    "get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx", "system.available_cluster_count",
+    "system.available_aiv_count", "array.get_element", "reserve_buffer", "system.reserve_buffer",
+    "import_peer_buffer", "system.import_peer_buffer",
+}  # fmt: skip
+
+CONTROL_OPS = SCALAR_OPS | {
+    "create_tensor", "tensor.create", "tensor.create_tensor", "slice", "tensor.slice", "reshape", "tensor.reshape",
+    "transpose", "tensor.transpose", "tensor.view", "reinterpret_view", "tensor.reinterpret_view", "write",
+    "tensor.write", "no_dep", "tensor.no_dep", "array.create",
+    "array.update_element", "system.task_dummy", "system.task_invalid", "assemble", "tensor.assemble",
+}  # fmt: skip
+
+MISSING = object()
+
+# Calls that arithmetic is lowered to (machine, place, left, right).
+WRITTEN = {"_quotient": ast.FloorDiv(), "_remainder": ast.Mod(), "_shifted": None}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel: its name and what its annotation says."""
+
+    name: str
+    type: annotations.Type
+    default: Any = None  # of a scalar that the caller may leave out
+    place: Place | None = None  # in the kernel's file
+
+
+def dynamic_axes(t: annotations.Type) -> set[int]:
+    return {i for i, n in enumerate(t.shape or ()) if isinstance(n, annotations.Dim)}
+
+
+def handed_on(body: list[ast.stmt]) -> set[str]:
+    """Names that regions in `body` take in or hand on; they are bound to None until something binds them."""
+    nodes = [n for s in body for n in ast.walk(s) if hasattr(n, "live_after")]
+    return {name for n in nodes for name in (*n.live_after, *n.needed)}
+
+
+def name_tuple(names_: list[str], context: ast.expr_context) -> ast.Tuple:
+    return ast.Tuple([ast.Name(n, context) for n in names_], context)
+
+
+def linear(node: ast.expr) -> dict[str, float]:
+    """An integer expression as {atom: coefficient}; "" is the constant term, other atoms are source text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_wrapped":
+        node = node.args[0]
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return {"": node.value}
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+        out = dict(linear(node.left))
+        sign = 1 if isinstance(node.op, ast.Add) else -1
+        for atom, n in linear(node.right).items():
+            out[atom] = out.get(atom, 0) + sign * n
+        return out
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        a, b = linear(node.left), linear(node.right)
+        for factor, rest in ((a, b), (b, a)):
+            if factor.keys() <= {""}:
+                return {atom: n * factor.get("", 0) for atom, n in rest.items()}
+    if isinstance(node, (ast.BinOp, ast.UnaryOp)) and all(
+        isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node)
+    ):
+        return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
+    return {ast.unparse(_Written().visit(copy.deepcopy(node))): 1}
+
+
+class _Written(ast.NodeTransformer):
+    """Arithmetic that was lowered to calls (`numbers`), as it was written."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "_wrapped":
+            return node.args[0]
+        if name in WRITTEN:
+            sign = WRITTEN[name] if name != "_shifted" else ast.LShift() if node.args[5].value else ast.RShift()
+            return ast.BinOp(node.args[2], sign, node.args[3])
+        if name == "_getitem" or name.startswith("_op_"):  # what is read is the same number wherever that is written
+            return ast.Call(node.func, [node.args[0], *node.args[2:]], node.keywords)
+        return node
+
+
+def nodes_of(body: list[ast.stmt]) -> list[ast.AST]:
+    """Every node of these statements."""
+    return [n for b in body for n in ast.walk(b)]

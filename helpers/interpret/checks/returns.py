@@ -1,0 +1,124 @@
+"""Where a kernel returns. PyPTO takes a `return` for the list of its results, not for a jump.
+
+One before the end is taken and does nothing: what follows runs (tried on e2d0f78a, whose generated orchestration goes
+on after it). And where a function has none, PyPTO's outliner takes the names of its last region for results, which
+fails in what is no straight line of vector work ("ForStmt iter_args at index 0 is not an IterArg", "cannot
+materialize symbol", "return type 0 should be TensorType").
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+from helpers.interpret.language.results import CUBE
+
+Path = Callable[[ast.expr], str | None]
+
+# Operations that a region without a return after it cannot have: the outliner hands on what they make.
+HANDED_ON = CUBE | {"load", "store", "create_tile"}
+
+
+def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:
+    """The returns that are not at the function's end."""
+    last = set(map(id, _last(tree.body, arms=True)))
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Return) and id(n) not in last:
+            yield n
+
+
+def _last(body: list[ast.stmt], arms: bool) -> Iterator[ast.stmt]:
+    """What ends this: of a `with` its last statement; of an if, outside regions, that of each arm."""
+    s = body[-1] if body else None
+    if isinstance(s, ast.With):
+        yield from _last(s.body, arms=False)
+    elif isinstance(s, ast.If) and arms:
+        yield from _last(s.body, arms)
+        yield from _last(s.orelse, arms)
+    elif s is not None:
+        yield s
+
+
+def has_return(tree: ast.FunctionDef) -> bool:
+    """True for a function with a return anywhere."""
+    return any(isinstance(n, ast.Return) for n in ast.walk(tree))
+
+
+def gives(tree: ast.FunctionDef) -> bool:
+    """True for a function that returns a value."""
+    return any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(tree))
+
+
+def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | None]:
+    """For each value that a kernel returns, the number of the parameter that it is written to; None for another.
+
+    Where a launch is skipped these are its results: the tensors passed, as they were.
+    """
+    made: dict[str, str] = {}  # name -> the name of the tensor that it is another state of
+    for s in ast.walk(tree):
+        target = s.targets[0] if isinstance(s, ast.Assign) else s.target if isinstance(s, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id not in names and _written(s.value) is not None:
+            made[target.id] = _written(s.value)
+    last = next((s.value for s in reversed(tree.body) if isinstance(s, ast.Return)), None)
+    values = last.elts if isinstance(last, ast.Tuple) else [] if last is None else [last]
+    return [_origin(name, made, names) if (name := _written(v)) is not None else None for v in values]
+
+
+def _written(value: ast.expr | None) -> str | None:
+    """The tensor of which a value is another state: `out` for `out` itself and for what is stored to it."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        place = {"store": 2, "assemble": 0}.get(value.func.attr, len(value.args))
+        given = value.args[place : place + 1] + [k.value for k in value.keywords if k.arg == "output_tensor"]
+        value = given[0] if given else None
+    return value.id if isinstance(value, ast.Name) else None
+
+
+def _origin(name: str, made: dict[str, str], names: list[str]) -> int | None:
+    seen = set()
+    while name not in names and name in made and name not in seen:
+        seen.add(name)
+        name = made[name]
+    return names.index(name) if name in names else None
+
+
+def unfinished(tree: ast.FunctionDef, path: Path, numbers: set[str]) -> ast.stmt | None:
+    """The statement that is in the way of an entry that returns no tensor (`numbers` are its scalar parameters): of the
+    region that it ends with."""
+    returned = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+    if any(not (isinstance(value, ast.Name) and value.id in numbers) for value in returned):
+        return None
+    body = [s for s in tree.body if not isinstance(s, ast.Return) and not _is_number(s)]
+    return _of_last_region(body, path)
+
+
+def _is_number(s: ast.stmt) -> bool:
+    return isinstance(s, ast.Assign) and not any(isinstance(n, ast.Call) for n in ast.walk(s.value))
+
+
+def _of_last_region(body: list[ast.stmt], path: Path) -> ast.stmt | None:
+    s = body[-1] if body else None
+    if isinstance(s, ast.If):
+        return _of_last_region(s.body, path) or _of_last_region(s.orelse, path)
+    if not isinstance(s, ast.With) or not isinstance(s.items[0].context_expr, ast.Call):
+        return None
+    return _not_straight(s.body, path) if path(s.items[0].context_expr.func) == "at" else None
+
+
+def _not_straight(body: list[ast.stmt], path: Path) -> ast.stmt | None:
+    for s in body:
+        unrolled = isinstance(s, ast.For) and isinstance(s.iter, ast.Call) and path(s.iter.func) == "unroll"
+        inner = _not_straight(s.body, path) if unrolled else None
+        if inner is not None:
+            return inner
+        if isinstance(s, (ast.For, ast.If)) and not unrolled:
+            return s
+        calls = [(path(n.func) or "").rpartition(".")[-1] for n in ast.walk(s) if isinstance(n, ast.Call)]
+        if HANDED_ON & set(calls) or any(map(_is_row, ast.walk(s))):
+            return s
+    return None
+
+
+def _is_row(node: ast.AST) -> bool:
+    """`x[3, :]`: a window of one axis."""
+    at = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else []
+    return len({isinstance(i, ast.Slice) for i in at}) == 2

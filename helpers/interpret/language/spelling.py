@@ -1,0 +1,37 @@
+"""What was meant by a name that is not there: the names that look like it, and what stands in place of Python's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from helpers.interpret.language import names
+
+# What a kernel has in place of a function of Python's.
+INSTEAD = {
+    "print": "pl.static_print(...) prints what is known when the kernel is compiled; to see elements, assemble the "
+             "tile into a pl.Out tensor and print that after the run",
+    "breakpoint": "nothing stops in a kernel, for it is parsed and not executed; to see elements, assemble the tile "
+                  "into a pl.Out tensor and look at that after the run",
+    "abs": "pl.abs(tile)", "sum": "pl.row_sum(tile), pl.col_sum(tile)", "range": "pl.range(n)", "pow": "pl.mul(x, x)",
+    "len": "tensor.shape[0]", "int": "pl.cast(n, pl.INDEX)", "float": "write the number as 2.0, or pl.cast(n, pl.FP32)",
+    "enumerate": "for i in pl.range(n)", "zip": "for i in pl.range(n), and index both",
+    "assert": "pl.static_assert(...)", "slice": "pl.slice(x, [rows, columns], [row, column])",
+}  # fmt: skip
+
+
+def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
+    """ "did you mean pl.mul or pl.muls?", of the names that look like it; None if none does."""
+    known = dict.fromkeys(n for n in among if not n.startswith("_"))
+    close = difflib.get_close_matches(name.lower(), {n.lower(): None for n in known}, n=3, cutoff=0.6)
+    found = [n for c in close for n in known if n.lower() == c][:3]
+    return f"did you mean {' or '.join(before + n for n in found)}?" if found else None
+
+
+def of_language(path: str, members: Iterable[str]) -> str | None:
+    """What was meant by `pl.<path>`, where its owner has `members`; its last name is not among these."""
+    owner, _, name = path.rpartition(".")
+    spaces = [s for s in ("", *names.NAMESPACES) if s != owner and names.exists(f"{s}.{name}".lstrip("."))]
+    if spaces:
+        return f"did you mean {' or '.join('pl.' + f'{s}.{name}'.lstrip('.') for s in spaces)}?"
+    return meant(name, members, f"pl.{owner}." if owner else "pl.")

@@ -1,0 +1,1 @@
+"""One run: global memory, on-chip memory, launches, blocks that run as one, pipes between cores."""

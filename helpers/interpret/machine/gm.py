@@ -1,0 +1,467 @@
+"""Global memory: allocations, windows, loads and stores, and what the trace notes of them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.errors import FaultError
+from helpers.interpret.language.dtypes import DType, four_bits
+from helpers.interpret.machine import cuts
+from helpers.interpret.machine.batches import Conflict, Unfollowed, restore
+from helpers.interpret.machine.boxes import affine_step, disjoint, row_index
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
+from helpers.interpret.values.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
+from helpers.interpret.values.lanes import Diverged, Lanes, one
+from helpers.interpret.values.products import Product
+from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides
+
+_WRITTEN = Memory("", 0, 0, None)  # where a number lies that pl.write moves: on its way it is a tile of one element
+
+# How much of what a run overwrites in its arguments is remembered, to be put back when the run fails.
+LOG_BYTES = 1 << 29
+
+
+class GlobalMemory:
+    """The part of a `Machine` that reads and writes global memory."""
+
+    def bind(self, name: str, data: torch.Tensor, dtype: DType) -> Tensor:
+        """The window on a caller's contiguous tensor."""
+        base = None if data.device.type == "meta" else data
+        buffer = Buffer(len(self.trace.buffers), name, base, data.numel(), dtype, True, data.storage_offset())
+        self.trace.buffers.append(buffer)
+        shape = buffer.shape = tuple(data.shape)
+        return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
+
+    def bind_dynamic(self, at: Place, t: Tensor, axis: int, name: str) -> None:
+        """`t.bind_dynamic(axis, M)`: the dynamic dimension M is the extent of that axis, unless an argument says it."""
+        self.dims.setdefault(name, t.shape[axis])
+
+    def allocate(
+        self, name: str, shape: tuple[int, ...], dtype: DType, init: float | None = None, at: Place | None = None
+    ) -> Tensor:
+        """New global memory. It is filled with poison (NaN, or the type's smallest integer) unless `init` is given.
+
+        Turns that run as a batch each get a part of one buffer.
+        """
+        part, turns = int(np.prod(shape, dtype=np.int64)), 1 if self.batch is None else len(self.batch.ids)
+        n, base = part * turns, None
+        number = len(self.trace.buffers)
+        if self.replay is not None and number in self.replay.memory:
+            base = self.replay.memory[number]
+        elif not self.dry or self.replay is not None or self._kept(name if at is None else at):
+            base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
+            if init is None and self.fill is not None:
+                vary(base, self.fill)
+            if self.replay is not None:
+                self.replay.memory[number] = base
+        buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
+        buffer.since = len(self.trace.dispatches)
+        buffer.initialised, buffer.shape = init is not None, shape if turns == 1 else (turns, *shape)
+        self.trace.buffers.append(buffer)
+        offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
+        return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
+
+    def _kept(self, key: object) -> bool:
+        return self.follow is not None and key in self.follow.memory
+
+    def keeps(self, buffer: Buffer) -> bool:
+        """True for memory that holds what was written to it."""
+        return self._kept(buffer.key)
+
+    def leaves(self, buffer: Buffer) -> bool:
+        """True when a task writes to memory whose contents are not kept in this run."""
+        return self.dry or (self.follow is not None and not self.keeps(buffer))
+
+    def unwritten(self, dtype: DType) -> float:
+        """What memory of this type holds that nothing was written to."""
+        return poison(dtype) if self.fill is None else self.fill
+
+    def undefined(self, at: Place) -> float:
+        """What lanes hold that are not valid, for an operation that uses them; noted in the trace."""
+        self.trace.note("undefined lanes", at, "lanes that are not valid are used")
+        return self.fill or 0
+
+    def window(
+        self,
+        at: Place,
+        t: Tensor,
+        offsets: Sequence,
+        sizes: Sequence,
+        valid: Sequence | None = None,
+        what: str = "slice",
+    ) -> Tensor:
+        """The part of `t` at `offsets` of `sizes`; only its `valid` part must lie inside `t`.
+
+        Raises:
+            FaultError: the window reaches outside the tensor, or is empty.
+        """
+        if len(offsets) != len(t.shape) or len(sizes) != len(t.shape):
+            what = f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
+            raise self.fault(at, what)
+        if t.buffer.layout and what != "load":
+            raise self.fault(
+                at, f"a {what} of {called(t.buffer)}, whose scales lie in pl.{t.buffer.layout}", "pl.load the part"
+            )
+        if type(sizes) is not tuple:
+            sizes = tuple(int(one(n)) for n in sizes)
+        if valid is not None and len(valid) != len(sizes):
+            raise self.fault(at, f"a {what} of {len(sizes)} axes with a valid shape of {len(valid)}")
+        valid = narrowed(sizes, t, offsets, valid)
+        if valid is not None:
+            self._check_valid(at, t, sizes, valid)
+        position, over = t.offset, False
+        extents = t.inside or t.shape
+        for off, reach, extent, stride in zip(offsets, sizes if valid is None else valid, extents, t.strides):
+            if type(off) is Lanes or type(reach) is Lanes:
+                off, reach = lane_values(off), lane_values(reach)
+                if np.any((off < 0) | (off + reach > extent)):
+                    raise Conflict  # one by one, the first block that reaches outside says so
+            elif off < 0 or off + reach > extent:
+                if self.task is not None or what != "slice" or valid is not None or not 0 <= off < extent:
+                    raise self._outside(at, t, offsets, sizes, valid, what)
+                over = True  # PyPTO hands on a window as it is asked for: what is done with it decides
+            position = position + off * stride
+        root = None if self.task is None else t.root or t
+        out = Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
+        if over:
+            out.inside = tuple(min(n, extent - off) for n, extent, off in zip(sizes, extents, offsets))
+        return out
+
+    def _check_valid(self, at: Place, t: Tensor, sizes: tuple, valid: tuple) -> None:
+        """Each valid extent lies between zero and the window's.
+
+        Raises:
+            FaultError: one does not, in the only block that runs.
+        """
+        for axis, (v, n) in enumerate(zip(valid, sizes)):
+            low, high = (int(v.values.min()), int(v.values.max())) if type(v) is Lanes else (v, v)
+            if 0 <= low and high <= n:
+                continue
+            if type(v) is Lanes:
+                raise Conflict  # one by one, the first block where it is so says so
+            where = f"of axis {axis} of a window {list(sizes)} of {called(t.buffer)}"
+            raise self.fault(
+                at,
+                f"valid extent {v} {where}",
+                "pl.min(rows, n); and no task where nothing is left",
+                kind="valid extent",
+            )
+
+    def _outside(
+        self, at: Place, t: Tensor, offsets: Sequence, sizes: tuple, valid: tuple | None, what: str
+    ) -> FaultError:
+        axis = 0
+        for axis, (off, reach, extent) in enumerate(zip(offsets, valid or sizes, t.inside or t.shape)):  # noqa: B007
+            if type(off) is not Lanes and (off < 0 or off + reach > extent):
+                break
+        return self.fault(
+            at,
+            f"{what} outside {called(t.buffer)}: axis {axis} from {off} to {off + reach} of extent {extent}"
+            f" (tensor {list(t.inside or t.shape)}, offsets {[plain(o) for o in offsets]}, sizes {list(sizes)})",
+            "keep offset + size within the extent, or pass valid_shape= for a partial block",
+            kind="out of bounds",
+        )
+
+    def view(self, w: Tensor) -> torch.Tensor:
+        """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
+        buffer = w.buffer
+        if self.follow is not None and not buffer.known:
+            self.ask(buffer)
+            raise Unfollowed
+        if type(w.offset) is not np.ndarray:
+            return torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+        offsets = w.offset
+        step = affine_step(offsets)
+        if step is not None:
+            return torch.as_strided(
+                buffer.base, (len(offsets), *w.shape), (step, *w.strides), buffer.origin + int(offsets[0])
+            )
+        rows = row_index(w)
+        if rows is not None:
+            table, index = rows
+            return table(buffer).index_select(0, index).view(len(offsets), *w.shape)
+        return torch.stack([torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o)) for o in offsets])
+
+    def load(self, at: Place, w: Tensor, space: str = "") -> Tile:
+        """Read a window into a tile. The tile shares the window's memory until something overwrites it."""
+        task = self.task
+        if task is None:
+            raise self.fault(
+                at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
+            )
+        if w.dtype.bits < 8:
+            raise self.fault(at, *four_bits(w.dtype))
+        self._all_there(at, w)
+        self._agreed(w)
+        self.record(at, READ, w)
+        moved = task.moved
+        task.loads += 1
+        task.read_bytes += moved_bytes(w)
+        data = None
+        if not self.dry:
+            # what is not valid may lie outside the buffer
+            part = w if w.valid is None else Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
+            data = self.view(part)
+        tile = self.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
+        if not self.quiet:
+            moved[-1] = (tile.memory, *self.inside)
+        if data is not None:
+            self.share(tile, w.buffer)
+        if self.parted is not None:
+            self.parted.append((at, w, tile))
+        return tile
+
+    def again(self, at: Place, w: Tensor, tile: Tile) -> None:
+        """The load of a tile is made once more."""
+        self.record(at, READ, w)
+        self.task.loads += 1
+        self.task.read_bytes += moved_bytes(w)
+        if not self.quiet:
+            self.task.moved[-1] = (tile.memory, *self.inside)
+
+    def entry_load(self, at: Place, x: Tensor) -> Tile:
+        """A whole tensor of orchestration as an operand of vector work: a region loads it once, before all else.
+
+        Source: PyPTO e2d0f78a, docs/en/dev/passes/10, entry loads. What the region has written to is read again.
+        """
+        if self.task is None or self.quiet:
+            return self.load(at, x, "UB")
+        offset = x.offset if type(x.offset) is not np.ndarray else id(x.offset)
+        key = (x.buffer.id, offset, x.shape, x.strides)
+        known = self.task.loaded.get(key)
+        if known is None:
+            tile = self.load(at, x, "UB")
+            tile.memory.born = self.task.start
+            known = self.task.loaded[key] = (tile, x)  # the tensor keeps its offsets, and their id
+        return known[0]
+
+    def _all_there(self, at: Place, w: Tensor) -> None:
+        """Refuse all of a window that orchestration cut past the end of its tensor."""
+        if w.inside is not None:
+            raise self._outside(at, w, [0] * len(w.shape), w.shape, None, "a window")
+
+    def _agreed(self, w: Tensor) -> None:
+        """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""
+        if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
+            raise Diverged(self._extents(w.valid))
+
+    def _extents(self, valid: Sequence) -> np.ndarray:
+        """A valid shape of a batch, a row each."""
+        return np.stack([np.broadcast_to(lane_values(v), len(self.batch.ids)) for v in valid], 1)
+
+    def share(self, tile: Tile, buffer: Buffer) -> None:
+        """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
+        tile.origin = buffer
+        self.task.views.setdefault(buffer.id, []).append(weakref.ref(tile))
+
+    def share_product(self, product: Product, a: Tile, b: Tile) -> None:
+        """Remember that a product reads its operands' global memory, to be worked out before a store changes it."""
+        for buffer in {a.origin.id, b.origin.id}:
+            self.task.views.setdefault(buffer, []).append(weakref.ref(product))
+
+    def store(self, at: Place, w: Tensor, tile: Tile, atomic: bool = False) -> None:
+        """Write the valid part of `tile` to window `w` (of the tile's shape)."""
+        task = self.task
+        if task is None:
+            raise self.fault(
+                at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
+            )
+        self._all_there(at, w)
+        self._agreed(w)
+        self._rows_follow(at, w.root or w)
+        self.touch(tile)
+        if tile.memory.cut is not None:
+            tile.memory.cut.used(at, cuts.STORED)
+        self.record(at, ATOMIC if atomic else WRITE, w)
+        if not self.quiet:
+            task.moved[-1] = (tile.memory, *self.inside)
+        task.stores += 1
+        task.write_bytes += moved_bytes(w)
+        if self.quiet or self.leaves(w.buffer):
+            return
+        for ref in task.views.pop(w.buffer.id, ()):
+            shared = ref()
+            if shared is not None:
+                shared.detach()
+        data = tile.data
+        if w.valid is not None:
+            w = Tensor(w.buffer, w.offset, tuple(w.valid), w.strides, w.dtype)
+        self._write(w, data, atomic)
+
+    def _rows_follow(self, at: Place, argument: Tensor) -> None:
+        """What a task writes is handed to it with its rows one after the other: PyPTO e2d0f78a takes every such tensor
+        for dense, and writes a window of columns that orchestration cut (`pl.slice`) to the wrong places, without a
+        word (tried with a2a3sim; reading one is right).
+
+        Raises:
+            FaultError: the tensor of orchestration is a window of columns.
+        """
+        if argument.strides[-1] != 1:  # transposed: not tried
+            return
+        dense = 1
+        for extent, stride in zip(reversed(argument.shape), reversed(argument.strides)):
+            if extent > 1 and stride > dense:
+                raise self.fault(
+                    at, f"a task writes to {argument}, a window of columns that orchestration cut: PyPTO would write "
+                    "its rows one after the other, not where they belong",
+                    "hand the task the whole tensor and write at an offset, or give it scratch of its own",
+                )  # fmt: skip
+            dense *= extent
+
+    def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
+        buffer, undo = w.buffer, self.batch and self.batch.undo
+        if type(w.offset) is not np.ndarray:
+            if data.dim() > len(w.shape) or (undo is not None and atomic):
+                raise Conflict  # every block of the batch writes here
+            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+            if undo is not None:
+                undo.append((dst, dst.clone(), buffer.argument))
+            elif buffer.argument:
+                self._log(dst, dst.clone())
+            dst.add_(data) if atomic else dst.copy_(data)
+            return
+        if atomic or not disjoint(w.offset, w):
+            raise Conflict
+        step = affine_step(w.offset)
+        if step is not None:
+            shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
+            dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
+            undo.append((dst, dst.clone(), buffer.argument))
+            dst.copy_(data)
+            return
+        rows = row_index(w)
+        if rows is not None:
+            table, index = rows[0](buffer), rows[1]
+            undo.append(((table, index), table.index_select(0, index), buffer.argument))
+            wanted = (len(w.offset), *w.shape)
+            table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
+            return
+        for i, o in enumerate(w.offset):
+            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
+            undo.append((dst, dst.clone(), buffer.argument))
+            dst.copy_(data[i] if data.dim() > len(w.shape) else data)
+
+    def by_host(self, at: Place, mode: int, w: Tensor) -> None:
+        """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
+        if mode != READ and self.dry and not self.keeps(w.buffer):
+            w.buffer.stale = True
+        access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
+        if self.gated is not None:
+            self.gated.append((access, int(w.offset)))
+            return
+        for offset in np.unique(w.offset):
+            self.trace.host.append((len(self.trace.dispatches), access, int(offset)))
+
+    def overwrite(self, at: Place, w: Tensor, value: Any) -> None:
+        """Orchestration writes a window itself, without a task."""
+        if self.batch is not None:
+            raise Conflict
+        self.by_host(at, WRITE, w)
+        view = self.view(w)
+        if w.buffer.argument:
+            self._log(view, view.clone())
+        view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)
+
+    def _log(self, where: Any, old: torch.Tensor) -> None:
+        """Remember what an argument held, so that a run that fails can leave it as it was."""
+        if self._log_bytes <= LOG_BYTES:
+            self._log_entries.append((where, old))
+            self._log_bytes += old.numel() * old.element_size()
+
+    def take_back(self) -> bool:
+        """After a fault: put the arguments back to what they were. False when too much was written to remember."""
+        if self._log_bytes > LOG_BYTES:
+            return False
+        restore(self._log_entries)
+        return True
+
+    def record(self, at: Place, mode: int, w: Tensor) -> None:
+        """Note an access to global memory in the trace."""
+        if self.quiet:
+            return
+        if mode != READ:
+            w.buffer.stale = w.buffer.stale or self.leaves(w.buffer)
+            for key in [k for k in self.task.loaded if k[0] == w.buffer.id]:
+                del self.task.loaded[key]
+        valid = w.valid
+        task = self.task
+        root = w.root or w
+        if self.mask is not None:
+            self._record_ours(at, mode, w, root)
+            return
+        task.offsets.append(w.offset)
+        task.moved.append((None, *self.inside))
+        if valid is not None and any(type(v) is Lanes for v in valid):
+            self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
+            rows = self._extents(valid)
+            task.shapes.append(self.trace.shape_id(w.buffer, mode, tuple(rows.max(0).tolist()), w.strides, at))
+            different, which = np.unique(rows, axis=0, return_inverse=True)
+            ids = [self.trace.shape_id(w.buffer, mode, tuple(r), w.strides, at) for r in different.tolist()]
+            task.varying[len(task.shapes) - 1] = np.array(ids, np.int32)[which.reshape(-1)]
+            return
+        key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
+        known = task.seen.get(key)
+        if known is not None:
+            task.shapes.append(known[0])
+            return
+        self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
+        shape = w.shape if valid is None else tuple(valid)
+        number = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
+        task.seen[key] = number, root
+        task.shapes.append(number)
+
+    def _record_ours(self, at: Place, mode: int, w: Tensor, root: Tensor) -> None:
+        """Note an access that some blocks take no part in: of a single element."""
+        task = self.task
+        self._use(root, IN if mode == READ else OUT)
+        number = self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)
+        task.offsets.append(self.nowhere(w))
+        task.moved.append((None, *self.inside))
+        task.varying[len(task.shapes)] = np.where(self.mask, number, -1).astype(np.int32)
+        task.shapes.append(number)
+
+    def one_element(self, at: Place, mode: int, t: Tensor, index: Sequence, what: str) -> Tensor:
+        """The window on one element that a region reads or writes, noted in the trace."""
+        cell = self.window(at, t, [self.index_of_ours(i) for i in index], (1,) * len(index), what=what)
+        task, once = self.task, 1 if self.mask is None else self.mask.astype(np.int64)
+        if mode == WRITE:
+            self._rows_follow(at, cell.root or cell)
+            self.record(at, WRITE, cell)
+            if not self.quiet:
+                task.moved[-1] = (_WRITTEN, *self.inside)
+            task.stores = task.stores + once
+            task.write_bytes = task.write_bytes + once * int(t.dtype.bytes)
+        else:
+            self.record(at, READ, cell)
+            task.read_bytes = task.read_bytes + once * int(t.dtype.bytes)
+        return cell
+
+    def put(self, w: Tensor, value: torch.Tensor) -> None:
+        """Write one element in a region: a number, or one of each block."""
+        if self.leaves(w.buffer):
+            return
+        for ref in self.task.views.pop(w.buffer.id, ()):
+            shared = ref()
+            if shared is not None:
+                shared.detach()
+        if self.mask is not None:
+            w = self.window_of_ours(w)
+            value = value[torch.from_numpy(self.mask)] if value.dim() > len(w.shape) else value
+        self._write(w, value, False)
+
+    def _use(self, root: Tensor, bits: int) -> None:
+        """Note what the task does with a tensor of orchestration."""
+        where = root.offset if type(root.offset) is not np.ndarray else id(root.offset)
+        known = self.task.arguments.setdefault((root.buffer.id, where, root.shape), [root, 0])
+        known[1] |= bits
+
+
+def called(buffer: Buffer) -> str:
+    """How a message names a buffer: its parameter, or the line that allocates it."""
+    return f"'{buffer.name}'" if buffer.argument else f"the tensor of line {buffer.name}"

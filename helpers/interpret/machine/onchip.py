@@ -1,0 +1,240 @@
+"""On-chip memory and work of a task: tiles, how long they live, what they hold at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.language.tile_shapes import misfit
+from helpers.interpret.machine import cuts
+from helpers.interpret.machine.launch import Task
+from helpers.interpret.machine.memory import Plan, plan
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import READ, Dispatch
+from helpers.interpret.values.extents import most_elements
+from helpers.interpret.values.lanes import one
+from helpers.interpret.values.values import Memory, Tile
+
+SLOTS = 2  # of what goes between the two kinds of cores, unless pl.cross_core_slot says otherwise
+
+
+class OnChip:
+    """The part of a `Machine` that accounts for what happens on chip."""
+
+    def tile(
+        self, at: Place, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None = None,
+        space: str = "UB", loaded: bool = False,
+    ) -> Tile:  # fmt: skip
+        """A new on-chip value; `space` "" leaves the buffer to the first operation that uses it. What is `loaded`
+        shares global memory.
+
+        Raises:
+            FaultError: no such tile can be laid out in that buffer.
+        """
+        self.check_shape(at, shape, dtype, space)
+        task = self.task
+        n = most_elements(shape)
+        if not loaded:
+            self.hold(n)
+        self.clock += 1
+        size = n * dtype.bits + 7 >> 3
+        task.total += size
+        memory = Memory(space, size, self.clock, at, self.turn_of, loaded, shape)
+        task.memory.append(memory)
+        return Tile(data, shape, dtype, valid, memory)
+
+    def check_shape(self, at: Place, shape: tuple[int, ...], dtype: DType, space: str) -> None:
+        """Refuse a tile that the assembler refuses, see `tile_shapes`."""
+        wrong = misfit(shape, dtype, space)
+        if wrong is not None:
+            raise self.fault(at, *wrong)
+
+    def hold(self, elements: int) -> None:
+        """A block holds a value of that many elements: the largest decides how many blocks make a batch."""
+        if elements > self._largest:
+            self._largest = elements
+        if self.task is not None and elements > self.task.largest:
+            self.task.largest = elements
+
+    def step(self, engine: str, kind: str, dtype: DType, size: tuple) -> None:
+        """Note something that takes time, see `trace.Step`."""
+        key = (engine, kind, dtype.name, size, *self.inside)
+        steps = self.task.steps
+        steps[key] = steps.get(key, 0) + 1
+
+    def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
+        """An operation takes a temporary buffer of the size of `like` while it runs."""
+        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, self.turn_of)
+        self.task.total += memory.bytes
+        self.task.memory.append(memory)
+
+    def channel(self, at: Place, space: str, tile: Tile) -> None:
+        """A tile goes to the other kind of core, into buffer `space`, through slots as large as the largest tile that
+        goes either way (PyPTO docs/en/dev/passes/21). On A5 it is first laid out as the cube reads it."""
+        if self.cores is not None:
+            return  # the functions of a Group set up their own
+        nbytes = most_elements(tile.shape) * tile.dtype.bits + 7 >> 3
+        channels = self.task.channels
+        if space not in channels:
+            channels[space] = Memory(space, 0, self.task.start, self._launched[0].place)
+            channels[space].last = sys.maxsize
+            self.task.memory.append(channels[space])
+        size = max(SLOTS * nbytes, *(m.bytes for m in channels.values()))
+        for m in channels.values():
+            m.bytes = size
+        if space == "L1" and self.chip.name == "a5":
+            self.touch(tile)
+            self.task.memory.append(Memory("UB", nbytes, self.clock, at, self.turn_of, shape=tile.shape))
+        for turn in self.turn_of:
+            self.task.crossed.setdefault(turn.place, set()).add(space)
+
+    def _settle(self, d: Dispatch, task: Task) -> None:
+        """What a mixed region is on one core: with `pl.split`, its vector tiles are halves (scratch is not, nor what
+        has one row to split). A pipeline in which tiles go both ways has its stages on the cube's side only (pass 26);
+        elsewhere its stages share an accumulator (pass 28)."""
+        axis = None if task.axis is None else task.axis - 2
+        both = {place for place, spaces in task.crossed.items() if len(spaces) > 1}
+        task.memory += [kept for m in task.memory if m.cut is not None and (kept := m.cut.settle(self.chip))]
+        for m in task.memory:
+            space = m.space or "UB"
+            if space == "UB" and task.channels and axis is not None and len(m.shape) >= 2 and m.shape[axis] > 1:
+                m.bytes = -(-m.bytes // 2)
+            if m.turns and space == "L1":  # pass 26 leaves no pipeline whose loads pass 29 could put first
+                m.turns = tuple(t._replace(start=None) if t.place in both else t for t in m.turns)
+            if m.turns and space in ("UB", "L0C"):
+                m.turns = tuple(t for t in m.turns if (t.place in both) == (space == "L0C"))
+
+    def elsewhere(self, x: Any) -> Any:
+        """`x`, read where a product that is cut (see `cuts`) cannot be: as part of another value, or in a block of
+        statements of its own."""
+        if type(x) is Tile and x.memory.cut is not None and self.parted is None:
+            x.memory.cut.used(x.memory.place)
+        return x
+
+    def begin_parts(self) -> None:
+        """A loop begins whose accumulator is cut as a whole where L0C does not hold it (see `lowering/split_k`)."""
+        self.parted = []
+
+    def end_parts(self) -> None:
+        """The loop ends: it was gone through once for each part."""
+        loads, self.parted = self.parted, None
+        for memory in self.task.memory:
+            if memory.cut is not None and memory.cut.carried:
+                cuts.repeat(self, memory.cut, loads)
+
+    def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
+        """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
+        self.touch(tile)
+        self.elsewhere(tile)
+        out = Tile(data, shape, dtype, valid, tile.memory)
+        if tile.origin is not None:
+            self.share(out, tile.origin)
+        return out
+
+    def carried(self, at: Place, old: Tile, new: Tile) -> None:
+        """A name goes on with another tile in a loop or branch: it keeps its buffer, into which the new tile is
+        computed or, where that is not possible, moved (pass 33, yield fixup)."""
+        was, now = old.memory, new.memory
+        if was is now or was.space != "UB" or now.space != "UB":
+            return
+        in_place = was.last < now.born and now.place.line == at.line and now.place.file == at.file
+        if not in_place:
+            self.touch(old)
+            self.touch(new)
+            new.memory = was
+
+    def touch(self, tile: Tile, space: str = "") -> None:
+        """`tile` is used now, from buffer `space` if it has none yet."""
+        self.clock += 1
+        memory = tile.memory
+        memory.last = self.clock
+        if not memory.space:
+            memory.space = space or "UB"
+
+    def put_in_slot(self, at: Place, tile: Tile, name: str, slots: int, index: Any) -> None:
+        """A tile is annotated with `pl.MemRef(name, slots=n)[index]`: it lies in one of n slots of one allocation.
+
+        Raises:
+            FaultError: the allocation has no such slot, or the tile cannot lie in it (init_memref.cpp).
+        """
+        if not 0 <= one(index) < slots:
+            raise self.fault(at, f"slot {one(index)} of '{name}', which has {slots}")
+        own = tile.memory
+        known = self.task.slot_counts.setdefault(name, (slots, own.space or "UB"))
+        if tile.view:
+            raise self.fault(
+                at, f"{tile} is a part of another tile and lies in it, not in '{name}'", "annotate that one"
+            )
+        if known != (slots, own.space or "UB"):
+            raise self.fault(
+                at, f"'{name}' has {slots} slots in {own.space or 'UB'} here, and {known[0]} in {known[1]} before",
+                "one number of slots in one buffer, or another name",
+            )  # fmt: skip
+        whole = self.task.slots.get(name)
+        if whole is None:
+            whole = self.task.slots[name] = Memory(own.space, 0, own.born, at)
+            self.task.memory.append(whole)
+        size = max(whole.bytes, own.bytes * slots)
+        self.task.total += size - whole.bytes - own.bytes
+        whole.bytes, own.bytes = size, 0
+        tile.memory = whole
+        tile.slot = name, int(one(index))
+        self.task.in_slots[tile.slot] = tile
+        self.touch(tile)
+
+    def check_slot(self, at: Place, tile: Tile) -> None:
+        """A tile in a slot is read while it is the last that was put there.
+
+        Raises:
+            FaultError: another tile was put into its slot since: on the chip it is gone.
+        """
+        if tile.slot is not None and self.task.in_slots.get(tile.slot) is not tile:
+            name, number = tile.slot
+            raise self.fault(
+                at, f"{tile} is read after another tile was put into its slot, {number} of '{name}'",
+                "more slots, or another one: both are needed at the same time",
+            )  # fmt: skip
+
+    def _steps(
+        self, task: Task, shapes: Sequence[int], cramped: frozenset[Place], moved: Sequence | None = None
+    ) -> tuple:
+        """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside
+        of its pl.pipeline."""
+        steps = dict(task.steps)
+        for s, (memory, loop, lanes) in zip(shapes, task.moved if moved is None else moved):
+            rows, nbytes = self.trace.rows(s)
+            access = self.trace.shapes[s]
+            dtype = self.trace.buffers[access.buffer].dtype.name
+            kind = "scalar" if memory is None and access.elements == 1 else "UB" if memory is None else memory.space
+            if memory is not None and memory.place in cramped:
+                loop = None
+            key = ("load" if access.mode == READ else "store", kind or "UB", dtype, (rows, nbytes), loop, lanes)
+            steps[key] = steps.get(key, 0) + 1
+        return tuple((self.trace.step(key), n) for key, n in steps.items())
+
+    def _plan(self, d: Dispatch, task: Task) -> Plan:
+        """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same
+        steps."""
+        key = (id(d.place), len(task.memory), task.total, self.clock - task.start)
+        known = self._known_plans.get(key)
+        if known is None:
+            self._settle(d, task)
+            known = self._known_plans[key] = plan(task.memory, self.chip.buffers)
+        return known
+
+    def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
+        for space, n in top.items():
+            limit = self.chip.buffers[space]
+            if n > limit:
+                largest = sorted((m for m in self.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
+                tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
+                whole = next((m.cut for m in largest if m.cut is not None and m.bytes > limit), None)
+                why = ", or fewer pipeline stages" if whole is None else f": {whole.why(self.chip)}"
+                raise self.fault(
+                    d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
+                    f"(largest: {tiles})", f"use smaller tiles{why}", kind="on-chip overflow",
+                )  # fmt: skip

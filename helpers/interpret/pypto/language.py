@@ -1,0 +1,219 @@
+"""A stand-in for `pypto.language`, served only where PyPTO itself is not installed.
+
+Kernels begin with `import pypto.language as pl`. With PyPTO there (hw-native-sys/pypto), that is the real
+package and nothing here is used. Without it, `install()` makes the import work: the module served has the
+language's names - types, element types, enums, decorators, and a function for every operation - so that a
+kernel file can be imported, read and interpreted. The operations are only names: a kernel is parsed, so
+calling one outside a kernel is an error that says so.
+
+The finder is the last on `sys.meta_path` and answers only when nobody else does. A package called `pypto`
+that is another project (CANN's, on the package index) stays importable and untouched; only its missing
+submodule `language` is supplied.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import functools
+import importlib.abc
+import importlib.machinery
+import inspect
+import sys
+from collections.abc import Callable
+from types import FrameType, ModuleType
+from typing import Any
+
+from helpers.errors import KernelError
+from helpers.interpret.language import names, spelling
+from helpers.interpret.language.kernel import DataType, DynVar, JitFunction, Placement, annotation_type
+from helpers.interpret.pypto import package, text
+from helpers.interpret.pypto.callable import CallableKernel, CallableProgram
+
+
+def _decorator(kind: str) -> Callable:
+    def decorate(fn: Callable | None = None, **options: Any) -> Any:
+        if fn is None:
+            return lambda f: CallableKernel(f, kind, options)
+        return CallableKernel(fn, kind, options)
+
+    decorate.__name__ = kind
+    return decorate
+
+
+def program(cls: type | None = None, **options: Any) -> Any:
+    """`@pl.program`: the methods of a class become the functions of a program."""
+    if cls is None:
+        return lambda c: program(c, **options)
+    return CallableProgram(cls.__name__, {n: f for n, f in vars(cls).items() if isinstance(f, JitFunction)})
+
+
+# How the type of a `@pl.function` is treated; a function without one is Opaque.
+FUNCTION_KINDS = {
+    "Opaque": "entry", "Orchestration": "entry", "Inline": "inline",
+    "InCore": "incore", "AIC": "incore", "AIV": "incore", "Group": "group",
+}  # fmt: skip
+
+
+def function(fn: Callable | None = None, *, type: Any = None, **options: Any) -> Any:
+    """`@pl.function(type=...)`: one function of a program, or a standalone one."""
+    around = sys._getframe(1)
+    if fn is None:
+        return lambda f: _function(f, type, options, around)
+    return _function(fn, type, options, around)
+
+
+def inline(fn: Callable) -> JitFunction:
+    """`@pl.inline`: a function that the functions of a `@pl.program` call."""
+    return CallableKernel(fn, "inline", {"function": True, "around": _quoted(fn, sys._getframe(1))})
+
+
+def _quoted(fn: Callable, frame: FrameType) -> dict[str, Any]:
+    """The names of quoted annotations (`from __future__ import annotations`) that only the code around the function
+    knows: a closure does not hold them."""
+    names_ = {n.id for a in fn.__annotations__.values() if isinstance(a, str) for n in ast.walk(ast.parse(a))
+              if isinstance(n, ast.Name)}  # fmt: skip
+    if names_ and not frame.f_code.co_flags & inspect.CO_OPTIMIZED and frame.f_back is not None:  # the body of a class
+        frame = frame.f_back
+    return {n: frame.f_locals[n] for n in names_ if n in frame.f_locals}
+
+
+def _function(fn: Callable, type: Any, options: dict[str, Any], around: FrameType) -> JitFunction:
+    name = getattr(type, "name", "Opaque")
+    if "external_source" in options or name not in FUNCTION_KINDS:
+        raise KernelError(f"@pl.function '{fn.__name__}': interpret mode runs no {name} functions or C++ kernels")
+    if (options.get("attrs") or {}).get("split_aiv"):
+        raise KernelError(f"@pl.function '{fn.__name__}': split_aiv marks what the compiler has split; write split=")
+    core = name if name in ("AIC", "AIV") else None
+    return CallableKernel(
+        fn, FUNCTION_KINDS[name], {**options, "function": True, "core": core, "around": _quoted(fn, around)}
+    )
+
+
+class _Jit:
+    """`pl.jit` and its family."""
+
+    incore = staticmethod(_decorator("incore"))
+    inline = staticmethod(_decorator("inline"))
+    opaque = staticmethod(_decorator("opaque"))
+    host = staticmethod(_decorator("host"))
+    extern = staticmethod(_decorator("extern"))
+
+    def __call__(self, fn: Callable | None = None, **options: Any) -> Any:
+        return _decorator("entry")(fn, **options)
+
+
+class _Directive:
+    """A scope or loop constructor: callable in the source of a kernel only."""
+
+    def __init__(self, name: str):
+        self.__name__ = name
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise names.only_parsed(self.__name__)
+
+
+def _stub(name: str) -> Callable:
+    def op(*_: Any, **__: Any) -> Any:
+        raise names.only_parsed(name)
+
+    op.__name__ = op.__qualname__ = name.rsplit(".", 1)[-1]
+    op.__doc__ = f"`pl.{name}`: parsed from a kernel's source, not called."
+    return op
+
+
+def _module(name: str, doc: str, members: dict[str, Any], package: bool = False) -> ModuleType:
+    m = ModuleType(name, doc)
+    m.__dict__.update(members)
+    if package:
+        m.__path__ = []
+    return m
+
+
+class UnknownName(KernelError, AttributeError):
+    """A name that `pypto.language` does not have."""
+
+
+def _absent(known: list[str], name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    fix = spelling.of_language(name, known)
+    raise UnknownName(f"pl.{name} is not a name of pypto.language{'; ' + fix if fix else ''}")
+
+
+def _members() -> dict[str, Any]:
+    m: dict[str, Any] = {n: _stub(n) for n in names.OPERATIONS}
+    for space, ops in names.NAMESPACES.items():
+        m[space] = _module(
+            f"pypto.language.{space}", f"`pl.{space}` (stand-in)", {n: _stub(f"{space}.{n}") for n in ops}
+        )
+    m["tile"].MaskPattern = enum.Enum("MaskPattern", names.MASK_PATTERNS)
+    m.update({n: _Directive(n) for n in names.DIRECTIVES})
+    m.update({n: DataType(n, bits) for n, bits in names.DTYPES.items()})
+    m.update({n: enum.Enum(n, list(values)) for n, values in names.ENUMS.items()})
+    m["Mem"] = m["MemorySpace"]
+    for layout in ("ND", "DN", "NZ", "MX_A_ZZ", "MX_B_NN"):
+        m[layout] = m["TensorLayout"][layout]
+    for n in ("Tensor", "Tile", "Scalar", "Array", "Tuple", "Out", "InOut"):
+        m[n] = annotation_type(n, f"Annotation `pl.{n}[...]`.")
+    m.update({n: type(n, (Placement,), {}) for n in ("MemRef", "TileView", "TensorView")})
+    m["TaskId"] = m["Scalar"][m["TASK_ID"]]
+    m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
+    m["jit"], m["inline"], m["function"], m["program"] = _Jit(), inline, function, program
+    m["AUTO"] = names.AUTO
+    m["IntLike"] = int
+    m.update({n: getattr(text, n) for n in ("parse", "loads", "parse_program", "loads_program")})
+    m.update({n: annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in names.HANDLES})
+    m["InlineFunction"], m["RUNTIME"] = JitFunction, names.RUNTIME
+    m["optimizations"] = _module("pypto.language.optimizations", "`pl.optimizations` (stand-in)", {
+        n: m[n] for n in ("split", "cross_core_slot")
+    })  # fmt: skip
+    m["adir"] = _module("pypto.language.arg_direction", "`pl.adir` (stand-in)", {})
+    m["parser"] = _module("pypto.language.parser", "`pl.parser` (stand-in)", {n: m[n] for n in ("parse", "loads")})
+    m["__all__"] = sorted(n for n in m if not n.startswith("_"))
+    m["__getattr__"] = functools.partial(_absent, m["__all__"])
+    return m
+
+
+class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves `pypto`, `pypto.language` and the few modules of `package` when no other finder has them."""
+
+    served = frozenset({"pypto", "pypto.language", "pypto.language.distributed", *package.BUILDERS})
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in self.served:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin="pypto-workbook stand-in", is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        if spec.name == "pypto":
+            return _module("pypto", "Stand-in for PyPTO: interpret mode only.", {"DataType": DataType}, package=True)
+        if spec.name == "pypto.language":
+            return _module("pypto.language", __doc__, _members(), package=True)
+        return _module(spec.name, "Stand-in for a part of PyPTO.", {}, package=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ in package.BUILDERS:
+            package.fill(module)
+        elif module.__name__ == "pypto.language.distributed":
+            module.__getattr__ = _distributed
+
+
+def _distributed(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return annotation_type(name, "Of `pypto.language.distributed`, which interpret mode refuses: it runs one chip.")
+
+
+def install() -> None:
+    """Make `import pypto.language` work where PyPTO is not installed; do nothing where it is."""
+    if not any(isinstance(f, StandInFinder) for f in sys.meta_path):
+        sys.meta_path.append(StandInFinder())
+
+
+def is_stand_in() -> bool:
+    """True when `pypto.language`, if imported now, is or would be this stand-in."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pypto.language")
+    return spec is not None and isinstance(spec.loader, StandInFinder)

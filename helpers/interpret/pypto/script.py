@@ -1,0 +1,100 @@
+"""Running a kernel script as it stands: `workbook interpret FILE.py [its own arguments]`.
+
+The script's `golden` and `pypto.*` imports find this repository's; the platform it asks for (`a2a3`, `a5sim` ...)
+means that chip, interpreted. With `trace_only`, kernels run their control flow on their integer inputs and nothing
+else: no arithmetic, no weights, no golden.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from helpers.errors import InputError, WorkbookError
+from helpers.interpret import session
+from helpers.interpret.pypto import language
+from helpers.interpret.source import texts
+from helpers.interpret.source.source import Place, located
+from helpers.interpret.trace.trace import Trace
+
+
+def run_script(
+    file: Path, args: Sequence[str], trace_only: bool = False, observer: session.Observer | None = None
+) -> tuple[int, list[Trace]]:
+    """Run a script in this process; returns its exit code and the traces of the kernels it ran.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no file {file}")
+    language.install()
+    import golden  # noqa: F401 - so that the script's `import golden` finds this one, whatever lies beside it
+
+    with session.begun(trace_only, observer) as session_, _as_main(file, args):
+        try:
+            runpy.run_path(str(file), run_name="__main__")
+            code = 0
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+            if isinstance(e.code, str):
+                print(e.code, file=sys.stderr)
+    return code, session_.traces
+
+
+def ended(error: Exception, file: Path) -> InputError:
+    """The error for a script that ended with an exception of its own: what, and the line that it came through last."""
+    what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, SyntaxError):
+        name, lines = error.filename or str(file), [error.lineno or 1]
+    else:
+        name, lines = last_line(error, file)
+    if not lines:
+        return InputError(what)
+    return _at(InputError, name, lines[-1], what)
+
+
+def placed(error: WorkbookError, file: Path) -> WorkbookError:
+    """The error, with the line of the script that it came through last, where it is about no place of its own."""
+    name, lines = last_line(error, file)
+    if error.place is not None or not lines:
+        return error
+    return _at(type(error), name, lines[-1], str(error))
+
+
+def _at(kind: type[WorkbookError], name: str, line: int, what: str) -> WorkbookError:
+    text = texts.read(name)
+    code = text.line(line) if text is not None else ""
+    return located(kind, Place(name, line, len(code) - len(code.lstrip()) + 1, text), what)
+
+
+def last_line(error: Exception, file: Path) -> tuple[str, list[int]]:
+    """Of a script or a module beside it: the file and the line that an exception came through last; [] if none."""
+    folder = str(file.resolve().parent)
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        name = frame.f_code.co_filename
+        module = frame.f_globals.get("__name__", "")
+        beside = os.path.realpath(name).startswith(folder + os.sep) and texts.is_source(module, name)
+        if name == str(file) or beside:
+            return name, [line]
+    return str(file), []
+
+
+@contextmanager
+def _as_main(file: Path, args: Sequence[str]) -> Iterator[None]:
+    argv, path, modules = sys.argv, list(sys.path), set(sys.modules)
+    sys.argv = [str(file), *args]
+    sys.path.insert(0, os.fspath(file.resolve().parent))
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = argv, path
+        for name in set(sys.modules) - modules:  # the script's neighbours (config, ...) are nobody else's
+            found = getattr(sys.modules[name], "__file__", None)
+            if found and Path(found).is_relative_to(file.resolve().parent):
+                del sys.modules[name]

@@ -1,0 +1,114 @@
+"""The data of tiles at the extents that an operation needs, and windows cut to what is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.interpret.language.dtypes import DType
+from helpers.interpret.values.lanes import Lanes, larger, settled, smaller
+from helpers.interpret.values.values import Tensor, Tile
+
+
+def poison(dtype: DType) -> float:
+    """What never-written memory holds: NaN, or the smallest value of an integer type."""
+    if dtype.is_float:
+        return float("nan")
+    return 1 if dtype.torch is torch.bool else torch.iinfo(dtype.torch).min
+
+
+LARGE = 256  # times that much is what memory of floats is filled with for a proof, with either sign in turn
+
+
+def vary(data: torch.Tensor, fill: float) -> torch.Tensor:
+    """Fill memory for a run that shows what depends on it; floats so that no maximum and no minimum swallows it."""
+    if not data.dtype.is_floating_point or data.dtype.itemsize < 2:
+        return data.fill_(fill)
+    data.fill_(LARGE * fill)
+    data.view(-1)[1::2].neg_()
+    return data
+
+
+def most_elements(shape: Sequence) -> int:
+    """Elements of a shape; of the block that has most where they differ."""
+    n = 1
+    for s in shape:
+        n *= int(s.values.max()) if type(s) is Lanes else s
+    return n
+
+
+def moved_bytes(w: Tensor) -> int | np.ndarray:
+    """Bytes of the valid part of a window; one number a block where they differ."""
+    n: Any = 1
+    for s in w.shape if w.valid is None else w.valid:
+        n = n * lane_values(s)
+    return (n * w.dtype.bits + 7) // 8
+
+
+def plain(x: Any) -> Any:
+    """A scalar as it is shown: one a block becomes a list."""
+    return x.values.tolist() if type(x) is Lanes else x
+
+
+def lane_values(v: Any) -> Any:
+    """A scalar as NumPy takes it."""
+    return v.values if type(v) is Lanes else v
+
+
+def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None) -> tuple | None:
+    """The valid shape of a window: what was asked for, cut to what is valid in `t`. None when all is valid."""
+    if valid is None and t.valid is None:
+        return None
+    out = list(sizes) if valid is None else [settled(v) if type(v) is Lanes else int(v) for v in valid]
+    if t.valid is not None:
+        out = [settled(smaller(v, larger(0, limit - o))) for v, limit, o in zip(out, t.valid, offsets)]
+    if all(type(v) is not Lanes and v == s for v, s in zip(out, sizes)):
+        return None
+    return tuple(out)
+
+
+def filled(tile: Tile, fill: float) -> torch.Tensor:
+    """The data of a tile at its full shape, `fill` outside its valid part."""
+    data, shape, valid = tile.data, tile.shape, tile.valid
+    if valid is None:
+        return data
+    rank = len(shape)
+    if any(type(v) is Lanes for v in valid):
+        mask = inside(tuple(data.shape[-rank:]), valid)
+        data = torch.where(mask, data, torch.tensor(fill, dtype=data.dtype))
+    if tuple(data.shape[-rank:]) == shape:
+        return data
+    out = torch.full((*data.shape[:-rank], *shape), fill, dtype=data.dtype)
+    out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
+    return out
+
+
+def fitted(tile: Tile, extents: tuple[int, ...], fill: Callable[[], float] = float) -> torch.Tensor:
+    """The data of a tile cut or, with `fill()`, grown to `extents`; axes of extent 1 stay as they broadcast."""
+    rank = len(tile.shape)
+    data = tile.data
+    have = tuple(data.shape[-rank:])
+    wanted = tuple(h if n == 1 else e for h, n, e in zip(have, tile.shape, extents))
+    if have == wanted:
+        return data
+    data = data[(..., *(slice(0, min(h, w)) for h, w in zip(have, wanted)))]
+    if any(h < w for h, w in zip(have, wanted)):
+        out = torch.full((*data.shape[:-rank], *wanted), fill(), dtype=data.dtype)
+        out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
+        return out
+    return data
+
+
+def inside(shape: tuple, valid: tuple) -> torch.Tensor:
+    """Boolean mask of the valid part; with a block axis where an extent differs from block to block."""
+    mask = None
+    rank = len(shape)
+    for axis, (n, v) in enumerate(zip(shape, valid)):
+        index = torch.arange(n).view([n if a == axis else 1 for a in range(rank)])
+        limit = torch.as_tensor(v.values).view(-1, *[1] * rank) if type(v) is Lanes else v
+        part = index < limit
+        mask = part if mask is None else mask & part
+    return mask

@@ -1,0 +1,1 @@
+"""The sanitizers: what each looks for, and how it makes sure."""
