@@ -378,7 +378,6 @@ REFUSED = [
         for left, right in (("2.0", "x"), ("x", "2.0"), ("x", "y"))
         if sign in "+-*/" or left == "x"
     ),
-    refused("a part put where it overlaps itself", "out = pl.assemble(out, out[16:32, :], [8, 0])  #!", "pl.", ENTRY),
     refused("full of nothing", "out[0:16, :] = pl.full([16, 64], dtype=pl.FP32, value=None)  #!", "None"),
     refused("full of two numbers", "out[0:16, :] = pl.full([16, 64], dtype=pl.FP32, value=(1, 2))  #!", "(1, 2)"),
     refused(
@@ -397,7 +396,6 @@ REFUSED = [
     refused(
         "a valid shape of another rank", "t = pl.slice(x, [16, 64], [8, 0], valid_shape=[4, 64, 64])  #!", "pl.slice"
     ),
-    refused("a power past 64 bits", "out[:, :] = pl.mul(x, 2 ** 1099511627776)  #!", "2 **"),
     refused("number on the left of a computed value", "t = pl.add(x, y)\nu = 2.0 * t  #!", "2.0 * t"),
     refused("scalar parameter on the left of a tensor", "t = f * x  #!", "f * x"),
     refused("tensor times scalar parameter", "t = x * f  #!", "x * f"),
@@ -2429,6 +2427,9 @@ STRICTER = [
         "out = pl.store(pl.mul(t, r), [0, 0], out)  #!",
         "pl.mul",
     ),
+    # What a copy onto itself gives hangs on its order, and no number of the device is that large.
+    refused("a part put where it overlaps itself", "out = pl.assemble(out, out[16:32, :], [8, 0])  #!", "pl.", ENTRY),
+    refused("a power past 64 bits", "out[:, :] = pl.mul(x, 2 ** 1099511627776)  #!", "2 **"),
     refused("element past the end", "v = x[64, 0]  #!\nout[:, :] = pl.mul(x, v)", "x[64"),
     refused("negative element", "v = x[-1, 0]  #!\nout[:, :] = pl.mul(x, v)", ""),
 ]
