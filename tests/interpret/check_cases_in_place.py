@@ -58,7 +58,6 @@ IN_PLACE = [
                "src/codegen/orchestration/orchestration_codegen.cpp", before=TASK)
       for a, named, refused in (
           ("m * 2", "m = p[0]\n", True), ("pl.min(m, 2)", "m = p[0]\n", True), ("pl.cast(i[0], pl.INDEX)", "", True),
-          ("p[0] > 1", "", True),
           ("m", "m = p[0]\n", False), ("p[0]", "", False), ("2 * 1", "", False), ("c * 2", "c = 1\n", False),
       )],
 ]  # fmt: skip

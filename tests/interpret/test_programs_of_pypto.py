@@ -166,7 +166,8 @@ def test_the_condition_of_a_while_is_a_comparison():
 
 @pytest.mark.parametrize("flag", [0, 1])
 @pytest.mark.parametrize("test", ["flag", "not flag"])
-def test_a_bool_is_a_condition(flag: int, test: str):
+@pytest.mark.parametrize("named", [True, False], ids=["by name", "in place"])
+def test_a_bool_is_a_condition(flag: int, test: str, named: bool):
     kernel = f"""{X}, flag: pl.Scalar[pl.BOOL], {Y}
 t = pl.load(x, [0, 0], [64, 64])
 if {test}:
@@ -174,7 +175,8 @@ if {test}:
 else:
     y = pl.store(t, [0, 0], y)
 return y"""
-    main = f"{X}, k: pl.Scalar[pl.INT64], {Y}\nfirst = k == 1\ny = self.kernel(x, first, y)\nreturn y"
+    given = "first = k == 1\ny = self.kernel(x, first, y)" if named else "y = self.kernel(x, k == 1, y)"
+    main = f"{X}, k: pl.Scalar[pl.INT64], {Y}\n{given}\nreturn y"
     x, y = rows(), torch.zeros(64, 64)
     run(program(kernel, main), x, flag, y)
     same(y, 2 * x if bool(flag) == (test == "flag") else x)
