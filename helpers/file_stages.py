@@ -52,10 +52,23 @@ def found(text: str) -> list[Stage]:
             name=file.stem, title=path, notebook=None, versions={named(c["fn"]): c["fn"]}, specs=_specs(path, c),
             reference=c["golden_fn"], check=lambda values: None,
             tolerance=Tolerance(c["rtol"], c["atol"], f"rtol {c['rtol']:.2g}, atol {c['atol']:.2g}"),
-            compare_fn=c["compare_fn"] or {},
+            compare_fn=c["compare_fn"] or {}, batch=None,
         )
         for c in chosen
     ]  # fmt: skip
+
+
+def having(stages: list[Stage], version: str | None) -> list[Stage]:
+    """Those that have the version; all where none is asked for.
+
+    Raises:
+        InputError: none has it.
+    """
+    kept = [one for one in stages if version is None or version in one.versions]
+    if not kept:
+        names = dict.fromkeys(name for one in stages for name in one.versions)
+        raise InputError(f"stage {stages[0].name} has no version {version!r}; there are: {', '.join(names)}")
+    return kept
 
 
 def _specs(path: str, call: dict[str, Any]) -> Callable[..., list]:
@@ -65,7 +78,7 @@ def _specs(path: str, call: dict[str, Any]) -> Callable[..., list]:
         Raises:
             InputError: something was chosen.
         """
-        chosen = [n for n, v in how.items() if v is not None and not (n == "seed" and v == 0) and n != "batch"]
+        chosen = [n for n, v in how.items() if v is not None and not (n == "seed" and v == 0)]
         if chosen:
             raise InputError(f"{path} has specs of its own, which do not depend on {', '.join(chosen)}")
         return call["specs"]

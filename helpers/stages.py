@@ -51,7 +51,7 @@ class Stage:
         check: Raises InputError for values that the stage cannot be run on.
         tolerance: What the comparison allows; has rtol and atol, and reads well as text.
         compare_fn: The comparator of each output that needs one of its own.
-        batch: Sequences of a run that does not say how many.
+        batch: Sequences of a run that does not say how many; None: it has no number of them.
         longest: The largest `ctx`, in tokens.
         small: Arguments of `specs` for a run that takes little: what is tried first at each save.
     """
@@ -65,7 +65,7 @@ class Stage:
     check: Callable[[dict[str, Any]], None]
     tolerance: Any
     compare_fn: dict[str, Callable] = field(default_factory=dict)
-    batch: int = BATCH
+    batch: int | None = BATCH
     longest: int = MAX_CTX
     small: dict[str, Any] = field(default_factory=dict)
 

@@ -60,12 +60,17 @@ def test_what_takes_a_stage_takes_the_file(folder: Path):
         ["mine", "naive"],
         ["mine", "fused"],
     ]
+    one = workbook(folder, "run", "mine.py", "--version", "naive")
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.count("PASS") == 1
     side_by_side = workbook(folder, "compare", "mine.py:fused", "--platforms", "a2a3interp,a5interp")
     assert side_by_side.returncode == 0, side_by_side.stderr
     assert "no difference" in side_by_side.stdout
     for args, says in (
         (("run", "mine.py:nobody"), "the file runs naive, fused"),
         (("run", "mine.py", "--ctx", "3"), "specs of its own"),
+        (("run", "mine.py", "--batch", "3"), "specs of its own"),
+        (("run", "mine.py", "--version", "nobody"), "there are: naive, fused"),
         (("run", "nowhere.py"), "there is no file nowhere.py"),
         (("plot", "mine.py", "portrait"), "no figure is called portrait"),
     ):

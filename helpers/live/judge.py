@@ -10,6 +10,7 @@ from golden.runner import RunResult, run_jit
 from helpers import plots
 from helpers.interpret.trace.trace import Trace
 from helpers.live.subject import Given
+from helpers.plots.written import pairs
 from helpers.profile import profile
 
 
@@ -98,9 +99,8 @@ def _ratio(given: Given, result: RunResult) -> float | None:
 def figures(result: RunResult, title: str) -> dict[str, bytes]:
     """The figures of a run, by name, as PNG files: where its errors are, on-chip memory, timeline."""
     made: dict[str, Any] = {}
-    pairs = {n: (t, result.expected[n]) for n, t in result.outputs.items() if n in result.expected}
-    if pairs:
-        made["error map"] = plots.error_map(pairs, result.platform)
+    if pairs(result):
+        made["error map"] = plots.error_map(pairs(result), result.platform)
     if result.trace is not None:
         made["on-chip memory"] = plots.memory_map(result.trace)
         if not result.trace.blind:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from golden.runner import RunResult
 from helpers.errors import InputError
+from helpers.files import whole
 from helpers.plots.errors import error_histogram, error_map
 from helpers.plots.ladder import ladder
 from helpers.plots.memory import memory_map
@@ -18,16 +18,15 @@ from helpers.plots.tasks import task_graph, task_order
 from helpers.plots.timeline import swimlane
 from helpers.profile import profile
 
-Errors = dict[str, tuple]
 
-
-def _pairs(result: RunResult) -> Errors:
+def pairs(result: RunResult) -> dict[str, tuple]:
+    """(actual, expected) of the outputs that a golden has, by name."""
     return {n: (t, result.expected[n]) for n, t in result.outputs.items() if n in result.expected}
 
 
 OF_A_RUN: dict[str, Callable[[RunResult], Figure]] = {
-    "error_map": lambda r: error_map(_pairs(r), r.platform),
-    "error_histogram": lambda r: error_histogram(_pairs(r), r.platform),
+    "error_map": lambda r: error_map(pairs(r), r.platform),
+    "error_histogram": lambda r: error_histogram(pairs(r), r.platform),
     "memory_map": lambda r: memory_map(r.trace),
     "task_graph": lambda r: task_graph(r.trace),
     "task_order": lambda r: task_order(r.trace),
@@ -72,19 +71,15 @@ def write(results: dict[str, RunResult], names: Sequence[str], folder: Path, ste
             written.append(_write(ladder({v: r.trace for v, r in results.items()}), folder / f"{stem}-ladder.png"))
             continue
         for version, result in results.items():
-            if name.startswith("error_") and not _pairs(result):
+            if name.startswith("error_") and not pairs(result):
                 if len(names) == 1:
                     raise InputError(f"{stem} {version} has no golden to draw {name} against")
                 continue
-            written.append(_write(OF_A_RUN[name](result), folder / f"{stem}-{version}-{name}.png"))
+            written.append(_write(OF_A_RUN[name](result), folder / f"{stem}-{version.replace(' ', '-')}-{name}.png"))
     return written
 
 
 def _write(figure: Figure, path: Path) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(figure.png(144))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path, "wb") as file:
+        file.write(figure.png(144))
     return path

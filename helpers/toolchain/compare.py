@@ -76,7 +76,7 @@ def compare(
     version: str,
     names: Sequence[str],
     *,
-    batch: int,
+    batch: int | None,
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
 ) -> Comparison:
@@ -100,7 +100,7 @@ def compare(
     return Comparison(stage.name, version, tuple(sides), tuple(differences))
 
 
-def _side(stage: Stage, version: str, platform: str, batch: int, ctx: Any, seed: int) -> Side:
+def _side(stage: Stage, version: str, platform: str, batch: int | None, ctx: Any, seed: int) -> Side:
     kernel = stage.versions[version]
     compiled = None if platform.endswith("interp") else near.compile_kernel(kernel, platform)
     runs = compiled is None or not (platform.endswith("sim") and artifacts.has_barrier(compiled.folder))

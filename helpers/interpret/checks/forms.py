@@ -14,6 +14,9 @@ from helpers.interpret.source.source import Place
 ORCHESTRATION, INCORE = "orchestration", "incore"
 
 # Operations whose result is a scalar, and those that orchestration may use; the rest are device work.
+# Operations between numbers that are another way to write an operator.
+OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
+
 SCALAR_OPS = {
     "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
     "get_block_num", "tensor.get_block_idx", "tensor.get_block_num", "tile.get_block_idx", "tile.get_block_num",

@@ -11,11 +11,18 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret.checks import returns, rules
-from helpers.interpret.checks.forms import CONTROL_OPS, INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes
+from helpers.interpret.checks.forms import (
+    CONTROL_OPS,
+    INCORE,
+    MISSING,
+    OPERATORS,
+    ORCHESTRATION,
+    Parameter,
+    dynamic_axes,
+)
 from helpers.interpret.language import names, signatures, spelling
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
-from helpers.interpret.lowering.numbers import OPERATORS
 from helpers.interpret.ops import OPS
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).

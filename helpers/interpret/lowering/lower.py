@@ -24,6 +24,7 @@ from helpers.interpret.checks import returns, rules, task_ids
 from helpers.interpret.checks.assembled import Assembled
 from helpers.interpret.checks.directives import Directives
 from helpers.interpret.checks.forms import INCORE, MISSING, ORCHESTRATION, Parameter, dynamic_axes, handed_on
+from helpers.interpret.checks.in_place import InPlace
 from helpers.interpret.checks.infer import Facts
 from helpers.interpret.checks.operands import Operands
 from helpers.interpret.checks.stores import Stores
@@ -36,7 +37,6 @@ from helpers.interpret.lowering import folds
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.groups import Groups
-from helpers.interpret.lowering.in_place import InPlace
 from helpers.interpret.lowering.loops import Loops
 from helpers.interpret.lowering.masked import Masked
 from helpers.interpret.lowering.numbers import Numbers
@@ -160,7 +160,7 @@ class Lowering(
         self.manual = False  # in a manual scope
         self.lanes, self.lane_mode = False, "NONE"  # in a pl.split_aiv, and which
         self.region_split: str | None = None  # the mode of the pl.split of the region around
-        self.narrowed: dict[str, ast.expr] = {}  # see `lowering.in_place`
+        self.narrowed: dict[str, ast.expr] = {}  # see `checks.in_place`
         self.arrays: dict[str, str] = {}  # name of a pl.array -> its element type
         self.prologue: set[int] = set()  # the calls of pl.func_attr that stand first
         self.passed_on: dict[str, str] = {}  # name handed to an incore function as output -> that function

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
+from helpers.interpret.checks.forms import OPERATORS
 from helpers.interpret.checks.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.values import numbers
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
-OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
 OF_TWO = (*OPERATORS, "min", "max", "tile.min", "tile.max")  # calls that take two numbers
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.forms import Parameter
-from helpers.interpret.lowering.numbers import OPERATORS
+from helpers.interpret.checks.forms import OPERATORS, Parameter
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")
 CALLED = (*CORES, "read", "tensor.read", "array.get_element")
