@@ -27,6 +27,7 @@ import kernels  # noqa: F401  makes `import pypto.language` work
 from helpers.chips import chip
 from helpers.interpret.call import interpret
 from helpers.interpret.language import element_types
+from helpers.interpret.ops import limits
 from helpers.interpret.trace.trace import Trace
 
 HEADER = "import pypto.language as pl\n"
@@ -88,8 +89,8 @@ FLOATS, INTEGERS = ("FP32", "BF16", "FP16"), ("INT32", "INT16", "INT8", "UINT8")
 
 def taken(operation: str, among: tuple[str, ...] | list[str], number: bool = False, on: str = "a5") -> list[str]:
     """Which element types of `among` an operation takes on a chip; `number`: its second operand is one."""
-    row = element_types.limited(operation, number)
-    return [t for t in among if row is None or not element_types.refused(row, t, on)]
+    limit = limits(operation, number)
+    return [t for t in among if limit is None or not element_types.refused(limit[1], t, on)]
 
 
 # Every example writes, parses and compiles a kernel, so there are few, and the clock is not watched.

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from helpers.interpret.checks.forms import Parameter
 from helpers.interpret.checks.infer import category
 from helpers.interpret.language import dtypes
-from helpers.interpret.language.results import ELEMENTWISE, EXPANSIONS, FOLDS, SAME_SHAPE
+from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE
 
 # Operations that do nothing but give a value.
-VALUES = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS) - {"assemble", "write", "no_dep", "matmul_acc"}
-VALUES -= {"scatter_update", "gather_row", "expand_clone"}
-VALUES |= {"full", "arange", "slice", "load", "reshape", "transpose", "matmul", "read", "row_argmax", "row_argmin"}
+VALUES = (SAME_SHAPE | SAME_TYPE) - {
+    "assemble", "write", "no_dep", "matmul_acc", "scatter_update", "gather_row", "expand_clone",
+}  # fmt: skip
+VALUES |= {"full", "arange", "load", "matmul", "read", "row_argmax", "row_argmin"}
 
 
 class Assembled:

@@ -13,24 +13,8 @@ from helpers.interpret.source.source import Place
 # The two planes (PyPTO manual, Programming Model). An inline function is compiled once for each it is used in.
 ORCHESTRATION, INCORE = "orchestration", "incore"
 
-# Operations whose result is a scalar, and those that orchestration may use; the rest are device work.
 # Operations between numbers that are another way to write an operator.
 OPERATORS = {"add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "div": ast.Div}
-
-SCALAR_OPS = {
-    "min", "max", "tile.min", "tile.max", "read", "tensor.read", "tile.read", "dim", "tensor.dim", "get_block_idx",
-    "get_block_num", "tensor.get_block_idx", "tensor.get_block_num", "tile.get_block_idx", "tile.get_block_num",
-    "get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx", "system.available_cluster_count",
-    "system.available_aiv_count", "array.get_element", "reserve_buffer", "system.reserve_buffer",
-    "import_peer_buffer", "system.import_peer_buffer",
-}  # fmt: skip
-
-CONTROL_OPS = SCALAR_OPS | {
-    "create_tensor", "tensor.create", "tensor.create_tensor", "slice", "tensor.slice", "reshape", "tensor.reshape",
-    "transpose", "tensor.transpose", "tensor.view", "reinterpret_view", "tensor.reinterpret_view", "write",
-    "tensor.write", "no_dep", "tensor.no_dep", "array.create",
-    "array.update_element", "system.task_dummy", "system.task_invalid", "assemble", "tensor.assemble",
-}  # fmt: skip
 
 MISSING = object()
 

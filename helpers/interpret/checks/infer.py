@@ -14,28 +14,18 @@ from typing import Any
 from helpers.interpret.checks.valid import NOTHING, Extents, Shape, Valid
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Type
-from helpers.interpret.language.results import (
+from helpers.interpret.ops import (
     CREATES,
     ELEMENTWISE,
     FOLDS,
+    GIVE_INDICES,
+    LEVELS,
+    OPS,
     PRODUCTS,
     SAME_LAYOUT,
     SAME_SHAPE,
     SAME_TYPE,
 )
-from helpers.interpret.language.signatures import SIGNATURES
-
-CREATES_TILES = {"load", "tri", "create_tile", "create_l1", "tpop_from_aic", "tpop_from_aiv"}
-CREATES_TENSORS = {"create_tensor", "full", "arange", "store", "read", "write"}
-OPS_OF_UNKNOWN_LEVEL = {
-    "gather_row", "paged_gather", "mgather", "gatherb", "gather", "mscatter", "scatter", "scatter_update", "sort32",
-    "mrgsort", "aiv_shard", "aic_gather", "random", "view",
-}  # fmt: skip
-INTEGER_OPS = {
-    "dim", "tensor.dim", "get_block_idx", "tensor.get_block_idx", "tile.get_block_idx", "get_block_num",
-    "tensor.get_block_num", "tile.get_block_num", "get_subblock_idx", "tensor.get_subblock_idx",
-    "tile.get_subblock_idx", "system.available_cluster_count", "system.available_aiv_count",
-}  # fmt: skip
 
 
 class Facts(Extents):
@@ -213,7 +203,7 @@ class Facts(Extents):
 
     def _of_call(self, node: ast.Call) -> str | None:
         path = self.path(node.func)
-        if path in INTEGER_OPS:
+        if path in GIVE_INDICES:
             return "INDEX"
         if path in ("read", "tensor.read", "tile.read") and node.args:
             return self.element(node.args[0])
@@ -228,7 +218,7 @@ class Facts(Extents):
 
     def counts(self, node: ast.Call) -> bool:
         """True for what gives an extent, the index of a block, or how many there are."""
-        return self.path(node.func) in INTEGER_OPS
+        return self.path(node.func) in GIVE_INDICES
 
     def is_element(self, node: ast.Subscript) -> bool:
         """True for `x[i, j]` with as many scalars as the tensor `x` has axes."""
@@ -246,7 +236,7 @@ class Facts(Extents):
             items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             return self.level(node.value) if any(isinstance(i, ast.Slice) for i in items) else None
         path = self.path(node.func) if isinstance(node, ast.Call) else None
-        if path is None or path in INTEGER_OPS or path.startswith(("system.", "array.")):
+        if path is None or path in GIVE_INDICES or path.startswith(("system.", "array.")):
             return None
         space, _, name = path.rpartition(".")
         if name in ("read", "min", "max", "dim", "cast", "const"):
@@ -255,12 +245,8 @@ class Facts(Extents):
             return "tensor"
         if space in ("tile", "tensor"):
             return space
-        if name in CREATES_TILES:
-            return "tile"
-        if name in CREATES_TENSORS:
-            return "tensor"
-        if name in OPS_OF_UNKNOWN_LEVEL:
-            return None
+        if name in LEVELS:
+            return None if LEVELS[name] == "either" else LEVELS[name]
         return self.level(node.args[0]) if node.args else None
 
     def element(self, node: ast.expr) -> str | None:
@@ -328,10 +314,10 @@ class Facts(Extents):
     def called(self, node: ast.Call) -> tuple[str, dict[str, ast.expr]]:
         """The operation without its namespace, and its arguments by PyPTO's names."""
         path = self.path(node.func)
-        if path not in SIGNATURES:
+        if path not in OPS:
             return "", {}
         try:
-            bound = SIGNATURES[path].bind(*node.args, **{k.arg: k.value for k in node.keywords})
+            bound = OPS[path].signatures[path].bind(*node.args, **{k.arg: k.value for k in node.keywords})
         except TypeError:
             return "", {}
         return path.rpartition(".")[-1], dict(bound.arguments)

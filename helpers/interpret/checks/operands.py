@@ -10,48 +10,25 @@ import ast
 import types
 
 from helpers.interpret.checks.infer import category
-from helpers.interpret.language import dtypes, signatures
+from helpers.interpret.language import dtypes
 from helpers.interpret.language.kernel import DataType
-from helpers.interpret.language.results import EXPANSIONS, FOLDS
-from helpers.interpret.language.signatures import SIGNATURES
-from helpers.interpret.ops import elementwise
+from helpers.interpret.ops import (
+    ELEMENTWISE,
+    NUMBER_SECOND,
+    OPS,
+    SAME_NUMBER,
+    SCRATCH,
+    TAKES_TENSORS,
+    TILES_AT,
+    TILES_ONLY,
+)
 
-# Operations that take tensors as they are, and where operations that make a tile have its shape.
-TAKES_TENSORS = {
-    "slice", "load", "store", "assemble", "read", "write", "dim", "view", "no_dep", "gather_row", "paged_gather",
-    "mgather", "mscatter", "scatter_update", "create_tensor", "reshape", "transpose", "reinterpret_view", "matmul",
-    "matmul_acc", "gather", "scatter",
-}  # fmt: skip
-
+# Where operations that make a tile have its shape.
 SHAPED = {"full": 0, "slice": 1, "load": 2, "create_tile": 0}
 
 SCALAR = ("add", "sub", "mul", "div")  # operations that take two scalars, too
-
-# Operations whose second operand is a number; those that PyPTO has for tiles and not for tensors.
-NUMBER_SECOND = {
-    "adds", "subs", "muls", "divs", "maximums", "minimums", "fmods", "rems", "ands", "ors", "xors", "shls", "shrs",
-    "cmps", "lrelu", "addsc", "subsc",
-}  # fmt: skip
-TILES_ONLY = {
-    "relu", "lrelu", "prelu", "rem", "rems", "sel", "sels", "cmps", "maximums", "minimums", "addc", "addsc", "subc",
-    "subsc", "move", "gemv", "gemv_acc", "gemv_bias", "matmul_bias", "batch_matmul",
-}  # fmt: skip
-# Where operations take tiles (or tensors) and no number; pl.add and its like take two numbers, too.
-TILES_AT: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys((*elementwise.NAMES, *elementwise.UNARY, *NUMBER_SECOND), (0,)),
-    **dict.fromkeys(("addsc", "subsc", "rems"), (0, 2)),
-    **dict.fromkeys(("addc", "subc", "prelu", "rem"), (0, 1, 2)),
-    **dict.fromkeys(FOLDS | {"fillpad", "fillpad_inplace", "transpose", "reshape", "slice", "set_validshape"}, (0,)),
-    **dict.fromkeys([n for n in EXPANSIONS if n.startswith(("row_", "col_", "part_"))], (0, 1)),
-    **dict.fromkeys(("concat", "matmul", "assemble", "sort32"), (0, 1)), "matmul_acc": (0, 1, 2),
-    "xor": (0, 2), "sel": (0, 1, 2, 3),
-}  # fmt: skip
-
-WITH_NUMBER = {*elementwise.NAMES, *NUMBER_SECOND, "cmp"}
+WITH_NUMBER = ELEMENTWISE | NUMBER_SECOND | {"cmp"}
 COLUMN_NEVER = {"add", "sub", "mul", "div"}  # of tiles; the others are checked when they run
-
-# Operations of FP32 tiles that want their number in FP32; the others convert an integer.
-SAME_NUMBER = {"fmod", "fmods", "rems", "lrelu"}
 
 PADDINGS = ("zero", "min", "max")
 
@@ -70,7 +47,7 @@ class Operands:
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
-        if name in elementwise.NAMES and len(node.args) == 2:
+        if name in ELEMENTWISE and len(node.args) == 2:
             if self.kind(node.args[0]) == "scalar" and self.kind(node.args[1]) == "tensor":
                 raise self.refuse(node, f"pl.{path} with a number first", "put the tensor first and the number second")
 
@@ -82,7 +59,7 @@ class Operands:
         for a in [*node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]:
             text = getattr(a, "value", None) if isinstance(a, ast.Constant) else None
             if isinstance(text, str):
-                taken = WORDS & set(SIGNATURES[path].parameters) if path in SIGNATURES else ()
+                taken = WORDS & set(OPS[path].signatures[path].parameters) if path in OPS else ()
                 names = [f"pl.{text.upper()}"] if text.upper() in dtypes.BY_NAME else []
                 names += [f"pl.PadValue.{text}"] if text in PADDINGS else []
                 names += [f"{n}={text!r}" for n in sorted(taken)]
@@ -96,7 +73,7 @@ class Operands:
             plain = name.removesuffix("s") if name not in ("addsc", "subsc", "cmps") else name[:3]
             raise self.refuse(
                 args[1], f"pl.{path} with `{ast.unparse(args[1])}`, which is no number",
-                f"pl.{plain}" if f"tile.{plain}" in SIGNATURES else "a number",
+                f"pl.{plain}" if f"tile.{plain}" in OPS else "a number",
             )  # fmt: skip
         if space == "tile" and name in ("maximum", "minimum", "fmod") and kinds[1:2] == ["scalar"]:
             raise self.refuse(node, f"pl.{path} with a number", f"pl.{path}s, or pl.{name}")
@@ -253,7 +230,7 @@ class Operands:
         self._check_places(node, path)
         self._check_parameters(node, path)
         given = [*node.args, *(k.value for k in node.keywords)]
-        if name in signatures.TILE_SCRATCH and not space and node.args:
+        if name in SCRATCH and not space and node.args:
             self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
         if name == "cast" and self.incore:
             self._check_cast(node, given)
@@ -313,7 +290,7 @@ class Operands:
 
     def _check_scratch(self, node: ast.Call, name: str, has: bool) -> None:
         """Tiles come with the scratch that an operation needs; for tensors the compiler makes it."""
-        level, scratch = self.facts.level(node.args[0]), signatures.TILE_SCRATCH[name]
+        level, scratch = self.facts.level(node.args[0]), SCRATCH[name]
         if level == "tile" and not has:
             raise self.refuse(
                 node, f"pl.{name} of a tile without {scratch}", f"{scratch}=pl.create_tile(...) of its shape and type"

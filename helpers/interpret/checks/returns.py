@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from helpers.interpret.language.results import CUBE
+from helpers.interpret.ops import CUBE
 
 Path = Callable[[ast.expr], str | None]
 

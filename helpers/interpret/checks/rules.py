@@ -14,8 +14,6 @@ from helpers.errors import KernelError
 from helpers.interpret.source.source import Source, refuse
 
 # Operations that PyPTO's manual has and that it cannot compile, whatever the operands (e2d0f78a), and what to write.
-NO_CODE = {"expands": "pl.full, or pl.add of the number to a pl.full of zeros"}
-
 STATEMENTS: dict[type, tuple[str, str]] = {
     ast.AugAssign: ("augmented assignment is not in the language", "write x = x + y"),
     ast.FunctionDef: (

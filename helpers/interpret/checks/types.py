@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from helpers.interpret.language import dtypes, element_types
+from helpers.interpret.ops import limits
 from helpers.interpret.values.lanes import is_scalar
 from helpers.interpret.values.values import Tensor, Tile
 
@@ -39,14 +40,14 @@ class ElementTypes:
         scalar = len(node.args) > 1 and self.kind(node.args[1]) == "scalar"
         if scalar and name in PROMOTING and self.facts.level(node.args[0]) == "tensor":
             self._check_promotion(node, name, element)
-        row = element_types.limited(name, scalar)
-        if row is None:
+        limit = limits(name, scalar)
+        if limit is None:
             return fn
         if element is None:
             return _checked(fn, name)
-        bad = [c for c in element_types.CHIPS if element_types.refused(row, element, c)]
+        bad = [c for c in element_types.CHIPS if element_types.refused(limit[1], element, c)]
         if len(bad) == len(element_types.CHIPS):
-            raise self.refuse(node, *element_types.described(name, row, element, bad[0]))
+            raise self.refuse(node, *element_types.described(name, limit[1], element, bad[0], limit[0] != name))
         return _checked(fn, name) if bad else fn
 
     def _check_promotion(self, node: ast.Call, name: str, element: str | None) -> None:
@@ -63,8 +64,9 @@ class ElementTypes:
     def _check_arange(self, node: ast.Call, name: str, fn: Callable) -> Callable:
         given = [*node.args[2:], *(k.value for k in node.keywords if k.arg == "dtype")]
         of = dtypes.of(self.pl_path(given[0])) if given else None
-        if of is not None and all(element_types.refused(name, of.name, c) for c in element_types.CHIPS):
-            raise self.refuse(node, *element_types.described(name, name, of.name, element_types.CHIPS[0]))
+        taken = limits(name, number=False)[1]
+        if of is not None and all(element_types.refused(taken, of.name, c) for c in element_types.CHIPS):
+            raise self.refuse(node, *element_types.described(name, taken, of.name, element_types.CHIPS[0]))
         return fn
 
     def _check_cast_types(self, node: ast.Call, element: str | None, fn: Callable) -> Callable:
@@ -82,9 +84,9 @@ class ElementTypes:
 def _checked(fn: Callable, name: str) -> Callable:
     def run(m: Any, at: Any, x: Any, *args: Any, **named: Any) -> Any:
         if isinstance(x, (Tile, Tensor)) and x.dtype is not dtypes.FP32:
-            row = element_types.limited(name, bool(args) and is_scalar(args[0]))
-            if element_types.refused(row, x.dtype.name, m.chip.name):
-                raise m.fault(at, *element_types.described(name, row, x.dtype.name, m.chip.name))
+            of, taken = limits(name, bool(args) and is_scalar(args[0]))
+            if element_types.refused(taken, x.dtype.name, m.chip.name):
+                raise m.fault(at, *element_types.described(name, taken, x.dtype.name, m.chip.name, of != name))
         return fn(m, at, x, *args, **named)
 
     return run

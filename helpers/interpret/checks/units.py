@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret.checks.forms import nodes_of
-from helpers.interpret.language.results import CUBE
+from helpers.interpret.ops import CUBE
 
 WINDOWS = {"slice", "load", "reshape", "transpose"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.language.results import CREATES, ELEMENTWISE, FOLDS, SAME_SHAPE, UNARY, WHOLE
+from helpers.interpret.ops import CREATES, ELEMENTWISE, FOLDS, SAME_SHAPE, UNARY, WHOLE
 
 Shape = tuple[int | None, ...]
 Valid = tuple[int | str, ...]  # extents, as they are written where they are no numbers; () for all of it

@@ -9,13 +9,9 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret.checks.forms import nodes_of
-from helpers.interpret.language.results import CUBE, ELEMENTWISE, EXPANSIONS, FOLDS, SAME_SHAPE, UNARY
+from helpers.interpret.ops import COMPUTES, CUBE, FOLDS
 
 CROSSINGS = ("aiv_shard", "aic_gather")
-# Vector compute; what loads, stores and only names a part of a tile is either's.
-VECTOR = (SAME_SHAPE | ELEMENTWISE | FOLDS | EXPANSIONS | UNARY) - {
-    "assemble", "write", "matmul_acc", "no_dep", "set_validshape", "move", "scatter_update", "gather_row", "extract",
-}  # fmt: skip
 READS = {
     "load": ("offsets",),
     "slice": ("offset",),
@@ -71,7 +67,7 @@ class VectorLanes:
             return
         if self.lanes:
             self._check_inside(node, name, given)
-        elif name in VECTOR:
+        elif name in COMPUTES:
             raise self.refuse(
                 node, f"pl.{name} outside the pl.split_aiv of this region, which says where vector work runs",
                 "put it into one: for i in pl.split_aiv(2, mode=pl.SplitMode.NONE):",
@@ -84,7 +80,7 @@ class VectorLanes:
                     a, f"'{a.id}' goes from the vector cores to the cube without pl.aic_gather",
                     f"{a.id} = pl.aic_gather({a.id}), inside the pl.split_aiv",
                 )  # fmt: skip
-            if self.lanes and name in VECTOR and a.id in self.of_cube:
+            if self.lanes and name in COMPUTES and a.id in self.of_cube:
                 raise self.refuse(
                     a, f"the product '{a.id}' goes to the vector cores without pl.aiv_shard",
                     f"half = pl.aiv_shard({a.id}), inside the pl.split_aiv",
@@ -107,7 +103,7 @@ class VectorLanes:
                 node, f"pl.transpose turns the axis that the pl.split_aiv({self.lane_mode}) halves",
                 "store it, and turn the tensor",
             )  # fmt: skip
-        if self.crossing and name in VECTOR and not any(self._half(a) for a in given.values()):
+        if self.crossing and name in COMPUTES and not any(self._half(a) for a in given.values()):
             raise self.refuse(
                 node, f"pl.{name} of no half tile, in a pl.split_aiv whose tiles are halves (pl.aiv_shard): both vector"
                 " cores would do all of it", "load at an offset that the index of the lane is in",

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret.checks import returns, rules
+from helpers.interpret.checks import returns
 from helpers.interpret.checks.forms import (
-    CONTROL_OPS,
     INCORE,
     MISSING,
     OPERATORS,
@@ -20,10 +19,11 @@ from helpers.interpret.checks.forms import (
     Parameter,
     dynamic_axes,
 )
-from helpers.interpret.language import names, signatures, spelling
+from helpers.interpret.language import names
 from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.lowering import spelling
 from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
-from helpers.interpret.ops import OPS
+from helpers.interpret.ops import NO_CODE, OPS, OUTSIDE_REGIONS, exists
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
 NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
@@ -92,9 +92,10 @@ class Calls:
             raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
         if path == "cmp" and node.args and self.facts.level(node.args[0]) == "tile":
             path = "tile.cmp"  # of tiles it gives a packed mask
-        fn = OPS.get(path)
-        if fn is None:
+        record = OPS.get(path)
+        if record is None:
             raise self.unknown(node.func, path)
+        fn = record.compute
         self.check_words(node, path)
         self.check_kinds(node, path)
         if self._of_scalars(node, path):
@@ -102,11 +103,11 @@ class Calls:
         of_scalar = self._of_scalars(node, path) or (
             path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
         )
-        if not (self.incore or of_scalar or path in CONTROL_OPS or path.startswith(("system.", "array."))):
+        if not (self.incore or of_scalar or path in OUTSIDE_REGIONS or path.startswith(("system.", "array."))):
             raise self.misplaced(node, f"pl.{path}")
         key = "_op_" + path.replace(".", "_")
         self.space[key] = fn
-        wrong = signatures.check(path, len(node.args), [k.arg for k in node.keywords])
+        wrong = record.misuse(path, len(node.args), [k.arg for k in node.keywords])
         if wrong is not None:
             raise self.refuse(node, f"pl.{path}: {wrong}")
         if path == "array.create":
@@ -124,7 +125,7 @@ class Calls:
             given = self.facts.called(node)[1]
             self.check_something(node, given.get("source", given.get("tile")))
         checked = self.check_types(node, path, fn)
-        args, keywords = signatures.arranged(path, fn, node.args, node.keywords)
+        args, keywords = record.arranged(path, node.args, node.keywords)
         folds = [ast.keyword("folds", ast.Constant(True))] if id(node) in self.folded else []
         return ast.Call(
             ast.Name(key, ast.Load()) if checked is fn else self.bind(checked, f"checked{key}"),
@@ -135,7 +136,7 @@ class Calls:
     def _task_dummy(self, node: ast.Call) -> ast.expr:
         if node.args or [k.arg for k in node.keywords] != ["deps"]:
             raise self.refuse(node, "pl.system.task_dummy takes deps=[...]", "pl.system.task_dummy(deps=[tid])")
-        self.space["_task_dummy"] = OPS["system.task_dummy"]
+        self.space["_task_dummy"] = OPS["system.task_dummy"].compute
         args = [ast.Name("_m", ast.Load()), self.place(node), self.waits(node.keywords[0].value)]
         return ast.Call(ast.Name("_task_dummy", ast.Load()), args, [])
 
@@ -284,9 +285,9 @@ class Calls:
         return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
 
     def unknown(self, node: ast.expr, path: str) -> KernelError:
-        if names.exists(path) and (instead := rules.NO_CODE.get(path.rpartition(".")[-1])):
-            return self.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", instead)
-        if names.exists(path):
+        if path in NO_CODE:
+            return self.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", NO_CODE[path])
+        if exists(path):
             return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
         owner = self.outside(node.value) if isinstance(node, ast.Attribute) else MISSING
         members = dir(owner) if owner is not MISSING else ()

@@ -8,9 +8,10 @@ import math
 import re
 from typing import Any
 
-from helpers.interpret.checks.forms import MISSING, SCALAR_OPS, linear
+from helpers.interpret.checks.forms import MISSING, linear
 from helpers.interpret.checks.infer import category
-from helpers.interpret.language import dtypes, names
+from helpers.interpret.language import dtypes
+from helpers.interpret.ops import GIVE_NUMBERS, exists
 
 INFIX = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and_", ast.BitOr: "or_",
@@ -97,7 +98,7 @@ class Expressions:
             value = self.outside(node)
             if value is MISSING:
                 raise self.unknown(node, path)
-            if names.exists(path):
+            if exists(path):
                 raise self.refuse(node, f"pl.{path} without a call", "only its result can be used")
             return self.constant(value, path.replace(".", "_"))
         if isinstance(node, ast.Attribute):
@@ -354,7 +355,12 @@ class Expressions:
         if isinstance(node, ast.Call):
             path = self.pl_path(node.func)
             if path is not None:
-                if path in SCALAR_OPS or path == "const" or path.endswith(".get_byte") or self._of_scalars(node, path):
+                if (
+                    path in GIVE_NUMBERS
+                    or path == "const"
+                    or path.endswith(".get_byte")
+                    or self._of_scalars(node, path)
+                ):
                     return "scalar"
                 if path.endswith("cast") and node.args:
                     return self.kind(node.args[0])

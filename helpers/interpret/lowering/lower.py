@@ -31,9 +31,9 @@ from helpers.interpret.checks.stores import Stores
 from helpers.interpret.checks.types import ElementTypes
 from helpers.interpret.checks.units import Units
 from helpers.interpret.checks.vector_lanes import VectorLanes
-from helpers.interpret.language import annotations, spelling
+from helpers.interpret.language import annotations
 from helpers.interpret.language.decorated import environment, unwrap
-from helpers.interpret.lowering import folds
+from helpers.interpret.lowering import folds, spelling
 from helpers.interpret.lowering.calls import Calls
 from helpers.interpret.lowering.expressions import Expressions
 from helpers.interpret.lowering.groups import Groups

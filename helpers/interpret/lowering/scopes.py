@@ -7,7 +7,7 @@ import keyword
 
 from helpers.interpret.checks.forms import INCORE, name_tuple, nodes_of
 from helpers.interpret.language import cpp_names
-from helpers.interpret.language.results import CUBE, VECTOR
+from helpers.interpret.ops import CUBE, VECTOR
 
 
 class Scopes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
-from helpers.interpret.language import names
+from helpers.interpret.language import element_types
 from helpers.interpret.language.dtypes import DType, four_bits, of
+from helpers.interpret.language.operation import ALL, Operation, signature
 from helpers.interpret.machine.launch import Crossing
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
@@ -19,54 +23,71 @@ from helpers.interpret.values import numbers
 from helpers.interpret.values.lanes import Lanes, is_scalar, one
 from helpers.interpret.values.values import Tensor, Tile
 
-# Operations that read an operand while they write: their result takes a buffer of its own.
-#
-# Source: what PyPTO declares for each operation (`not_inplace_safe`, `forbid_output_alias` in src/ir/op/tile_ops/*.cpp)
-# and what docs/en/dev/passes/33 says of casts that widen.
-
-ALL = (0, 1, 2, 3)  # operands, by their number
-
-# Name of an operation -> operands that its result may not overwrite, scratch included where all are named.
-OPERANDS: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(
-        (
-            "recip", "rsqrt", "fmod", "fmods", "ands", "ors", "xors", "prelu", "fillpad_expand", "concat", "transpose",
-            "move", "extract", "mgather", "gather", "gatherb", "gather_mask", "gather_compare", "sort32", "mrgsort",
-            "row_sum", "row_max", "row_min", "row_prod", "row_argmax", "row_argmin", "col_argmax", "col_argmin",
-        ),
-        ALL,
-    ),
-    **{
-        f"{way}_expand{what}": (1,)
-        for way in ("row", "col")
-        for what in ("", "_add", "_sub", "_mul", "_div", "_max", "_min", "_expdif")
-    },
-    "row_expand_add": (1, 2),
-    "sel": (0, 3),
-    "sels": (0,),
-}  # fmt: skip
-WITH_A_NUMBER = {"and_": "ands", "or_": "ors", "xor": "xors"}
+OPS: dict[str, Operation] = {}
+"""Operations by the path that names them below `pl`: "add", "tile.load", "tensor.dim" ..."""
 
 
-def apart(path: str, fn: Callable) -> Callable:
-    """`fn`, the operation at a path below `pl`, with its result kept apart from what it may not overwrite."""
-    name = path.rpartition(".")[2]
-    if name == "cast":
-        return _widening(fn)
-    if name not in OPERANDS and name not in WITH_A_NUMBER:
+def op(
+    name: str, takes: str, on: str = "pl tensor tile", *, says: str = "", types: str | tuple[str, str] | None = None,
+    tensor: str | None = None, tile: str | None = None, array: str | None = None,
+    apart_with_number: tuple[int, ...] = (), apart_when_wider: bool = False, **known: Any,
+) -> Callable:  # fmt: skip
+    """Declare an operation, of which the function that follows computes the result: its arguments are the machine, the
+    place, and the operands.
+
+    Args:
+        name: of the operation, without a namespace.
+        takes: its parameters, see `operation.signature`; in a namespace of `on` where they differ, `tensor`, ...
+        says: what it computes, in one sentence; the first one of the function's docstring if it is left out.
+        types: the element types that it takes, on both chips or for A2/A3 and A5.
+        apart_with_number: as `apart`, where its second operand is a number.
+        apart_when_wider: its result may not overwrite its operand where its elements are wider.
+        known: the other fields of `Operation`.
+    """
+    different = {"tensor": tensor, "tile": tile, "array": array}
+    signatures = {
+        name if space == "pl" else f"{space}.{name}": signature(different.get(space) or takes) for space in on.split()
+    }
+    limits = None if types is None else element_types.by_chip(*((types,) if isinstance(types, str) else types))
+
+    def declare(fn: Callable) -> Callable:
+        sentence = says or re.split(r"\.\s", f"{inspect.getdoc(fn)}\n", maxsplit=1)[0].replace("\n", " ") + "."
+        compute = apart_from(fn, known.get("apart", ()), apart_with_number)
+        record = Operation(name, signatures, _widening(fn) if apart_when_wider else compute, sentence, limits, **known)
+        for path in signatures:
+            OPS[path] = dataclasses.replace(record, compute=halves.watched(path, record.compute))
+        return fn
+
+    return declare
+
+
+def check_type(m: Machine, at: Place, path: str, element: DType) -> None:
+    """Raises:
+    FaultError: the chip has no instruction for `pl.<path>` of this element type.
+    """
+    record = OPS[path]
+    if element_types.refused(record.types, element.name, m.chip.name):
+        raise m.fault(at, *element_types.described(record.name, record.types, element.name, m.chip.name))
+
+
+def apart_from(fn: Callable, operands: tuple[int, ...], with_number: tuple[int, ...]) -> Callable:
+    """`fn` with its result kept apart from the operands that it reads while it writes.
+
+    Source: what PyPTO declares for each operation (`not_inplace_safe`, `forbid_output_alias` in
+    src/ir/op/tile_ops/*.cpp) and what docs/en/dev/passes/33 says of casts that widen.
+    """
+    if not operands and not with_number:
         return fn
 
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
-        which = OPERANDS.get(name, ())
-        if name in WITH_A_NUMBER and len(args) > 1 and is_scalar(args[1]):
-            which = ALL
+        which = operands or (with_number if len(args) > 1 and is_scalar(args[1]) else ())
         if not which or m.task is None:
             return fn(m, at, *args, **named)
         before = len(m.task.memory)
         out = fn(m, at, *args, **named)
-        operands = [a for i, a in enumerate((*args, *named.values())) if i in which]
-        _keep(m, out, operands, before, loads=which == ALL or not all(isinstance(a, Tile) for a in operands))
+        held = [a for i, a in enumerate((*args, *named.values())) if i in which]
+        _keep(m, out, held, before, loads=which == ALL or not all(isinstance(a, Tile) for a in held))
         return out
 
     return made
@@ -96,26 +117,6 @@ def _keep(m: Machine, out: Any, operands: Iterable[Any], before: int, loads: boo
     for memory in held:
         if not any(memory is r for r in results):
             memory.last = m.clock
-
-
-OPS: dict[str, Callable] = {}
-"""Operations by the path that names them below `pl`: "add", "tile.load", "tensor.dim" ..."""
-
-
-def op(*paths: str) -> Callable:
-    """Register a function as what these `pl` paths mean. Its first arguments are the machine and the place."""
-
-    def register(fn: Callable) -> Callable:
-        for p in paths:
-            OPS[p] = halves.watched(p, apart(p, fn))
-        return fn
-
-    return register
-
-
-def everywhere(name: str) -> tuple[str, ...]:
-    """An operation's paths: unqualified, on tensors, on tiles, as far as the language has them."""
-    return tuple(p for p in (name, f"tensor.{name}", f"tile.{name}") if names.exists(p))
 
 
 def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:

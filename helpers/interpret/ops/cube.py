@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, FP32, DType
+from helpers.interpret.language.element_types import CUBE, CUBE_A5
+from helpers.interpret.language.operation import Result
 from helpers.interpret.language.tile_shapes import product_misfit
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.machine import Machine
-from helpers.interpret.ops.common import dtype_of, everywhere, full_shape, op, operand, operands
+from helpers.interpret.ops.common import dtype_of, full_shape, op, operand, operands
 from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.extents import filled, fitted
@@ -206,7 +208,12 @@ def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
         raise m.fault(at, f"pl.{name} of {lhs}, which is no row", f"pl.{name.replace('gemv', 'matmul')}")
 
 
-@op(*everywhere("matmul"), "batch_matmul", "tile.batch_matmul")
+@op(
+    "matmul", "lhs rhs out_dtype? a_trans? b_trans? c_matrix_nz?", tile="lhs rhs", result=Result("", valid="whole"),
+    unit="cube", tensors=True, tiles_at=(0, 1),
+    types=("FP32 FP16 BF16 INT8 UINT8", "FP32 FP16 BF16 INT8 UINT8 FP8E4M3FN FP8E5M2"),
+)  # fmt: skip
+@op("batch_matmul", "lhs rhs", on="pl tile", tiles_only=True, unit="cube", types=(CUBE, CUBE_A5))
 def matmul(
     m: Machine, at: Place, lhs: Any, rhs: Any, out_dtype: Any = None, a_trans: bool = False, b_trans: bool = False,
     c_matrix_nz: bool = False, acc_phase: Any = None,
@@ -231,7 +238,11 @@ def full_pages(shape: tuple[int, ...]) -> bool:
     return any(n > 1 for n in shape[:-2])
 
 
-@op(*everywhere("matmul_acc"), "tile.batch_matmul_acc")
+@op(
+    "matmul_acc", "acc lhs rhs a_trans? b_trans? init_cond?", tile="acc lhs rhs init_cond?",
+    result=Result("first", type=True, valid="whole"), unit="cube", tensors=True, tiles_at=(0, 1, 2),
+)  # fmt: skip
+@op("batch_matmul_acc", "acc lhs rhs", on="tile", unit="cube")
 def matmul_acc(
     m: Machine, at: Place, acc: Any, lhs: Any, rhs: Any, a_trans: bool = False, b_trans: bool = False,
     init_cond: Any = None, acc_phase: Any = None,
@@ -319,7 +330,10 @@ def in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype
     return out
 
 
-@op("matmul_bias", "tile.matmul_bias")
+@op(
+    "matmul_bias", "lhs rhs bias", on="pl tile", tiles_only=True, result=Result("", valid="whole"), unit="cube",
+    types=(CUBE, CUBE_A5),
+)  # fmt: skip
 def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""
     _loaded(m, at, lhs, rhs)
@@ -334,21 +348,21 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     return tile
 
 
-@op("gemv", "tile.gemv")
+@op("gemv", "lhs rhs acc_phase?", on="pl tile", tiles_only=True, unit="cube", types=(CUBE, CUBE_A5))
 def gemv(m: Machine, at: Place, lhs: Any, rhs: Any, acc_phase: Any = None) -> Tile:
     """The product of a row [1, K] and a matrix [K, N]."""
     _vector(m, at, "gemv", lhs)
     return matmul(m, at, lhs, rhs)
 
 
-@op("gemv_acc", "tile.gemv_acc")
+@op("gemv_acc", "acc lhs rhs acc_phase?", on="pl tile", tiles_only=True, unit="cube")
 def gemv_acc(m: Machine, at: Place, acc: Any, lhs: Any, rhs: Any, acc_phase: Any = None) -> Tile:
     """acc + the product of a row and a matrix."""
     _vector(m, at, "gemv_acc", lhs)
     return matmul_acc(m, at, acc, lhs, rhs)
 
 
-@op("gemv_bias", "tile.gemv_bias")
+@op("gemv_bias", "lhs rhs bias acc_phase?", on="pl tile", tiles_only=True, unit="cube", types=(CUBE, CUBE_A5))
 def gemv_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
     """The product of a row and a matrix, and a bias [1, N]."""
     _vector(m, at, "gemv_bias", lhs)
@@ -359,7 +373,7 @@ def _cast(data: torch.Tensor, dtype: DType) -> torch.Tensor:
     return data if data.dtype == dtype.torch else data.to(dtype.torch)
 
 
-@op("matmul_mx", "tile.matmul_mx")
+@op("matmul_mx", "lhs lhs_scale rhs rhs_scale", on="pl tile")
 def matmul_mx(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale: Any) -> Tile:
     """(lhs * its scales) @ (rhs * its scales), FP32 [M, N]. lhs [M, K] and rhs [K, N] are FP8E4M3FN, their scales
     FP8E8M0 [M, K / 32] and [K / 32, N]; M is a multiple of 16, K of 64, N of 32."""
@@ -367,7 +381,7 @@ def matmul_mx(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_sca
     return m.tile(at, data, shape, dtype, valid, "L0C")
 
 
-@op("matmul_mx_acc", "tile.matmul_mx_acc")
+@op("matmul_mx_acc", "acc lhs lhs_scale rhs rhs_scale", on="pl tile")
 def matmul_mx_acc(m: Machine, at: Place, acc: Any, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale: Any) -> Tile:
     """acc + matmul_mx(...), in the accumulator."""
     data, shape, dtype, valid = _scaled(m, at, lhs, lhs_scale, rhs, rhs_scale)
@@ -379,7 +393,7 @@ def matmul_mx_acc(m: Machine, at: Place, acc: Any, lhs: Any, lhs_scale: Any, rhs
     return in_place(m, c, data, shape, dtype, valid)
 
 
-@op("matmul_mx_bias", "tile.matmul_mx_bias")
+@op("matmul_mx_bias", "lhs lhs_scale rhs rhs_scale bias", on="pl tile")
 def matmul_mx_bias(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale: Any, bias: Any) -> Tile:
     """matmul_mx(...) + bias, the bias [1, N] FP32 added to every row."""
     data, shape, dtype, valid = _scaled(m, at, lhs, lhs_scale, rhs, rhs_scale)

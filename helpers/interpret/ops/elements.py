@@ -11,6 +11,7 @@ import torch
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Type
 from helpers.interpret.language.dtypes import DType
+from helpers.interpret.language.operation import Result
 from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
@@ -161,7 +162,8 @@ def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, lis
     return offset, shape, drop
 
 
-@op("read", "tensor.read", "tile.read", "array.get_element")
+@op("read", "src offset", tensor="tensor indices", tile="tile indices", gives="number", tensors=True)
+@op("get_element", "array index", on="array", gives="number")
 def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     """One element as a scalar."""
     if isinstance(src, Array):
@@ -220,7 +222,11 @@ def _check_rank(m: Machine, at: Place, what: str, x: Tensor | Tile, index: Seque
         raise m.fault(at, f"pl.{what} {x} with {given}", "an index for each axis")
 
 
-@op("write", "tensor.write", "tile.write", "array.update_element")
+@op(
+    "write", "dst offset value", tensor="tensor indices value", tile="tile indices value",
+    result=Result("first", type=True), gives="tensor", orchestration=True, tensors=True,
+)  # fmt: skip
+@op("update_element", "array index value", on="array", orchestration=True)
 def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
     """Set one element; returns what `dst` is afterwards."""
     if isinstance(dst, Array):

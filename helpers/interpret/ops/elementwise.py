@@ -16,6 +16,8 @@ import torch
 
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType, wrap
+from helpers.interpret.language.element_types import EIGHT, FLOAT, FOUR, INTEGERS, NINE, SIX, SIX_WORDS, WORDS
+from helpers.interpret.language.operation import ALL, LAID_OUT, LIKE_BOTH, LIKE_FIRST, Result
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
@@ -23,7 +25,6 @@ from helpers.interpret.ops.common import (
     check_scratch,
     describe,
     dtype_of,
-    everywhere,
     full_shape,
     in_ub,
     op,
@@ -49,37 +50,12 @@ def _smaller(a: torch.Tensor, b: Any) -> torch.Tensor:
     return torch.minimum(a, b) if isinstance(b, torch.Tensor) else a.clamp(max=b)
 
 
-BINARY: dict[str, Callable] = {
-    "add": torch.add,
-    "sub": torch.sub,
-    "mul": torch.mul,
-    "maximum": _larger,
-    "minimum": _smaller,
-    "and_": torch.bitwise_and,
-    "or_": torch.bitwise_or,
-    "xor": torch.bitwise_xor,
-    "shl": torch.bitwise_left_shift,
-    "shr": torch.bitwise_right_shift,
-}
-
-DIVISIONS: dict[str, Callable] = {"div": divide, "fmod": modulo, "rem": remainder}
-NAMES = (*BINARY, *DIVISIONS)
-
 BITS = {"and_", "or_", "xor", "shl", "shr", "not_"}  # defined for integers only
 
-UNARY: dict[str, Callable] = {
-    "exp": torch.exp,
-    "log": torch.log,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "sqrt": torch.sqrt,
-    "rsqrt": torch.rsqrt,
-    "recip": torch.reciprocal,
-    "neg": torch.neg,
-    "abs": torch.abs,
-    "relu": torch.relu,
-    "not_": torch.bitwise_not,
-}
+# What is computed of elements, by the name of the operation; the declarations below fill these.
+BINARY: dict[str, Callable] = {}
+DIVISIONS: dict[str, Callable] = {}  # these take the machine and the place, too
+UNARY: dict[str, Callable] = {}
 
 
 def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
@@ -209,35 +185,80 @@ def _check_rems(m: Machine, at: Place, x: Tile, number: Any, tmp: Tile) -> None:
         raise m.fault(at, f"pl.rems of {x} and the float {number}", "an integer")
 
 
-def _define() -> None:
-    for name in NAMES:
-        fn = _binary(name)
-        scalar_form = {"and_": "ands", "or_": "ors", "maximum": "maximums", "minimum": "minimums"}.get(name, f"{name}s")
-        op(*everywhere(name))(fn)
-        op(*everywhere(scalar_form))(fn)
-    for name in UNARY:
-
-        def one(
-            m: Machine, at: Place, input: Any, tmp: Any = None, high_precision: bool = False, _name: str = name
-        ) -> Tile:
-            if type(tmp) is Tile and isinstance(input, Tile) and (tmp.dtype, tmp.shape) != (input.dtype, input.shape):
-                raise m.fault(at, f"pl.{_name} of {input} with the scratch {tmp}", "scratch of its shape and type")
-            return unary(m, at, _name, input)
-
-        op(*everywhere(name))(one)
+def _two(name: str, computes: Callable, says: str, types: Any, number: dict[str, Any], **known: Any) -> None:
+    """Declare an operation on two tiles, and its form whose second operand is a number (what `number` says of it)."""
+    (DIVISIONS if computes in (divide, modulo, remainder) else BINARY)[name] = computes
+    fn, takes = _binary(name), known.pop("takes", "lhs rhs")
+    known = {"tiles_at": (0,)} | known
+    op(name, takes, says=says, types=types, result=LIKE_BOTH, unit="vector", **known)(fn)
+    known.pop("apart_with_number", None)
+    known |= {"takes": "lhs rhs" if takes.startswith("lhs rhs h") else takes} | number
+    said = f"{says} The second operand is a number."
+    op(f"{name.rstrip('_')}s", says=said, result=LAID_OUT, unit="vector", number_second=True, **known)(fn)
 
 
-_define()
+def _one(
+    name: str, computes: Callable, says: str, types: Any, takes: str = "input", tile: str = "tile", **known: Any
+) -> None:
+    """Declare an operation on each element of one tile."""
+    UNARY[name] = computes
+
+    def compute(m: Machine, at: Place, input: Any, tmp: Any = None, high_precision: bool = False) -> Tile:
+        if type(tmp) is Tile and isinstance(input, Tile) and (tmp.dtype, tmp.shape) != (input.dtype, input.shape):
+            raise m.fault(at, f"pl.{name} of {input} with the scratch {tmp}", "scratch of its shape and type")
+        return unary(m, at, name, input)
+
+    result = {"result": LIKE_FIRST, "unit": "vector", "tiles_at": (0,)}
+    op(name, takes, says=says, types=types, tile=tile, **result, **known)(compute)
 
 
-@op("min", "tile.min")
+_of_tensors = {"on": "tensor tile"}
+_of_tiles = {"on": "pl tile", "tiles_only": True}
+_scratch = {"takes": "lhs rhs tmp?", "tensor": "lhs rhs", "tile": "lhs rhs tmp"}
+_two("add", torch.add, "The sum.", (FOUR, NINE), {"types": (FOUR, SIX), **_of_tensors})
+_two("sub", torch.sub, "The difference.", (FOUR, EIGHT), {"types": (FOUR, SIX), **_of_tensors})
+_two("mul", torch.mul, "The product of elements.", (FOUR, SIX_WORDS), {"types": (FOUR, SIX), **_of_tensors})
+_two("maximum", _larger, "The larger element.", (FOUR, EIGHT), {"types": (FOUR, SIX), **_of_tiles})
+_two("minimum", _smaller, "The smaller element.", (FOUR, NINE), {"types": (FOUR, SIX), **_of_tiles})
+_two("and_", torch.bitwise_and, "Bits that are set in both.", INTEGERS,
+     {"types": ("INT16 UINT16 INT8 UINT8", INTEGERS), "apart": ALL}, apart_with_number=ALL)  # fmt: skip
+_two("or_", torch.bitwise_or, "Bits that are set in one or both.", INTEGERS,
+     {"types": ("INT16 UINT16 INT8 UINT8", INTEGERS), "apart": ALL}, apart_with_number=ALL)  # fmt: skip
+_two("xor", torch.bitwise_xor, "Bits that are set in one of both.", (f"{INTEGERS} INT64 UINT64", INTEGERS),
+     {"types": ("INT16 UINT16", INTEGERS), "apart": ALL, "tiles_at": (0,)}, apart_with_number=ALL, tiles_at=(0, 2),
+     **_scratch)  # fmt: skip
+_two("shl", torch.bitwise_left_shift, "Bits moved to the left.", INTEGERS, {"types": f"{INTEGERS} INT64 UINT64"})
+_two("shr", torch.bitwise_right_shift, "Bits moved to the right.", INTEGERS, {"types": (WORDS, INTEGERS)})
+_two("div", divide, "The quotient.", (FLOAT, FOUR), {"types": (FOUR, EIGHT), **_of_tensors},
+     takes="lhs rhs high_precision?")  # fmt: skip
+_two("fmod", modulo, "The remainder of a division, with the dividend's sign.", (FOUR, SIX_WORDS),
+     {"types": (FOUR, SIX_WORDS)}, apart=ALL, same_number=True)  # fmt: skip
+_two("rem", remainder, "The remainder of a division, with the divisor's sign.", ("FP32 INT32", SIX_WORDS),
+     {"types": ("FP32 INT32", SIX_WORDS), "same_number": True, "tiles_at": (0, 2)}, tiles_at=(0, 1, 2),
+     takes="lhs rhs tmp", **_of_tiles)  # fmt: skip
+
+_one("exp", torch.exp, "e to the power of each element.", FLOAT)
+_one("log", torch.log, "The natural logarithm.", FLOAT, "input high_precision?", "tile high_precision?")
+_one("sin", torch.sin, "The sine.", "FP32")
+_one("cos", torch.cos, "The cosine.", "FP32")
+_one("sqrt", torch.sqrt, "The square root.", FLOAT)
+_one("rsqrt", torch.rsqrt, "One over the square root.", FLOAT, "input high_precision?", "tile tmp?", apart=ALL)
+_one("recip", torch.reciprocal, "One over each element.", (FOUR, FLOAT), "input high_precision?",
+     "tile high_precision?", apart=ALL)  # fmt: skip
+_one("neg", torch.neg, "Each element with its other sign.", (FOUR, NINE))
+_one("abs", torch.abs, "The absolute value.", FLOAT)
+_one("relu", torch.relu, "The larger of each element and zero.", "FP32 FP16 INT32", "tile", **_of_tiles)
+_one("not_", torch.bitwise_not, "Every bit the other way.", "INT16 UINT16")
+
+
+@op("min", "lhs rhs", on="pl tile", gives="number")
 def min_(m: Machine, at: Place, lhs: Any, rhs: Any) -> Any:
     """The smaller of two scalars."""
     _need_scalars(m, at, "min", lhs, rhs)
     return smaller(lhs, rhs)
 
 
-@op("max", "tile.max")
+@op("max", "lhs rhs", on="pl tile", gives="number")
 def max_(m: Machine, at: Place, lhs: Any, rhs: Any) -> Any:
     """The larger of two scalars."""
     _need_scalars(m, at, "max", lhs, rhs)
@@ -257,7 +278,7 @@ def _need_scalars(m: Machine, at: Place, name: str, *xs: Any) -> None:
 # tables of src/backend/910B and 950; the page of that pass lists the lengths of the chains.
 
 
-_EIGHT = "FP8E4M3FN FP8E5M2"
+_FP8 = "FP8E4M3FN FP8E5M2"
 
 # From types, to types: by way of.
 _CHAINS = {
@@ -273,14 +294,14 @@ _CHAINS = {
         ("FP32 BF16 INT16 UINT8", "INT8", "FP16"),
         ("FP32 BF16 INT8", "UINT8", "FP16"),
         ("FP32 FP16 BF16 INT64 INT8", "UINT16", "INT32"),
-        (f"FP16 INT64 INT32 INT16 {_EIGHT}", "BF16", "FP32"),
-        (f"INT64 INT32 {_EIGHT}", "FP16", "FP32"),
-        (f"BF16 INT64 {_EIGHT}", "INT16", "FP32"),
-        (f"FP16 BF16 INT64 INT32 INT16 {_EIGHT}", _EIGHT, "FP32"),
-        ("INT8 UINT8", _EIGHT, "FP16 FP32"),
-        (f"INT64 INT32 {_EIGHT}", "INT8", "FP32 FP16"),
-        (_EIGHT, "UINT8", "FP32 FP16"),
-        (_EIGHT, "UINT16", "FP32 INT32"),
+        (f"FP16 INT64 INT32 INT16 {_FP8}", "BF16", "FP32"),
+        (f"INT64 INT32 {_FP8}", "FP16", "FP32"),
+        (f"BF16 INT64 {_FP8}", "INT16", "FP32"),
+        (f"FP16 BF16 INT64 INT32 INT16 {_FP8}", _FP8, "FP32"),
+        ("INT8 UINT8", _FP8, "FP16 FP32"),
+        (f"INT64 INT32 {_FP8}", "INT8", "FP32 FP16"),
+        (_FP8, "UINT8", "FP32 FP16"),
+        (_FP8, "UINT16", "FP32 INT32"),
         ("INT64", "UINT8", "INT32"),
         ("INT16", "UINT16", "UINT32"),
         ("UINT32", "INT8", "INT16 FP16"),
@@ -299,7 +320,10 @@ BY_WAY_OF = {
 MODES = ("none", "rint", "round", "floor", "ceil", "trunc", "odd")
 
 
-@op(*everywhere("cast"))
+@op(
+    "cast", "input target_type mode?", tile="tile target_type mode?",
+    result=Result("first", layout=True, valid="first"), unit="vector", apart_when_wider=True,
+)  # fmt: skip
 def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round", folds: bool = False) -> Any:
     """Another element type, of a tile or of a scalar.
 

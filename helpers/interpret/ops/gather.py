@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, INT32
+from helpers.interpret.language.element_types import FOUR
+from helpers.interpret.language.operation import ALL, TYPED
 from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import describe, dtype_of, elements, op, operand, operands, scalar, static, vector
@@ -41,7 +43,10 @@ def pattern(m: Machine, at: Place, x: Any) -> tuple[int, int]:
     return found
 
 
-@op("gather", "tensor.gather")
+@op(
+    "gather", "input dim? index? * mask_pattern? output_dtype? kvalue? cmp_mode? out_cols? offset? count_dtype?",
+    on="pl tensor", gives="either", tensors=True, apart=ALL, types=FOUR,
+)  # fmt: skip
 def gather(
     m: Machine, at: Place, input: Any, dim: Any = None, index: Any = None, *, mask_pattern: Any = None,
     output_dtype: Any = None, kvalue: Any = None, cmp_mode: Any = None, out_cols: Any = None, offset: int = 0,
@@ -145,7 +150,7 @@ def same_lead(a: torch.Tensor, b: torch.Tensor, rank: int) -> tuple[torch.Tensor
     return (a if a.dim() > rank else a.expand(n, *a.shape)), (b if b.dim() > rank else b.expand(n, *b.shape))
 
 
-@op("tile.gather")
+@op("gather", "src indices tmp", on="tile", gives="either", tensors=True, apart=ALL, types=FOUR)
 def tile_gather(m: Machine, at: Place, src: Any, indices: Any, tmp: Any = None) -> Tile:
     """out[i, j] = src.flat[indices[i, j]]: indices count elements of the whole tile, row by row; `tmp` is scratch."""
     x, i = operands(m, at, src, indices)
@@ -161,7 +166,7 @@ def tile_gather(m: Machine, at: Place, src: Any, indices: Any, tmp: Any = None) 
     return m.tile(at, data, i.shape, x.dtype, i.valid)
 
 
-@op("tile.gather_mask")
+@op("gather_mask", "src mask_pattern * output_dtype?", on="tile", apart=ALL, types=FOUR)
 def gather_mask(m: Machine, at: Place, src: Any, mask_pattern: Any, *, output_dtype: Any = None) -> Tile:
     """The columns that a pattern marks, close together; `output_dtype` reads their bits as another type."""
     x = operand(m, at, src)
@@ -186,7 +191,7 @@ def gather_mask(m: Machine, at: Place, src: Any, mask_pattern: Any, *, output_dt
     return m.tile(at, data, shape, d, valid)
 
 
-@op("tile.gather_compare")
+@op("gather_compare", "src kvalue tmp * cmp_mode? offset? out_cols count_dtype?", on="tile", apart=ALL)
 def gather_compare(
     m: Machine, at: Place, src: Any, kvalue: Any, tmp: Any = None, *, cmp_mode: Any = "eq", offset: int = 0,
     out_cols: Any = None, count_dtype: Any = None,
@@ -218,7 +223,7 @@ def gather_compare(
     return m.tile(at, picked, (rows, width), INT32), m.tile(at, counts, (1, rows), d)
 
 
-@op("gatherb", "tile.gatherb")
+@op("gatherb", "src offset * output_dtype?", on="pl tile", gives="either", apart=ALL)
 def gatherb(m: Machine, at: Place, src: Any, offset: Any, *, output_dtype: Any = None) -> Tile:
     """Blocks of 32 bytes of `src` at UINT32 byte offsets [R, C]; gives [R, C * 32 / bytes of the output type]."""
     x, o = operands(m, at, src, offset)
@@ -249,7 +254,11 @@ def gatherb(m: Machine, at: Place, src: Any, offset: Any, *, output_dtype: Any =
 # ---- rows of global memory -------------------------------------------------------------------------------
 
 
-@op("gather_row", "tensor.gather_row", "tile.gather_row")
+@op(
+    "gather_row", "dst src dst_offset src_offset shapes transpose? * valid_shape?",
+    tensor="acc src dst_offset src_offset shapes transpose? * valid_shape?", result=TYPED, unit="vector", moves=True,
+    gives="either", tensors=True,
+)  # fmt: skip
 def gather_row(
     m: Machine, at: Place, dst: Any, src: Any, dst_offset: Any, src_offset: Any, shapes: Any, transpose: bool = False,
     *, valid_shape: Any = None,
@@ -292,7 +301,10 @@ def gather_row(
     return Tile(data, dst.shape, dst.dtype, dst.valid, dst.memory)
 
 
-@op("paged_gather", "tensor.paged_gather")
+@op(
+    "paged_gather", "src indices block_table block_size size max_indices * space? col_off? is_trans? is_b_matrix?",
+    on="pl tensor", gives="either", tensors=True,
+)  # fmt: skip
 def paged_gather(
     m: Machine, at: Place, src: Any, indices: Any, block_table: Any, block_size: int, size: int, max_indices: int, *,
     space: Any = None, col_off: int = 0, is_trans: bool = False, is_b_matrix: bool = False,
@@ -350,7 +362,10 @@ def _paged_rows(m: Machine, at: Place, indices: Tensor, table: Tensor, block_siz
 COALESCE, OUTSIDE = ("row", "elem"), ("undefined", "clamp", "wrap", "zero")
 
 
-@op("mgather", "tile.mgather")
+@op(
+    "mgather", "mem idx coalesce? * gather_oob? target_memory? scratch? valid_shape?", on="pl tile", gives="either",
+    tensors=True, apart=ALL,
+)  # fmt: skip
 def mgather(
     m: Machine, at: Place, mem: Any, idx: Any, coalesce: Any = "row", *, gather_oob: Any = "undefined",
     target_memory: Any = None, scratch: Any = None, valid_shape: Any = None,

@@ -15,6 +15,8 @@ import torch
 
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
+from helpers.interpret.language.element_types import WORDS
+from helpers.interpret.language.operation import ALL, LAID_OUT, Result
 from helpers.interpret.machine.boxes import clear
 from helpers.interpret.machine.gm import called
 from helpers.interpret.machine.machine import Machine
@@ -24,7 +26,6 @@ from helpers.interpret.ops.common import (
     describe,
     dtype_of,
     elements,
-    everywhere,
     op,
     operand,
     scalar,
@@ -61,7 +62,11 @@ def space_of(target: Any) -> str:
 # ---- creation --------------------------------------------------------------------------------------------
 
 
-@op("create_tensor", "tensor.create", "tensor.create_tensor")
+@op(
+    "create_tensor", "shape dtype layout? manual_dep? init_value?", on="pl tensor", creates=True, gives="tensor",
+    orchestration=True, tensors=True,
+)  # fmt: skip
+@op("create", "shape dtype layout? manual_dep? init_value?", on="tensor", creates=True, orchestration=True)
 def create_tensor(
     m: Machine, at: Place, shape: Any, dtype: Any, layout: Any = None, manual_dep: bool = False, init_value: Any = None
 ) -> Tensor | Tile:
@@ -88,7 +93,8 @@ def _check_initial(m: Machine, at: Place, value: Any, d: DType) -> None:
         )  # fmt: skip
 
 
-@op("create_tile", "tile.create", "tile.create_tile")
+@op("create_tile", "shape dtype target_memory? transpose? * flat_layout?", on="pl tile", creates=True, gives="tile")
+@op("create", "shape dtype target_memory? transpose? * flat_layout?", on="tile", creates=True)
 def create_tile(
     m: Machine, at: Place, shape: Any, dtype: Any, target_memory: Any = None, transpose: bool = False, **_: Any
 ) -> Tile:
@@ -104,7 +110,7 @@ def create_tile(
     return _blank(m, at, static(m, at, shape), d, space)
 
 
-@op("create_l1", "tensor.create_l1")
+@op("create_l1", "shape dtype transpose?", on="pl tensor", creates=True, gives="tile")
 def create_l1(m: Machine, at: Place, shape: Any, dtype: Any, transpose: bool = False) -> Tile:
     """A new tile in L1."""
     return _blank(m, at, static(m, at, shape), dtype_of(m, at, dtype), "L1")
@@ -116,7 +122,7 @@ def _blank(m: Machine, at: Place, shape: tuple, d: DType, space: str) -> Tile:
     return m.tile(at, data, shape, d, None, space)
 
 
-@op(*everywhere("full"))
+@op("full", "shape dtype value", gives="tensor")
 def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     """A tile filled with a scalar."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
@@ -130,7 +136,8 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     return m.tile(at, data, shape, d)
 
 
-@op("arange", "tensor.ci", "tensor.arange", "tile.ci", "tile.arange")
+@op("arange", "start shape dtype? descending?", gives="tensor", types=WORDS)
+@op("ci", "start shape dtype? descending?", on="tensor tile", types=WORDS)
 def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.INT32, descending: bool = False) -> Tile:
     """start, start + 1, ... (or downward) in row-major order."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
@@ -162,7 +169,12 @@ def _incore(m: Machine, at: Place, name: str) -> None:
 # ---- slices and assembles --------------------------------------------------------------------------------
 
 
-@op(*everywhere("slice"))
+@op(
+    "slice", "input shape offset valid_shape? drop_dims? pad_value? clamp?",
+    tensor="tensor shape offset valid_shape? drop_dims? pad_value? clamp?",
+    tile="tile shape offset valid_shape? drop_dims? pad_value?", result=LAID_OUT, orchestration=True, tensors=True,
+    tiles_at=(0,),
+)  # fmt: skip
 def slice_(
     m: Machine, at: Place, x: Any, shape: Any, offset: Any, valid_shape: Any = None, drop_dims: Any = None,
     pad_value: Any = None, clamp: bool = False,
@@ -239,7 +251,10 @@ def _check_place(m: Machine, at: Place, x: Tile, shape: tuple, offset: list[int]
         )  # fmt: skip
 
 
-@op(*everywhere("assemble"))
+@op(
+    "assemble", "target source offset * atomic?", tile="target source offset", result=Result("first", type=True),
+    orchestration=True, tensors=True, tiles_at=(0, 1),
+)  # fmt: skip
 def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
     """Write `source` into `target` at `offset` and return the target."""
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
@@ -411,7 +426,7 @@ def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
     raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
 
 
-@op("load", "tile.load")
+@op("load", "tensor offsets shapes valid_shape? target_memory? clamp?", on="pl tile", gives="tile", tensors=True)
 def load(
     m: Machine, at: Place, tensor: Any, offsets: Any, shapes: Any, valid_shape: Any = None, target_memory: Any = None,
     clamp: bool = False,
@@ -452,7 +467,7 @@ def _load_scales(m: Machine, at: Place, tensor: Tensor, window: Tensor, offsets:
     return tile
 
 
-@op("store", "tile.store")
+@op("store", "tile offsets output_tensor shapes? * atomic?", on="pl tile", gives="tensor", tensors=True)
 def store(
     m: Machine, at: Place, tile: Any, offsets: Any, output_tensor: Any, shapes: Any = None, atomic: Any = None
 ) -> Any:
@@ -471,7 +486,10 @@ def store(
     return assemble(m, at, output_tensor, tile, offsets, atomic)
 
 
-@op("move", "tile.move")
+@op(
+    "move", "tile target_memory blayout? slayout?", on="pl tile", tiles_only=True,
+    result=Result("first", type=True, layout=True), apart=ALL,
+)  # fmt: skip
 def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = None, slayout: Any = None) -> Tile:
     """The same values in another on-chip buffer."""
     x, space = operand(m, at, tile), space_of(target_memory)

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, DType, wrap
+from helpers.interpret.language.element_types import EIGHT, FLOAT, FOUR, NINE
+from helpers.interpret.language.operation import ALL, FOLD, LAID_OUT, LIKE_FIRST_WHOLE
 from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Machine
-from helpers.interpret.ops.common import describe, everywhere, in_ub, op, operand, operands, vector
+from helpers.interpret.ops.common import describe, in_ub, op, operand, operands, vector
 from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.column_sums import column_sum
@@ -169,26 +171,63 @@ def _repeated(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
     return m.alias(v, data, shape, v.dtype, valid)
 
 
-def _define() -> None:
-    for name in FOLDS:
-        for kind, axis in (("row", -1), ("col", -2)):
+def _fold(what: str, says: str, rows: Any, columns: Any, takes: str, **of_columns: Any) -> None:
+    """Declare a reduction, along rows and along columns; `takes`: what the form for columns is called with."""
+    first = what.startswith("arg")  # it gives indices, of INT32
+    of_both = {} if first else {"result": FOLD, "unit": "vector", "tiles_at": (0,)}
 
-            def fold(m: Machine, at: Place, input: Any, tmp_tile: Any = None, _n: str = name, _a: int = axis) -> Tile:
-                return reduce(m, at, _n, _a, input, tmp_tile)
+    def row(m: Machine, at: Place, input: Any, tmp_tile: Any = None) -> Tile:
+        return reduce(m, at, what, -1, input, tmp_tile)
 
-            op(*everywhere(f"{kind}_{name}"))(fold)
-    for name in (*EXPAND, "div"):
-        for kind in ("row", "col"):
+    def column(m: Machine, at: Place, input: Any, tmp_tile: Any = None) -> Tile:
+        return reduce(m, at, what, -2, input, tmp_tile)
 
-            def spread(
-                m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None, _n: str = name, _k: str = kind
-            ) -> Tile:
-                return expand(m, at, _n, _k == "row", lhs, rhs)
+    scratch = {"takes": "input tmp_tile?", "tensor": "input", "tile": "tile tmp_tile"}
+    op(f"row_{what}", says=f"{says} of each row.", types=rows, apart=ALL, **scratch, **of_both)(row)
+    forms = {
+        "none": {"takes": "input", "tile": "tile"},
+        "scratch": scratch,
+        "may": {**scratch, "tile": "tile tmp_tile?"},
+    }
+    op(f"col_{what}", says=f"{says} of each column.", types=columns, **forms[takes], **of_both, **of_columns)(column)
 
-            op(*everywhere(f"{kind}_expand_{name}"))(spread)
+
+_fold("sum", "The sum", FOUR, (FOUR, NINE), "may")
+_fold("max", "The largest element", FOUR, (FOUR, NINE), "none")
+_fold("min", "The smallest element", FOUR, (FOUR, NINE), "none")
+_fold("prod", "The product", FOUR, (FOUR, "FP32 FP16 BF16 INT32 INT16 UINT32 UINT16"), "none")
+_fold("argmax", "Where the largest element is", FOUR, ("FP32 FP16 UINT32 UINT16", NINE), "scratch", apart=ALL)
+_fold("argmin", "Where the smallest element is", FOUR, ("FP32 FP16 UINT32 UINT16", NINE), "scratch", apart=ALL)
 
 
-_define()
+def _expand(name: str, says: str, rows: Any, columns: Any, **of_rows: Any) -> None:
+    """Declare an operation of a tile and a column, and one of a tile and a row."""
+
+    def row(m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
+        return expand(m, at, name, True, lhs, rhs)
+
+    def column(m: Machine, at: Place, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
+        return expand(m, at, name, False, lhs, rhs)
+
+    of_both: dict[str, Any] = {"unit": "vector", "result": LIKE_FIRST_WHOLE, "apart": (1,)}
+    if name in ("max", "min", "expdif"):
+        of_both |= {"result": LAID_OUT, "tiles_at": (0, 1)}
+    with_row = {"takes": "lhs rhs", "tensor": "tensor row_vec", "tile": "tile row_vec", **of_both, **of_rows}
+    op(f"row_expand_{name}", says=f"{says} a column [R, 1], repeated along the rows.", types=rows, **with_row)(row)
+    with_column = {"takes": "lhs rhs", "tensor": "tensor col_vec", "tile": "tile col_vec", **of_both}
+    op(f"col_expand_{name}", says=f"{says} a row [1, C], repeated along the columns.", types=columns, **with_column)(
+        column
+    )
+
+
+_expand("add", "A tile plus", (FOUR, f"{FOUR} INT8"), (FOUR, EIGHT), takes="lhs rhs tmp?", tile="tile row_vec tmp?",
+        apart=(1, 2))  # fmt: skip
+_expand("sub", "A tile minus", (FOUR, EIGHT), (FOUR, EIGHT))
+_expand("mul", "A tile times", (FOUR, EIGHT), (FOUR, EIGHT))
+_expand("div", "A tile divided by", (FLOAT, EIGHT), (FLOAT, EIGHT))
+_expand("max", "The larger of a tile and", (FOUR, EIGHT), (FOUR, EIGHT))
+_expand("min", "The smaller of a tile and", (FOUR, EIGHT), (FOUR, EIGHT))
+_expand("expdif", "e to the power of a tile minus", FLOAT, FLOAT)
 
 
 def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
@@ -221,13 +260,19 @@ def _promoted(a: DType, b: DType) -> str:
     return max((a, b), key=lambda d: (d.is_float, d.bits, d.name.startswith("INT"))).name
 
 
-@op(*everywhere("row_expand"))
+@op(
+    "row_expand", "lhs rhs", tensor="target row_vec", tile="target row_vec", result=LAID_OUT, unit="vector",
+    tiles_at=(0, 1), apart=(1,),
+)  # fmt: skip
 def row_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
     """A column repeated along the rows of `target`."""
     return broadcast(m, at, True, target, vec)
 
 
-@op(*everywhere("col_expand"))
+@op(
+    "col_expand", "lhs rhs", tensor="tensor col_vec", tile="target col_vec", result=LAID_OUT, unit="vector",
+    tiles_at=(0, 1), apart=(1,),
+)  # fmt: skip
 def col_expand(m: Machine, at: Place, target: Any, vec: Any) -> Tile:
     """A row repeated along the columns of `target`."""
     return broadcast(m, at, False, target, vec)

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import INT32
+from helpers.interpret.language.operation import TYPED
 from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Machine
-from helpers.interpret.ops.common import describe, elements, everywhere, op, operands, vector
+from helpers.interpret.ops.common import describe, elements, op, operands, vector
 from helpers.interpret.ops.gather import checked, pattern, same_lead
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.bits import bits_of, of_bits
@@ -78,7 +79,7 @@ def _kept(index: Tile, extents: tuple) -> torch.Tensor | None:
     return inside(extents, index.valid).flatten(-2)
 
 
-@op("scatter", "tensor.scatter")
+@op("scatter", "input dim? index? src? * mask_pattern? dst?", on="pl tensor", gives="either", tensors=True)
 def scatter(
     m: Machine, at: Place, input: Any, dim: Any = None, index: Any = None, src: Any = None, *,
     mask_pattern: Any = None, dst: Any = None,
@@ -109,7 +110,7 @@ def scatter(
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
 
-@op("tile.scatter")
+@op("scatter", "dst src indexes", on="tile", gives="either", tensors=True)
 def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Tile:
     """dst.flat[indexes[i, j]] = src[i, j]: indices count elements of the whole tile, row by row."""
     x, s, i = operands(m, at, dst, src, indexes)
@@ -123,7 +124,7 @@ def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Til
     return _updated(m, x, data)
 
 
-@op("tile.scatter_mask")
+@op("scatter_mask", "dst src mask_pattern", on="tile")
 def scatter_mask(m: Machine, at: Place, dst: Any, src: Any, mask_pattern: Any) -> Tile:
     """`dst` [R, C * step] with the columns of `src` [R, C] where the pattern marks them."""
     x, s = operands(m, at, dst, src)
@@ -141,7 +142,7 @@ def scatter_mask(m: Machine, at: Place, dst: Any, src: Any, mask_pattern: Any) -
     return _updated(m, x, data)
 
 
-@op(*everywhere("scatter_update"))
+@op("scatter_update", "input *args **kwargs", result=TYPED, unit="vector", moves=True, gives="either", tensors=True)
 def scatter_update(m: Machine, at: Place, input: Any, *args: Any, **named: Any) -> Tile:
     """Rows of `input` replaced: input[index[i, j]] = src[i * s + j], rows counted over all axes but the last.
 
@@ -183,7 +184,7 @@ def _update_arguments(m: Machine, at: Place, args: tuple, named: dict) -> tuple:
     return dim, index, src
 
 
-@op("mscatter", "tile.mscatter")
+@op("mscatter", "src idx output_tensor", on="pl tile", gives="either", tensors=True)
 def mscatter(m: Machine, at: Place, src: Any, idx: Any, output_tensor: Any) -> Any:
     """output.flat[idx[i, j]] = src[i, j], from a tile to global memory; returns the tensor."""
     t = output_tensor

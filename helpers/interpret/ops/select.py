@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers.interpret.language import element_types
 from helpers.interpret.language.dtypes import BY_NAME, INT32, wrap
+from helpers.interpret.language.element_types import EIGHT, FLOAT, FOUR, NINE, SIX_WORDS
+from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
     check_rows,
     check_scratch,
+    check_type,
     describe,
     dtype_of,
-    everywhere,
     full_shape,
     in_ub,
     op,
@@ -104,7 +105,7 @@ def _compared(m: Machine, at: Place, lhs: Any, rhs: Any) -> tuple[Tile, Any, tup
     return x, y, shape, valid
 
 
-@op("cmp", "tensor.cmp")
+@op("cmp", "lhs rhs cmp_type?", on="pl tensor", types=("FP32 FP16 INT32", NINE))
 def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     """1 where the comparison holds, 0 elsewhere, in the shape and type of `lhs`."""
     fn = comparison(m, at, cmp_type)
@@ -118,7 +119,11 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     return out
 
 
-@op("tile.cmp", "cmps", "tile.cmps")
+@op("cmp", "lhs rhs cmp_type?", on="tile", types=("FP32 FP16 INT32", NINE))
+@op(
+    "cmps", "lhs rhs cmp_type?", on="pl tile", tiles_only=True, number_second=True, tiles_at=(0,),
+    types=(f"{FOUR} UINT16", EIGHT),
+)  # fmt: skip
 def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     """A packed mask: [..., C] gives UINT8 [..., ceil(C/8) rounded up to 32], valid [..., ceil(C/8)]."""
     fn = comparison(m, at, cmp_type)
@@ -165,7 +170,7 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: 
     return unpack(bits_of(words, mask.dtype), mask.dtype.bits)[(..., *(slice(0, n) for n in extents))]
 
 
-@op("sel", "tile.sel")
+@op("sel", "mask lhs rhs tmp", on="pl tile", tiles_only=True, tiles_at=(0, 1, 2, 3), apart=(0, 3))
 def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -> Tile:
     """`lhs` where the mask is set, `rhs` elsewhere. Both have one element type; `tmp` is scratch."""
     mask = in_ub(m, at, mask)
@@ -184,7 +189,7 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     return m.tile(at, data, shape, x.dtype, valid)
 
 
-@op("sels", "tile.sels")
+@op("sels", "mask src tmp scalar", on="pl tile", tiles_only=True, apart=(0,))
 def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> Tile:
     """`src` where the mask is set, a scalar elsewhere; `tmp` is scratch."""
     if not is_scalar(scalar):
@@ -201,7 +206,10 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
 # ---- arithmetic with a condition -------------------------------------------------------------------------
 
 
-@op("prelu", "tile.prelu")
+@op(
+    "prelu", "tile slope tmp", on="pl tile", tiles_only=True, result=TYPED, unit="vector", tiles_at=(0, 1, 2),
+    apart=ALL, types=FLOAT,
+)  # fmt: skip
 def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile:
     """x where x > 0, else x * slope; the slope is a tile. (PTO-ISA docs/isa/TPRELU.md)"""
     check_scratch(m, at, "prelu", tmp, "UINT8")
@@ -215,7 +223,10 @@ def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile
     return _leaky(m, at, "prelu", x, slope)
 
 
-@op("lrelu", "tile.lrelu")
+@op(
+    "lrelu", "tile slope", on="pl tile", tiles_only=True, result=TYPED, unit="vector", number_second=True,
+    tiles_at=(0,), same_number=True, types=FLOAT,
+)  # fmt: skip
 def lrelu(m: Machine, at: Place, tile: Any, slope: Any) -> Tile:
     """x where x > 0, else x * slope; the slope is a scalar.
 
@@ -292,30 +303,38 @@ def three(m: Machine, at: Place, name: str, a: Any, b: Any, c: Any) -> Tile:
     return binary(m, at, step, binary(m, at, step, a, b), c)
 
 
-def _define() -> None:
-    for name in PARTS:
+def _part(name: str, says: str) -> None:
+    def compute(m: Machine, at: Place, lhs: Any, rhs: Any) -> Tile:
+        return part(m, at, name, lhs, rhs)
 
-        def both(m: Machine, at: Place, lhs: Any, rhs: Any, _name: str = name) -> Tile:
-            return part(m, at, _name, lhs, rhs)
-
-        op(*everywhere(name))(both)
-    for name in ("addc", "subc", "addsc", "subsc"):
-
-        def carry(m: Machine, at: Place, lhs: Any, rhs: Any, rhs2: Any, _name: str = name) -> Tile:
-            if _name.endswith("sc") and not is_scalar(rhs):
-                raise m.fault(at, f"pl.{_name} with {describe(rhs)}", "the second operand is a scalar")
-            return three(m, at, _name, lhs, rhs, rhs2)
-
-        op(name, f"tile.{name}")(carry)
+    known = {"result": LAID_OUT, "unit": "vector", "tiles_at": (0, 1), "types": (FOUR, NINE)}
+    op(name, "lhs rhs", tile="src0 src1", says=f"{says} of two tiles where both are valid.", **known)(compute)
 
 
-_define()
+def _three(name: str, says: str, number: bool) -> None:
+    def compute(m: Machine, at: Place, lhs: Any, rhs: Any, rhs2: Any) -> Tile:
+        if number and not is_scalar(rhs):
+            raise m.fault(at, f"pl.{name} with {describe(rhs)}", "the second operand is a scalar")
+        return three(m, at, name, lhs, rhs, rhs2)
+
+    tiles = (0, 2) if number else (0, 1, 2)
+    op(name, "lhs rhs rhs2", on="pl tile", tiles_only=True, says=says, number_second=number, tiles_at=tiles)(compute)
+
+
+_part("part_add", "The sum")
+_part("part_mul", "The product")
+_part("part_max", "The larger")
+_part("part_min", "The smaller")
+_three("addc", "lhs + rhs + rhs2.", False)
+_three("subc", "lhs - rhs - rhs2.", False)
+_three("addsc", "lhs + rhs + rhs2, where rhs is a number.", True)
+_three("subsc", "lhs - rhs - rhs2, where rhs is a number.", True)
 
 
 # ---- made from nothing -----------------------------------------------------------------------------------
 
 
-@op("tri", "tile.tri")
+@op("tri", "diagonal shape valid_shape? dtype? upper?", on="pl tile", gives="tile", types=(SIX_WORDS, NINE))
 def tri(
     m: Machine, at: Place, diagonal: Any, shape: Any, valid_shape: Any = None, dtype: Any = INT32, upper: bool = False
 ) -> Tile:
@@ -326,8 +345,7 @@ def tri(
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
     if len(shape) != 2 or not is_scalar(diagonal):
         raise m.fault(at, f"pl.tri of shape {list(shape)} and diagonal {describe(diagonal)}", "it makes a 2-D tile")
-    if element_types.refused("tri", d.name, m.chip.name):
-        raise m.fault(at, *element_types.described("tri", "tri", d.name, m.chip.name))
+    check_type(m, at, "tri", d)
     vector(m, shape, d, "tri")
     valid = _written(m, at, "tri", shape, valid_shape)
     data = None
@@ -352,7 +370,10 @@ def _written(m: Machine, at: Place, name: str, shape: tuple, valid_shape: Any) -
 _MULTIPLIERS, _WEYL, _LOW = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85), 0xFFFFFFFF
 
 
-@op("random", "tensor.random", "tile.random")
+@op(
+    "random", "key0 key1 counter0 counter1 counter2 counter3 shape dtype? rounds?",
+    tile="key0 key1 counter0 counter1 counter2 counter3 shape valid_shape? dtype? rounds?", gives="either",
+)  # fmt: skip
 def random(
     m: Machine, at: Place, key0: Any, key1: Any, counter0: Any, counter1: Any, counter2: Any, counter3: Any,
     shape: Any, valid_shape: Any = None, dtype: Any = UINT32, rounds: int = 10,

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import DType
+from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED, Result
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
     describe,
     elements,
-    everywhere,
     in_ub,
     op,
     operand,
@@ -28,7 +28,7 @@ from helpers.interpret.values.lanes import Lanes, settled
 from helpers.interpret.values.values import Tensor, Tile, dense_strides, held
 
 
-@op("dim", "tensor.dim")
+@op("dim", "tensor axis", on="pl tensor", gives="index", tensors=True)
 def dim(m: Machine, at: Place, tensor: Any, axis: int) -> int:
     """The extent of an axis."""
     if not isinstance(tensor, (Tensor, Tile)):
@@ -41,7 +41,10 @@ def dim(m: Machine, at: Place, tensor: Any, axis: int) -> int:
 # ---- views -----------------------------------------------------------------------------------------------
 
 
-@op(*everywhere("reshape"))
+@op(
+    "reshape", "input shape", tensor="tensor shape", tile="tile shape", result=LAID_OUT, orchestration=True,
+    tensors=True, tiles_at=(0,),
+)  # fmt: skip
 def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
     """The same elements under another shape."""
     if not isinstance(x, (Tensor, Tile)):
@@ -100,7 +103,10 @@ def _reshaped_strides(x: Tensor, shape: tuple) -> tuple | None:
     return tuple(probe.stride())
 
 
-@op(*everywhere("transpose"))
+@op(
+    "transpose", "input axis1 axis2", tensor="tensor axis1 axis2", tile="tile axis1 axis2 tmp_tile?", result=TYPED,
+    orchestration=True, tensors=True, tiles_at=(0,), apart=ALL,
+)  # fmt: skip
 def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: Any = None) -> Tensor | Tile:
     """Two axes exchanged."""
     rank = len(x.shape)
@@ -137,7 +143,7 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
 
 
-@op("tile.transpose_view")
+@op("transpose_view", "tile", on="tile")
 def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
     """The last two axes exchanged, without moving data."""
     x = operand(m, at, x, "L1")
@@ -147,7 +153,7 @@ def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
     return m.alias(x, data, shape, x.dtype, valid)
 
 
-@op(*everywhere("concat"))
+@op("concat", "src0 src1", result=Result("", type=True, valid="whole"), unit="vector", tiles_at=(0, 1), apart=ALL)
 def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     """Two tiles side by side along the last axis."""
     a, b = operands(m, at, src0, src1)
@@ -165,7 +171,11 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     return m.tile(at, data, shape, a.dtype)
 
 
-@op(*everywhere("set_validshape"))
+@op(
+    "set_validshape", "input valid_rows valid_cols", tensor="tensor valid_rows valid_cols",
+    tile="tile valid_rows valid_cols", result=Result("first", type=True, layout=True), unit="vector", moves=True,
+    tiles_at=(0,),
+)  # fmt: skip
 def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: Any) -> Tensor | Tile:
     """The same tile with another valid shape; nothing moves. In a region a tensor is loaded for it.
 
@@ -197,7 +207,11 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
     return m.alias(x, data, x.shape, x.dtype, valid)
 
 
-@op(*everywhere("fillpad"), "tile.fillpad_inplace")
+@op(
+    "fillpad", "value pad_value?", tensor="tensor pad_value?", tile="tile pad_value?",
+    result=Result("first", type=True, layout=True), unit="vector", tiles_at=(0,),
+)  # fmt: skip
+@op("fillpad_inplace", "tile pad_value?", on="tile", tiles_at=(0,))
 def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
     """What lies outside the valid part is set to `pad_value`; the result is valid everywhere."""
     x = in_ub(m, at, value)

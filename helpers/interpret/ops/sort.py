@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, FP16, FP32
+from helpers.interpret.language.element_types import FLOAT
+from helpers.interpret.language.operation import ALL
 from helpers.interpret.machine.machine import Machine
-from helpers.interpret.ops.common import elements, everywhere, op, operands, vector
+from helpers.interpret.ops.common import elements, op, operands, vector
 from helpers.interpret.ops.gather import same_lead
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.bits import bits_of
@@ -27,7 +29,7 @@ RUN = 32  # elements that sort32 sorts together
 WAYS = 4  # runs that mrgsort merges at a time
 
 
-@op(*everywhere("sort32"))
+@op("sort32", "src idx", gives="either", tiles_at=(0, 1), apart=ALL, types=FLOAT)
 def sort32(m: Machine, at: Place, src: Any, idx: Any) -> Tile:
     """Each 32 columns of `src` [..., C] FP32 sorted, `idx` (UINT32, the same shape) with them: pairs [..., 2 C]."""
     x, i = operands(m, at, src, idx)
@@ -73,7 +75,11 @@ def _pairs(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return raw.flatten(-2).view(torch.float32)
 
 
-@op(*everywhere("mrgsort"))
+@op(
+    "mrgsort", "src0 src1? src2? src3? tmp? * exhausted? block_len?",
+    tensor="src0 src1? src2? src3? * exhausted? block_len?",
+    tile="src0 src1? src2? src3? tmp? exhausted? * block_len?", gives="either", apart=ALL, types=FLOAT,
+)  # fmt: skip
 def mrgsort(
     m: Machine, at: Place, src0: Any, src1: Any = None, src2: Any = None, src3: Any = None, tmp: Any = None,
     exhausted: bool = False, *, block_len: Any = None,

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.language import names
 from helpers.interpret.language.names import AUTO
+from helpers.interpret.language.operation import Result
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.machine.pipes import CONSUMER, TO_CUBE, TO_VECTOR
 from helpers.interpret.ops import movement
@@ -18,31 +18,31 @@ from helpers.interpret.values.lanes import one
 from helpers.interpret.values.values import Array, TaskId, Tile
 
 
-@op("get_block_idx", "tensor.get_block_idx", "tile.get_block_idx")
+@op("get_block_idx", "", gives="index")
 def get_block_idx(m: Machine, at: Place) -> Any:
     """The number of the running block of a `pl.spmd`."""
     return m.block
 
 
-@op("get_block_num", "tensor.get_block_num", "tile.get_block_num")
+@op("get_block_num", "", gives="index")
 def get_block_num(m: Machine, at: Place) -> int:
     """How many blocks the running `pl.spmd` has."""
     return m.block_num
 
 
-@op("system.available_cluster_count")
+@op("available_cluster_count", "", on="system", gives="index")
 def available_cluster_count(m: Machine, at: Place) -> int:
     """Clusters (one cube and two vector cores) of the modelled chip."""
     return m.chip.clusters
 
 
-@op("system.available_aiv_count")
+@op("available_aiv_count", "", on="system", gives="index")
 def available_aiv_count(m: Machine, at: Place) -> int:
     """Vector cores of the modelled chip."""
     return m.chip.vector_cores
 
 
-@op("system.task_dummy")
+@op("task_dummy", "* deps", on="system", orchestration=True)
 def task_dummy(m: Machine, at: Place, deps: tuple[int, ...] = ()) -> TaskId:
     """A join of several tasks that does no work."""
     made = m.dispatch(at, "task_dummy", "dummy", 1, deps)
@@ -51,13 +51,13 @@ def task_dummy(m: Machine, at: Place, deps: tuple[int, ...] = ()) -> TaskId:
     return m.task_id(made)
 
 
-@op("system.task_invalid")
+@op("task_invalid", "", on="system", orchestration=True)
 def task_invalid(m: Machine, at: Place) -> TaskId:
     """A task id that names nothing."""
     return m.no_task()
 
 
-@op("system.syncall")
+@op("syncall", "* core_type? mode? gm_workspace? used_cores?", on="system")
 def syncall(
     m: Machine, at: Place, core_type: Any = "mix", mode: Any = "hard", gm_workspace: Any = None, used_cores: Any = None
 ) -> None:
@@ -65,29 +65,39 @@ def syncall(
     m.barrier(at, str(core_type), str(mode))
 
 
-@op("system.cacheinvalid", "system.fence", "system.bar_all", "system.bar_v", "system.bar_m", "system.sync_src",
-    "system.sync_dst", "system.sync_set", "system.sync_wait", "system.set_ffts")  # fmt: skip
+@op("cacheinvalid", "tensor? shapes? offsets?", on="system")
+@op("fence", "", on="system")
+@op("bar_all", "", on="system")
+@op("bar_v", "", on="system")
+@op("bar_m", "", on="system")
+@op("sync_src", "* set_pipe wait_pipe event_id", on="system")
+@op("sync_dst", "* set_pipe wait_pipe event_id", on="system")
+@op("sync_set", "event_id * pipe ffts_mode? core_type?", on="system")
+@op("sync_wait", "event_id * pipe core_type?", on="system")
+@op("set_ffts", "workspace", on="system")
 def ordering(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """Orders pipes and caches of a core, which are always in order here."""
 
 
-@op("prefetch.make_context")
+@op("make_context", "", on="prefetch")
 def make_context(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """A context for pl.prefetch.async_prefetch."""
 
 
-@op("prefetch.async_prefetch", "prefetch.session", "prefetch.wait")
+@op("async_prefetch", "src ctx", on="prefetch")
+@op("session", "ctx", on="prefetch")
+@op("wait", "event session_handle", on="prefetch")
 def async_prefetch(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """Fetches data into a cache ahead of use, which changes no value."""
 
 
-@op("get_subblock_idx", "tensor.get_subblock_idx", "tile.get_subblock_idx")
+@op("get_subblock_idx", "", gives="index")
 def get_subblock_idx(m: Machine, at: Place) -> int:
     """The vector lane that runs, in a pl.split_aiv."""
     return m.lane[1]
 
 
-@op("aiv_shard", "tile.aiv_shard")
+@op("aiv_shard", "x", on="pl tile", gives="either")
 def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
     """What of a cube result this vector lane gets: its half in a pl.split_aiv of UP_DOWN or LEFT_RIGHT, else all."""
     if type(x) is not Tile or x.memory.space != "L0C":  # src/ir/verifier/verify_aiv_split.cpp
@@ -107,7 +117,7 @@ def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
     return m.tile(at, part.data, part.shape, part.dtype, part.valid)
 
 
-@op("aic_gather", "tile.aic_gather")
+@op("aic_gather", "x", on="pl tile", gives="either")
 def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     """The vector lanes' parts joined again for the cube; complete once the second lane has given its part."""
     if type(x) is not Tile or x.memory.space not in ("UB", ""):
@@ -129,7 +139,7 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     return joined
 
 
-@op("array.create")
+@op("create", "extent dtype", on="array", creates=True, orchestration=True)
 def array_create(m: Machine, at: Place, extent: Any, dtype: Any) -> Array:
     """An array of `extent` scalars or task ids."""
     task_ids = "TASK_ID" in repr(dtype).upper()
@@ -137,36 +147,32 @@ def array_create(m: Machine, at: Place, extent: Any, dtype: Any) -> Array:
     return Array([None if task_ids else 0] * int(one(extent)), dtype, m.here)
 
 
-@op("no_dep", "tensor.no_dep")
+@op("no_dep", "tensor", on="pl tensor", result=Result("first", type=True), orchestration=True, tensors=True)
 def no_dep(m: Machine, at: Place, tensor: Any) -> Any:
     """The tensor itself; the marker concerns the dependency of a call argument."""
     return tensor
 
 
-def _paths(name: str) -> tuple[str, ...]:
-    return tuple(p for p in (name, f"system.{name}", f"tile.{name}") if names.exists(p))
-
-
-@op(*_paths("tpush_to_aiv"))
+@op("tpush_to_aiv", "tile * split lane_stride? id?", on="pl tile system")
 def tpush_to_aiv(m: Machine, at: Place, tile: Any, split: int, lane_stride: Any = None, id: int | None = None) -> None:
     """The cube pushes a tile of L0C to the vector cores. `split` halves it between them and changes no value."""
     _push(m, at, tile, TO_VECTOR, split, id)
 
 
-@op(*_paths("tpush_to_aic"))
+@op("tpush_to_aic", "tile * split id?", on="pl tile system")
 def tpush_to_aic(m: Machine, at: Place, tile: Any, split: int, id: int | None = None) -> None:
     """The vector cores push a tile of UB to the cube."""
     _push(m, at, tile, TO_CUBE, split, id)
 
 
-@op(*_paths("tpop_from_aic"))
+@op("tpop_from_aic", "* shape? dtype? split? lane_stride? id?", on="pl tile system", gives="tile")
 def tpop_from_aic(m: Machine, at: Place, shape: Any = None, dtype: Any = None, split: int = 0, lane_stride: Any = None,
                   id: int | None = None) -> Tile:  # fmt: skip
     """The tile that the cube pushed, in UB."""
     return _pop(m, at, TO_VECTOR, shape, dtype, split, id)
 
 
-@op(*_paths("tpop_from_aiv"))
+@op("tpop_from_aiv", "* shape? dtype? split? id?", on="pl tile system", gives="tile")
 def tpop_from_aiv(
     m: Machine, at: Place, shape: Any = None, dtype: Any = None, split: int = 0, id: int | None = None
 ) -> Tile:
@@ -174,19 +180,22 @@ def tpop_from_aiv(
     return _pop(m, at, TO_CUBE, shape, dtype, split, id)
 
 
-@op(*_paths("tfree_to_aic"))
+@op("tfree_to_aic", "tile * split? id?", on="pl system")
 def tfree_to_aic(m: Machine, at: Place, tile: Any, split: Any = None, id: int | None = None) -> None:
     """The slot of a tile that was popped from the cube is free."""
     m.free(at, tile, TO_VECTOR, id)
 
 
-@op(*_paths("tfree_to_aiv"))
+@op("tfree_to_aiv", "tile * split? id?", on="pl system")
 def tfree_to_aiv(m: Machine, at: Place, tile: Any, split: Any = None, id: int | None = None) -> None:
     """The slot of a tile that was popped from the vector cores is free."""
     m.free(at, tile, TO_CUBE, id)
 
 
-@op(*_paths("aic_initialize_pipe"))
+@op(
+    "aic_initialize_pipe", "c2v_consumer_buf? v2c_consumer_buf? * dir_mask slot_size slot_num? local_slot_num? id?",
+    on="pl system",
+)  # fmt: skip
 def aic_initialize_pipe(
     m: Machine, at: Place, c2v_consumer_buf: Any = 0, v2c_consumer_buf: Any = 0, dir_mask: int = 0, slot_size: int = 0,
     slot_num: int | None = None, local_slot_num: int | None = None, id: int | None = None,
@@ -196,7 +205,10 @@ def aic_initialize_pipe(
     _initialize(m, at, "AIC", dir_mask, slot_size, slot_num, local_slot_num, id)
 
 
-@op(*_paths("aiv_initialize_pipe"))
+@op(
+    "aiv_initialize_pipe", "c2v_consumer_buf? v2c_consumer_buf? * dir_mask slot_size slot_num? local_slot_num? id?",
+    on="pl system",
+)  # fmt: skip
 def aiv_initialize_pipe(
     m: Machine, at: Place, c2v_consumer_buf: Any = 0, v2c_consumer_buf: Any = 0, dir_mask: int = 0, slot_size: int = 0,
     slot_num: int | None = None, local_slot_num: int | None = None, id: int | None = None,
@@ -205,13 +217,13 @@ def aiv_initialize_pipe(
     _initialize(m, at, "AIV", dir_mask, slot_size, slot_num, local_slot_num, id)
 
 
-@op(*_paths("reserve_buffer"))
+@op("reserve_buffer", "* name size base?", on="pl system", gives="number")
 def reserve_buffer(m: Machine, at: Place, name: str, size: int, base: int = AUTO) -> int:
     """`size` bytes of this core's memory, for the ring that it pops from."""
     return m.reserve(at, name, int(size))
 
 
-@op(*_paths("import_peer_buffer"))
+@op("import_peer_buffer", "* name peer_func", on="pl system", gives="number")
 def import_peer_buffer(m: Machine, at: Place, name: str, peer_func: str) -> int:
     """The buffer that the other core's function reserves."""
     return m.import_peer(at, name, peer_func)

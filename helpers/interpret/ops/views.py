@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import movement, shapes
-from helpers.interpret.ops.common import describe, dtype_of, elements, everywhere, in_ub, op, operand, static, vector
+from helpers.interpret.ops.common import describe, dtype_of, elements, in_ub, op, operand, static, vector
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.bits import reinterpret
 from helpers.interpret.values.extents import filled
@@ -16,7 +17,7 @@ from helpers.interpret.values.lanes import Lanes, one
 from helpers.interpret.values.values import Tensor, Tile, held
 
 
-@op(*everywhere("reinterpret_view"))
+@op("reinterpret_view", "data dtype * shape?", orchestration=True, tensors=True)
 def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any = None) -> Tile:
     """The same bytes as elements of another type; the last axis scales with the widths unless `shape` is given.
 
@@ -52,7 +53,7 @@ def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any
     return shapes.reshape(m, at, out, wanted)
 
 
-@op("tensor.view")
+@op("view", "tensor shape? valid_shape? * layout?", on="tensor", gives="either", orchestration=True, tensors=True)
 def view(
     m: Machine, at: Place, tensor: Any, shape: Any = None, valid_shape: Any = None, *, layout: Any = None
 ) -> Tensor:
@@ -92,7 +93,10 @@ def view(
     return out
 
 
-@op("tile.extract")
+@op(
+    "extract", "src index_row index_col shape * target_memory", on="tile", result=TYPED, unit="vector", moves=True,
+    apart=ALL,
+)  # fmt: skip
 def extract(m: Machine, at: Place, src: Any, index_row: Any, index_col: Any, shape: Any, *, target_memory: Any) -> Tile:
     """The part of a tile at (row, column), in another on-chip buffer."""
     x = operand(m, at, src, "L1")
@@ -100,7 +104,10 @@ def extract(m: Machine, at: Place, src: Any, index_row: Any, index_col: Any, sha
     return movement.move(m, at, part, target_memory)
 
 
-@op(*everywhere("fillpad_expand"))
+@op(
+    "fillpad_expand", "value shape pad_value?", tensor="tensor shape pad_value?", tile="tile shape pad_value?",
+    result=LAID_OUT, unit="vector", apart=ALL,
+)  # fmt: skip
 def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any = "zero") -> Tile:
     """The valid part of a tile in the corner of a larger one, the rest set to `pad_value`."""
     x = in_ub(m, at, value)
@@ -117,7 +124,7 @@ def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any
     return m.tile(at, data, wanted, x.dtype)
 
 
-@op("expand_clone", "tensor.expand_clone")
+@op("expand_clone", "src target", on="pl tensor", result=TYPED, unit="vector")
 def expand_clone(m: Machine, at: Place, src: Any, target: Any) -> Any:
     """`src` (three axes, at most one of extent 1 to repeat) in the shape of `target`.
 
@@ -142,13 +149,13 @@ def expand_clone(m: Machine, at: Place, src: Any, target: Any) -> Any:
     return movement.assemble(m, at, target, out, [0, 0, 0])
 
 
-@op("tile.alloc", "tensor.alloc")
+@op("alloc", "memory_space size", on="tensor tile", tile="memory_space size * pinned?")
 def alloc(m: Machine, at: Place, *_: Any, **__: Any) -> None:
     """PyPTO prints this in its lowered programs; a kernel has no use for it."""
     raise m.fault(at, "pl.tile.alloc is written by PyPTO's passes, not by kernels", "use pl.create_tile")
 
 
-@op("dump_tag", "tensor.dump_tag")
+@op("dump_tag", "tensor", on="pl tensor")
 def dump_tag(m: Machine, at: Place, tensor: Any) -> Any:
     """The tensor itself; the marker is for PyPTO's selective dump."""
     return tensor

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import enum
-import functools
 import importlib.abc
 import importlib.machinery
 import inspect
@@ -25,7 +24,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret.language import names, spelling
+from helpers.interpret.language import names
 from helpers.interpret.language.kernel import DataType, DynVar, JitFunction, Placement, annotation_type
 from helpers.interpret.pypto import package, text
 from helpers.interpret.pypto.callable import CallableKernel, CallableProgram
@@ -113,15 +112,6 @@ class _Directive:
         raise names.only_parsed(self.__name__)
 
 
-def _stub(name: str) -> Callable:
-    def op(*_: Any, **__: Any) -> Any:
-        raise names.only_parsed(name)
-
-    op.__name__ = op.__qualname__ = name.rsplit(".", 1)[-1]
-    op.__doc__ = f"`pl.{name}`: parsed from a kernel's source, not called."
-    return op
-
-
 def _module(name: str, doc: str, members: dict[str, Any], package: bool = False) -> ModuleType:
     m = ModuleType(name, doc)
     m.__dict__.update(members)
@@ -134,20 +124,40 @@ class UnknownName(KernelError, AttributeError):
     """A name that `pypto.language` does not have."""
 
 
-def _absent(known: list[str], name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    fix = spelling.of_language(name, known)
-    raise UnknownName(f"pl.{name} is not a name of pypto.language{'; ' + fix if fix else ''}")
+class _Namespace(ModuleType):
+    """`pl`, or a namespace in it. Operations are made when they are first asked for: what is known of them needs torch,
+    and the module of a kernel asks for none."""
+
+    def __init__(self, name: str, doc: str, space: str, members: dict[str, Any]):
+        super().__init__(name, doc)
+        self.__dict__.update(members, __path__=[])
+        self._space = space
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            return sorted(n for n in dir(self) if not n.startswith("_"))
+        if name.startswith("__"):
+            raise AttributeError(name)
+        from helpers.interpret.pypto import operations
+
+        path = f"{self._space}.{name}".lstrip(".")
+        made = operations.stand_in(path)
+        if made is None:
+            raise UnknownName(operations.unknown(path, [n for n in self.__dict__ if not n.startswith("_")]))
+        self.__dict__[name] = made
+        return made
+
+    def __dir__(self) -> list[str]:
+        from helpers.interpret.pypto import operations
+
+        return sorted({*self.__dict__, *operations.names(self._space)})
 
 
 def _members() -> dict[str, Any]:
-    m: dict[str, Any] = {n: _stub(n) for n in names.OPERATIONS}
-    for space, ops in names.NAMESPACES.items():
-        m[space] = _module(
-            f"pypto.language.{space}", f"`pl.{space}` (stand-in)", {n: _stub(f"{space}.{n}") for n in ops}
-        )
-    m["tile"].MaskPattern = enum.Enum("MaskPattern", names.MASK_PATTERNS)
+    m: dict[str, Any] = {}
+    for space in names.NAMESPACES:
+        own = {"MaskPattern": enum.Enum("MaskPattern", names.MASK_PATTERNS)} if space == "tile" else {}
+        m[space] = _Namespace(f"pypto.language.{space}", f"`pl.{space}` (stand-in)", space, own)
     m.update({n: _Directive(n) for n in names.DIRECTIVES})
     m.update({n: DataType(n, bits) for n, bits in names.DTYPES.items()})
     m.update({n: enum.Enum(n, list(values)) for n, values in names.ENUMS.items()})
@@ -170,8 +180,6 @@ def _members() -> dict[str, Any]:
     })  # fmt: skip
     m["adir"] = _module("pypto.language.arg_direction", "`pl.adir` (stand-in)", {})
     m["parser"] = _module("pypto.language.parser", "`pl.parser` (stand-in)", {n: m[n] for n in ("parse", "loads")})
-    m["__all__"] = sorted(n for n in m if not n.startswith("_"))
-    m["__getattr__"] = functools.partial(_absent, m["__all__"])
     return m
 
 
@@ -189,7 +197,7 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if spec.name == "pypto":
             return _module("pypto", "Stand-in for PyPTO: interpret mode only.", {"DataType": DataType}, package=True)
         if spec.name == "pypto.language":
-            return _module("pypto.language", __doc__, _members(), package=True)
+            return _Namespace("pypto.language", __doc__, "", _members())
         return _module(spec.name, "Stand-in for a part of PyPTO.", {}, package=True)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -1,14 +1,20 @@
-"""docs/language.md: every name of `pl` and what interpret mode makes of it. Run as a module, it writes the page."""
+"""docs/language.md, every name of `pl` and what interpret mode makes of it, and docs/operations.md, every operation.
+
+Run as a module, it writes the two pages.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from helpers.interpret.checks import rules
 from helpers.interpret.language import element_types, names
-from helpers.interpret.ops import OPS
+from helpers.interpret.ops import LIMITS, NO_CODE, OPS
+from helpers.interpret.pypto.operations import described, facts
 
 PAGE = Path(__file__).parents[3] / "docs" / "language.md"
+OPERATIONS = PAGE.with_name("operations.md")
 
 # Names that are no operations and that interpret mode understands.
 CONSTRUCTS = {
@@ -39,22 +45,32 @@ def state(path: str) -> str:
     """What becomes of `pl.<path>` in a kernel."""
     if path in NEVER:
         return NEVER[path]
-    if path.rpartition(".")[-1] in rules.NO_CODE:
+    if path in NO_CODE:
         return "PyPTO cannot compile it"
     return "runs" if path in OPS or path in CONSTRUCTS else "no"
 
 
 def listed() -> set[str]:
     """The names below `pl` that the page has."""
-    kinds = (names.OPERATIONS, names.DIRECTIVES, names.NAMESPACES, names.DTYPES, names.ENUMS, names.DECORATORS)
-    return {n for k in (*kinds, names.TYPES, names.CONSTANTS, names.MODULES, names.HANDLES) for n in k}
+    kinds = (names.DIRECTIVES, names.NAMESPACES, names.DTYPES, names.ENUMS, names.DECORATORS, names.TYPES)
+    others = {n for k in (*kinds, names.CONSTANTS, names.MODULES, names.HANDLES) for n in k}
+    return others | set(operations()[""])
+
+
+def operations() -> dict[str, list[str]]:
+    """The operations of the language, by namespace: "" for those of `pl` itself."""
+    out: dict[str, list[str]] = {space: [] for space in ("", *names.NAMESPACES)}
+    for path in sorted({*OPS, *NO_CODE}):
+        space, _, name = path.rpartition(".")
+        out[space].append(name)
+    return out
 
 
 def page() -> str:
     """The whole page."""
     out = [HEAD, "## Names\n\n"]
-    spaces = {"": [*names.OPERATIONS, *names.DIRECTIVES], **names.NAMESPACES}
-    for space, members in spaces.items():
+    for space, members in operations().items():
+        members = members if space else [*members, *names.DIRECTIVES]
         prefix = f"{space}." if space else ""
         found = {m: state(prefix + m) for m in sorted(set(members))}
         running = [m for m, s in found.items() if s == "runs"]
@@ -90,7 +106,7 @@ def _element_types() -> str:
     """The tables of element types by operation."""
     out = [ELEMENT_TYPES, "| operation | A2/A3 | A5 |\n|---|---|---|\n"]
     alike: dict[tuple, list[str]] = {}
-    for name, by_chip in element_types.LIMITS.items():
+    for name, (_, by_chip) in sorted(LIMITS.items()):
         alike.setdefault(tuple(by_chip[c] for c in element_types.CHIPS), []).append(name)
     for (a2a3, a5), operations in alike.items():
         said = "the same" if set(a2a3) == set(a5) else " ".join(a5)
@@ -153,7 +169,10 @@ MORE = (
     ("arithmetic of what is read in what is valid of a tile: pl.load(..., valid_shape=[i[0] * 2, 64])", "n = i[0]"),
     ("a window of orchestration, computed with, of which the run says what is valid", "pl.slice it in the region"),
     ("a number of another type than its annotation, but an INDEX", "the type it has"),
-    ("an argument that PyPTO's operation does not have, or the lack of one that it needs", "see signatures.py"),
+    (
+        "an argument that PyPTO's operation does not have, or the lack of one that it needs",
+        "the operation's own, in docs/operations.md",
+    ),
     ("a number as index where two axes are wanted: out[0, :] = [1, n]", "out[0:1, :]"),
     (
         "break or continue in pl.parallel, pl.unroll, pl.spmd; pl.scope with automatic scopes",
@@ -208,5 +227,44 @@ MORE = (
 )
 
 
+OPERATIONS_HEAD = """# The operations of `pl`
+
+Written by `python -m helpers.interpret.pypto.report`, from what is declared beside each operation in
+`helpers/interpret/ops/`; a test holds it to the code. `help(pl.add)`, and Shift-Tab in JupyterLab, say the same.
+A parameter with `=...` may be left out.
+
+"""
+
+
+def operations_page() -> str:
+    """The reference of the operations, a section each."""
+    uses = _uses()
+    out = [OPERATIONS_HEAD]
+    for record in sorted({id(o.signatures): o for o in OPS.values()}.values(), key=lambda o: next(iter(o.signatures))):
+        path = next(iter(record.signatures))
+        taken = str(record.signatures[path]).replace("=None", "=...")
+        first, *rest = described(record, path).split("\n\n")
+        out.append(f"### `pl.{path}`\n\n`pl.{path}{taken}`\n\n{first}\n\n")
+        out += [f"{part}\n\n" for part in rest[:-1]]
+        out += [f"- {name}: {text}\n" for name, text in facts(record, path)]
+        if record.name in uses:
+            out.append(f"- For example: {uses[record.name]}\n")
+        out.append("\n")
+    return "".join(out).rstrip() + "\n"
+
+
+def _uses() -> dict[str, str]:
+    """Operation -> the first line of the workbook's kernels that calls it, and in which file."""
+    found: dict[str, str] = {}
+    for file in sorted((PAGE.parents[1] / "kernels").glob("*.py")):
+        for line in file.read_text().splitlines():
+            for name in re.findall(r"\bpl\.(?:tile\.|tensor\.|system\.)?(\w+)\(", line.partition("#")[0]):
+                whole = line.count("(") == line.count(")") and line.count("[") == line.count("]")
+                if whole and not line.strip().startswith("with"):
+                    found.setdefault(name, f"`{line.strip()}` ([{file.stem}](../kernels/{file.name}))")
+    return found
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    OPERATIONS.write_text(operations_page())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from helpers.interpret.language import names
+from helpers.interpret.language.names import NAMESPACES
+from helpers.interpret.ops import exists
 
 # What a kernel has in place of a function of Python's.
 INSTEAD = {
@@ -31,7 +32,7 @@ def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
 def of_language(path: str, members: Iterable[str]) -> str | None:
     """What was meant by `pl.<path>`, where its owner has `members`; its last name is not among these."""
     owner, _, name = path.rpartition(".")
-    spaces = [s for s in ("", *names.NAMESPACES) if s != owner and names.exists(f"{s}.{name}".lstrip("."))]
+    spaces = [s for s in ("", *NAMESPACES) if s != owner and exists(f"{s}.{name}".lstrip("."))]
     if spaces:
         return f"did you mean {' or '.join('pl.' + f'{s}.{name}'.lstrip('.') for s in spaces)}?"
     return meant(name, members, f"pl.{owner}." if owner else "pl.")
