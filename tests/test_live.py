@@ -367,3 +367,13 @@ def test_a_stage_is_watched(tmp_path: Path):
         assert {Path(f).parent.name for f in save.files if Path(f).name == "rope_kv_cache.py"} == {"kernels", "golden"}
     finally:
         session.stop()
+
+
+def test_a_save_that_fails_says_where_it_first_differs(dev: Developer):
+    good = dev.done()
+    dev.replace("FACTOR)", "3.0)")
+    save = dev.done()
+    assert save.verdict == "FAIL"
+    assert "kernel.py:12 `y[b * 16" in save.divergence
+    assert f"task 'scale' 0 block 0, element [0, 0]: 3 here, 2 in save {good.number}" in save.divergence
+    assert dev.edit(dev.reset).divergence == ""

@@ -205,6 +205,22 @@ def test_map_keeps_the_largest_error(shape: tuple[int, ...]):
     assert_legible(fig)
 
 
+def test_map_is_that_of_all_elements():
+    """Rows that do not differ are left out; NaN, types that differ, and signs of zero are as they would be."""
+    actual = torch.randn(3000, 170).to(torch.bfloat16)
+    expected = actual.float()
+    expected[[0, 7, 2999]] += torch.linspace(0.1, 1, 170)
+    expected[5, 5] = math.nan
+    actual[9, 9], expected[9, 9] = 0.0, -0.0
+    errors = (actual.double() - expected.double()).abs().nan_to_num(nan=math.inf)
+    grid = plots.error_map({"a": (actual, expected)}).axes[0].images[0].get_array()
+    folded = torch.nn.functional.pad(errors, (0, 170 % 2)).reshape(-1, 85, 2).amax(2)
+    rows = torch.stack([part.amax(0) for part in folded.split(19)])
+    finite = torch.isfinite(rows)
+    assert grid.shape == rows.shape
+    assert np.array_equal(np.where(grid.mask, 0.0, grid.data)[finite], rows[finite])
+
+
 def test_map_of_equal_tensors_is_blank():
     fig = plots.error_map({"a": (torch.ones(4, 4), torch.ones(4, 4))})
     assert fig.axes[0].images[0].get_array().count() == 0

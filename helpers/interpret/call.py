@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +39,7 @@ def interpret(
     replay: Replay | None = None,
     follow: Follow | None = None,
     guess: int = 0,
+    make_machine: Callable[..., Machine] = Machine,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -53,6 +54,7 @@ def interpret(
         replay: in which order tasks run; None: the program's.
         follow: what a dry run computes all the same; None: nothing.
         guess: what a number counts as that a dry run does not know.
+        make_machine: gives the machine that it runs on: one that looks on, for example.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -63,7 +65,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = Machine(platform, chip, dry, fit, fill, replay, follow, guess)
+    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound = []

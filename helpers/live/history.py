@@ -32,6 +32,7 @@ class Save:
         mistake: What keeps the source from being run, "" for nothing.
         place: File and line of the mistake.
         findings: What the sanitizers say, as data.
+        divergence: Where it first writes something else than the latest save that passed; "" where nothing is known.
         figures: PNG files by name; not kept in the file.
         seconds: From the save to the verdict at each size, on this computer.
         done: Nothing more comes.
@@ -46,6 +47,7 @@ class Save:
     findings: list[dict[str, Any]] = field(default_factory=list)
     figures: dict[str, bytes] = field(default_factory=dict, repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    divergence: str = ""
     done: bool = False
 
     @property

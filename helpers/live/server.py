@@ -3,7 +3,8 @@
     server     has imported torch and this package; lives as long as the session
     holder     forked from it; has imported the golden's side and keeps inputs and expected outputs
     filler     forked from the holder once; makes inputs and expected outputs, in memory that all see
-    run        forked from the holder for each save; imports the kernel, runs and judges it
+    run        forked from the holder for each save; imports the kernel, runs and judges it. The latest whose save
+               passed stays, to be run again beside one that fails, see `beside`
 
 Nothing is imported twice in one process, so no object of an earlier save can be met. A save ends the run before it. A
 golden's side that changed takes a new holder, anything that the server itself has imported a new server. A process
@@ -13,26 +14,33 @@ Messages are tuples; those that a run sends begin with the save's number:
     ("files", list)             files that this subject was seen to import
     (n, "mistake", text, place) the source cannot be run: the lines of its error, (file, line) or None
     (n, "judged", Judged)       one size was run
-    (n, "figures", dict)        PNG files by name
+    (n, "figures", dict)        PNG files by name, each as it is there
+    (n, "divergence", text)     where it first writes something else than the latest save that passed
     (n, "findings", list)       sanitize.Finding.as_dict of each
     (n, "done")
+    (n, "passed")               the same, and its process stays
     ("restart",)                what the server has imported changed: start another one
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from helpers.live import beside
 
 _NOTHING, _INPUTS, _ALL, _FAILED = 0, 1, 2, 3  # how far the filler has come with a size
 
@@ -98,17 +106,18 @@ def main(fd: int) -> None:
 
 
 def _warm() -> None:
-    """Import what every run needs. Torch stays on one thread: its threads would not survive a fork."""
+    """Import what every run needs. Torch stays on one thread here: its threads would not survive a fork."""
     import torch
 
     torch.set_num_threads(1)
     import golden  # noqa: F401
     import helpers.live.judge
     import helpers.sanitize
-    import helpers.stages  # noqa: F401
+    import helpers.stages
     from helpers.interpret.pypto import language
 
     language.install()
+    helpers.live.judge.warm()
 
 
 def _fork(work: Callable[..., None], *given: Any) -> _Child:
@@ -219,6 +228,7 @@ def _fill(there: Connection, given: Any, held: dict[str, _Held]) -> None:
 
 def hold(there: Connection, subject: Any) -> None:
     """Import the golden's side, keep its tensors, and fork a run for each save."""
+    from helpers.live import beside
     from helpers.live import subject as subjects
 
     before = set(subjects.user_files())
@@ -241,6 +251,8 @@ def hold(there: Connection, subject: Any) -> None:
     filler: _Child | None = _fork(_fill, given, held)
     broken: tuple | None = None
     run: _Child | None = None
+    stays: tuple[int, _Child] | None = None  # the latest save that passed, and its process
+    answers = tempfile.TemporaryFile()
     latest = 0
     while True:
         for ready in wait([there, *(c.connection for c in (filler, run) if c)]):
@@ -253,7 +265,8 @@ def hold(there: Connection, subject: Any) -> None:
                     there.send((latest, *broken))
                     there.send((latest, "done"))
                     continue
-                run = _fork(_run, latest, subject, given, held)
+                earlier = stays and beside.Earlier(stays[0], stays[1].connection, answers.fileno())
+                run = _fork(_run, latest, subject, given, held, answers.fileno(), earlier)
                 continue
             child = filler if filler and ready is filler.connection else run
             if child is None or ready is not child.connection:
@@ -271,37 +284,94 @@ def hold(there: Connection, subject: Any) -> None:
             if child is filler:
                 broken = message
                 there.send((latest, *broken))
+            elif message[-1] == "passed":
+                there.send((message[0], "done"))
+                if stays:
+                    stays[1].end()
+                stays, run = (message[0], run), None
             else:
                 there.send(message)
 
 
-def _run(there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held]) -> None:
-    """Import the kernel, run it at each size, judge it; figures and findings follow."""
-    from helpers.live import judge
+def _run(
+    there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held], file: int,
+    earlier: beside.Earlier | None,
+) -> None:  # fmt: skip
+    """Judge a save; if it passes, stay to be compared with later ones."""
+    import torch
+
+    from helpers.live import beside
+
+    torch.set_num_threads(os.cpu_count() or 1)  # the first threads of this process: none are forked
+    kernel = _judge(there, n, subject, given, held, earlier)
+    if kernel is not None:
+        gc.collect()  # no values of the run stay
+        there.send((n, "passed"))
+        beside.answer(there, file, kernel, subject.chip, lambda size: _own(held[size])[0])
+
+
+def _judge(
+    there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held], earlier: beside.Earlier | None
+) -> Any:
+    """Import the kernel, run it at each size, judge it; figures and findings follow. The kernel, if all is well."""
+    from helpers.live import beside, judge
     from helpers.live import subject as subjects
 
     def tell(*what: Any) -> None:
         there.send((n, *what))
 
-    result = None
+    result, sizes = None, []
     try:
         kernel = subjects.load_kernel(subject)
         there.send(("files", sorted(subjects.user_files().values())))
         for size, one in held.items():
             specs, expected = _own(one)
             if one.made(_INPUTS) == _FAILED:
-                return
+                return None
+            sizes.append(size)
             found, result = judge.judged(kernel, given, size, specs, expected, subject.chip)
             tell("judged", found)
             if not found.passed:
                 break
-        tell("figures", judge.figures(result, subject.text))
+        _draw(judge.figures(result), tell)
+        if not found.passed and earlier is not None:
+            own = lambda size: _own(held[size])[0]  # noqa: E731
+            tell("divergence", beside.compared(n, kernel, subject.chip, own, sizes, earlier))
         tell("findings", _findings(kernel, given, size, specs, subject))
     except _NoGolden:
-        return
+        return None
     except BaseException as error:
         there.send(("files", sorted({*subjects.user_files().values(), *_files_of(error)})))
         tell(*_mistake(error))
+        return None
+    return kernel if found.passed else None
+
+
+def _draw(figures: dict[str, Callable[[], bytes]], tell: Callable[..., None]) -> None:
+    """Make figures and tell of each; every second one is made in a process beside this one.
+
+    Raises:
+        Exception: what kept a figure from being made.
+    """
+    import torch
+
+    def draw(there: Connection, names: list[str]) -> None:
+        torch.set_num_threads(1)  # those that torch had are this process's parent's
+        for name in names:
+            there.send((name, figures[name]()))
+
+    names = list(figures)
+    other = _fork(draw, names[1::2])
+    try:
+        for name in names[::2]:
+            tell("figures", {name: figures[name]()})
+        for name in names[1::2]:
+            try:
+                tell("figures", dict([other.connection.recv()]))
+            except EOFError:  # whatever kept it from being made is said here
+                tell("figures", {name: figures[name]()})
+    finally:
+        other.end()
 
 
 class _NoGolden(Exception):

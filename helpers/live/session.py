@@ -160,10 +160,13 @@ class Session:
             save.judged[rest[0].size] = rest[0]
             save.seconds[rest[0].size] = time.time() - save.when
         elif kind == "figures":
-            save.figures = rest[0]
+            save.figures = {**save.figures, **rest[0]}
             save.seconds["figures"] = time.time() - save.when
+        elif kind == "divergence":
+            save.divergence = rest[0]
         elif kind == "findings":
             save.findings = rest[0]
+            save.seconds["findings"] = time.time() - save.when
         elif kind == "done":
             self._finish(save)
         return save

@@ -66,6 +66,9 @@ def _tell(console: Console, save: Save, told: set[tuple[int, str]]) -> None:
     if save.mistake and (save.number, "mistake") not in told:
         told.add((save.number, "mistake"))
         console.print(f"save {save.number} cannot be run: {save.mistake}")
+    if save.divergence and (save.number, "divergence") not in told:
+        told.add((save.number, "divergence"))
+        console.print(save.divergence)
     if save.done and (save.number, "findings") not in told:
         told.add((save.number, "findings"))
         for line in findings_text(save):
@@ -105,6 +108,8 @@ def view(history: History, save: Save, subject: Subject) -> RenderableType:
         parts.append(table)
         if shown.last.error and not grey:
             parts.append(Text("\n".join(shown.last.error.splitlines()[:6]), style="red"))
+    if save.divergence:
+        parts.append(Text(save.divergence, style="red"))
     for line in findings_text(save)[:8]:
         parts.append(Text(line, style="yellow"))
     changed = history.changed(history.saves[-2] if len(history.saves) > 1 else None, save)

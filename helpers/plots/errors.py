@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ Pairs = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """Outputs by name: (actual, expected) of the same shape."""
 
 _CELLS = 160  # rows and columns of an error map at most; a cell is then the largest error of several elements
+_AT_ONCE = 1 << 18  # elements that are compared at once, which stay in a processor's cache
 
 
 def error_histogram(pairs: Pairs, platform: str | None = None, against: str = "golden") -> Figure:
@@ -65,37 +67,36 @@ def error_histogram(pairs: Pairs, platform: str | None = None, against: str = "g
 
 def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden") -> Figure:
     """Where the errors are: rows times columns of each output, the largest error of a cell; equal is blank."""
-    found = {name: _errors(*pair) for name, pair in pairs.items()}
-    low, high = _decades(found.values())
+    found = {name: _spread(*pair) for name, pair in pairs.items()}
+    low, high = _decades([f.ends for f in found.values()])
     low = max(low, high - 5)
-    grids = {n: _cells(e.reshape(-1, e.shape[-1]) if e.ndim else e.reshape(1, 1)) for n, e in found.items()}
     alt = f"where the errors against {against} are: " + "; ".join(
-        f"{n} {' x '.join(map(str, e.shape))}" for n, e in found.items()
+        f"{n} {' x '.join(map(str, pairs[n][0].shape))}" for n in found
     )
     with styled():
         fig = figure(3.4, alt)
-        panels = fig.subplots(1, len(grids), squeeze=False)[0]
+        panels = fig.subplots(1, len(found), squeeze=False)[0]
         image = None
         norm = LogNorm(10.0**low, 10.0**high, clip=True)
-        for axes, (name, (grid, _)) in zip(panels, grids.items()):
-            errors = found[name]
-            rows = errors.size // max(1, errors.shape[-1] if errors.ndim else 1)
+        for axes, (name, spread) in zip(panels, found.items()):
+            grid = spread.grid
             shown = np.ma.masked_where(grid == 0, np.where(np.isfinite(grid), grid, 10.0**high))
-            extent = (0, errors.shape[-1] if errors.ndim else 1, rows, 0)
             image = axes.imshow(
-                shown, cmap=HEAT, norm=norm, aspect="auto", interpolation="nearest", extent=extent, rasterized=True
-            )
+                shown, cmap=HEAT, norm=norm, aspect="auto", interpolation="nearest",
+                extent=(0, spread.columns, spread.rows, 0), rasterized=True,
+            )  # fmt: skip
             for side in ("top", "right"):
                 axes.spines[side].set_visible(True)
             axes.locator_params(nbins=5, integer=True)
-            worst = f"largest {errors.max():.2g}" if (errors > 0).any() else "all equal"
+            worst = f"largest {grid.max():.2g}" if (grid > 0).any() else "all equal"
             axes.set_title(f"{name}: {worst}")
             axes.set_xlabel("column")
         panels[0].set_ylabel("row")
         bar = fig.colorbar(image, ax=list(panels), pad=0.02, aspect=25)
+        bar.minorticks_off()
         bar.outline.set_visible(False)
         bar.set_label(f"|actual - {against}|")
-        folds = [max(f[i] for _, f in grids.values()) for i in (0, 1)]
+        folds = [max(f.fold[i] for f in found.values()) for i in (0, 1)]
         note = "blank: equal" if folds == [1, 1] else f"a cell is the largest of up to {folds[0]} x {folds[1]} elements"
         sign(fig, platform, note)
     return fig
@@ -247,6 +248,48 @@ def _decades(errors: object) -> tuple[int, int]:
     high = math.ceil(math.log10(max(e.max() for e in off)) + 1e-9)
     low = math.floor(math.log10(min(e.min() for e in off)))
     return max(min(low, high - 2), high - 12), high
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Where the errors of a tensor are: the largest of each cell; the least and the largest that is a number."""
+
+    grid: np.ndarray
+    fold: tuple[int, int]
+    rows: int
+    columns: int
+    ends: np.ndarray
+
+
+def _spread(actual: torch.Tensor, expected: torch.Tensor) -> _Spread:
+    """The errors of a tensor as rows times columns; only rows that differ are looked at closely."""
+    columns = actual.shape[-1] if actual.ndim else 1
+    rows = actual.numel() // max(1, columns)
+    fold = (max(1, math.ceil(rows / _CELLS)), max(1, math.ceil(columns / _CELLS)))
+    grid = np.zeros((math.ceil(rows / fold[0]), math.ceil(columns / fold[1])))
+    ends: list[float] = []
+    step = max(1, _AT_ONCE // max(1, columns))
+    a, b = actual.detach().reshape(rows, columns), expected.detach().reshape(rows, columns)
+    for start in range(0, rows, step):
+        at = _differing(a[start : start + step], b[start : start + step])
+        if not at.numel():
+            continue
+        at += start
+        errors = _errors(a[at], b[at])
+        off = errors[(errors > 0) & np.isfinite(errors)]
+        ends += [off.min(), off.max()] if off.size else []
+        wide = np.pad(errors, [(0, 0), (0, -columns % fold[1])]).reshape(len(errors), -1, fold[1]).max(2)
+        np.maximum.at(grid, at.numpy() // fold[0], wide)
+    return _Spread(grid, fold, rows, columns, np.array(ends))
+
+
+def _differing(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The rows of two matrices that are not equal, -0.0 to 0.0 aside."""
+    if a.dtype == b.dtype and torch.equal(a, b):
+        return torch.empty(0, dtype=torch.int64)
+    if a.element_size() == 1:  # torch compares no floats of a byte
+        a, b = a.float(), b.float()
+    return (a != b).any(1).nonzero().flatten()
 
 
 def _cells(errors: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -152,7 +152,7 @@ def _usage(axes: Axes, mine: Sequence[Bar], space: str, limit: int, end: int) ->
     axes.set_yticks(steps)
     byte_axis(axes)
     axes.grid(axis="y")
-    axes.tick_params(labelbottom=False)
+    axes.xaxis.set_visible(False)  # the panel below has it
 
 
 def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:

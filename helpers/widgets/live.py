@@ -157,6 +157,7 @@ class Panel:
             + (f" at the {size} shape, {save.seconds[size]:.2f} s after the save" if size in save.seconds else "")
         )
         wrong = save.mistake or (save.last.error if save.last and save.last.error else "")
+        wrong = "\n".join(filter(None, [wrong, save.divergence]))
         self.mistake.value = f'<pre style="line-height:1.3;color:#c84400">{html.escape(wrong)}</pre>' if wrong else ""
         shown = save if save.last is not None else self._history.last_passed(save)
         stale = shown is not save

@@ -1,0 +1,80 @@
+"""The latest save that passed, run again beside one that fails, to say where their values part.
+
+The process of a run that passed stays, with the kernel that it imported and no values. A run that fails asks it: the
+request and the answer's length go through its connection, the answer itself through a file that all runs share.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from helpers.errors import WorkbookError
+from helpers.live.divergence import Launch, Record, differing_launch, divergence, record
+
+Specs = Callable[[str], list]  # the specs of a size, over memory of this process
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A save that passed: its number, the other end of its process's connection, the file that answers lie in."""
+
+    number: int
+    connection: Connection
+    file: int
+
+
+def answer(there: Connection, file: int, kernel: Any, chip: str, specs: Specs) -> None:
+    """Answer requests until the connection ends: each (who asks, size, launch) with (who asks, bytes of the answer).
+
+    Raises:
+        EOFError: nobody will ask any more.
+    """
+    while True:
+        asks, size, launch = there.recv()
+        try:
+            data = pickle.dumps(record(kernel, specs(size), chip, launch))
+        except WorkbookError:
+            data = b""
+        os.ftruncate(file, 0)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(file, data[written:], written)
+        there.send((asks, len(data)))
+
+
+def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[str], earlier: Earlier) -> str:
+    """Where the kernel of a save first writes something else than an earlier one, in a sentence; "" if nobody knows.
+
+    Args:
+        number: Of the save.
+        sizes: At which it was run, the small one first.
+        earlier: What it is compared with.
+    """
+
+    def before(size: str, launch: Launch | None) -> Record | None:
+        earlier.connection.send((number, size, launch))
+        asked, length = None, 0
+        while asked != number:  # answers to a run that was ended come first
+            asked, length = earlier.connection.recv()
+        data = os.pread(earlier.file, length, 0) if length else b""
+        while 0 < len(data) < length:
+            data += os.pread(earlier.file, length - len(data), len(data))
+        os.ftruncate(earlier.file, 0)
+        return pickle.loads(data) if data else None
+
+    version = f"save {earlier.number}"
+    for size in sizes:
+        theirs = before(size, None)
+        part = theirs and differing_launch(record(kernel, specs(size), chip), theirs)
+        theirs = part and before(size, part[0])
+        if theirs is None:
+            continue
+        found = divergence(record(kernel, specs(size), chip, part[0]), theirs, *part)
+        if found is not None:
+            return found.text(version)
+    return f"no task writes other values than in {version}, up to rounding"

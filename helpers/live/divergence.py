@@ -1,0 +1,335 @@
+"""Where two versions of a kernel first write something else: both are run again, at a small shape, and recorded.
+
+A run keeps no values. When a save fails, it and the last version that passed are run once more on a `Recorder`: what
+each task writes to global memory is compared, launch by launch, and of the first launch that differs each tile.
+
+Launches belong together that are the same call in turn of one task's name; elements by the name of their tensor and
+their place in it; tiles by the line that makes them, as a comparison of the two texts pairs lines.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.chips import chip
+from helpers.errors import shown
+from helpers.interpret.call import interpret
+from helpers.interpret.machine.machine import Machine
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import READ, Access, Dispatch
+from helpers.interpret.values.values import Tile
+from helpers.sanitize.rules.rounding import apart
+
+MOST_BYTES = 1 << 29  # of written values that are kept; a run that writes more is compared as far as that goes
+
+# Two versions that compute the same round in other places and add in another order. Elements that are no further apart
+# than this share of the larger one, or of the root mean square of what is written with them, may be that. What is large
+# is looked for first: products of BF16 differ in FP32 by as much as BF16 does. Where nothing is, less counts.
+ROUNDING = (
+    {torch.float64: 2.0**-20, torch.float32: 2.0**-8, torch.float16: 2.0**-8, torch.bfloat16: 2.0**-6, torch.int8: 1},
+    {torch.float64: 2.0**-48, torch.float32: 2.0**-20, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7},
+)
+
+Launch = tuple[str, int]  # a task's name, and which of its launches
+Turn = tuple[int, int]  # how many barriers a block has passed, and the block
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A line of a kernel: file, number from 1, its text."""
+
+    file: str
+    line: int
+    code: str
+
+
+@dataclass
+class Record:
+    """What a run wrote, as plain data.
+
+    Attributes:
+        order: Its launches, in order.
+        writes: Of each launch, by tensor (name, which of that name): flat numbers of elements, values, and for each
+            element which write it was.
+        shapes: Of each tensor.
+        writers: Of each launch, by number of the write: turn and line.
+        tiles: Of each turn of the launch that was asked for: (line, which tile of that line, values), in order.
+        texts: Lines of each file.
+    """
+
+    order: list[Launch] = field(default_factory=list)
+    writes: dict[Launch, dict[tuple[str, int], tuple[np.ndarray, torch.Tensor, np.ndarray]]] = field(
+        default_factory=dict
+    )
+    shapes: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    writers: dict[Launch, list[tuple[Turn, Spot]]] = field(default_factory=dict)
+    tiles: dict[Turn, list[tuple[Spot, int, torch.Tensor]]] = field(default_factory=dict)
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first values that are others than in an earlier version, and which line makes them.
+
+    Attributes:
+        spot: The line.
+        task, launch, block: The task's name, which launch of that name from 0, and the block of it.
+        tensor: What was written; "" for a tile.
+        index: The element.
+        now, before: Its value here, and in the earlier version.
+    """
+
+    spot: Spot
+    task: str
+    launch: int
+    block: int
+    tensor: str
+    index: tuple[int, ...]
+    now: float | int
+    before: float | int
+
+    def text(self, version: str) -> str:
+        """One sentence; `version` names the earlier one, as in "save 3"."""
+        now, before = apart(self.now, self.before)
+        of = f" of {self.tensor}" if self.tensor else ""
+        return (
+            f"first differs at {shown(self.spot.file)}:{self.spot.line} `{self.spot.code.strip()}`, task '{self.task}' "
+            f"{self.launch} block {self.block}, element {list(self.index)}{of}: {now} here, {before} in {version}"
+        )
+
+
+class Recorder(Machine):
+    """A machine that keeps what tasks write, and of one launch every tile."""
+
+    def __init__(self, *args: Any, launch: Launch | None = None, **options: Any):
+        super().__init__(*args, **options)
+        self.asked = launch
+        self.kept: list[tuple[Dispatch, Turn, Access, int, torch.Tensor]] = []  # offset, values
+        self.tiles: list[tuple[Dispatch, Turn, Place, torch.Tensor]] = []
+        self._bytes = 0
+        self._made: list[tuple[Place, Tile]] = []  # of the running task, whose values are not kept yet
+        self._seen: list[tuple[Place, torch.Tensor, bool]] = []
+
+    @contextmanager
+    def running(self, launched: list[Dispatch], blocks: np.ndarray) -> Iterator[None]:
+        parts = [len(d.parts) for d in launched]
+        self._made, self._seen = [], []
+        with super().running(launched, blocks):
+            yield
+            self._look()
+        if self.asked is not None and launched[0].name == self.asked[0]:
+            for row, block in enumerate(blocks.tolist()):
+                d = launched[row if len(launched) > 1 else 0]
+                turn = (self.phase, block)
+                self.tiles += [(d, turn, at, data[row] if many else data) for at, data, many in self._seen]
+        for d, before in zip(launched, parts):
+            for part in d.parts[before:]:
+                self._keep(d, part)
+
+    def tile(self, at: Place, *args: Any, **named: Any) -> Tile:
+        self._look()
+        made = super().tile(at, *args, **named)
+        if self.asked is not None and self._launched[0].name == self.asked[0] and not self.quiet:
+            self._made.append((at, made))
+        return made
+
+    def _look(self) -> None:
+        """Keep the values of the tiles that were made last: what makes them has ended."""
+        for at, made in self._made:
+            if made.data is not None and self._bytes <= MOST_BYTES:
+                self._bytes += made.data.nbytes
+                self._seen.append((at, made.data.clone(), made.batched))
+        self._made = []
+
+    def _keep(self, d: Dispatch, part: Any) -> None:
+        rows = range(len(part.chunk.blocks)) if part.row is None else [part.row]
+        for number, offsets in zip(part.chunk.shapes.tolist(), part.chunk.offsets):
+            access = self.trace.shapes[number]
+            buffer = self.trace.buffers[access.buffer]
+            if access.mode == READ or buffer.base is None:
+                continue
+            for row in rows:
+                if self._bytes > MOST_BYTES:
+                    return
+                offset = int(offsets[row]) if isinstance(offsets, np.ndarray) else int(offsets)
+                values = torch.as_strided(buffer.base, access.extent, access.strides, buffer.origin + offset).clone()
+                self._bytes += values.nbytes
+                self.kept.append((d, (part.chunk.phase, int(part.chunk.blocks[row])), access, offset, values))
+
+
+def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = None) -> Record:
+    """Run a kernel on what its specs say, and keep what it writes; of one launch its tiles, too.
+
+    Raises:
+        WorkbookError: what keeps the kernel from running to its end.
+    """
+    from golden.spec import TensorSpec
+
+    made: list[Recorder] = []
+
+    def machine(*args: Any, **options: Any) -> Recorder:
+        made.append(Recorder(*args, launch=launch, **options))
+        return made[0]
+
+    values = [s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs]
+    trace = interpret(kernel, values, f"{chip_name}interp", chip(chip_name), make_machine=machine)
+    return _plain(made[0], trace, launch)
+
+
+def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
+    out = Record()
+    counts: Counter[str] = Counter()
+    names: dict[int, Launch] = {}
+    for d in trace.dispatches:
+        names[id(d)] = (d.name, counts[d.name])
+        counts[d.name] += 1
+        out.order.append(names[id(d)])
+    tensors: dict[int, tuple[str, int]] = {}
+    counts.clear()
+    for b in trace.buffers:
+        name = b.name if b.argument else _assigned(b.place)
+        tensors[b.id] = (name, counts[name])
+        counts[name] += 1
+        out.shapes[tensors[b.id]] = tuple(b.shape)
+    gathered: dict[Launch, dict[tuple[str, int], list]] = defaultdict(lambda: defaultdict(list))
+    for d, turn, access, offset, values in m.kept:
+        if id(d) not in names:  # it was taken back, and made in another way
+            continue
+        launch = names[id(d)]
+        writers = out.writers.setdefault(launch, [])
+        writers.append((turn, _spot(out, access.place)))
+        flat = np.full(access.extent, offset, np.int64)
+        for axis, (n, stride) in enumerate(zip(access.extent, access.strides)):
+            flat += (np.arange(n) * stride).reshape([-1 if a == axis else 1 for a in range(len(access.extent))])
+        gathered[launch][tensors[access.buffer]].append(
+            (flat.ravel(), values.reshape(-1), np.full(flat.size, len(writers) - 1))
+        )
+    for launch, by_tensor in gathered.items():
+        out.writes[launch] = {}
+        for tensor, pieces in by_tensor.items():
+            flat = np.concatenate([p[0] for p in pieces])
+            at, last = np.unique(flat[::-1], return_index=True)  # what was written last
+            last = flat.size - 1 - last
+            out.writes[launch][tensor] = (
+                at, torch.cat([p[1] for p in pieces])[torch.from_numpy(last)],
+                np.concatenate([p[2] for p in pieces])[last],
+            )  # fmt: skip
+    seen: dict[Turn, Counter] = defaultdict(Counter)
+    for d, turn, place, values in m.tiles:
+        if names.get(id(d)) == asked:
+            spot = _spot(out, place)
+            out.tiles.setdefault(turn, []).append((spot, seen[turn][spot], values))
+            seen[turn][spot] += 1
+    return out
+
+
+def _assigned(place: Place | None) -> str:
+    """The name that what is allocated at a place gets: of `x = pl.create_tensor(...)` "x"."""
+    code = place.code if place is not None else ""
+    name, equals, _ = code.partition("=")
+    return name.partition(":")[0].strip() if equals and name.partition(":")[0].strip().isidentifier() else code.strip()
+
+
+def _spot(out: Record, place: Place) -> Spot:
+    if place.file not in out.texts:
+        out.texts[place.file] = place.text.lines if place.text is not None else ()
+    return Spot(place.file, place.line, place.code)
+
+
+def differing_launch(now: Record, before: Record) -> tuple[Launch, int] | None:
+    """The first launch that writes elements with other values in both, and which of ROUNDING they exceed."""
+    for level in range(len(ROUNDING)):
+        for launch in now.order:
+            if _of_writes(now, before, launch, level) is not None:
+                return launch, level
+    return None
+
+
+def divergence(now: Record, before: Record, launch: Launch, level: int) -> Divergence | None:
+    """The first value of a launch that differs: of a tile, if both have the launch's; else of what was written."""
+    last, written = _of_writes(now, before, launch, level) or (None, None)
+    lines = _Lines(now.texts, before.texts)
+    for turn in sorted(now.tiles.keys() & before.tiles.keys()):
+        if last is not None and turn > last:
+            break
+        known: dict[tuple, torch.Tensor] = {}
+        for spot, nth, values in before.tiles[turn]:
+            known[spot.file, spot.line, nth] = values
+        for spot, nth, values in now.tiles[turn]:
+            other = known.get((spot.file, lines.before(spot), nth))
+            if other is None or other.shape != values.shape or other.dtype != values.dtype:
+                continue
+            a, b = values.reshape(-1), other.reshape(-1)
+            at = _first(a, b, ROUNDING[level])
+            if at is not None:
+                return Divergence(spot, *launch, turn[1], "", _index(at, values.shape), a[at].item(), b[at].item())
+    return written
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, tuple(shape))) if flat < math.prod(shape) else (flat,)
+
+
+def _of_writes(now: Record, before: Record, launch: Launch, level: int) -> tuple[Turn, Divergence] | None:
+    found: list[tuple[int, Turn, Divergence]] = []
+    for tensor, (flat, values, writers) in now.writes.get(launch, {}).items():
+        other = before.writes.get(launch, {}).get(tensor)
+        if other is None or now.shapes[tensor] != before.shapes.get(tensor) or other[1].dtype != values.dtype:
+            continue
+        _, mine, theirs = np.intersect1d(flat, other[0], assume_unique=True, return_indices=True)
+        order = np.lexsort((mine, writers[mine]))  # as they were written
+        mine, theirs = mine[order], theirs[order]
+        a, b = values[torch.from_numpy(mine)], other[1][torch.from_numpy(theirs)]
+        at = _first(a, b, ROUNDING[level])
+        if at is None:
+            continue
+        number = int(writers[mine[at]])
+        turn, spot = now.writers[launch][number]
+        index = _index(int(flat[mine[at]]), now.shapes[tensor])
+        found.append((number, turn, Divergence(spot, *launch, turn[1], tensor[0], index, a[at].item(), b[at].item())))
+    return min(found, key=lambda f: f[0])[1:] if found else None
+
+
+def _first(a: torch.Tensor, b: torch.Tensor, rounding: Mapping[torch.dtype, float]) -> int | None:
+    """The first element that differs by more than rounding; NaN and NaN are the same."""
+    if not a.numel():
+        return None
+    x, y = a.double(), b.double()
+    same = (x == y) | (torch.isnan(x) & torch.isnan(y))
+    if same.all():
+        return None
+    allowed = torch.tensor(float(rounding.get(a.dtype, 0.0)), dtype=torch.float64)
+    if a.is_floating_point():
+        finite = y[torch.isfinite(y)]
+        usual = finite.square().mean().sqrt() if finite.numel() else torch.zeros((), dtype=torch.float64)
+        allowed = allowed * torch.maximum(torch.maximum(x.abs(), y.abs()), usual)
+    at = (~same & ~((x - y).abs() <= allowed)).nonzero().flatten()
+    return int(at[0]) if at.numel() else None
+
+
+class _Lines:
+    """Which line of the earlier text a line is: those that a comparison of the texts leaves, or replaces one by one."""
+
+    def __init__(self, now: Mapping[str, tuple[str, ...]], before: Mapping[str, tuple[str, ...]]):
+        self._now, self._before = now, before
+        self._known: dict[str, dict[int, int]] = {}
+
+    def before(self, spot: Spot) -> int | None:
+        """The number of the line in the earlier text; None where there is none."""
+        if spot.file not in self._known:
+            a, b = self._now.get(spot.file, ()), self._before.get(spot.file, ())
+            pairs: dict[int, int] = {}
+            for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+                if kind in ("equal", "replace") and i_end - i == j_end - j:
+                    pairs.update(zip(range(i + 1, i_end + 1), range(j + 1, j_end + 1)))
+            self._known[spot.file] = pairs
+        return self._known[spot.file].get(spot.line)
