@@ -303,6 +303,34 @@ def check(
 
 @app.command()
 @plainly
+def debug(
+    what: Annotated[str, typer.Argument(help="STAGE, STAGE.VERSION, FILE.py or FILE.py:KERNEL.")],
+    task: Annotated[
+        str | None, typer.Option(help="A launch's number, or a task's name.", show_default="the one that fails, or 0")
+    ] = None,
+    block: Annotated[int, typer.Option(help="Which of its blocks.")] = 0,
+    line: Annotated[int | None, typer.Option(help="In place of --task: the first task that runs this line.")] = None,
+    wrote: Annotated[str | None, typer.Option(help='In place of --task: who wrote an element, "out[3, 17]".')] = None,
+    when: Annotated[str | None, typer.Option(help='Begin where this is true, such as "(x > 1e4).any()".')] = None,
+    small: Annotated[bool, typer.Option("--small", help="At the shapes that `workbook watch` tries first.")] = False,
+    platform: Annotated[str, typer.Option(help="a2a3interp or a5interp.")] = "a2a3interp",
+) -> None:
+    """Open one task of a run and step through its operations: what each took, what it made, what is on chip."""
+    from helpers.inside import inside
+    from helpers.inside.debugger import Debugger
+
+    with _console().status(f"{what} on {platform} ..."):
+        opened = inside(
+            what, task, block, wrote=wrote, line=line, size="small" if small else "full", platform=platform
+        )  # fmt: skip
+    prompt = Debugger(opened, opened.at(line) if line is not None else 0)
+    if when is not None:
+        prompt.onecmd(f"until {when}")
+    prompt.cmdloop()
+
+
+@app.command()
+@plainly
 def new(
     name: Annotated[str, typer.Argument(help="A Python module's name.")],
     folder: Annotated[Path, typer.Option("--dir", help="Where to write it.")] = Path("."),

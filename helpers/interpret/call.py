@@ -26,6 +26,7 @@ from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.products import one_thread
+from helpers.interpret.values.seen import Enough, Look
 
 
 def interpret(
@@ -40,6 +41,7 @@ def interpret(
     follow: Follow | None = None,
     guess: int = 0,
     make_machine: Callable[..., Machine] = Machine,
+    look: Look | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -55,6 +57,7 @@ def interpret(
         follow: what a dry run computes all the same; None: nothing.
         guess: what a number counts as that a dry run does not know.
         make_machine: gives the machine that it runs on: one that looks on, for example.
+        look: the task to record; the run ends when it has, and the arguments hold what they held before.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -65,7 +68,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess)
+    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound = []
@@ -88,6 +91,8 @@ def interpret(
     try:
         with one_thread():
             _guarded(body)
+    except Enough:
+        machine.take_back()
     except BaseException as e:
         restored = machine.take_back()
         if isinstance(e, FaultError) and not restored:

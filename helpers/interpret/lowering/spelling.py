@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from helpers.interpret.language.names import NAMESPACES
 from helpers.interpret.ops import exists
 
+DEBUG = "`workbook debug FILE.py:KERNEL --line N`, or with helpers.inside.inside(...) in a notebook"
+
 # What a kernel has in place of a function of Python's.
 INSTEAD = {
-    "print": "pl.static_print(...) prints what is known when the kernel is compiled; to see elements, assemble the "
-             "tile into a pl.Out tensor and print that after the run",
-    "breakpoint": "nothing stops in a kernel, for it is parsed and not executed; to see elements, assemble the tile "
-                  "into a pl.Out tensor and look at that after the run",
+    "print": f"leave it out, and see every tile with {DEBUG}",
+    "breakpoint": f"leave it out, and step through the kernel with {DEBUG}",
     "abs": "pl.abs(tile)", "sum": "pl.row_sum(tile), pl.col_sum(tile)", "range": "pl.range(n)", "pow": "pl.mul(x, x)",
     "len": "tensor.shape[0]", "int": "pl.cast(n, pl.INDEX)", "float": "write the number as 2.0, or pl.cast(n, pl.FP32)",
     "enumerate": "for i in pl.range(n)", "zip": "for i in pl.range(n), and index both",

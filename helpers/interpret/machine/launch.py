@@ -14,6 +14,7 @@ from helpers.interpret.machine.pipes import Ring
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import OUT, Access, Argument, Chunk, Dispatch, Part, Syncall, Work
 from helpers.interpret.values.lanes import Lanes, counted, one
+from helpers.interpret.values.seen import Enough
 from helpers.interpret.values.values import Memory, TaskId, Tensor, Tile, Turn
 
 SPLIT_AXES = {"UP_DOWN": 0, "LEFT_RIGHT": 1}  # mode of pl.split -> the axis that it halves
@@ -105,6 +106,8 @@ class Launches:
                  no_dep: frozenset[int] = frozenset(), sync_start: bool = False,
                  split: str = "NONE", predicate: Gate = OPEN) -> list[Dispatch]:  # fmt: skip
         """Begin a launch; its chunks follow. Inside a batch of `pl.parallel` turns it is one launch a turn."""
+        if self.look is not None and self.batch is None and self.look.complete():
+            raise Enough
         self._first = set()
         made = [
             Dispatch(
@@ -142,6 +145,8 @@ class Launches:
             self._tell(len(blocks))
         task = self.task = Task(self.clock, SPLIT_AXES.get(first.split))
         self._launched = launched
+        if self.look is not None and self.look.begin(launched, blocks, self.phase):
+            self.looking = self.look
         try:
             yield
             if task.cube and task.misuse is not None:
@@ -170,8 +175,14 @@ class Launches:
             site = (first.name, first.place)
             if len(task.memory) > len(self.trace.memory.get(site, ())):
                 self.trace.memory[site] = task.memory
+            if self.looking is not None:
+                self.looking.end(task.memory, None)
+        except BaseException as error:
+            if self.looking is not None:
+                self.looking.end(task.memory, error)
+            raise
         finally:
-            self.task = None
+            self.task = self.looking = None
             if self.follow is not None:
                 self.dry = self._dry = True
 

@@ -34,6 +34,7 @@ from helpers.interpret.source.source import Place, located
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.extents import lane_values, plain
 from helpers.interpret.values.lanes import Lanes
+from helpers.interpret.values.seen import Look
 from helpers.interpret.values.values import Buffer, Tile, Turn
 
 # What a dry run takes for an element that it has not computed.
@@ -85,15 +86,17 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     `dry` runs control flow only and leaves every tensor as it was. `fit` makes a task whose tiles exceed an on-chip
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
     the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
-    what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know.
+    what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know. `look`: which
+    task is recorded; the run ends with it (`Enough`).
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
-        replay: Replay | None = None, follow: Follow | None = None, guess: int = 0,
+        replay: Replay | None = None, follow: Follow | None = None, guess: int = 0, look: Look | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
         self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
+        self.look, self.looking = look, None  # who looks at a task, and the same while that one runs
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
         if follow is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,26 @@ from helpers.interpret.values.extents import filled
 from helpers.interpret.values.lanes import Lanes, is_scalar, one
 from helpers.interpret.values.values import Array, Known, Tensor, Tile, held
 
+
+def looked_at(operation: str) -> Callable:
+    """What a kernel writes without a call, told to who looks on (`values.seen`)."""
+
+    def decorate(fn: Callable) -> Callable:
+        @functools.wraps(fn)
+        def made(m: Machine, at: Place, *args: Any) -> Any:
+            if m.looking is not None:
+                return m.looking.through(m, operation, at, fn, args, {})
+            return fn(m, at, *args)
+
+        return made
+
+    return decorate
+
+
 # ---- subscripts ------------------------------------------------------------------------------------------
 
 
+@looked_at("x[...]")
 def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     """`x[index]`: a slice, a view with dropped axes, or, for all scalars, an element."""
     if isinstance(x, (tuple, list)):
@@ -51,6 +69,7 @@ def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     return out
 
 
+@looked_at("x[...]")
 def getrows(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     """`x[index]` of a tile: it has two axes whatever is dropped (`_parse_tile_subscript` in PyPTO's parser)."""
     out = getitem(m, at, x, index)
@@ -108,6 +127,7 @@ def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
     return new
 
 
+@looked_at("x[...] = y")
 def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
     """`x[index] = value`; returns what `x` is afterwards."""
     if isinstance(x, Array):

@@ -33,11 +33,19 @@ INDEXED = ("read", "write", "gatherb", "scatter_update", "gather_compare")
 
 
 def watched(path: str, fn: Callable) -> Callable:
-    """`fn`, the operation at a path below `pl`, which notes where it works along the axis that is halved."""
+    """`fn`, the operation at a path below `pl`, which notes where it works along the axis that is halved, and tells who
+    looks on (`values.seen`)."""
     name = path.rpartition(".")[2]
 
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
+        if m.looking is not None:
+            return m.looking.through(m, path, at, done, args, named)
+        if m.task is None or m.task.axis is None:
+            return fn(m, at, *args, **named)
+        return done(m, at, *args, **named)
+
+    def done(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
         if m.task is None or m.task.axis is None:
             return fn(m, at, *args, **named)
         _check(m, at, path, name, args, named)

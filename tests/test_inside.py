@@ -1,0 +1,249 @@
+"""A task opened: its values are those that the run had, wherever it runs; the debugger steps through them."""
+
+from __future__ import annotations
+
+import random
+
+import kernelgen
+import pytest
+import torch
+
+from golden.spec import TensorSpec
+from helpers import stages
+from helpers.errors import FaultError, InputError
+from helpers.inside import Inside, inside, marks, text
+from helpers.inside.debugger import Debugger
+from helpers.interpret.lowering.lower import signature
+from helpers.interpret.values.seen import Seen
+from helpers.run import run
+
+STORES = ("x[...] = y", "assemble", "store", "tile.store", "tensor.assemble", "write", "tensor.write", "mscatter")
+VERSIONS = [(name, version) for name, one in stages.STAGES.items() for version in one.names]
+
+
+def arguments(stage: stages.Stage) -> dict:
+    return {
+        s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in stage.specs(**stage.small)
+    }
+
+
+def stored(opened: Inside) -> list[torch.Tensor]:
+    """What the task wrote to global memory."""
+    out = []
+    for m in opened.moments:
+        if m.operation in STORES:
+            out += [o.data for o in m.operands if isinstance(o, Seen) and o.kind == "tile" and o.data is not None]
+            out += [torch.tensor(float(o)) for o in m.operands if isinstance(o, float)]
+    return out
+
+
+@pytest.mark.parametrize(("name", "version"), VERSIONS)
+def test_what_a_task_stored_is_what_the_run_wrote(name: str, version: str):
+    """Of some elements of each output the task that wrote it is opened: it has stored just that number."""
+    stage = stages.find(name)
+    kernel, args = stage.versions[version], arguments(stage)
+    written = {p.name for p in signature(kernel).parameters if p.type.direction != "In"}
+    before = {n: args[n].clone() for n in written}
+    after = {n: args[n].clone() if n in written else v for n, v in args.items()}
+    run(kernel, after, platform="a2a3interp")
+    differs = {n: (t != after[n]) & ~(t.isnan() & after[n].isnan()) for n, t in before.items() if t.is_floating_point()}
+    outputs = [n for n, where in differs.items() if where.any()]
+    assert outputs
+    chosen = random.Random(f"{name} {version}")
+    for output in outputs[:2]:
+        changed = differs[output].nonzero()
+        element = changed[chosen.randrange(len(changed))].tolist()
+        opened = inside(kernel, args=args, wrote=f"{output}{element}")
+        value = after[output][tuple(element)].double()
+        assert any((t.to(after[output].dtype).double() == value).any() for t in stored(opened)), opened
+        for n, t in before.items():
+            assert torch.equal(t.view(torch.uint8), args[n].view(torch.uint8)), f"{n} was changed by opening a task"
+
+
+SOFTMAX = """
+@pl.jit.inline
+def scaled(x: pl.Tensor[[16, 32], pl.FP32], by: pl.Scalar[pl.FP32]):
+    y = pl.mul(x, by)
+    return y
+
+
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], o: pl.Out[pl.Tensor[[64, 32], pl.FP32]]):
+    for i in pl.spmd(4, name_hint="softmax"):
+        x = pl.slice(a, [16, 32], [i * 16, 0])
+        y = scaled(x, 2.0)
+        m = pl.row_max(y)
+        e = pl.exp(pl.row_expand_sub(y, m))
+        s = pl.row_sum(e)
+        o[i * 16 : i * 16 + 16, :] = pl.row_expand_div(e, s)
+    return o
+"""
+
+
+@pytest.fixture(scope="module")
+def softmax():
+    kernel = kernelgen.kernel(SOFTMAX)
+    a = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    return kernel, {"a": a, "o": torch.zeros(64, 32)}
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_every_value_of_a_block(softmax, block: int):
+    kernel, args = softmax
+    opened = inside(kernel, args=args, block=block)
+    x = args["a"][block * 16 : block * 16 + 16]
+    y = x * 2.0
+    m = y.amax(1, keepdim=True)
+    e = (y - m).exp()
+    want = [x, y, m, y - m, e, e.sum(1, keepdim=True), e / e.sum(1, keepdim=True)]
+    made = [r for moment in opened.moments for r in moment.results if isinstance(r, Seen) and r.kind == "tile"]
+    for seen, value in zip(made, want, strict=True):
+        torch.testing.assert_close(seen.data, value)
+    assert [m.bound for m in opened.moments] == ["x", "y", "m", None, "e", "s", None, None]
+    last = opened.names(len(opened) - 1)
+    assert last["i"] == block
+    assert set(last) >= {"a", "o", "x", "y", "m", "e", "s"}
+    assert opened.on_chip(3)["UB"] >= (16 * 32 + 16) * 4
+    assert opened.title == f"block {block} of 4 of task 'softmax', launch 0, on a2a3interp"
+
+
+def test_a_turn_of_a_parallel_loop_that_ran_as_a_batch():
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[128, 32], pl.FP32], o: pl.Out[pl.Tensor[[128, 32], pl.FP32]]):
+    for i in pl.parallel(0, 128, 16):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
+            o[i : i + 16, :] = pl.exp(a[i : i + 16, :])
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
+            t = pl.add(o[i : i + 16, :], 1.0)
+            o[i : i + 16, :] = t
+    return o
+""")
+    a = torch.randn(128, 32)
+    for turn in (0, 3, 7):
+        opened = inside(kernel, 2 * turn + 1, args=[a, torch.zeros(128, 32)])
+        t = next(m.result.data for m in opened.moments if m.bound == "t")
+        torch.testing.assert_close(t, a[16 * turn : 16 * turn + 16].exp() + 1, rtol=0, atol=0)
+
+
+def test_across_a_barrier():
+    """Each block is recorded once, whatever the run goes through again for its numbers."""
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], b: pl.Out[pl.Tensor[[64, 32], pl.FP32]],
+      o: pl.Out[pl.Tensor[[64, 32], pl.FP32]]):
+    for i in pl.spmd(4, sync_start=True):
+        b[i * 16 : i * 16 + 16, :] = pl.mul(a[i * 16 : i * 16 + 16, :], 3.0)
+        pl.system.syncall(core_type="aiv_only")
+        j = (i + 1) % 4
+        o[i * 16 : i * 16 + 16, :] = pl.add(b[j * 16 : j * 16 + 16, :], 1.0)
+    return b, o
+""")
+    a = torch.randn(64, 32)
+    opened = inside(kernel, args=[a, torch.zeros(64, 32), torch.zeros(64, 32)], block=3)
+    assert [m.operation for m in opened.moments].count("mul") == 1
+    assert [m.operation for m in opened.moments].count("add") == 1
+    added = next(m for m in opened.moments if m.operation == "add")
+    torch.testing.assert_close(added.result.data, a[:16] * 3 + 1)
+
+
+def test_a_k_loop_shows_each_partial_sum():
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[16, 128], pl.FP32], b: pl.Tensor[[128, 32], pl.FP32], o: pl.Out[pl.Tensor[[16, 32], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        acc = pl.matmul(a[:, 0:32], b[0:32, :], out_dtype=pl.FP32)
+        for n in pl.range(1, 4):
+            acc = pl.matmul_acc(acc, a[:, n * 32 : n * 32 + 32], b[n * 32 : n * 32 + 32, :])
+        o[:, :] = acc
+    return o
+""")
+    a, b = torch.randn(16, 128), torch.randn(128, 32)
+    opened = inside(kernel, args=[a, b, torch.zeros(16, 32)])
+    sums = [m.result.data for m in opened.moments if m.operation.startswith("matmul")]
+    assert len(sums) == 4
+    for n, partial in enumerate(sums, 1):
+        torch.testing.assert_close(partial, a[:, : 32 * n] @ b[: 32 * n], rtol=1e-4, atol=1e-4)
+
+
+def test_a_task_that_fails_is_open_up_to_where_it_does():
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[16, 32], pl.FP32], n: pl.Scalar[pl.INDEX], o: pl.Out[pl.Tensor[[16, 32], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        t = pl.exp(a)
+        o[n : n + 16, :] = t
+    return o
+""")
+    opened = inside(kernel, args=[torch.randn(16, 32), 8, torch.zeros(16, 32)])
+    assert isinstance(opened.error, FaultError)
+    assert opened.moments[-1].error is opened.error
+    assert "failed: " in opened.described(len(opened) - 1)
+
+
+def test_what_is_odd():
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[16, 32], pl.FP32], o: pl.Out[pl.Tensor[[16, 32], pl.FP16]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        big = pl.mul(a, 100000.0)
+        root = pl.sqrt(a)
+        none = pl.mul(a, 0.0)
+        o[:, :] = pl.cast(big, pl.FP16)
+    return o
+""")
+    a = torch.ones(16, 32)
+    a[2, 3] = -1.0
+    opened = inside(kernel, args=[a, torch.zeros(16, 32, dtype=torch.float16)])
+    odd = {opened[i].bound: what for i, what in opened.odd()}
+    assert odd["root"] == ["1 of 512 NaN"]
+    assert odd["none"] == ["all zero"]
+    assert odd[None] == ["512 of 512 inf"] or odd[None] == ["512 of 512 at the limit of FP16"]
+    assert marks(3.0) == []
+    assert "mean" in text(opened[0].result)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"task": 7}, "there is no launch 7"),
+        ({"task": "nobody"}, "there is no task 'nobody'; there are: softmax"),
+        ({"block": 4}, "has 4 blocks; there is no block 4"),
+        ({"wrote": "o[99, 0]"}, "o has the shape"),
+        ({"wrote": "nothing[0]"}, "no element of an argument"),
+        ({"wrote": "a[0, 0]"}, "no task writes"),
+        ({"line": 1}, "does anything at line 1"),
+        ({"platform": "a5sim"}, "a2a3interp or a5interp"),
+    ],
+)
+def test_what_cannot_be_opened(softmax, how: dict, said: str):
+    kernel, args = softmax
+    with pytest.raises(InputError, match=said.replace("[", r"\[")):
+        inside(kernel, **{"args": args, **how})
+
+
+def test_the_debugger(softmax):
+    kernel, args = softmax
+    said: list[str] = []
+    prompt = Debugger(inside(kernel, args=args, block=1), write=said.append)
+
+    def answer(command: str) -> str:
+        said.clear()
+        prompt.onecmd(command)
+        return "\n".join(said)
+
+    assert "made y = tile [16, 32] FP32" in answer("n")
+    assert "made x = " in answer("b")
+    assert "beginning of the task" in answer("b")
+    assert "made s = " in answer("u s.sum() > 0")
+    assert "m = tile [16, 1] FP32" in answer("a")
+    assert "UB: " in answer("m")
+    assert "->" in answer("l")
+    assert float(answer("p e.sum(1).max()").removeprefix("tensor(").removesuffix(")")) > 1
+    assert "line 2 does nothing in this task; lines that do: " in answer("j 2")
+    assert "NameError" in answer("p nothing")
+    assert "no command 'zz'" in answer("zz")
+    assert "j(ump) LINE" in answer("j")
+    assert "n(ext) [K]" in answer("h")
+    assert "not true until the end" in answer("u i > 9")
+    assert prompt.onecmd("q") is True
