@@ -114,3 +114,98 @@ def test_a_folder_has_at_most_fifteen_files():
     for folder in {f.parent for f in (ROOT / "helpers").rglob("*.py")}:
         full[str(folder.relative_to(ROOT))] = sum(f.suffix == ".py" for f in folder.iterdir())
     assert {f: n for f, n in full.items() if n > 15} == {}
+
+
+OWNERS = ("helpers/interpret/facts", "helpers/interpret/checks", "helpers/interpret/lowering")
+
+
+def classes(folders: tuple[str, ...] = OWNERS) -> dict[str, ast.ClassDef]:
+    """The classes of the folders whose objects own their state."""
+    files = [f for folder in folders for f in sorted((ROOT / folder).rglob("*.py"))]
+    trees = [ast.parse(f.read_text(encoding="utf-8")) for f in files]
+    return {n.name: n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+
+
+def bases(c: ast.ClassDef, known: dict[str, ast.ClassDef]) -> list[ast.ClassDef]:
+    """The classes of ours that a class is made of, itself first."""
+    named = [name for name in c.bases if ast.unparse(name) in known]
+    return [c] + [b for name in named for b in bases(known[ast.unparse(name)], known)]
+
+
+def owned(c: ast.ClassDef) -> set[str]:
+    """The attributes that a class has: what it defines, and what it assigns to itself."""
+    fields = {s.target.id for s in c.body if isinstance(s, ast.AnnAssign)}
+    defined = {s.name for s in c.body if isinstance(s, ast.FunctionDef)}
+    return fields | defined | {n.attr for n in ast.walk(c) if of_self(n) and isinstance(n.ctx, ast.Store)}
+
+
+def of_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def leanings(known: dict[str, ast.ClassDef]) -> list[str]:
+    """What classes read of themselves and do not have, as the parts of a mixin do."""
+    found = []
+    for c in known.values():
+        if any(ast.unparse(b) not in known for b in c.bases):
+            continue  # a class of the standard library is below it
+        have = {a for b in bases(c, known) for a in owned(b)} | {"__class__"}
+        found += [f"{c.name}.{n.attr}" for n in ast.walk(c) if of_self(n) and n.attr not in have]
+    return found
+
+
+def foreign(tree: ast.AST) -> list[str]:
+    """Assignments to attributes of something else than `self` and nodes of an AST."""
+    out = []
+    for f in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+        typed = [a for a in ast.walk(f.args) if isinstance(a, ast.arg) and a.annotation is not None]
+        nodes = {a.arg for a in typed if ast.unparse(a.annotation).startswith("ast.")}
+        nodes |= {
+            ast.unparse(s.targets[0])
+            for s in ast.walk(f)
+            if isinstance(s, ast.Assign) and ast.unparse(s.value).startswith(("ast.", "self.visit("))
+        }
+        for n in ast.walk(f):
+            if isinstance(n, ast.Attribute) and isinstance(n.ctx, (ast.Store, ast.Del)):
+                root = ast.unparse(n.value)
+                if root not in ("self", "cls") and root.split(".")[0] not in nodes:
+                    out.append(f"{f.name}: {ast.unparse(n)}")
+    return out
+
+
+def test_a_class_is_made_of_at_most_one_other():
+    known = classes()
+    many = {c.name: [ast.unparse(b) for b in c.bases] for c in known.values() if len(c.bases) > 1}
+    assert many == {}
+
+
+def test_a_class_reads_of_itself_what_it_has():
+    assert leanings(classes()) == []
+
+
+def test_no_class_assigns_the_attributes_of_another():
+    files = [f for folder in OWNERS for f in sorted((ROOT / folder).rglob("*.py"))]
+    found = {f.name: foreign(ast.parse(f.read_text(encoding="utf-8"))) for f in files}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+def test_mixins_and_foreign_assignments_are_seen():
+    text = """
+class Part:
+    def __init__(self):
+        self.own = 1
+
+class Mixin:
+    def reads(self):
+        return self.elsewhere
+
+class Whole(Part):
+    def writes(self, other: Part, node: ast.For):
+        self.own = other.own
+        node.body = []
+        other.own = 2
+        self.part.own += 1
+"""
+    known = {n.name: n for n in ast.parse(text).body}
+    assert leanings(known) == ["Mixin.elsewhere", "Whole.part"]
+    assert foreign(ast.parse(text)) == ["writes: other.own", "writes: self.part.own"]

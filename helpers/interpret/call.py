@@ -17,10 +17,12 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import FaultError, InputError, WorkbookError
-from helpers.interpret.checks.forms import Parameter
+from helpers.interpret.facts.forms import Parameter
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Dim
-from helpers.interpret.lowering.lower import SOURCE, Compiled, compile_kernel, with_callees
+from helpers.interpret.lowering.code import SOURCE
+from helpers.interpret.lowering.compiled import Compiled, with_callees
+from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.machine.machine import Follow, Machine, Replay
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located

@@ -12,7 +12,7 @@ import torch
 from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
 from helpers.interpret.language.annotations import Dim
-from helpers.interpret.lowering.lower import Compiled
+from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.values import dense_strides
 

@@ -17,7 +17,8 @@ from helpers.chips import Chip, chip
 from helpers.errors import InputError, KernelError, WorkbookError
 from helpers.interpret.call import arrange
 from helpers.interpret.call import check as check_arguments
-from helpers.interpret.lowering.lower import Compiled, compile_kernel
+from helpers.interpret.lowering.compiled import Compiled
+from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize import cases

@@ -13,7 +13,8 @@ from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret import session
 from helpers.interpret.call import arrange
-from helpers.interpret.lowering.lower import Compiled, compile_kernel
+from helpers.interpret.lowering.compiled import Compiled
+from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.pypto import script
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at

@@ -21,6 +21,7 @@ from helpers.errors import FaultError, InputError, KernelError, PlatformError, T
 from helpers.interpret.call import arrange, check
 from helpers.interpret.language.decorated import bounds, unwrap
 from helpers.interpret.lowering import lower
+from helpers.interpret.lowering.compiled import with_callees
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, explain, located
@@ -197,7 +198,7 @@ def _check_names(kernel: Any) -> None:
         compiled = lower.compile_kernel(kernel)
     except KernelError:  # whether PyPTO takes it is for PyPTO to say
         return
-    for place, what, fix in (found for c in lower.with_callees(compiled) for found in c.misnamed):
+    for place, what, fix in (found for c in with_callees(compiled) for found in c.misnamed):
         raise located(KernelError, place, what, fix)
 
 

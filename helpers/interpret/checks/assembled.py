@@ -10,8 +10,12 @@ import ast
 import math
 from collections.abc import Iterator
 
-from helpers.interpret.checks.forms import Parameter
-from helpers.interpret.checks.infer import category
+from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.scalars import Scalars
+from helpers.interpret.facts.forms import Parameter
+from helpers.interpret.facts.infer import Facts, category
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language import dtypes
 from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE
 
@@ -22,10 +26,14 @@ VALUES = (SAME_SHAPE | SAME_TYPE) - {
 VALUES |= {"full", "arange", "load", "matmul", "read", "row_argmax", "row_argmin"}
 
 
-class Assembled:
-    """The part of the lowering that refuses what cannot be assembled."""
+class Assembled(Check):
+    """Refuses what cannot be assembled."""
 
-    def check_assembled(self, node: ast.Call, path: str) -> None:
+    def __init__(self, subject: Subject, facts: Facts, region: Region, scalars: Scalars):
+        super().__init__(subject, facts, region)
+        self.scalars = scalars
+
+    def check(self, node: ast.Call, path: str) -> None:
         """Refuse a call of an operation.
 
         Raises:
@@ -34,24 +42,24 @@ class Assembled:
         name, given = self.facts.called(node)
         if name == "full":
             self._check_fill(node, given)
-        if name in ("create_tensor", "create") and not self.incore:
+        if name in ("create_tensor", "create") and not self.region.incore:
             self._check_allocation(given.get("shape"))
         if name in ("slice", "load") and "valid_shape" in given:
             self._check_valid_shape(given.get("shape", given.get("shapes")), given["valid_shape"])
         if name == "slice" and node.args and "valid_shape" not in given:
             self.check_part(node, node.args[0])
-        if name == "assemble" and not self.incore and not _plain_store(given.get("atomic")):
+        if name == "assemble" and not self.region.incore and not _plain_store(given.get("atomic")):
             raise self.refuse(
                 given["atomic"], "an atomic pl.assemble in orchestration, which combines nothing",
                 "put it into the pl.at that makes the part",
             )  # fmt: skip
         target, source = given.get("target"), given.get("source")
-        if name == "assemble" and self.incore and self.facts.unbounded(target) and not self.facts.partly(source):
+        if name == "assemble" and self.region.incore and self.facts.unbounded(target) and not self.facts.partly(source):
             raise self.refuse(
                 node, f"pl.assemble into `{ast.unparse(target)}`, whose valid extents are known only at run time: how"
                 " much is valid then is not known", "valid_shape=[pl.min(rows, n), ...] of it; or pl.fillpad it first",
             )  # fmt: skip
-        if name == "reshape" and self.incore and node.args:
+        if name == "reshape" and self.region.incore and node.args:
             self._check_reshape(node, node.args[0], given["shape"])
 
     def _check_fill(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
@@ -107,7 +115,7 @@ class Assembled:
 
     def check_part(self, node: ast.expr, of: ast.expr) -> None:
         """Refuse a part of a tile whose valid extents only the run knows: `pto.subview` wants to be told the part's."""
-        if self.incore and self.facts.partly(of):
+        if self.region.incore and self.facts.partly(of):
             raise self.refuse(
                 node, f"a part of `{ast.unparse(of)}`, whose valid extents are known only at run time",
                 "pl.slice(x, shape, offset, valid_shape=[...]) says what is valid of the part; or pl.fillpad x first",
@@ -126,14 +134,14 @@ class Assembled:
 
     def check_something(self, node: ast.expr, value: ast.expr | None) -> None:
         """Refuse to store a tile of which nothing is valid: `pto.partition_view` wants positive extents."""
-        if self.incore and value is not None and 0 in (self.facts.valid(value) or ()):
+        if self.region.incore and value is not None and 0 in (self.facts.valid(value) or ()):
             raise self.refuse(node, f"nothing of `{ast.unparse(value)}` is valid, and it is stored", "remove the store")
 
     def check_dropped(self, node: ast.expr) -> None:
         """Refuse a value that nothing takes: it has no name in the generated code."""
         window = isinstance(node, ast.Subscript) and self.kind(node) == "tensor"
         name = self.facts.called(node)[0] if isinstance(node, ast.Call) else ""
-        if self.incore and (window or (name in VALUES and (name == "read" or self.kind(node) == "tensor"))):
+        if self.region.incore and (window or (name in VALUES and (name == "read" or self.kind(node) == "tensor"))):
             raise self.refuse(
                 node, f"the result of `{ast.unparse(node)}` is dropped", "bind it to a name, or remove it"
             )
@@ -141,7 +149,7 @@ class Assembled:
     def check_scalar_argument(self, a: ast.expr, p: Parameter) -> None:
         """Refuse an INDEX number (a literal, or computed from one) for a floating-point parameter of a kernel."""
         if p.type.kind == "scalar" and p.type.dtype is not None:
-            self.check_operand(a)
+            self.scalars.check_operand(a)
             if self.kind(a) == "tensor":
                 raise self.refuse(a, f"`{ast.unparse(a)}` is no number, and '{p.name}' is {p.type.dtype}")
         if p.type.kind != "scalar" or p.type.dtype is None or not p.type.dtype.is_float:

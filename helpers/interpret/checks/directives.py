@@ -8,7 +8,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from helpers.interpret.checks.infer import category
+from helpers.interpret.checks.check import Check
+from helpers.interpret.facts.infer import Facts, category
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language import dtypes
 
 SPLIT_MODES = ("NONE", "UP_DOWN", "LEFT_RIGHT")
@@ -17,8 +20,12 @@ SYNCALL_SOFT = ("gm_workspace", "used_cores")
 VECTOR_LANES = 2
 
 
-class Directives:
-    """The part of the lowering that refuses directives by their arguments."""
+class Directives(Check):
+    """Refuses directives by their arguments."""
+
+    def __init__(self, subject: Subject, facts: Facts, region: Region):
+        super().__init__(subject, facts, region)
+        self.prologue = set(self._attributes(subject.tree.body))  # the calls of pl.func_attr that stand first
 
     def check_region(self, s: ast.With, call: ast.Call, keywords: dict[str, ast.expr]) -> None:
         """`with pl.at(...)`."""
@@ -99,7 +106,7 @@ class Directives:
             raise self.refuse(mode[0], f"mode={ast.unparse(mode[0])}", "mode=pl.ScopeMode.MANUAL")
         if s.items[0].optional_vars is not None:
             raise self.refuse(s.items[0].optional_vars, f"pl.{path} has no task id", "`as` goes with pl.at and pl.spmd")
-        if self.manual:
+        if self.region.manual:
             what = "a manual scope" if manual else "an automatic scope"
             raise self.refuse(call, f"{what} inside a manual scope", "one scope after the other")
 
@@ -123,14 +130,23 @@ class Directives:
         if "mode" not in keywords:
             raise self.refuse(call, "pl.split_aiv without mode=", "mode=pl.SplitMode.NONE")
         mode = self.split_mode(keywords["mode"])
-        if self.lanes:
+        if self.region.lanes:
             raise self.refuse(call, "pl.split_aiv inside another", "the body already runs on both vector cores")
-        if self.region_split not in (None, "NONE"):
+        if self.region.split not in (None, "NONE"):
             raise self.refuse(
-                call, f"pl.split_aiv in a region that pl.split({self.region_split}) halves", "one of the two"
+                call, f"pl.split_aiv in a region that pl.split({self.region.split}) halves", "one of the two"
             )
-        self._check_no_break(s.body, "pl.split_aiv")
+        self.check_no_break(s.body, "pl.split_aiv")
         return mode
+
+    def check_no_break(self, body: list[ast.stmt], loop: str) -> None:
+        """No break or continue of this loop itself."""
+        for s in body:
+            if isinstance(s, (ast.Break, ast.Continue)):
+                word = "break" if isinstance(s, ast.Break) else "continue"
+                raise self.refuse(s, f"{word} in {loop}", "use pl.range, or put the rest into an if")
+            if isinstance(s, (ast.If, ast.With)):
+                self.check_no_break([*s.body, *getattr(s, "orelse", [])], loop)
 
     def check_array(self, node: ast.Call, given: dict[str, ast.expr]) -> None:
         """`pl.array.create(extent, dtype)`."""
@@ -146,12 +162,12 @@ class Directives:
         of = dtypes.of(path)
         if path != "TASK_ID" and (of is None or of.is_float):
             raise self.refuse(dtype, f"an array of `{ast.unparse(dtype)}`", "integers, or pl.TASK_ID")
-        if path == "TASK_ID" and self.incore:
+        if path == "TASK_ID" and self.region.incore:
             raise self.refuse(node, "an array of task ids in a region", "task ids belong to orchestration")
 
     def check_element(self, name: str, index: ast.expr, value: ast.expr | None = None) -> None:
         """`array[index]`, or with `value` an assignment to it."""
-        dtype = self.arrays[name]
+        dtype = self.names[name].array
         if isinstance(index, ast.Tuple) or category(self.facts.dtype(index)) == "float":
             raise self.refuse(index, f"`{ast.unparse(index)}` as a subscript of '{name}'", "one integer")
         of = None if value is None else self.facts.dtype(value)
@@ -172,15 +188,14 @@ class Directives:
         if path == "func_attr":
             self._check_attributes(call, of)
             return
-        if self.function_kind == "incore":
+        if self.subject.kind == "incore":
             raise self.refuse(
                 call, f"pl.{path} in an incore function: a dump is of a task's arguments", "put it before the call"
             )
         if not isinstance(of, ast.Name) or self.kind(of) in ("scalar", "bool", "task"):
             raise self.refuse(of, f"`{ast.unparse(of)}` is no name of a tensor", f"pl.{path}(x)")
-        self.expr(of)
 
-    def attributes(self, body: list[ast.stmt]) -> Iterator[int]:
+    def _attributes(self, body: list[ast.stmt]) -> Iterator[int]:
         """The calls of pl.func_attr at the beginning of a function."""
         for s in body:
             value = s.value if isinstance(s, ast.Expr) else None
@@ -215,13 +230,3 @@ class Directives:
         missing = [n for n in SYNCALL_SOFT if n not in given]
         if mode == "soft" and missing:
             raise self.refuse(node, f"a soft pl.system.syncall without {missing[0]}=", "gm_workspace= and used_cores=")
-
-    def check_const(self, node: ast.Call) -> None:
-        """`pl.const(value, dtype)`."""
-        value = node.args[0] if node.args else None
-        literal = value.operand if isinstance(value, ast.UnaryOp) else value
-        number = isinstance(literal, ast.Constant) and type(literal.value) in (int, float)
-        number = number or (literal is not None and self._of_call(literal))
-        if len(node.args) != 2 or node.keywords or not number:
-            raise self.refuse(node, f"`{ast.unparse(node)}` is no constant", "pl.const(1.0, pl.FP32)")
-        self.check_words(node, "const")

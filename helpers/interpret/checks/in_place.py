@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.forms import OPERATORS, Parameter
+from helpers.interpret.checks.check import Check
+from helpers.interpret.facts.forms import OPERATORS, Parameter
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")
 CALLED = (*CORES, "read", "tensor.read", "array.get_element")
@@ -21,10 +22,8 @@ MAKES = ("create_tensor", "tensor.create", "tensor.create_tensor")
 NARROWS = {"load": ("valid_shape",), "slice": ("valid_shape",), "set_validshape": ("valid_rows", "valid_cols")}
 
 
-class InPlace:
-    """The part of the lowering that refuses such numbers. `narrowed`: windows of which the run knows what is valid."""
-
-    narrowed: dict[str, ast.expr]
+class InPlace(Check):
+    """Refuses such numbers."""
 
     def is_called(self, node: ast.expr) -> bool:
         """True for a number that is read, from memory or an array, and for the number of cores."""
@@ -32,7 +31,7 @@ class InPlace:
             return self.pl_path(node.func) in CALLED
         if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
             return False
-        return node.value.id in self.arrays or self.facts.is_element(node)
+        return bool(self.names[node.value.id].array) or self.facts.is_element(node)
 
     def _called_in(self, node: ast.expr) -> ast.expr | None:
         return next((n for n in ast.walk(node) if isinstance(n, ast.expr) and self.is_called(n)), None)
@@ -41,7 +40,7 @@ class InPlace:
         text = ast.unparse(node)
         return self.refuse(
             node, f"`{text}` in {where}: PyPTO's generated code wants a name there",
-            f"{self._free_name()} = {text} on a line of its own, and that name here",
+            f"{self.subject.free_name()} = {text} on a line of its own, and that name here",
         )  # fmt: skip
 
     def check_count(self, count: ast.expr) -> None:
@@ -54,7 +53,7 @@ class InPlace:
 
     def check_lists(self, node: ast.Call, path: str) -> None:
         """Lists of numbers of an operation: in orchestration no element is read in place, in a shape no part of one."""
-        if self.incore:
+        if self.region.incore:
             self._check_narrowed(node)
             return
         for a in [*node.args, *(k.value for k in node.keywords)]:
@@ -65,7 +64,7 @@ class InPlace:
 
     def check_items(self, items: list[ast.expr]) -> None:
         """The same, of subscripts of a tensor."""
-        for i in items if not self.incore else ():
+        for i in items if not self.region.incore else ():
             e = i.lower if isinstance(i, ast.Slice) else i
             if e is not None and self.is_called(e):
                 raise self._unnamed(e, "a subscript")
@@ -86,24 +85,21 @@ class InPlace:
 
         A condition may stand there, which PyPTO refuses, too: a known gap (docs/interpret.md).
         """
-        if self.incore or p.type.kind != "scalar" or isinstance(a, ast.Name) or self.is_called(a) or self._constant(a):
+        if (
+            self.region.incore
+            or p.type.kind != "scalar"
+            or isinstance(a, ast.Name)
+            or self.is_called(a)
+            or self.facts.constant(a)
+        ):
             return
         made = isinstance(a, ast.Call) and self.pl_path(a.func) in ("min", "max", "cast", *OPERATORS)
-        if made and self.pl_path(a.func) != "cast" and all(map(self._constant, a.args)):
+        if made and self.pl_path(a.func) != "cast" and all(map(self.facts.constant, a.args)):
             return
         if any(isinstance(n, ast.Attribute) and n.attr == "shape" for n in ast.walk(a)):  # PyPTO knows most of them
             return
         if made or isinstance(a, (ast.BinOp, ast.UnaryOp)):
             raise self._unnamed(a, f"the argument '{p.name}'")
-
-    def bind_narrowed(self, name: str, value: ast.expr) -> None:
-        """`name = value` in orchestration: a window of which only the run knows what is valid."""
-        self.narrowed.pop(name, None)
-        called, given = self.facts.called(value) if isinstance(value, ast.Call) else ("", {})
-        valid = given.get("valid_shape") if called == "slice" and not self.incore else None
-        for e in getattr(valid, "elts", ()):
-            if self.facts.at_run_time(e) and not self._constant(e):
-                self.narrowed[name] = e
 
     def check_narrowed(self, body: list[ast.stmt]) -> None:
         """What a region computes with is no such window: its code has no name for the extent."""
@@ -112,8 +108,8 @@ class InPlace:
         elements = {id(n.value) for n in called if isinstance(n, ast.Subscript)}
         elements |= {id(a) for n in called if isinstance(n, ast.Call) for a in n.args[:1]}
         for n in nodes:
-            if isinstance(n, ast.Name) and n.id in self.narrowed and id(n) not in elements:
-                extent = self.narrowed[n.id]
+            if isinstance(n, ast.Name) and self.names[n.id].narrowed and id(n) not in elements:
+                extent = self.names[n.id].narrowed
                 raise self.refuse(
                     extent, f"'{n.id}', valid as far as `{ast.unparse(extent)}`, in a region: only the run knows that",
                     "slice it in the region, with valid_shape= there",

@@ -9,7 +9,11 @@ from __future__ import annotations
 import ast
 import types
 
-from helpers.interpret.checks.infer import category
+from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.scalars import Scalars
+from helpers.interpret.facts.infer import Facts, category
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.kernel import DataType
 from helpers.interpret.ops import (
@@ -42,8 +46,12 @@ NUMBERS = {
 }  # fmt: skip
 
 
-class Operands:
-    """The part of the lowering that refuses operands by their kind."""
+class Operands(Check):
+    """Refuses operands by their kind."""
+
+    def __init__(self, subject: Subject, facts: Facts, region: Region, scalars: Scalars):
+        super().__init__(subject, facts, region)
+        self.scalars = scalars
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
@@ -109,7 +117,7 @@ class Operands:
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
         for a in given.values() if path in ("min", "max") else [given["value"]] if name in ("full", "write") else ():
-            self.check_operand(a)
+            self.scalars.check_operand(a)
         kind = given.get("atomic")
         if isinstance(kind, ast.Constant) and not isinstance(kind.value, int):
             raise self.refuse(kind, f"atomic={ast.unparse(kind)}", "atomic=pl.AtomicType.Add")
@@ -219,7 +227,7 @@ class Operands:
                 f"write {float(number.value)}" if literal else f"pl.cast({text}, pl.{to})",
             )  # fmt: skip
 
-    def check_operands(self, node: ast.Call, path: str) -> None:
+    def check(self, node: ast.Call, path: str) -> None:
         """What PyPTO refuses from the kinds of an operation's arguments.
 
         Raises:
@@ -232,13 +240,13 @@ class Operands:
         given = [*node.args, *(k.value for k in node.keywords)]
         if name in SCRATCH and not space and node.args:
             self._check_scratch(node, name, len(given) > (2 if name in ("xor", "xors") else 1))
-        if name == "cast" and self.incore:
+        if name == "cast" and self.region.incore:
             self._check_cast(node, given)
         if name == "set_validshape":
             for a in given[1:]:
                 if self.facts.dtype(a) == "INT32":
                     raise self.refuse(node, f"the extent `{ast.unparse(a)}` is INT32", "pl.cast(n, pl.INDEX)")
-        if not self.incore:
+        if not self.region.incore:
             return
         self._check_tile_product(node, name)
         if node.args and self.facts.product(node.args[0]):
@@ -248,14 +256,14 @@ class Operands:
             where = next((k.value for k in node.keywords if k.arg in ("shape", "shapes")), None)
             where = where or (node.args[shape] if len(node.args) > shape else None)
             for e in where.elts if isinstance(where, (ast.List, ast.Tuple)) else ():
-                if self.facts.at_run_time(e) and not self.fixed(e, None):
+                if self.facts.at_run_time(e) and not self.facts.fixed(e, None):
                     raise self.refuse(
                         node, f"the extent `{ast.unparse(e)}` is known only at run time: a tile has a static shape",
                         "a constant extent, and valid_shape= or pl.set_validshape for a partial one",
                     )  # fmt: skip
         if name not in TAKES_TENSORS:
             for a in given:
-                if isinstance(a, ast.Name) and self.dynamic.get(a.id):
+                if isinstance(a, ast.Name) and self.subject.dynamic.get(a.id):
                     raise self.refuse(
                         node, f"'{a.id}' has an extent known only at run time: a tile has a static shape",
                         "slice a constant extent of it, and loop",
@@ -315,6 +323,16 @@ class Operands:
                 node, f"`{text}` is {self.facts.dtype(given[0])} and cast to INDEX",
                 f"pl.cast(pl.cast({text}, pl.INT32), pl.INDEX)",
             )  # fmt: skip
+
+    def check_const(self, node: ast.Call) -> None:
+        """`pl.const(value, dtype)`."""
+        value = node.args[0] if node.args else None
+        literal = value.operand if isinstance(value, ast.UnaryOp) else value
+        number = isinstance(literal, ast.Constant) and type(literal.value) in (int, float)
+        number = number or (isinstance(literal, ast.Name) and literal.id in self.facts.literal)
+        if len(node.args) != 2 or node.keywords or not number:
+            raise self.refuse(node, f"`{ast.unparse(node)}` is no constant", "pl.const(1.0, pl.FP32)")
+        self.check_words(node, "const")
 
 
 def _nothing(node: ast.expr) -> bool:

@@ -11,12 +11,41 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
 
 Path = Callable[[ast.expr], str | None]
 
 # Operations that a region without a return after it cannot have: the outliner hands on what they make.
 HANDED_ON = CUBE | {"load", "store", "create_tile"}
+
+
+def check(subject: Subject) -> None:
+    """A return stands at the end: once in an inline function, which is put in the caller's place.
+
+    Raises:
+        KernelError: there is one elsewhere, or none where the compiler needs one.
+    """
+    tree, refuse = subject.tree, subject.refuse
+    for n in jumps(tree):
+        raise refuse(
+            n, "a return before the end: PyPTO takes it for no jump, and what follows would run",
+            "return once, at the end",
+        )  # fmt: skip
+    for n in ast.walk(tree) if subject.kind == "inline" else ():
+        if isinstance(n, ast.Return) and n is not tree.body[-1]:
+            raise refuse(n, "a return in an arm of an inline function", "return once, at its end")
+    outputs = [p.name for p in subject.parameters if p.type.direction != "In"]
+    if subject.kind == "incore" and subject.program is None and outputs and not has_return(tree):
+        raise refuse(tree, f"'{tree.name}' returns nothing", f"return {outputs[0]} at its end")
+    numbers = {p.name for p in subject.parameters if p.type.kind == "scalar"}
+    stuck = unfinished(tree, subject.pl_path, numbers) if subject.entry else None
+    if stuck is not None:
+        wanted = outputs[0] if outputs else "a tensor"
+        raise refuse(
+            stuck, f"'{tree.name}' ends without a return: PyPTO takes the names of its last region for results, and"
+            " then compiles no loop, if, load, store or product in it", f"return {wanted} at the end",
+        )  # fmt: skip
 
 
 def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:

@@ -8,12 +8,16 @@ InCore region, a number on the left of a tensor - are made by `lower`.
 from __future__ import annotations
 
 import ast
+import types
 from collections.abc import Iterator
 
 from helpers.errors import KernelError
+from helpers.interpret.facts import spelling
+from helpers.interpret.facts.forms import MISSING
+from helpers.interpret.facts.subject import Subject
+from helpers.interpret.ops import NO_CODE, exists
 from helpers.interpret.source.source import Source, refuse
 
-# Operations that PyPTO's manual has and that it cannot compile, whatever the operands (e2d0f78a), and what to write.
 STATEMENTS: dict[type, tuple[str, str]] = {
     ast.AugAssign: ("augmented assignment is not in the language", "write x = x + y"),
     ast.FunctionDef: (
@@ -73,6 +77,34 @@ def check(source: Source, program: bool = False) -> None:
             if isinstance(node, ast.While) and not program:
                 raise _plain_while(source, node)
     _Scopes(source).block(source.tree.body, {a.arg for a in (*args.posonlyargs, *args.args)})
+
+
+def check_names(subject: Subject) -> None:
+    """Every name below `pl` is one of the language; an enum's members are looked at where they are used."""
+    inner = {id(n.value) for n in ast.walk(subject.tree) if isinstance(n, ast.Attribute)}
+    for node in ast.walk(subject.tree):
+        if not isinstance(node, ast.Attribute) or id(node) in inner or not subject.pl_path(node):
+            continue
+        chain = [node]
+        while isinstance(chain[-1].value, ast.Attribute):
+            chain.append(chain[-1].value)
+        for part in reversed(chain):
+            owner = subject.outside(part.value)
+            if not isinstance(owner, types.ModuleType):
+                break
+            if not hasattr(owner, part.attr):
+                raise unknown(subject, part, subject.pl_path(part))
+
+
+def unknown(subject: Subject, node: ast.expr, path: str) -> KernelError:
+    """The error for a name below `pl` that is not there."""
+    if path in NO_CODE:
+        return subject.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", NO_CODE[path])
+    if exists(path):
+        return subject.refuse(node, f"pl.{path} is not supported by interpret mode yet")
+    owner = subject.outside(node.value) if isinstance(node, ast.Attribute) else MISSING
+    members = dir(owner) if owner is not MISSING else ()
+    return subject.refuse(node, f"pl.{path} is not a name of pypto.language", spelling.of_language(path, members))
 
 
 def _check_node(source: Source, node: ast.AST) -> None:

@@ -9,18 +9,21 @@ written to a tensor that the region has just filled as a whole, and does not rea
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from helpers.interpret.checks.forms import nodes_of
-from helpers.interpret.checks.valid import Shape
+from helpers.interpret.checks.check import Check
+from helpers.interpret.facts.forms import nodes_of
+from helpers.interpret.facts.names import Shape
 from helpers.interpret.language import dtypes
 
 STORES = {"store": 2, "assemble": 0}  # and which argument is the target
 
 
-class Stores:
-    """The part of the lowering that knows which tensors from outside a region it stores and writes to."""
+class Stores(Check):
+    """Knows which tensors from outside a region it stores and writes to."""
 
-    def begin_region(self, body: list[ast.stmt]) -> None:
+    def begin(self, body: list[ast.stmt]) -> None:
         """Nothing is stored yet; names that the region binds to anything but a store's result are not from outside."""
         nodes = nodes_of(body)
         stores = [s for s in nodes if isinstance(s, ast.Assign) and self._target(s.value) is not None]
@@ -33,19 +36,27 @@ class Stores:
         self.fills: set[ast.Call] = set()  # pl.write that PyPTO makes a store
         self.staged = {name for i, s in enumerate(body) for name in self._staged(s, body[i - 1 : i], nodes)}
 
-    def bind_root(self, name: str, value: ast.expr) -> None:
+    @contextmanager
+    def apart(self, dropped: bool) -> Iterator[None]:
+        """In an arm of an if; of one that PyPTO may drop (`dropped`) what it stores does not count after it."""
+        stored, written = set(self.stored), set(self.written)
+        yield
+        if dropped:
+            self.stored, self.written = stored, written
+
+    def bind(self, name: str, value: ast.expr) -> None:
         """`name = value`: what a store gives is the tensor it stores to."""
         root = self._root(self._target(value))
-        if self.incore and root is not None:
+        if self.region.incore and root is not None:
             self.roots[name] = root
 
-    def check_stored(self, node: ast.expr) -> None:
+    def check(self, node: ast.expr) -> None:
         """A call, or an assignment to a subscript, of which `node` is the target.
 
         Raises:
             KernelError: it is the second of the two ways to one tensor.
         """
-        if not self.incore:
+        if not self.region.incore:
             return
         if node in self.fills:
             return self._note_store(node, node.args[0], False)
@@ -56,7 +67,7 @@ class Stores:
     def check_passed(self, node: ast.Call, given: ast.expr, stored: bool, written: bool) -> None:
         """An argument of an inline function that stores or writes to it."""
         for happens, number in ((stored, False), (written, True)):
-            if happens and self.incore:
+            if happens and self.region.incore:
                 self._note_store(node, given, number)
 
     def note_fill(self, s: ast.For, bounds: list[ast.expr]) -> None:

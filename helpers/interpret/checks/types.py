@@ -7,12 +7,18 @@ only - is left to a check in front of the operation.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from helpers.interpret.checks.check import Check
+from helpers.interpret.facts.infer import Facts
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language import dtypes, element_types
 from helpers.interpret.ops import limits
+from helpers.interpret.source import variables
 from helpers.interpret.values.lanes import is_scalar
 from helpers.interpret.values.values import Tensor, Tile
 
@@ -20,10 +26,10 @@ from helpers.interpret.values.values import Tensor, Tile
 PROMOTING = {"fmod", "fmods"}
 
 
-class ElementTypes:
-    """The part of the lowering that checks element types."""
+class ElementTypes(Check):
+    """Refuses operations of element types that no chip has them for."""
 
-    def check_types(self, node: ast.Call, path: str, fn: Callable) -> Callable:
+    def check(self, node: ast.Call, path: str, fn: Callable) -> Callable:
         """`fn`, or `fn` behind a check where that has to wait for the run.
 
         Raises:
@@ -78,6 +84,83 @@ class ElementTypes:
         if len(bad) == len(element_types.CHIPS) and element != to.name:
             raise self.refuse(node, *element_types.cast_described(element, to.name, bad[0]))
         return _checked_cast(fn) if bad else fn
+
+
+class VariableTypes(Check):
+    """Refuses to bind a variable again to another type: it has one in all of a function (see `variables`)."""
+
+    def __init__(self, subject: Subject, facts: Facts, region: Region):
+        super().__init__(subject, facts, region)
+        self._variables = variables.variables(subject.tree, renames=subject.program is None)
+        known = [p.name for p in subject.parameters] if subject.entry else []
+        self._scopes: list[dict[str, tuple]] = [{n: self.type_of(ast.Name(n, ast.Load())) for n in known}]
+
+    @contextmanager
+    def apart(self, closed: bool, carried: Iterable[str] = ()) -> Iterator[None]:
+        """In a block; where it is `closed`, what is bound in it does not reach beyond it, but for what it hands on."""
+        if closed:
+            self._scopes.append(dict.fromkeys(carried, (None,) * 4))
+        yield
+        if closed:
+            self._scopes.pop()
+
+    def type_of(self, node: ast.expr) -> tuple:
+        """What is certain of the type of a value: (scalar, tile or tensor; element type; extents; what is valid)."""
+        scalar = self.facts.dtype(node)
+        if scalar is not None:
+            return "scalar", scalar, None, None
+        level = self.facts.level(node)
+        if level is None:
+            return None, None, None, None
+        return level, self.facts.element(node), self.facts.shape(node), self.facts.valid(node)
+
+    def check_kept(self, s: ast.Assign, target: ast.Name, annotated: str | None) -> None:
+        """A variable keeps its type; `annotated`: that of a number, where it is written."""
+        variable = self._variables.get(id(target))
+        if variable is None:
+            return
+        new = self.type_of(s.value) if annotated is None else ("scalar", annotated, None, None)
+        old = next((scope[variable] for scope in reversed(self._scopes) if variable in scope), None)
+        if old is None:
+            self._scopes[-1][variable] = new
+        elif not _compatible(old, new):
+            raise self.refuse(
+                s, f"'{target.id}' is {_described(new)} here and {_described(old)} where it was bound before",
+                "use another name",
+            )  # fmt: skip
+        else:
+            self._check_carried_extents(s, target.id, old[3] or ())
+
+    def _check_carried_extents(self, s: ast.Assign, name: str, valid: tuple) -> None:
+        """The assembler wants an index where a tile that an arm or a turn binds again says what of it is valid."""
+        for n in valid if self.region.incore else ():
+            if isinstance(n, str) and n.isidentifier() and self.facts.dtype(ast.Name(n)) == "INT32":
+                raise self.refuse(
+                    s, f"'{name}' is bound again here, and '{n}' of its elements, an INT32 number, are valid",
+                    f"say so with pl.cast({n}, pl.INDEX)",
+                )  # fmt: skip
+
+
+def _compatible(old: tuple, new: tuple) -> bool:
+    """False when two types, as far as they are certain, differ."""
+    (kind, element, shape, valid), (kind2, element2, shape2, valid2) = old, new
+    if kind is None or kind2 is None:
+        return True
+    if kind != kind2 or (element is not None and element2 is not None and element != element2):
+        return False
+    if kind != "scalar" and valid is not None and valid2 is not None and valid != valid2:
+        if () in (valid, valid2) or all(isinstance(n, int) for n in (*valid, *valid2)):
+            return False
+    if shape is None or shape2 is None:
+        return True
+    return len(shape) == len(shape2) and all(a is None or b is None or a == b for a, b in zip(shape, shape2))
+
+
+def _described(t: tuple) -> str:
+    kind, element, shape, valid = t
+    extents = "" if shape is None else f" [{', '.join('?' if n is None else str(n) for n in shape)}]"
+    part = f" of which [{', '.join(map(str, valid))}] is valid" if valid else ""
+    return f"a {kind}{extents} {element or ''}".rstrip() + part
 
 
 @cache

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.forms import nodes_of
+from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.stores import Stores
+from helpers.interpret.facts.forms import nodes_of
+from helpers.interpret.facts.infer import Facts
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
 
 WINDOWS = {"slice", "load", "reshape", "transpose"}
 
 
-class Units:
-    """The part of the lowering that knows which numbers of a mixed region are read from a tile."""
+class Units(Check):
+    """Knows which numbers of a mixed region are read from a tile."""
 
-    def begin_units(self, body: list[ast.stmt]) -> None:
+    def __init__(self, subject: Subject, facts: Facts, region: Region, stores: Stores):
+        super().__init__(subject, facts, region)
+        self.stores = stores
+
+    def begin(self, body: list[ast.stmt]) -> None:
         """No number is read yet; whether the region is for both units."""
         calls = [n for n in nodes_of(body) if isinstance(n, ast.Call)]
         self.mixed = any(self.facts.called(c)[0] in CUBE for c in calls)
         self.vector_numbers: set[str] = set()  # and the windows at offsets computed from them
 
-    def bind_number(self, name: str, value: ast.expr) -> None:
+    def bind(self, name: str, value: ast.expr) -> None:
         """`name = value` in a region."""
         self.vector_numbers.discard(name)
-        if self.incore and self.mixed and (self._window(value) or self._number_of_vector(value)):
+        if self.region.incore and self.mixed and (self._window(value) or self._number_of_vector(value)):
             self.vector_numbers.add(name)
 
     def check_both(self, node: ast.expr, body: list[ast.stmt]) -> None:
@@ -36,16 +45,16 @@ class Units:
         Raises:
             KernelError: only the vector unit knows it, and part of the body is the cube's.
         """
-        if self.incore and self.mixed and self._from_tile(node) and any(map(self._of_cube, nodes_of(body))):
+        if self.region.incore and self.mixed and self._from_tile(node) and any(map(self._of_cube, nodes_of(body))):
             self._refuse_number(node)
 
-    def check_units(self, node: ast.Call) -> None:
+    def check(self, node: ast.Call) -> None:
         """A call of an operation.
 
         Raises:
             KernelError: it writes such a number to global memory, or takes operands of the cube from there.
         """
-        if not (self.incore and self.mixed):
+        if not (self.region.incore and self.mixed):
             return
         name, given = self.facts.called(node)
         first, *rest = given.values() or (None,)
@@ -63,7 +72,7 @@ class Units:
         Raises:
             KernelError: only the vector unit does.
         """
-        if self.incore and self.mixed and self.facts.product(value) and self._from_tile(target.slice):
+        if self.region.incore and self.mixed and self.facts.product(value) and self._from_tile(target.slice):
             self._refuse_number(target)
 
     def _refuse_number(self, node: ast.expr) -> None:
@@ -80,7 +89,7 @@ class Units:
         return name in CUBE or (name == "write" and self._outside(node.args[0]))
 
     def _outside(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and node.id not in self.inner
+        return isinstance(node, ast.Name) and node.id not in self.stores.inner
 
     def _number_of_vector(self, value: ast.expr) -> bool:
         return self.kind(value) in ("scalar", "bool") and self._from_tile(value)

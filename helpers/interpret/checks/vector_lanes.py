@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.forms import nodes_of
+from helpers.interpret.checks.check import Check
+from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.ops import COMPUTES, CUBE, FOLDS
 
 CROSSINGS = ("aiv_shard", "aic_gather")
@@ -21,10 +22,10 @@ READS = {
 AXES = {"UP_DOWN": ("col_", -2), "LEFT_RIGHT": ("row_", -1)}  # mode -> what reduces along its axis, and the axis
 
 
-class VectorLanes:
-    """The part of the lowering that refuses what stands on the wrong side of a `pl.split_aiv`."""
+class VectorLanes(Check):
+    """Refuses what stands on the wrong side of a `pl.split_aiv`."""
 
-    def begin_lanes(self, body: list[ast.stmt]) -> None:
+    def begin(self, body: list[ast.stmt]) -> None:
         """A region begins."""
         loops = [n for n in nodes_of(body) if isinstance(n, ast.For) and self._over_lanes(n)]
         self.opens_lanes = bool(loops)
@@ -39,33 +40,37 @@ class VectorLanes:
     def _crosses(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and self.facts.called(node)[0] in CROSSINGS
 
-    def bind_lane(self, name: str, value: ast.expr) -> None:
+    def begin_lane(self, index: str) -> None:
+        """`index` is the number of the lane."""
+        self.halves.add(index)
+
+    def bind(self, name: str, value: ast.expr) -> None:
         """`name = value` in a region."""
         called = self.facts.called(value)[0] if isinstance(value, ast.Call) else ""
-        half = self.lanes and (self._half(value) or (self.kind(value) != "tensor" and self._of_lane(value)))
+        half = self.region.lanes and (self._half(value) or (self.kind(value) != "tensor" and self._of_lane(value)))
         for names in (self.of_lanes, self.of_cube, self.halves):
             names.discard(name)
-        if self.lanes and called not in ("aic_gather", "load", "store", "") and self.kind(value) == "tensor":
+        if self.region.lanes and called not in ("aic_gather", "load", "store", "") and self.kind(value) == "tensor":
             self.of_lanes.add(name)
-        if not self.lanes and called in CUBE:
+        if not self.region.lanes and called in CUBE:
             self.of_cube.add(name)
         if half:
             self.halves.add(name)
 
-    def check_lane(self, node: ast.Call) -> None:
+    def check(self, node: ast.Call) -> None:
         """A call of an operation.
 
         Raises:
             KernelError: it is on the wrong side.
         """
         name, given = self.facts.called(node)
-        if not self.incore or self.dispatching:
+        if not self.region.incore or self.region.dispatching:
             return
-        if name in CROSSINGS and not self.lanes:
+        if name in CROSSINGS and not self.region.lanes:
             raise self.refuse(node, f"pl.{name} outside a pl.split_aiv", "for i in pl.split_aiv(2, mode=...):")
         if not self.opens_lanes or not node.args or self.kind(node.args[0]) == "scalar":
             return
-        if self.lanes:
+        if self.region.lanes:
             self._check_inside(node, name, given)
         elif name in COMPUTES:
             raise self.refuse(
@@ -75,12 +80,12 @@ class VectorLanes:
         for a in given.values():
             if not isinstance(a, ast.Name):
                 continue
-            if not self.lanes and name in CUBE and a.id in self.of_lanes:
+            if not self.region.lanes and name in CUBE and a.id in self.of_lanes:
                 raise self.refuse(
                     a, f"'{a.id}' goes from the vector cores to the cube without pl.aic_gather",
                     f"{a.id} = pl.aic_gather({a.id}), inside the pl.split_aiv",
                 )  # fmt: skip
-            if self.lanes and name in COMPUTES and a.id in self.of_cube:
+            if self.region.lanes and name in COMPUTES and a.id in self.of_cube:
                 raise self.refuse(
                     a, f"the product '{a.id}' goes to the vector cores without pl.aiv_shard",
                     f"half = pl.aiv_shard({a.id}), inside the pl.split_aiv",
@@ -89,18 +94,18 @@ class VectorLanes:
     def _check_inside(self, node: ast.Call, name: str, given: dict[str, ast.expr]) -> None:
         if name in CUBE:
             raise self.refuse(node, f"pl.{name} inside a pl.split_aiv, which vector cores run", "put it outside")
-        if self.lane_mode not in AXES:
+        if self.region.lanes not in AXES:
             return
-        along, axis = AXES[self.lane_mode]
+        along, axis = AXES[self.region.lanes]
         if name in FOLDS | {f"{along}argmax", f"{along}argmin"} and name.startswith(along):
             raise self.refuse(
-                node, f"pl.{name} along the axis that the pl.split_aiv({self.lane_mode}) halves: each vector core has"
-                " half", "reduce the other axis, or mode=pl.SplitMode.NONE",
+                node, f"pl.{name} along the axis that the pl.split_aiv({self.region.lanes}) halves: each vector core"
+                " has half", "reduce the other axis, or mode=pl.SplitMode.NONE",
             )  # fmt: skip
         shape = self.facts.shape(node.args[0])
         if name == "transpose" and (shape is None or shape[axis] != 1):
             raise self.refuse(
-                node, f"pl.transpose turns the axis that the pl.split_aiv({self.lane_mode}) halves",
+                node, f"pl.transpose turns the axis that the pl.split_aiv({self.region.lanes}) halves",
                 "store it, and turn the tensor",
             )  # fmt: skip
         if self.crossing and name in COMPUTES and not any(self._half(a) for a in given.values()):

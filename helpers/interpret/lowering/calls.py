@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import builtins
-import itertools
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers.errors import KernelError
-from helpers.interpret.checks import returns
-from helpers.interpret.checks.forms import (
+from helpers.interpret.checks import returns, rules
+from helpers.interpret.facts import folds, spelling
+from helpers.interpret.facts.forms import (
     INCORE,
     MISSING,
     OPERATORS,
@@ -21,18 +21,37 @@ from helpers.interpret.checks.forms import (
 )
 from helpers.interpret.language import names
 from helpers.interpret.language.decorated import unwrap
-from helpers.interpret.lowering import spelling
-from helpers.interpret.lowering.expressions import DIRECTIVE_PLACE
-from helpers.interpret.ops import NO_CODE, OPS, OUTSIDE_REGIONS, exists
+from helpers.interpret.lowering.code import Part, load, machine
+from helpers.interpret.lowering.compiled import Compiled
+from helpers.interpret.ops import OPS, OUTSIDE_REGIONS
+
+if TYPE_CHECKING:
+    from helpers.interpret.lowering.lower import Lowering
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
 NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
 
+DIRECTIVE_PLACE = {
+    "cond": "it is the first statement of a pl.while_ loop",
+    "yield_": "assign it: x = pl.yield_(value)",
+    "at": "write `with pl.at(...):`",
+    "range": "write `for i in pl.range(...):`",
+}
 
-class Calls:
-    """The part of the lowering that does calls."""
 
-    def _call(self, node: ast.Call) -> ast.expr:
+class Calls(Part):
+    """Does calls."""
+
+    def __init__(self, whole: Lowering):
+        super().__init__(whole)
+        self.callees: list[Compiled] = []
+        self._folded = folds.folded(self.subject.tree, self.pl_path)  # casts that stay with the cube
+
+    def note_callee(self, compiled: Compiled) -> None:
+        """The function calls this kernel."""
+        self.callees.append(compiled)
+
+    def called(self, node: ast.Call) -> ast.expr:
         path = self.pl_path(node.func)
         if path is not None:
             return self._pl_call(node, path)
@@ -47,7 +66,7 @@ class Calls:
         if found is not None:
             raise self.refuse(
                 node, f"the call of '{ast.unparse(node.func)}' is part of an expression",
-                f"give its result a name of its own in the line before, and use that: {self._free_name()} = "
+                f"give its result a name of its own in the line before, and use that: {self.subject.free_name()} = "
                 f"{ast.unparse(node)}",
             )  # fmt: skip
         raise self.refuse(
@@ -60,14 +79,9 @@ class Calls:
         name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
         if getattr(builtins, name, MISSING) is value and name in spelling.INSTEAD:
             return spelling.INSTEAD[name]
-        if isinstance(value, types.FunctionType) and value.__code__.co_filename == self.source.file:
+        if isinstance(value, types.FunctionType) and value.__code__.co_filename == self.subject.source.file:
             return "decorate it with @pl.jit.inline, or compute the value outside the kernel"
         return f"pl.{name}(...)" if name in OPS else "write it with operations of pl, or compute it outside the kernel"
-
-    def _free_name(self) -> str:
-        """A name that the kernel does not use."""
-        names = itertools.chain(["result"], (f"result_{i}" for i in itertools.count(2)))
-        return next(n for n in names if n not in self.locals)
 
     def _meant(self, node: ast.expr) -> str | None:
         """What the function of a call may have been meant to be: an operation of pl, or a kernel that is there."""
@@ -78,12 +92,12 @@ class Calls:
             return f"pl.{name}({f'{ast.unparse(node.value)}, ' if isinstance(node, ast.Attribute) else ''}...)"
         if isinstance(node, ast.Attribute):
             return None
-        return spelling.meant(name, [n for n, v in self.env.items() if unwrap(v) is not None])
+        return spelling.meant(name, [n for n, v in self.subject.env.items() if unwrap(v) is not None])
 
     def _pl_call(self, node: ast.Call, path: str) -> ast.expr:
         if path == "const":
-            self.check_const(node)
-            return self.expr(node.args[0])
+            self.checks.operands.check_const(node)
+            return self.whole.expr(node.args[0])
         if path.endswith(".get_byte"):  # pl.FP32.get_byte()
             return ast.Constant(self.outside(node.func)())
         if path == "system.task_dummy":
@@ -94,64 +108,41 @@ class Calls:
             path = "tile.cmp"  # of tiles it gives a packed mask
         record = OPS.get(path)
         if record is None:
-            raise self.unknown(node.func, path)
-        fn = record.compute
-        self.check_words(node, path)
-        self.check_kinds(node, path)
-        if self._of_scalars(node, path):
-            return self.expr(ast.copy_location(ast.BinOp(node.args[0], OPERATORS[path](), node.args[1]), node))
-        of_scalar = self._of_scalars(node, path) or (
+            raise rules.unknown(self.subject, node.func, path)
+        self.checks.operands.check_words(node, path)
+        self.checks.scalars.check_kinds(node, path)
+        if self.facts.of_scalars(node, path):
+            return self.whole.expr(ast.copy_location(ast.BinOp(node.args[0], OPERATORS[path](), node.args[1]), node))
+        of_scalar = self.facts.of_scalars(node, path) or (
             path.endswith("cast") and node.args and self.kind(node.args[0]) != "tensor"
         )
-        if not (self.incore or of_scalar or path in OUTSIDE_REGIONS or path.startswith(("system.", "array."))):
-            raise self.misplaced(node, f"pl.{path}")
-        key = "_op_" + path.replace(".", "_")
-        self.space[key] = fn
-        wrong = record.misuse(path, len(node.args), [k.arg for k in node.keywords])
-        if wrong is not None:
-            raise self.refuse(node, f"pl.{path}: {wrong}")
-        if path == "array.create":
-            self.check_array(node, self.facts.called(node)[1])
-        if path == "system.syncall":
-            self.check_barrier(node)
-        self._check_numbers(node, path)
-        self.check_lists(node, path)
-        self.check_operands(node, path)
-        self.check_assembled(node, path)
-        self.check_stored(node)
-        self.check_units(node)
-        self.check_lane(node)
-        if path.rpartition(".")[-1] in ("store", "assemble"):
-            given = self.facts.called(node)[1]
-            self.check_something(node, given.get("source", given.get("tile")))
-        checked = self.check_types(node, path, fn)
+        if not (self.region.incore or of_scalar or path in OUTSIDE_REGIONS or path.startswith(("system.", "array."))):
+            raise self._misplaced(node, f"pl.{path}")
+        op = self.code.named("_op_" + path.replace(".", "_"), record.compute)
+        checked = self.checks.call(node, path, record)
         args, keywords = record.arranged(path, node.args, node.keywords)
-        folds = [ast.keyword("folds", ast.Constant(True))] if id(node) in self.folded else []
+        folds = [ast.keyword("folds", ast.Constant(True))] if id(node) in self._folded else []
         return ast.Call(
-            ast.Name(key, ast.Load()) if checked is fn else self.bind(checked, f"checked{key}"),
-            [ast.Name("_m", ast.Load()), self.place(node), *(self._argument(path, i, a) for i, a in enumerate(args))],
+            op if checked is record.compute else self.bind(checked, f"checked{op.id}"),
+            [load("_m"), self.place(node), *(self._argument(path, i, a) for i, a in enumerate(args))],
             [*(ast.keyword(k, self._argument(path, k, v)) for k, v in keywords.items()), *folds],
         )
 
     def _task_dummy(self, node: ast.Call) -> ast.expr:
         if node.args or [k.arg for k in node.keywords] != ["deps"]:
             raise self.refuse(node, "pl.system.task_dummy takes deps=[...]", "pl.system.task_dummy(deps=[tid])")
-        self.space["_task_dummy"] = OPS["system.task_dummy"].compute
-        args = [ast.Name("_m", ast.Load()), self.place(node), self.waits(node.keywords[0].value)]
-        return ast.Call(ast.Name("_task_dummy", ast.Load()), args, [])
+        made = self.code.named("_task_dummy", OPS["system.task_dummy"].compute)
+        args = [load("_m"), self.place(node), self.whole.task_ids.waits(node.keywords[0].value)]
+        return ast.Call(made, args, [])
 
     def _argument(self, path: str, where: int | str, node: ast.expr) -> ast.expr:
         if path in ("slice", "tile.slice", "tensor.slice") and where in (2, "offset") and isinstance(node, ast.List):
-            return ast.copy_location(ast.List([self.offset(e) for e in node.elts], ast.Load()), node)
-        return self.expr(node)
-
-    def _of_scalars(self, node: ast.Call, path: str) -> bool:
-        """True for pl.add and its like between numbers: another way to write the operator."""
-        return path in OPERATORS and len(node.args) == 2 and all(self.kind(a) == "scalar" for a in node.args)
+            return ast.copy_location(ast.List([self.whole.expressions.offset(e) for e in node.elts], ast.Load()), node)
+        return self.whole.expr(node)
 
     def kernel_call(self, node: ast.Call) -> ast.expr | None:
         """The call of another kernel, which must be the whole value of a statement; None when it is no kernel."""
-        member = self._member(node.func)
+        member = self.subject.member(node.func)
         value = self.outside(node.func) if self.pl_path(node.func) is None and member is None else member or MISSING
         found = None if value is MISSING else unwrap(value)
         if found is None:
@@ -175,14 +166,16 @@ class Calls:
                 node, f"'{fn.__name__}' is @pl.jit.opaque, of which PyPTO e2d0f78a generates no code",
                 "make it @pl.jit.inline",
             )  # fmt: skip
-        if kind in ("incore", "group") and self.incore and not self.dispatching:
+        if kind in ("incore", "group") and self.region.incore and not self.region.dispatching:
             raise self.refuse(
                 node, f"the {kind} function '{fn.__name__}' is called inside an InCore region", "make it .inline"
             )
-        if self.compiling(fn):
+        if self.whole.compiling(fn):
             raise self.refuse(node, f"'{fn.__name__}' calls itself", "loop: the device has no recursion")
-        callee = self.compiled(value, INCORE if self.incore or kind in ("incore", "group") else ORCHESTRATION)
-        self.callees.append(callee)
+        callee = self.whole.compiled(
+            value, INCORE if self.region.incore or kind in ("incore", "group") else ORCHESTRATION
+        )
+        self.note_callee(callee)
         wanted = [p.name for p in callee.parameters]
         named = {k.arg: k.value for k in node.keywords}
         if len(node.args) > len(wanted) or (
@@ -193,113 +186,81 @@ class Calls:
         for a, p in zip(given, callee.parameters):
             self._check_kernel_argument(a, p)
             if kind != "inline":
-                self.check_argument(a, p)
-        args = [self.expr(a) for a in given]
+                self.checks.in_place.check_argument(a, p)
+        args = [self.whole.expr(a) for a in given]
         if kind == "inline":
             self._one_shape(node, fn, callee.parameters, args)
             for a, p in zip(given, callee.parameters):
-                self.check_passed(node, a, p.name in callee.stored, p.name in callee.written)
+                self.checks.stores.check_passed(node, a, p.name in callee.stored, p.name in callee.written)
         target = self.bind(callee.run, fn.__name__)
         if kind == "inline" and callee.asked:
-            known = [(p.name, self.trip_count([a])) for a, p in zip(given, callee.parameters) if p.name in callee.asked]
-            pairs = [ast.Tuple([ast.Constant(name), value], ast.Load()) for name, value in known]
-            return self.machine("inlined", [ast.Tuple(pairs, ast.Load()), target, *args])
-        if kind in ("incore", "group") and not self.incore:
-            return self.machine(
-                "incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
-            )
-        return ast.Call(target, [ast.Name("_m", ast.Load()), *args], [])
+            asked = [(p.name, [a]) for a, p in zip(given, callee.parameters) if p.name in callee.asked]
+            known = [[ast.Constant(name), self.whole.task_ids.trip_count(bounds)] for name, bounds in asked]
+            pairs = [ast.Tuple(pair, ast.Load()) for pair in known]
+            return machine("inlined", [ast.Tuple(pairs, ast.Load()), target, *args])
+        if kind in ("incore", "group") and not self.region.incore:
+            return machine("incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())])
+        return ast.Call(target, [load("_m"), *args], [])
 
     def _one_shape(self, node: ast.Call, fn: Callable, parameters: list[Parameter], args: list[ast.expr]) -> None:
         """Have the machine check that an inline function sees tensors of one shape wherever it is called."""
         static = [i for i, p in enumerate(parameters) if p.type.kind == "tensor" and not dynamic_axes(p.type)]
         if static:
             seen = [self.place(node), self.bind(fn, fn.__name__), *(args[i] for i in static)]
-            args[static[0]] = self.machine("called", seen)
-
-    def _member(self, node: ast.expr) -> Any:
-        """The function of the program that `self.name` means, or None."""
-        if self.program is None or not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
-            return None
-        return self.program.functions.get(node.attr) if node.value.id == "self" else None
-
-    def _dispatched(self, node: ast.expr) -> bool:
-        """True for a kernel that `with pl.spmd` launches as a whole: of the program, or written in C++."""
-        if self._member(node) is not None:
-            return True
-        found = unwrap(self.outside(node)) if isinstance(node, ast.Name) else None
-        return found is not None and found[1] == "extern"
+            args[static[0]] = machine("called", seen)
 
     def _submit(self, call: ast.Call, path: str) -> ast.expr:
         """`pl.submit(self.kernel, *args, deps=...)`: a task of that kernel; its results and its task id."""
-        callee = self._member(call.args[0]) if call.args else None
+        callee = self.subject.member(call.args[0]) if call.args else None
         if callee is None:
             raise self.refuse(call, f"pl.{path} takes a kernel of the program first", f"pl.{path}(self.kernel, x, out)")
-        keywords = self._keywords(
+        keywords = self.keywords(
             call, ("deps", "dumps", "allow_early_resolve", "predicate", "core_num", "sync_start", "name_hint")
         )
-        compiled = self.compiled(callee, INCORE)
-        self.callees.append(compiled)
+        compiled = self.whole.compiled(callee, INCORE)
+        self.note_callee(compiled)
         if len(call.args) - 1 != len(compiled.parameters):
             raise self.refuse(call, f"'{compiled.name}' takes {', '.join(p.name for p in compiled.parameters)}")
         if (path == "spmd_submit") != ("core_num" in keywords):
             raise self.refuse(call, "core_num= belongs to pl.spmd_submit, which needs it")
         if "core_num" in keywords:
-            self.check_count(keywords["core_num"])
+            self.checks.in_place.check_count(keywords["core_num"])
         for a, p in zip(call.args[1:], compiled.parameters):
-            self.check_argument(a, p)
-        args = ast.Tuple([self.expr(a) for a in call.args[1:]], ast.Load())
-        passed = self._passed(keywords, early="allow_early_resolve", core_num="core_num") + self.passed_deps(keywords)
+            self.checks.in_place.check_argument(a, p)
+        args = ast.Tuple([self.whole.expr(a) for a in call.args[1:]], ast.Load())
+        passed = self.passed(keywords, early="allow_early_resolve", core_num="core_num")
+        passed += self.whole.task_ids.passed_deps(keywords)
         if "predicate" in keywords:
             kept = returns.returned_parameters(compiled.source.tree, [p.name for p in compiled.parameters])
-            passed += [*self.predicate(keywords, f"pl.{path}"), ast.keyword("kept", ast.Constant(tuple(kept)))]
+            passed += [
+                *self.whole.task_ids.predicate(keywords, f"pl.{path}"),
+                ast.keyword("kept", ast.Constant(tuple(kept))),
+            ]
         target = self.bind(compiled.run, compiled.name)
-        return self.machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
-
-    def _asks_extent(self, node: ast.expr) -> bool:
-        """True when an expression reads the extent of a tensor: pl.tensor.dim(x, 0), x.shape[0], a pl.dynamic."""
-        for n in ast.walk(node):
-            if isinstance(n, ast.Call) and self.pl_path(n.func) in ("dim", "tensor.dim"):
-                return True
-            if isinstance(n, ast.Attribute) and n.attr == "shape":
-                return True
-            if isinstance(n, ast.Name) and type(self.outside(n)).__name__ == "DynVar":
-                return True
-        return False
+        return machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
         """In a `@pl.jit` PyPTO infers the shape of a tensor argument from how its name was bound, not from what was
         computed; in a `@pl.program` a parameter has the shape that its type says."""
-        self.check_scalar_argument(a, p)
+        self.checks.assembled.check_scalar_argument(a, p)
         if p.type.kind != "tensor":
             return
         if not isinstance(a, ast.Name):
             raise self.refuse(a, f"the tensor argument '{p.name}' is an expression", "bind it to a name first")
-        if self.program is None and self.origin.get(a.id, "slice").rsplit(".", 1)[-1] not in NAMED_BY:
+        made_by = self.names[a.id].origin
+        if self.subject.program is None and made_by and made_by.rsplit(".", 1)[-1] not in NAMED_BY:
             raise self.refuse(
-                a, f"the tensor argument '{a.id}' was made by a {self.origin[a.id]}: its shape is not inferred",
+                a, f"the tensor argument '{a.id}' was made by a {made_by}: its shape is not inferred",
                 "pass a parameter, a pl.create_tensor, a pl.slice, a reshape of a name or another kernel's result",
             )  # fmt: skip
 
-    def machine(self, method: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.Call:
-        return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
-
-    def unknown(self, node: ast.expr, path: str) -> KernelError:
-        if path in NO_CODE:
-            return self.refuse(node, f"pl.{path} is a name of pypto.language that PyPTO cannot compile", NO_CODE[path])
-        if exists(path):
-            return self.refuse(node, f"pl.{path} is not supported by interpret mode yet")
-        owner = self.outside(node.value) if isinstance(node, ast.Attribute) else MISSING
-        members = dir(owner) if owner is not MISSING else ()
-        return self.refuse(node, f"pl.{path} is not a name of pypto.language", spelling.of_language(path, members))
-
-    def misplaced(self, node: ast.expr, what: str) -> KernelError:
+    def _misplaced(self, node: ast.expr, what: str) -> KernelError:
         return self.refuse(
             node, f"{what} outside an InCore region: orchestration launches tasks and computes nothing on tensors",
             "put it into `with pl.at(level=pl.Level.CORE_GROUP):` or into a @pl.jit.incore function",
         )  # fmt: skip
 
-    def _launch(self, call: ast.Call) -> ast.expr | None:
+    def launch(self, call: ast.Call) -> ast.expr | None:
         """A call that is the whole value of a statement: of a kernel, or of pl.submit; None for any other."""
         path = self.pl_path(call.func)
         if path in ("submit", "spmd_submit"):
@@ -312,7 +273,7 @@ class Calls:
         found = unwrap(callee)
         if found is None or found[1] != "inline":
             return
-        tree = self.compiled(callee, INCORE if self.incore else ORCHESTRATION).source.tree
+        tree = self.whole.compiled(callee, INCORE if self.region.incore else ORCHESTRATION).source.tree
         if returns.gives(tree):
             return
         made = [
@@ -324,26 +285,26 @@ class Calls:
             f"return {wanted} at the end of '{found[0].__name__}'",
         )  # fmt: skip
 
-    def _discarded(self, call: ast.Call) -> None:
+    def discarded(self, call: ast.Call) -> None:
         """Outputs of an incore function cannot be read by their old names: what it returns has new ones."""
         found = unwrap(self.outside(call.func)) if self.pl_path(call.func) is None else None
         if found is None or found[1] != "incore":
             return
-        for a, p in zip(call.args, self.compiled(self.outside(call.func)).parameters):
+        for a, p in zip(call.args, self.whole.compiled(self.outside(call.func)).parameters):
             if p.type.direction != "In" and isinstance(a, ast.Name):
-                self.passed_on[a.id] = found[0].__name__
+                self.names.note(a.id, passed_on=found[0].__name__)
 
-    def _bind_dynamic(self, call: ast.Call, func: ast.Attribute) -> list[ast.stmt]:
+    def bind_dynamic(self, call: ast.Call, func: ast.Attribute) -> list[ast.stmt]:
         """`x.bind_dynamic(axis, M)`: the extent of that axis is M, a pl.dynamic of the module."""
         if len(call.args) != 2 or call.keywords or not isinstance(func.value, ast.Name):
             raise self.refuse(call, "bind_dynamic takes an axis and a pl.dynamic")
         name = getattr(self.outside(call.args[1]), "name", None)
         if name is None:
             raise self.refuse(call.args[1], f"`{ast.unparse(call.args[1])}` is no pl.dynamic of the module")
-        args = [self.place(call), self.expr(func.value), self.expr(call.args[0]), ast.Constant(name)]
-        return [ast.Expr(self.machine("bind_dynamic", args))]
+        args = [self.place(call), self.whole.expr(func.value), self.whole.expr(call.args[0]), ast.Constant(name)]
+        return [ast.Expr(machine("bind_dynamic", args))]
 
-    def _keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
+    def keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
         path = self.pl_path(call.func)
         out = {}
         for k in call.keywords:
@@ -354,6 +315,10 @@ class Calls:
             out[k.arg] = k.value
         return out
 
-    def _passed(self, keywords: dict[str, ast.expr], **names_: str) -> list[ast.keyword]:
+    def passed(self, keywords: dict[str, ast.expr], **names_: str) -> list[ast.keyword]:
         """Keywords of a scope that the machine takes too: its name = the language's."""
-        return [ast.keyword(mine, self.expr(keywords[theirs])) for mine, theirs in names_.items() if theirs in keywords]
+        return [
+            ast.keyword(mine, self.whole.expr(keywords[theirs]))
+            for mine, theirs in names_.items()
+            if theirs in keywords
+        ]

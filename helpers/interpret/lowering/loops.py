@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from helpers.errors import KernelError
-from helpers.interpret.checks.forms import handed_on, name_tuple
+from helpers.interpret.facts import split_k
+from helpers.interpret.facts.forms import handed_on, name_tuple
+from helpers.interpret.lowering.code import Part, assigned, evaluate, is_constant, load, machine
 from helpers.interpret.source import live
+
+if TYPE_CHECKING:
+    from helpers.interpret.lowering.lower import Lowering
 
 MOST_UNROLLED = 1024  # src/ir/transforms/unroll_loops_pass.cpp
 LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
 
 
-class Loops:
-    """The part of the lowering that does loops."""
+Carried = tuple[list[ast.stmt], list[ast.stmt], list[tuple[str, str]]]
 
-    def _for(self, s: ast.For) -> list[ast.stmt]:
+
+class Loops(Part):
+    """Does loops."""
+
+    def __init__(self, whole: Lowering):
+        super().__init__(whole)
+        self._parted: set[int] = set()  # loops whose accumulator is cut as a whole, see `split_k`
+
+    def note_parted(self, body: list[ast.stmt]) -> None:
+        """Note the loops among the statements of a block whose accumulator is cut as a whole."""
+        if self.region.incore:
+            self._parted |= {id(s) for s in split_k.found(body, self.pl_path)}
+
+    def loop(self, s: ast.For) -> list[ast.stmt]:
         call = s.iter
         path = self.pl_path(call.func) if isinstance(call, ast.Call) else None
         if path not in LOOPS:
@@ -26,7 +44,7 @@ class Loops:
                 )
             raise self.refuse(s.iter, "a loop over something else than a pl loop", "use for i in pl.range(n)")
         if path == "spmd":
-            return self._spmd(s, call, s.target, s.body)
+            return self.whole.scopes.spmd(s, call, s.target, s.body)
         if path == "split_aiv":
             return self._split_aiv(s, call)
         return self._promoted(s) + (self._while(s, call) if path == "while_" else self._counted(s, call, path))
@@ -43,85 +61,70 @@ class Loops:
     def _promoted(self, s: ast.For | ast.While) -> list[ast.stmt]:
         """Names that the loop binds first and that are read after it hold what they go into, before its first turn."""
         for name, of in s.promoted.items():
-            self.kinds.setdefault(name, self.kinds.get(of, "any"))
-        return [self._assign_name(s, name, ast.Name(of, ast.Load())) for name, of in s.promoted.items()]
+            self.names.begin_as(name, of)
+        return [assigned(s, name, load(of)) for name, of in s.promoted.items()]
 
-    def _plain_while(self, s: ast.While) -> list[ast.stmt]:
+    def plain_while(self, s: ast.While) -> list[ast.stmt]:
         """`while n < 4:`, of a `@pl.program`: what its body binds again is carried round it."""
-        if not self.incore:
+        if not self.region.incore:
             raise self.not_followed(s, "while", "pl.range over the most turns, and an if")
         bound = live.stores(s.body)
-        kept = {n: of for n, of in self.facts.scalars.items() if n in bound}  # a name keeps its type
-        self.facts.forget(bound)
-        self.facts.scalars |= kept
-        self.facts.run_time |= set(kept)
-        self.constants -= bound
-        test = self._condition(s.test)
-        self.check_both(s.test, s.body)
-        return [*self._promoted(s), ast.While(test, self._nested(s.body, turns=True), [])]
+        self.names.forget(bound, of_loop=True)
+        for name in bound:
+            self.names.note(name, constant=False, run_time=self.names[name].scalar is not None)
+        test = self.whole.statements.condition(s.test)
+        self.checks.units.check_both(s.test, s.body)
+        return [*self._promoted(s), ast.While(test, self.whole.statements.nested(s.body, turns=True), [])]
 
     def _split_aiv(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
         """`for aiv_id in pl.split_aiv(2, mode=...)`: the body once for each of the two vector lanes of a cluster."""
-        keywords = self._keywords(call, ("mode",))
-        if not self.incore:
+        keywords = self.whole.calls.keywords(call, ("mode",))
+        if not self.region.incore:
             raise self.refuse(call, "pl.split_aiv outside an InCore region")
         if not isinstance(s.target, ast.Name):
             raise self.refuse(s.target, "the lane index must be one name")
-        mode = self.check_lanes(s, call, keywords)
-        self.kinds[s.target.id] = "scalar"
-        iterator = self.machine("split_aiv", [ast.Constant(mode)])
-        self.lanes, self.lane_mode = True, mode
-        self.halves.add(s.target.id)
-        body = self.block(s.body) or [ast.Pass()]
-        self.lanes = False
+        mode = self.checks.directives.check_lanes(s, call, keywords)
+        self.names.note(s.target.id, kind="scalar")
+        iterator = machine("split_aiv", [ast.Constant(mode)])
+        self.checks.lanes.begin_lane(s.target.id)
+        with self.region.over_lanes(mode):
+            body = self.whole.block(s.body) or [ast.Pass()]
         return [ast.For(s.target, ast.copy_location(iterator, call), body, [])]
-
-    def decided(self, test: ast.expr) -> bool:
-        """True for a comparison of a loop's variable with a number that the loop's bounds decide: PyPTO's Simplify
-        (pass 05) leaves one of the two arms."""
-        if not isinstance(test, ast.Compare) or not isinstance(test.left, ast.Name) or test.left.id not in self.spans:
-            return False
-        (low, stop), n = self.spans[test.left.id], self.extent(test.comparators[0], None)
-        if n is None or low is None:
-            return False
-        last = None if stop is None else stop - 1
-        at_least = {ast.GtE: n, ast.Lt: n, ast.Gt: n + 1, ast.LtE: n + 1}.get(type(test.ops[0]))
-        return at_least is not None and (low >= at_least or (last is not None and last < at_least))
 
     def _counted(self, s: ast.For, call: ast.Call, path: str) -> list[ast.stmt]:
         allowed = {"pipeline": ("stage", "init_values", "attrs"), "unroll": ()}.get(path, ("init_values", "attrs"))
-        keywords = self._keywords(call, allowed)
+        keywords = self.whole.calls.keywords(call, allowed)
         if not 1 <= len(call.args) <= 3:
             raise self.refuse(call, f"pl.{path} takes (stop), (start, stop) or (start, stop, step)")
-        if path == "pipeline" and not self.incore:
+        if path == "pipeline" and not self.region.incore:
             raise self.refuse(
                 call, "pl.pipeline outside an InCore region", "use pl.range or pl.parallel in orchestration"
             )
-        bounds = [self.expr(a) for a in call.args]
+        bounds = [self.whole.expr(a) for a in call.args]
         for a in call.args:
-            self._check_number(a)
-            self.check_both(a, s.body)
+            self.checks.scalars.check_number(a)
+            self.checks.units.check_both(a, s.body)
         if path == "unroll" and not all(self.facts.folds(a) for a in call.args):
             raise self.refuse(call, "pl.unroll needs bounds that are known when the kernel is parsed", "use pl.range")
-        if path == "pipeline" and len(bounds) == 3 and not self._constant(call.args[2]):
+        if path == "pipeline" and len(bounds) == 3 and not self.facts.constant(call.args[2]):
             raise self.refuse(call.args[2], "the step of a pl.pipeline is known only at run time", "a constant step")
         if len(bounds) == 3:
             bounds[2] = self._step(call.args[2], bounds[2], path)
-        if path == "unroll" and all(map(self._is_constant, bounds)):
-            turns = len(range(*(int(self._evaluate(b)) for b in bounds)))
+        if path == "unroll" and all(map(is_constant, bounds)):
+            turns = len(range(*(int(evaluate(b)) for b in bounds)))
             if turns > MOST_UNROLLED:
                 raise self.refuse(call, f"pl.unroll of {turns} turns: PyPTO unrolls {MOST_UNROLLED}", "use pl.range")
         if path == "pipeline":
             stage = keywords.get("stage")
             if stage is None:
                 raise self.refuse(call, "pl.pipeline needs stage=", "pl.pipeline(n, stage=2)")
-            value = self.expr(stage)
+            value = self.whole.expr(stage)
             literal = isinstance(stage, ast.Name) and stage.id in self.facts.literal
-            known = self._evaluate(value) if self._is_constant(value) else None
+            known = evaluate(value) if is_constant(value) else None
             if not literal and not (type(known) is int and known >= 1):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
-            fixed = ast.Constant(all(map(self._constant, call.args)))
-            iterator: ast.expr = self.machine(
+            fixed = ast.Constant(all(map(self.facts.constant, call.args)))
+            iterator: ast.expr = machine(
                 "pipeline", [self.place(call), *bounds], [ast.keyword("stage", value), ast.keyword("fixed", fixed)]
             )
         else:
@@ -129,33 +132,36 @@ class Loops:
         iterator = ast.copy_location(iterator, call)
         target, carried = self._loop_target(s, keywords.get("init_values"))
         if path in ("parallel", "unroll"):
-            self._check_no_break(s.body, f"pl.{path}")
-        self.kinds[target.id] = "scalar"
-        span = [*(self.extent(a, None) for a in call.args[:2])]
-        self.spans[target.id] = (span[0], span[1]) if len(span) > 1 else (0, span[0])
+            self.checks.directives.check_no_break(s.body, f"pl.{path}")
+        low, *stop = (self.facts.extent(a, None) for a in call.args[:2])
+        span = (low, stop[0]) if stop else (0, low)
         bound = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        self.facts.forget(bound, of_loop=True)
-        self.facts.forget(set(carried))
-        self.facts.written(live.stores(s.body) - bound)
-        self.facts.counter(target.id)
-        if path == "range" and self.incore and not keywords:
-            self.note_fill(s, call.args)
-        if path == "unroll" and self.bindings[target.id] == 1:
-            self.unrolled.add(target.id)
-        if path in ("parallel", "range") and not self.incore and hasattr(s, "needed"):
+        self.names.forget(bound, of_loop=True)
+        self.names.forget(carried)
+        self.names.written(live.stores(s.body) - bound)
+        self.facts.counter(target.id, span, path == "unroll" and self.subject.bindings[target.id] == 1)
+        if path == "range" and self.region.incore and not keywords:
+            self.checks.stores.note_fill(s, call.args)
+        if path in ("parallel", "range") and not self.region.incore and hasattr(s, "needed"):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
-            again = self.begin_turn(s, s.body) if path != "unroll" else []
-            body = self._nested(s.body, turns=path != "unroll")
-            if self.incore and path == "range" and self.only_numbers([s]):
-                return self.masked_loop(s, bounds, body)
+            again = self.whole.task_ids.begin_turn(s, s.body) if path != "unroll" else []
+            body = self.whole.statements.nested(s.body, turns=path != "unroll")
+            if self.region.incore and path == "range" and self.whole.masked.only_numbers([s]):
+                return self.whole.masked.masked_loop(s, bounds, body)
             lowered = [ast.For(target, iterator, again + body, []), *again]
-            if id(s) in self.parted:
-                begin, end = (ast.Expr(self.machine(f"{word}_parts", [])) for word in ("begin", "end"))
+            if id(s) in self._parted:
+                begin, end = (ast.Expr(machine(f"{word}_parts", [])) for word in ("begin", "end"))
                 lowered = [begin, *lowered, end]
             return lowered
-        before, body = self._carry(s, carried, keywords["init_values"], s.body)
-        return self.carrying(s, call, before, ast.For(target, iterator, body, []), bounds, path == "range")
+        before, body, handed_on = self._carry(s, carried, keywords["init_values"], s.body)
+        loop = ast.For(target, iterator, body, [])
+        carry = self.whole.task_ids.carry(call, handed_on, bounds, path == "range")
+        if carry is None:
+            return [*before, loop]
+        name, made, (entering, turned, after) = carry
+        loop.body = [entering, *body, turned]
+        return [*before, assigned(s, name, made), loop, after]
 
     def _step(self, node: ast.expr, step: ast.expr, path: str) -> ast.expr:
         """The step of a loop, which may count down in orchestration and where it is unrolled.
@@ -163,13 +169,13 @@ class Loops:
         Source: PyPTO e2d0f78a, src/codegen/pto/pto_control_flow_codegen.cpp (VisitStmt_ of a ForStmt), and
         EmitForLoopHeader of the orchestration.
         """
-        known = self._evaluate(step) if self._is_constant(step) else None
+        known = evaluate(step) if is_constant(step) else None
         if path == "unroll" and known == 0:
             raise self.refuse(node, "pl.unroll whose step is 0", "a step that is not 0")
-        if path == "unroll" or not self.incore:
+        if path == "unroll" or not self.region.incore:
             return step
         if known is None:
-            return self.machine("stride", [self.place(node), step])
+            return machine("stride", [self.place(node), step])
         if known <= 0:
             raise self.refuse(
                 node, f"a loop of a region whose step is {known}: the core's loops count up",
@@ -177,59 +183,41 @@ class Loops:
             )  # fmt: skip
         return step
 
-    def _check_no_break(self, body: list[ast.stmt], loop: str) -> None:
-        """No break or continue of this loop itself."""
-        for s in body:
-            if isinstance(s, (ast.Break, ast.Continue)):
-                word = "break" if isinstance(s, ast.Break) else "continue"
-                raise self.refuse(s, f"{word} in {loop}", "use pl.range, or put the rest into an if")
-            if isinstance(s, (ast.If, ast.With)):
-                self._check_no_break([*s.body, *getattr(s, "orelse", [])], loop)
-
     def _turns(self, s: ast.For, call: ast.Call, bounds: list[ast.expr], sequential: bool) -> list[ast.stmt]:
         """A loop of orchestration: its body becomes a function that the machine runs, in batches or not."""
         captured = sorted({*s.needed, *s.live_after})
         function = f"_turns_{call.lineno}_{call.col_offset}"
-        define = self._function(function, s.target.id, captured, s.body, self._nested)
+        define = self.function(function, s.target.id, captured, s.body, self.whole.statements.nested)
         values = name_tuple(captured, ast.Load())
-        args = [self.place(call), ast.Tuple(bounds, ast.Load()), ast.Name(function, ast.Load()), values]
-        if not sequential and self.ids:
-            self.check_trip_count(s, call, self.trip_count(call.args))
-        ids = {n: name for n, name in enumerate(captured) if name in self.ids}
-        if ids:
-            turns = self.trip_count(call.args)
-            args += [ast.Constant(sequential), self.bind(ids, "ids"), turns]
-        else:
-            args.append(ast.Constant(sequential))
-        launch = ast.copy_location(self.machine("turns", args), call)
+        args = [self.place(call), ast.Tuple(bounds, ast.Load()), load(function), values]
+        if not sequential:
+            self.whole.task_ids.check_trip_count(s, call)
+        args += [ast.Constant(sequential), *self.whole.task_ids.of_turns(captured, call)]
+        launch = ast.copy_location(machine("turns", args), call)
         result = ast.Assign([name_tuple(captured, ast.Store())], launch) if captured else ast.Expr(launch)
         return [ast.copy_location(define, s), result]
 
-    def _function(
+    def function(
         self, name: str, index: str, captured: list[str], source: list[ast.stmt],
         lower: Callable[[list[ast.stmt]], list[ast.stmt]],
     ) -> ast.FunctionDef:  # fmt: skip
         """`def name(_m, index, *captured)` that returns what `captured` hold at its end; `lower` makes its body."""
-        around = self.frame, self.checked
-        self.frame, self.checked = [{index, *captured}], set()
-        try:
+        with self.blocks.function([index, *captured]) as begun:
             body = lower(source)
-            unbound = sorted((handed_on(source) | self.checked) - {index, *captured})
-        finally:  # an error in the body is that error, whatever is around
-            self.frame, self.checked = around
+            unbound = sorted((handed_on(source) | begun) - {index, *captured})
         arguments = ast.arguments(
             posonlyargs=[], args=[ast.arg("_m"), ast.arg(index), *(ast.arg(n) for n in captured)], kwonlyargs=[],
             kw_defaults=[], defaults=[],
         )  # fmt: skip
-        blanks = [self._assign_name(source[0], n, ast.Constant(None)) for n in unbound]
+        blanks = [assigned(source[0], n, ast.Constant(None)) for n in unbound]
         end = ast.Return(name_tuple(captured, ast.Load()))
         return ast.FunctionDef(name=name, args=arguments, body=[*blanks, *body, end], decorator_list=[])
 
     def _range(self, path: str, bounds: list[ast.expr]) -> ast.expr:
         """What a loop iterates over; in orchestration the machine keeps count of loops."""
         if path == "unroll":
-            return ast.Call(ast.Name("_range", ast.Load()), bounds, [])
-        return self.machine("repeat" if self.incore else "loop", bounds)
+            return ast.Call(load("_range"), bounds, [])
+        return machine("repeat" if self.region.incore else "loop", bounds)
 
     def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
         if init is None:
@@ -246,8 +234,8 @@ class Loops:
             raise self.refuse(target, "carried values must be names")
         return [e.id for e in target.elts]
 
-    def _carry(self, s: ast.stmt, names_: list[str], init: ast.expr, body: list[ast.stmt]) -> tuple[list, list]:
-        """Statements before a loop with carried values, and its body: the last statement hands them on."""
+    def _carry(self, s: ast.stmt, names_: list[str], init: ast.expr, body: list[ast.stmt]) -> Carried:
+        """Statements before a loop with carried values, its body, whose last statement hands them on, and as what."""
         if not isinstance(init, (ast.Tuple, ast.List)) or len(init.elts) != len(names_):
             raise self.refuse(init, f"init_values must be a tuple of {len(names_)} values")
         before = []
@@ -256,16 +244,14 @@ class Loops:
                 raise self.refuse(
                     v, "None among init_values, of which PyPTO generates no code", "none = None before it"
                 )
-            self._note(ast.Name(n, ast.Store()), self.kind(v))
+            self.whole.statements.note(ast.Name(n, ast.Store()), self.kind(v))
             self.facts.carried(n, v)
-            before.append(self._assign_name(s, n, (not self.incore and self.id_value(n, v)) or self.expr(v)))
-        self.types.append(dict.fromkeys(names_, (None,) * 4))
-        try:
+            id_ = None if self.region.incore else self.whole.task_ids.id_value(n, v)
+            before.append(assigned(s, n, id_ or self.whole.expr(v)))
+        with self.checks.types.apart(True, names_):
             return self._carried_body(s, before, names_, body)
-        finally:
-            self.types.pop()
 
-    def _carried_body(self, s: ast.stmt, before: list, names_: list[str], body: list[ast.stmt]) -> tuple[list, list]:
+    def _carried_body(self, s: ast.stmt, before: list, names_: list[str], body: list[ast.stmt]) -> Carried:
         last, results = body[-1] if body else None, None
         if isinstance(last, ast.Assign) and self._yields(last.value):
             t = last.targets[0]
@@ -279,21 +265,20 @@ class Loops:
         if len(results) != len(names_):
             raise self.refuse(last, f"pl.yield_ of {len(results)} values in a loop that carries {len(names_)}")
         for r, n in zip(results, names_):  # with no iteration, the result is the initial value
-            before.append(self._assign_name(s, r, ast.Name(n, ast.Load())))
-            self.kinds.setdefault(r, self.kinds.get(n, "any"))
-        lowered = self.block(body)
+            before.append(assigned(s, r, load(n)))
+            self.names.begin_as(r, n)
+        lowered = self.whole.block(body)
         for r, n in zip(results, names_):
-            lowered.append(self._assign_name(last, n, ast.Name(r, ast.Load())))
-        s.handed_on = list(zip(names_, results))
-        return before, lowered
+            lowered.append(assigned(last, n, load(r)))
+        return before, lowered, list(zip(names_, results))
 
     def _yields(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Call) and self.pl_path(value.func) == "yield_"
 
     def _while(self, s: ast.For, call: ast.Call) -> list[ast.stmt]:
-        if not self.incore:
+        if not self.region.incore:
             raise self.not_followed(call, "pl.while_", "pl.range over the most turns, and an if")
-        keywords = self._keywords(call, ("init_values",))
+        keywords = self.whole.calls.keywords(call, ("init_values",))
         if call.args or "init_values" not in keywords:
             raise self.refuse(call, "pl.while_ takes init_values=(...) only", "put the condition into pl.cond(...)")
         if not isinstance(s.target, ast.Tuple):
@@ -303,5 +288,5 @@ class Loops:
         if not is_cond or self.pl_path(first.value.func) != "cond" or len(first.value.args) != 1:
             raise self.refuse(first, "the first statement of pl.while_ must be pl.cond(condition)")
         carried = self._carried_names(s.target)
-        before, body = self._carry(s, carried, keywords["init_values"], s.body[1:])
-        return [*before, ast.While(self.expr(first.value.args[0]), body, [])]
+        before, body, _ = self._carry(s, carried, keywords["init_values"], s.body[1:])
+        return [*before, ast.While(self.whole.expr(first.value.args[0]), body, [])]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.forms import name_tuple
+from helpers.interpret.facts.forms import name_tuple
+from helpers.interpret.lowering.code import Part, call, load, machine
 
 ACCESSES = {"read", "tensor.read", "write", "tensor.write"}
 
 
-class Masked:
-    """The part of the lowering that puts such ifs and loops under masks (see `helpers.interpret.machine.masks`)."""
+class Masked(Part):
+    """Puts such ifs and loops under masks (see `helpers.interpret.machine.masks`)."""
 
     def only_numbers(self, body: list[ast.stmt]) -> bool:
         """True for statements that compute numbers, read and write single ones, and loops and ifs of such."""
@@ -55,43 +56,39 @@ class Masked:
         asked = f"_test_{s.lineno}_{s.col_offset}"
         before, then = f"{asked}_before", f"{asked}_then"
         names = sorted(_bound([*s.body, *s.orelse]))
-        self.checked |= set(names)
+        self.blocks.begin(names)
 
         def at_odds(*then: ast.stmt) -> list[ast.stmt]:
-            return [ast.If(ast.Call(_load("_at_odds"), [_load(asked)], []), list(then), [])] if names else []
+            return [ast.If(call("_at_odds", [load(asked)]), list(then), [])] if names else []
 
         return [
-            _store(asked, self.machine("branch", [test])),
+            _store(asked, machine("branch", [test])),
             *([_store(before, name_tuple(names, ast.Load()))] if names else []),
             self._arm(asked, True, body),
             *([_store(then, name_tuple(names, ast.Load()))] if names else []),
-            *at_odds(ast.Assign([name_tuple(names, ast.Store())], _load(before))),
+            *at_odds(ast.Assign([name_tuple(names, ast.Store())], load(before))),
             *([self._arm(asked, False, orelse)] if orelse else []),
-            *at_odds(ast.Assign([name_tuple(names, ast.Store())], self.machine(
-                "merged", [_load(asked), _load(then), name_tuple(names, ast.Load())]))),
+            *at_odds(ast.Assign([name_tuple(names, ast.Store())], machine(
+                "merged", [load(asked), load(then), name_tuple(names, ast.Load())]))),
         ]  # fmt: skip
 
     def masked_loop(self, s: ast.For, bounds: list[ast.expr], body: list[ast.stmt]) -> list[ast.stmt]:
         """`for s.target in pl.range(bounds): body`, lowered."""
         names = sorted(_bound(s.body))
-        self.checked |= set(names)
+        self.blocks.begin(names)
         before = f"_before_{s.lineno}_{s.col_offset}"
         if names:
-            now = self.machine("after_turn", [_load(before), name_tuple(names, ast.Load())])
+            now = machine("after_turn", [load(before), name_tuple(names, ast.Load())])
             body = [
                 _store(before, name_tuple(names, ast.Load())),
                 *body,
                 ast.Assign([name_tuple(names, ast.Store())], now),
             ]
-        return [ast.For(s.target, ast.copy_location(self.machine("side_by_side", bounds), s.iter), body, [])]
+        return [ast.For(s.target, ast.copy_location(machine("side_by_side", bounds), s.iter), body, [])]
 
     def _arm(self, asked: str, wanted: bool, body: list[ast.stmt]) -> ast.For:
-        arm = self.machine("arm", [_load(asked), ast.Constant(wanted)])
+        arm = machine("arm", [load(asked), ast.Constant(wanted)])
         return ast.For(ast.Name("_", ast.Store()), arm, body, [])
-
-
-def _load(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
 
 
 def _store(name: str, value: ast.expr) -> ast.Assign:

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import ast
 
+from helpers.interpret.facts.infer import Facts
+
 
 class Simplified:
-    """The part of the lowering that simplifies quotients and remainders."""
+    """Simplifies quotients and remainders."""
 
-    def simplified(self, node: ast.BinOp) -> ast.expr | None:
+    def __init__(self, facts: Facts):
+        self.facts = facts
+
+    def of(self, node: ast.BinOp) -> ast.expr | None:
         """A `//` or `%` as PyPTO simplifies it; None when it stays as it is, or when that makes no difference."""
         by = self._known(node.right)
         if by is None or by <= 0 or self.facts.dtype(node) not in ("INDEX", "INT64") or not self._wide(node.left):
@@ -120,7 +125,7 @@ class Simplified:
 
     def _known(self, node: ast.expr) -> int | None:
         """The value of an integer that PyPTO knows while it compiles."""
-        return self.extent(node, None) if self._constant(node) else None
+        return self.facts.extent(node, None) if self.facts.constant(node) else None
 
     def _wide(self, node: ast.expr) -> bool:
         """True for a number of 64 bits: one of 32 is cast before it is part of such a sum, which hides what it is."""

@@ -16,7 +16,7 @@ import torch
 
 from helpers.errors import WorkbookError
 from helpers.interpret.language.annotations import Dim
-from helpers.interpret.lowering.lower import Compiled
+from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, Trace
 from helpers.sanitize.rules.findings import ERROR, Finding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from helpers.interpret.lowering.lower import Compiled
+from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.values import Buffer

@@ -1,8 +1,7 @@
-"""Names of task ids, as PyPTO's parser sees them, and what deps= and predicate= may say.
+"""Task ids, lowered: what deps= and predicate= may say, and names of ids in loops and in arms of ifs.
 
-Source: python/pypto/language/parser/ast_parser.py (`_parse_submit_deps_kwarg`, `_validate_predicate_shape`,
-`_validate_predicate_deps`), python/pypto/language/scope.py and src/ir/transforms/classify_iter_arg_carry_pass.cpp, all
-of e2d0f78a. What an id means where it is used is another matter: `helpers.interpret.machine.task_ids`.
+Source: as of `helpers.interpret.source.task_ids`, which finds the names. What an id means where it is used is another
+matter: `helpers.interpret.machine.task_ids`.
 """
 
 from __future__ import annotations
@@ -10,122 +9,32 @@ from __future__ import annotations
 import ast
 import copy
 import types
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
-from helpers.interpret.checks.forms import name_tuple
+from helpers.interpret.facts.forms import name_tuple
+from helpers.interpret.facts.names import Value
+from helpers.interpret.lowering.code import Part, assigned, evaluate, is_constant, load, machine
 from helpers.interpret.machine.task_ids import without_turns
 from helpers.interpret.source import live
+from helpers.interpret.source.task_ids import SUBMITS, nothing
 from helpers.interpret.values.lanes import counted_turns
 
-Path = Callable[[ast.expr], str | None]
+if TYPE_CHECKING:
+    from helpers.interpret.lowering.lower import Lowering
 
-MAKES_IDS = {"system.task_dummy", "system.task_invalid"}
-SUBMITS = {"submit", "spmd_submit"}
 SIGNED = {"INT8", "INT16", "INT32", "INT64"}
-UNSEEN = "\u200b"  # at the end of a name: it is another one, and is shown as the same
 
 
-def rename(tree: ast.FunctionDef) -> None:
-    """Give each `as tid` a name of its own.
+class TaskIds(Part):
+    """Does task ids."""
 
-    PyPTO's parser makes a new variable of every `as tid`, also where the name is bound already: `with pl.at(...,
-    deps=[prev]) as prev:` in a loop waits in every turn for what `prev` was before the loop. Names mean the latest
-    one in the order of the text.
-    """
-    _Renamer(tree).block(tree.body)
-
-
-class _Renamer(ast.NodeTransformer):
-    def __init__(self, tree: ast.FunctionDef):
-        self.bound = {a.arg for a in ast.walk(tree.args) if isinstance(a, ast.arg)}
-        self.now: dict[str, str] = {}  # a name -> the variable that it means here
-
-    def block(self, body: list[ast.stmt]) -> None:
-        for s in body:
-            self.visit(s)
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        if isinstance(node.ctx, ast.Store):
-            self.bound.add(node.id)
-        node.id = self.now.get(node.id, node.id)
-        return node
-
-    def visit_With(self, node: ast.With) -> ast.With:
-        for item in node.items:
-            item.context_expr = self.visit(item.context_expr)
-            if isinstance(item.optional_vars, ast.Name):
-                item.optional_vars.id = self.fresh(item.optional_vars.id)
-            elif item.optional_vars is not None:
-                self.visit(item.optional_vars)
-        self.block(node.body)
-        return node
-
-    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
-        node.value = self.visit(node.value)  # the value is read before the target is bound
-        node.targets = [self.visit(t) for t in node.targets]
-        return node
-
-    def visit_For(self, node: ast.For) -> ast.For:
-        node.iter = self.visit(node.iter)
-        before = dict(self.now)
-        node.target = self.visit(node.target)
-        self.block(node.body)
-        if any(k.arg == "init_values" for k in getattr(node.iter, "keywords", ())):
-            self.now = before  # of such a loop only the results reach beyond it
-        return node
-
-    def fresh(self, name: str) -> str:
-        if name not in self.bound:
-            self.bound.add(name)
-            return name
-        self.now[name] = self.now.get(name, name) + UNSEEN
-        return self.now[name]
-
-
-def names(tree: ast.FunctionDef, path: Path) -> set[str]:
-    """Names that can hold a task id: bound to one, named in a deps=, or handed on from such a name."""
-    found: set[str] = set()
-    same: list[tuple[str, str]] = []
-    for n in ast.walk(tree):
-        if isinstance(n, ast.With):
-            found |= {i.optional_vars.id for i in n.items if isinstance(i.optional_vars, ast.Name)}
-        elif isinstance(n, ast.Assign) and len(n.targets) == 1:
-            _assigned(n.targets[0], n.value, path, found, same)
-        elif isinstance(n, ast.keyword) and n.arg == "deps":
-            found |= {e.id for e in getattr(n.value, "elts", ()) if isinstance(e, ast.Name)}
-        elif isinstance(n, ast.For) and isinstance(n.iter, ast.Call):
-            init = next((k.value for k in n.iter.keywords if k.arg == "init_values"), None)
-            if isinstance(init, (ast.Tuple, ast.List)) and isinstance(n.target, ast.Tuple):
-                carried = n.target.elts[-1]
-                for name, value in zip(getattr(carried, "elts", ()), init.elts):
-                    _assigned(name, value, path, found, same)
-    grown = True
-    while grown:
-        more = {x for pair in same if found & set(pair) for x in pair}
-        grown = not more <= found
-        found |= more
-    return found
-
-
-def _assigned(target: ast.expr, value: ast.expr, path: Path, found: set[str], same: list[tuple[str, str]]) -> None:
-    call = path(value.func) if isinstance(value, ast.Call) else None
-    if call in SUBMITS and isinstance(target, ast.Tuple) and isinstance(target.elts[-1], ast.Name):
-        found.add(target.elts[-1].id)
-    if call == "yield_":
-        targets = target.elts if isinstance(target, ast.Tuple) else [target]
-        pairs = [(t, v) for t, v in zip(targets, value.args) if isinstance(t, ast.Name) and isinstance(v, ast.Name)]
-        same += [(t.id, v.id) for t, v in pairs]
-    if not isinstance(target, ast.Name):
-        return
-    if call in MAKES_IDS or _none(value):
-        found.add(target.id)
-    if isinstance(value, ast.Name):
-        same.append((target.id, value.id))
-
-
-class TaskIds:
-    """The part of the lowering that does task ids."""
+    def __init__(self, whole: Lowering, ids: set[str]):
+        super().__init__(whole)
+        self.ids = ids  # names that can hold a task id
+        self.asked: set[str] = set()  # parameters of an inline function that trip counts of such loops depend on
+        self._producers: dict[str, tuple[str, int]] = {}  # tensor -> its task, and how often that name was bound
+        self._times: Counter[str] = Counter()  # how often the name of a task id was bound
 
     def waits(self, node: ast.expr) -> ast.expr:
         """`deps=[...]`: the launches that it names."""
@@ -137,10 +46,10 @@ class TaskIds:
             raise self.refuse(node, f"deps= is `{ast.unparse(node)}`, which is no list", "deps=[tid]")
         entries = [e for n in listed for e in (self._unrolled(n) if isinstance(n, ast.ListComp) else [n])]
         pairs = [ast.Tuple([ast.Constant(ast.unparse(e)), self._entry(e)], ast.Load()) for e in entries]
-        return self.machine("waits", [self.place(node), ast.Tuple(pairs, ast.Load())])
+        return machine("waits", [self.place(node), ast.Tuple(pairs, ast.Load())])
 
     def _entry(self, node: ast.expr) -> ast.expr:
-        if _none(node):
+        if nothing(node):
             return ast.Constant(None)
         element = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name)
         if not (isinstance(node, ast.Name) or element) or self.kind(node) in ("scalar", "tensor", "bool"):
@@ -148,7 +57,7 @@ class TaskIds:
                 node, f"`{ast.unparse(node)}` in deps= is no task id",
                 "what `with pl.at(...) as tid:` or a pl.submit binds, an element of an array of ids, or None",
             )  # fmt: skip
-        return self.expr(node)
+        return self.whole.expr(node)
 
     def _unrolled(self, node: ast.ListComp) -> list[ast.expr]:
         """`[tids[i] for i in range(n) if i != k]`, of which PyPTO's parser makes a list."""
@@ -157,24 +66,24 @@ class TaskIds:
             raise self.refuse(node, "a comprehension in deps= with more than one loop or name", fix)
         name = loop.target.id
         known = {n.id for part in (loop.iter, *loop.ifs) for n in ast.walk(part) if isinstance(n, ast.Name)} - {name}
-        unknown = sorted(known & self.locals)
+        unknown = sorted(known & self.subject.locals)
         if unknown:
             raise self.refuse(node, f"a comprehension in deps= that depends on '{unknown[0]}' of the kernel", fix)
         for n in known:
-            value = self.outside(ast.Name(n, ast.Load()))
-            if self.program is None and not isinstance(value, (int, float, types.BuiltinFunctionType, type)):
+            value = self.outside(load(n))
+            if self.subject.program is None and not isinstance(value, (int, float, types.BuiltinFunctionType, type)):
                 raise self.refuse(node, f"a comprehension in deps= over '{n}', which is no number of the module", fix)
         try:
-            values = [v for v in self._python(loop.iter) if all(self._python(c, {name: v}) for c in loop.ifs)]
+            values = [
+                v
+                for v in self.subject.evaluated(loop.iter)
+                if all(self.subject.evaluated(c, {name: v}) for c in loop.ifs)
+            ]
         except Exception as e:
             raise self.refuse(node, f"the comprehension in deps= cannot be worked out: {e}", fix) from e
         if any(type(v) is not int for v in values):
             raise self.refuse(node, "a comprehension in deps= over something else than integers", fix)
         return [ast.copy_location(_Substitute(name, v).visit(copy.deepcopy(node.elt)), node) for v in values]
-
-    def _python(self, node: ast.expr, more: dict[str, int] | None = None) -> Any:
-        code = compile(ast.fix_missing_locations(ast.Expression(node)), self.source.file, "eval")
-        return eval(code, {**self.env, **(more or {})})
 
     def passed_deps(self, keywords: dict[str, ast.expr]) -> list[ast.keyword]:
         """The keyword of the machine for deps=."""
@@ -182,15 +91,15 @@ class TaskIds:
 
     def note_id(self, name: str, produced: list[ast.stmt] | None = None) -> None:
         """`as tid`; `produced`: the body of a pl.spmd, whose results a predicate= may ask about."""
-        self.kinds[name] = "task"
-        self.frame[-1].add(name)
-        self.id_bound[name] += 1
+        self.names.note(name, kind="task")
+        self.blocks.bind([name])
+        self._times[name] += 1
         for s in produced or ():
             targets = s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AnnAssign) else []
             for t in targets:
                 for e in t.elts if isinstance(t, (ast.Tuple, ast.List)) else [t]:
                     if isinstance(e, ast.Name):
-                        self.producers[e.id] = name, self.id_bound[name]
+                        self._producers[e.id] = name, self._times[name]
 
     def note_submit(self, s: ast.Assign) -> None:
         """`out, tid = pl.submit(...)`."""
@@ -202,74 +111,76 @@ class TaskIds:
         for e in target.elts[:-1]:
             for part in e.elts if isinstance(e, (ast.Tuple, ast.List)) else [e]:
                 if isinstance(part, ast.Name):
-                    self.producers[part.id] = name, self.id_bound[name]
+                    self._producers[part.id] = name, self._times[name]
 
     def id_value(self, name: str, value: ast.expr) -> ast.expr | None:
         """What `name = None` and `b = a` of task ids bind; None for anything else."""
-        if _none(value):
-            bound = self.machine("no_task", [])
-        elif isinstance(value, ast.Name) and {name, value.id} <= self.ids and value.id in self.locals:
-            bound = self.machine("another_name", [ast.Name(value.id, ast.Load())])
+        if nothing(value):
+            bound = machine("no_task", [])
+        elif isinstance(value, ast.Name) and {name, value.id} <= self.ids and value.id in self.subject.locals:
+            bound = machine("another_name", [load(value.id)])
         else:
             return None
-        self._note(ast.Name(name, ast.Store()), "task")
-        self.facts.forget({name})
-        self.origin.pop(name, None)
-        self.frame[-1].add(name)
-        self.id_bound[name] += 1
+        self.names.put(name, Value(self.names.kind_with(name, "task")))
+        self.blocks.bind([name])
+        self._times[name] += 1
         return bound
 
     def arm(self, s: ast.If, body: list[ast.stmt], known: bool) -> list[ast.stmt]:
         """An arm of an if: in orchestration a scope of its own for the ids that it binds; `known`: PyPTO drops one."""
-        for n in (n for b in body for n in ast.walk(b)) if not self.incore and not known else ():
+        for n in (n for b in body for n in ast.walk(b)) if not self.region.incore and not known else ():
             name = getattr(n.value, "id", "") if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) else ""
-            if name in self.arrays and name in set().union(*self.frame):
+            if self.names[name].array and name in self.blocks.bound:
                 raise self.refuse(
                     n, f"an element of the array '{name}' is assigned in an arm of an if: PyPTO has no code for an"
                     " array that two arms join", "assign it after the if, of a name that both arms bind",
                 )  # fmt: skip
-        lowered = self._nested(body)
-        if self.incore or not self.ids & live.stores(body):
+        lowered = self.whole.statements.nested(body)
+        if self.region.incore or not self.ids & live.stores(body):
             return lowered
-        return [ast.copy_location(ast.With([ast.withitem(self.machine("body", []), None)], lowered), s)]
+        return [ast.copy_location(ast.With([ast.withitem(machine("body", []), None)], lowered), s)]
 
     def after_arms(self, s: ast.If) -> list[ast.stmt]:
         """What an if leaves of the ids that its arms bind: nothing of those that only one binds."""
         bound = [live.stores(s.body), live.stores(s.orelse)]
-        kept = set().union(*self.frame) | (bound[0] & bound[1])
+        kept = self.blocks.bound | (bound[0] & bound[1])
         out = []
-        for name in sorted((bound[0] | bound[1]) & self.ids) if not self.incore else ():
-            left = self.machine("joined", [ast.Name(name, ast.Load()) if name in kept else ast.Constant(None)])
-            out.append(self._assign_name(s, name, left))
+        for name in sorted((bound[0] | bound[1]) & self.ids) if not self.region.incore else ():
+            left = machine("joined", [load(name) if name in kept else ast.Constant(None)])
+            out.append(assigned(s, name, left))
         return out
 
     def begin_turn(self, s: ast.stmt, body: list[ast.stmt]) -> list[ast.stmt]:
         """In a loop that is no function of its turn: ids that it binds again, as a turn finds them."""
-        again = self.ids & live.stores(body) & set().union(*self.frame) if not self.incore else set()
-        return [self._assign_name(s, n, self.machine("id_in_loop", [ast.Name(n, ast.Load())])) for n in sorted(again)]
+        again = self.ids & live.stores(body) & self.blocks.bound if not self.region.incore else set()
+        return [assigned(s, n, machine("id_in_loop", [load(n)])) for n in sorted(again)]
 
-    def carrying(
-        self, s: ast.For, call: ast.Call, before: list[ast.stmt], loop: ast.For, bounds: list[ast.expr],
-        sequential: bool,
-    ) -> list[ast.stmt]:  # fmt: skip
-        """A loop with init_values, of which some can be task ids."""
-        ids = {n: name for n, (name, _) in enumerate(s.handed_on) if name in self.ids}
-        if self.incore or not ids:
-            return [*before, loop]
+    def of_turns(self, captured: list[str], call: ast.Call) -> list[ast.expr]:
+        """What `turns` of the machine takes of a loop that captures ids: which they are, and its trip count."""
+        ids = {n: name for n, name in enumerate(captured) if name in self.ids}
+        return [self.bind(ids, "ids"), self.trip_count(call.args)] if ids else []
+
+    def carry(
+        self, call: ast.Call, handed_on: list[tuple[str, str]], bounds: list[ast.expr], sequential: bool
+    ) -> tuple[str, ast.expr, tuple[ast.stmt, ...]] | None:
+        """Of a loop with init_values, of which some are task ids: a name, the carry that it holds, and what stands
+        first in a turn, last in it, and after the loop."""
+        ids = {n: name for n, (name, _) in enumerate(handed_on) if name in self.ids}
+        if self.region.incore or not ids:
+            return None
         carry = f"_carry_{call.lineno}_{call.col_offset}"
-        names_, results = (name_tuple([pair[i] for pair in s.handed_on], ast.Load()) for i in (0, 1))
+        carried, results = ([pair[i] for pair in handed_on] for i in (0, 1))
 
-        def bind(what: str, method: str, value: ast.expr) -> ast.stmt:
-            called = ast.Call(ast.Attribute(ast.Name(carry, ast.Load()), method, ast.Load()), [value], [])
-            targets = [pair[what == "results"] for pair in s.handed_on]
-            return ast.copy_location(ast.Assign([name_tuple(targets, ast.Store())], called), s)
+        def bind(targets: list[str], method: str, values: list[str]) -> ast.stmt:
+            made = ast.Call(ast.Attribute(load(carry), method, ast.Load()), [name_tuple(values, ast.Load())], [])
+            return ast.copy_location(ast.Assign([name_tuple(targets, ast.Store())], made), call)
 
-        made = self.machine("carry", [
+        made = machine("carry", [
             self.place(call), ast.Tuple(bounds, ast.Load()), self.bind(ids, "ids"), ast.Constant(sequential),
             self.trip_count(call.args),
         ])  # fmt: skip
-        loop.body = [bind("names", "entering", names_), *loop.body, bind("names", "turned", results)]
-        return [*before, self._assign_name(s, carry, made), loop, bind("results", "after", names_)]
+        parts = ((carried, "entering", carried), (carried, "turned", results), (results, "after", carried))
+        return carry, made, tuple(bind(*part) for part in parts)
 
     def predicate(self, keywords: dict[str, ast.expr], what: str, takes_deps: bool = True) -> list[ast.keyword]:
         """predicate=(tensor[i] > n): the scheduler reads it where the task would be dispatched, which here is now."""
@@ -282,13 +193,13 @@ class TaskIds:
         sides = [node.left, node.comparators[0]]
         read = next((e for e in sides if isinstance(e, ast.Subscript) and isinstance(e.value, ast.Name)), None)
         number = sides[0] if read is sides[1] else sides[1]
-        lowered = self.expr(number) if read is not None else None
-        if lowered is None or not self._is_constant(lowered) or type(self._evaluate(lowered)) is not int:
+        lowered = self.whole.expr(number) if read is not None else None
+        if lowered is None or not is_constant(lowered) or type(evaluate(lowered)) is not int:
             raise self.refuse(node, f"predicate= of {what} does not compare an element with an integer literal", fix)
         self._check_read(read, fix)
         self._check_producer(read.value, keywords.get("deps"), what, takes_deps)
         nothing = ast.arguments([], [], None, [], [], None, [])
-        return [ast.keyword("predicate", self.machine("gate", [ast.Lambda(nothing, self.expr(node))]))]
+        return [ast.keyword("predicate", machine("gate", [ast.Lambda(nothing, self.whole.expr(node))]))]
 
     def _check_read(self, read: ast.Subscript, fix: str) -> None:
         """The runtime reads one signed integer, at indices that it takes as unsigned."""
@@ -298,22 +209,23 @@ class TaskIds:
             raise self.refuse(read, f"predicate= asks about {element}: the runtime reads a signed integer", "use INT32")
         if any(isinstance(i, ast.Slice) or self.kind(i) == "tensor" for i in items):
             raise self.refuse(read, f"`{ast.unparse(read)}` in predicate= is no element", fix)
-        axes = self.facts.ranks.get(read.value.id, None if shape is None else len(shape))
+        axes = self.names[read.value.id].rank
+        axes = axes if axes is not None or shape is None else len(shape)
         if axes is not None and axes != len(items):
             raise self.refuse(read, f"{len(items)} indices of '{read.value.id}', which has {axes} axes", fix)
         for i in items:
-            lowered = self.expr(i)
-            if self._is_constant(lowered) and self._evaluate(lowered) < 0:
+            lowered = self.whole.expr(i)
+            if is_constant(lowered) and evaluate(lowered) < 0:
                 raise self.refuse(i, "a negative index in predicate=", "count from the start")
 
     def _check_producer(self, tensor: ast.Name, deps: ast.expr | None, what: str, takes_deps: bool) -> None:
         """What writes the tensor must be one of deps=, as far as the parser sees it; arrays of ids it does not see."""
-        tid, bound = self.producers.get(tensor.id, (None, 0))
+        tid, bound = self._producers.get(tensor.id, (None, 0))
         entries = getattr(deps, "elts", []) if deps is not None else []
-        arrays = isinstance(deps, ast.ListComp) or any(self.kind(e) != "task" for e in entries if not _none(e))
+        arrays = isinstance(deps, ast.ListComp) or any(self.kind(e) != "task" for e in entries if not nothing(e))
         if tid is None or arrays:
             return
-        if any(e.id == tid for e in entries if isinstance(e, ast.Name)) and self.id_bound[tid] == bound:
+        if any(e.id == tid for e in entries if isinstance(e, ast.Name)) and self._times[tid] == bound:
             return
         fix = f"deps=[{tid}]" if takes_deps else f"with pl.spmd(n, deps=[{tid}], predicate=...) as done:"
         raise self.refuse(
@@ -321,12 +233,15 @@ class TaskIds:
             " the scheduler may read what was there before", fix,
         )  # fmt: skip
 
-    def check_trip_count(self, s: ast.For, call: ast.Call, turns: ast.expr) -> None:
+    def check_trip_count(self, s: ast.For, call: ast.Call) -> None:
         """An id that a pl.parallel of a manual scope binds again has an element for each turn, used or not."""
-        again = sorted(self.ids & live.stores(s.body) & set().union(*self.frame))
-        bounds = [self.expr(a) for a in call.args]
-        none = all(map(self._is_constant, bounds)) and not counted_turns([self._evaluate(b) for b in bounds])
-        if self.manual and again and (none or (isinstance(turns, ast.Constant) and not turns.value)):
+        if not self.ids:
+            return
+        turns = self.trip_count(call.args)
+        again = sorted(self.ids & live.stores(s.body) & self.blocks.bound)
+        bounds = [self.whole.expr(a) for a in call.args]
+        none = all(map(is_constant, bounds)) and not counted_turns([evaluate(b) for b in bounds])
+        if self.region.manual and again and (none or (isinstance(turns, ast.Constant) and not turns.value)):
             raise self.refuse(call, *without_turns(again[0], "no turns" if none else None))
 
     def trip_count(self, bounds: list[ast.expr]) -> ast.expr:
@@ -335,7 +250,7 @@ class TaskIds:
         if not all(self._fixed(b, asked) for b in bounds):
             return ast.Constant(False)
         self.asked |= asked
-        return self.machine("fixed", [ast.Constant(tuple(sorted(asked)))]) if asked else ast.Constant(True)
+        return machine("fixed", [ast.Constant(tuple(sorted(asked)))]) if asked else ast.Constant(True)
 
     def _fixed(self, node: ast.expr, asked: set[str]) -> bool:
         """True for a number that PyPTO knows while it compiles, if it knows the parameters added to `asked`."""
@@ -350,25 +265,22 @@ class TaskIds:
             return self.pl_path(node) is not None
         if not isinstance(node, ast.Name):
             return self.facts.folds(node)
-        if node.id in self.sources:
-            return self._fixed(self.sources[node.id], asked)
-        if self.function_kind == "inline" and not self.bindings[node.id] and self.kinds.get(node.id) == "scalar":
+        of = self.names[node.id]
+        if of.source is not None:
+            return self._fixed(of.source, asked)
+        if self.subject.kind == "inline" and not self.subject.bindings[node.id] and of.kind == "scalar":
             asked.add(node.id)
             return True
         if node.id in self.facts.literal:  # who compiles the entry may pass pl.RUNTIME, as `workbook compile` does
             return False
-        return node.id in self.unrolled or self.facts.folds(node)
+        return of.unrolled or self.facts.folds(node)
 
     def _static_extent(self, of: ast.expr, axis: ast.expr) -> bool:
         """True for an extent of a parameter that is no pl.dynamic."""
         if not isinstance(of, ast.Name) or not isinstance(axis, ast.Constant):
             return False
-        known = of.id in self.dynamic and axis.value not in self.dynamic[of.id]
-        return known and not self.bindings[of.id]
-
-
-def _none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+        known = of.id in self.subject.dynamic and axis.value not in self.subject.dynamic[of.id]
+        return known and not self.subject.bindings[of.id]
 
 
 class _Substitute(ast.NodeTransformer):
