@@ -15,7 +15,9 @@ from helpers.inside import Inside, inside, marks, text
 from helpers.inside.debugger import Debugger
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.values.seen import Seen
+from helpers.plots import tile
 from helpers.run import run
+from helpers.widgets import look
 
 STORES = ("x[...] = y", "assemble", "store", "tile.store", "tensor.assemble", "write", "tensor.write", "mscatter")
 VERSIONS = [(name, version) for name, one in stages.STAGES.items() for version in one.names]
@@ -195,7 +197,7 @@ def k(a: pl.Tensor[[16, 32], pl.FP32], o: pl.Out[pl.Tensor[[16, 32], pl.FP16]]):
     a = torch.ones(16, 32)
     a[2, 3] = -1.0
     opened = inside(kernel, args=[a, torch.zeros(16, 32, dtype=torch.float16)])
-    odd = {opened[i].bound: what for i, what in opened.odd()}
+    odd = {opened[i].bound: what for i, what in opened.odd}
     assert odd["root"] == ["1 of 512 NaN"]
     assert odd["none"] == ["all zero"]
     assert odd[None] == ["512 of 512 inf"] or odd[None] == ["512 of 512 at the limit of FP16"]
@@ -247,3 +249,45 @@ def test_the_debugger(softmax):
     assert "n(ext) [K]" in answer("h")
     assert "not true until the end" in answer("u i > 9")
     assert prompt.onecmd("q") is True
+
+
+def test_the_widget_steps_through_a_task(softmax):
+    kernel, args = softmax
+    opened = inside(kernel, args=args, block=1)
+    shown = look(opened, at=2, live=True)
+    title, (back, on, step, odd), source, image, facts = (
+        c.children if hasattr(c, "children") else c for c in shown.controls().children
+    )
+    assert "block 1 of 4" in title.value
+    assert (step.value, step.max) == (2, len(opened) - 1)
+    assert "made m = tile [16, 1] FP32" in facts.value
+    assert "pl.row_max(y)" in source.value
+    before = image.value
+    on.click()
+    assert step.value == 3
+    assert image.value != before
+    back.click()
+    back.click()
+    back.click()
+    assert step.value == 0
+    assert back.disabled
+    assert odd.disabled  # nothing is odd in it
+    assert look(opened, live=True).controls().children[1].children[2].value == 0  # where it was left
+
+
+def test_the_picture_of_a_tile():
+    data = torch.tensor([[1.0, -2.0, float("nan")]])
+    fig = tile(data, (4, 8), (1, 3), "x, line 3")
+    assert fig.alt == "x, line 3: [4, 8], [1, 3] of it valid"
+    assert "1 NaN or infinite" in fig.axes[1].get_title(loc="left")
+    assert fig.axes[0].get_xlim() == (-0.5, 7.5)
+    assert tile(torch.zeros(16, 16), (16, 16)).png()
+    assert tile(torch.tensor(3), ()).png()
+
+
+def test_without_a_front_end_it_is_a_figure_and_text(softmax):
+    kernel, args = softmax
+    shown = look(inside(kernel, args=args), live=False)
+    bundle, _ = shown._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png"}
+    assert "task 'softmax'" in bundle["text/plain"]

@@ -31,7 +31,7 @@ class Debugger(cmd.Cmd):
 
     def preloop(self) -> None:
         self.write(f"{self.opened.title}: {len(self.opened):,} operations. h: help, q: quit")
-        for i, what in self.opened.odd()[:3]:
+        for i, what in self.opened.odd[:3]:
             self.write(f"  at {i}, line {self.opened[i].place.line}: {'; '.join(what)}")
         self.show()
 
@@ -80,7 +80,7 @@ class Debugger(cmd.Cmd):
 
     def do_odd(self, _: str) -> None:
         """o(dd): on to the next result with NaN, inf, nothing but zeros, or elements at the limit of a narrow type."""
-        found = next((i for i, _ in self.opened.odd() if i > self.now), None)
+        found = next((i for i, _ in self.opened.odd if i > self.now), None)
         if found is None:
             self.write("nothing odd until the end of the task")
         else:

@@ -99,8 +99,9 @@ class Inside:
                 out[m.space] += m.bytes
         return dict(out)
 
+    @cached_property
     def odd(self) -> list[tuple[int, list[str]]]:
-        """The moments whose result is odd, see `values.marks`."""
+        """The moments whose result is odd, see `values.marks`: their numbers, and what is odd."""
         found = ((i, [w for r in m.results for w in values.marks(r)]) for i, m in enumerate(self.moments))
         return [(i, what) for i, what in found if what]
 
@@ -121,7 +122,7 @@ class Inside:
 
     def __repr__(self) -> str:
         rows = [f"{self.title}: {len(self.moments):,} operations"]
-        odd = self.odd()
+        odd = self.odd
         rows += [f"  {i:>6}  line {self.moments[i].place.line}: {'; '.join(what)}" for i, what in odd[:8]]
         if len(odd) > 8:
             rows.append(f"  ... and {len(odd) - 8:,} more with NaN, inf, zeros or elements at a limit")
@@ -160,7 +161,8 @@ def inside(
         task: The number of the launch, or the name of a task for its first launch; None: the one that fails, else the
             first.
         block: Which of its blocks.
-        args: Of a kernel: in parameter order or by name, as they are before the run. They are not changed.
+        args: Of a kernel, as they are before the run, in parameter order or by name; or the specs of a run. They are
+            not changed.
         wrote: In place of `task` and `block`: an element such as "out[3, 17]", for the task that wrote it last.
         line: In place of `task`: a line of the source, for the first task that runs it, and its first block.
         size: Of a stage: "full", or "small" for the shapes that `workbook watch` tries first.
@@ -173,7 +175,7 @@ def inside(
     """
     if platform not in ("a2a3interp", "a5interp"):
         raise InputError(f"platform is {platform!r}: a task is opened on a2a3interp or a5interp")
-    kernel, given = (what, args) if args is not None else _of_subject(what, size, platform)
+    kernel, given = (what, _made(args)) if args is not None else _of_subject(what, size, platform)
     compiled = compile_kernel(kernel)
     held = _copied(compiled.parameters, arrange(compiled, given))
     try:
@@ -231,6 +233,12 @@ def _of_subject(what: Any, size: str, platform: str) -> tuple[Any, dict[str, Any
     given = subjects.load_given(subject)
     sizes = given.sizes
     return subjects.load_kernel(subject), _values(sizes.get(size) or next(iter(sizes.values())))
+
+
+def _made(args: Any) -> Any:
+    """Arguments, or what specs make."""
+    specs = not isinstance(args, Mapping) and all(hasattr(a, "name") and not isinstance(a, torch.Tensor) for a in args)
+    return _values(args) if specs else args
 
 
 def _values(specs: Sequence[Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
+from helpers.plots.tile import tile
 from helpers.plots.timeline import swimlane
 from helpers.plots.times import times
 
@@ -35,6 +36,7 @@ __all__ = [
     "swimlane",
     "task_graph",
     "task_order",
+    "tile",
     "times",
     "verdict",
     "worst_ratio",

@@ -2,8 +2,9 @@
 
 from helpers.widgets.graph import graph
 from helpers.widgets.live import live
+from helpers.widgets.look import look
 from helpers.widgets.stage import explore
 from helpers.widgets.steps import steps
 from helpers.widgets.timeline import timeline
 
-__all__ = ["explore", "graph", "live", "steps", "timeline"]
+__all__ = ["explore", "graph", "live", "look", "steps", "timeline"]

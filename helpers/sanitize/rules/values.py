@@ -96,7 +96,7 @@ def _wrong(
     why: str,
 ) -> Finding:  # fmt: skip
     """An output that is wrong, at what wrote the worst of its elements, or at the load that leaves something out."""
-    fix = "follow the element back through the tasks that wrote it"
+    fix = f"open the task that wrote it: workbook debug ... --wrote '{name}[...]', or helpers.inside in a notebook"
     if error is None:
         place, task = run.memory.writes.get(run.buffer(name), (None, ""))
         return Finding("wrong-result", ERROR, f"'{name}' has {why}", place, task=task, fix=fix)
