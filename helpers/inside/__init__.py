@@ -1,6 +1,7 @@
 """Inside a task: every operation with its operands and its result, and what is on chip at that moment."""
 
 from helpers.inside.opened import Inside, inside
+from helpers.inside.rounding import rounding
 from helpers.inside.values import marks, text
 
-__all__ = ["Inside", "inside", "marks", "text"]
+__all__ = ["Inside", "inside", "marks", "rounding", "text"]

@@ -12,6 +12,7 @@ import torch
 from helpers.errors import InputError
 from helpers.inside import values
 from helpers.inside.opened import Inside
+from helpers.inside.rounding import rounding
 from helpers.interpret.values.seen import Seen
 
 AROUND = 5  # lines of source above and below
@@ -106,6 +107,10 @@ class Debugger(cmd.Cmd):
         for space, n in sorted(self.opened.on_chip(self.now).items()):
             self.write(f"  {space}: {n:,} of {self.opened.limits.get(space, 0):,} bytes")
 
+    def do_rounding(self, _: str) -> None:
+        """r(ounding): what each line's rounding adds to the error of what the task stored, the dearest first."""
+        self.write(repr(rounding(self.opened)))
+
     def do_list(self, _: str) -> None:
         """l(ist): the source around, with how often each line runs in this task."""
         m = self.opened[self.now]
@@ -124,7 +129,8 @@ class Debugger(cmd.Cmd):
 
     do_n, do_s, do_step = do_next, do_next, do_next
     do_b, do_j, do_g, do_u, do_o, do_p, do_a = do_back, do_jump, do_goto, do_until, do_odd, do_print, do_names
-    do_m, do_l, do_w, do_q, do_exit, do_EOF = do_memory, do_list, do_where, do_quit, do_quit, do_quit
+    do_m, do_r, do_l, do_w = do_memory, do_rounding, do_list, do_where
+    do_q, do_exit, do_EOF = do_quit, do_quit, do_quit
 
     # ---- what cmd.Cmd asks ---------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ belongs to the task is picked out of the batch afterwards, when the launches of 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from helpers.interpret.values.products import Product
 from helpers.interpret.values.values import Memory, Tensor, Tile, held
 
 LIMIT = 1 << 31  # bytes of values that are kept; of later ones only what they are
+WINDOW = 1 << 16  # elements of a window on global memory that are kept, as an operand: more than a tile in UB has
 
 
 class Enough(BaseException):
@@ -169,8 +171,8 @@ class Look:
         if self._depth or m.quiet or m.dry:
             return fn(m, at, *args, **named)
         function, names = self._names()
-        moment = Moment(at, operation, function, tuple(map(self._value, args)), names, m.clock)
-        moment.operands += tuple((n, self._value(v)) for n, v in named.items())
+        moment = Moment(at, operation, function, tuple(map(self._operand, args)), names, m.clock)
+        moment.operands += tuple((n, self._operand(v)) for n, v in named.items())
         self._chunk.moments.append(moment)
         self._depth += 1
         try:
@@ -224,6 +226,22 @@ class Look:
             return "", {}
         held = {n: self._value(v) for n, v in frame.f_locals.items() if not n.startswith("_") and _shown(v)}
         return frame.f_globals["__source__"].name, held
+
+    def _operand(self, x: Any) -> Any:
+        """What an operation takes; of a window that is no larger than a tile also what memory holds there."""
+        seen = self._value(x)
+        if type(x) is not Tensor or x.buffer.base is None or self._kept >= LIMIT:
+            return seen
+        extents = held(x.shape, x.valid)
+        offsets = np.atleast_1d(x.offset)
+        if math.prod(extents) > WINDOW or len(offsets) * math.prod(extents) > 64 * WINDOW:
+            return seen
+        base, origin = x.buffer.base.view(-1), x.buffer.origin
+        parts = [torch.as_strided(base, extents, x.strides, origin + int(o)) for o in offsets]
+        seen._data = torch.stack(parts) if isinstance(x.offset, np.ndarray) else parts[0].clone()
+        seen._rank = len(extents)
+        self._kept += seen._data.numel() * seen._data.element_size()
+        return seen
 
     def _value(self, x: Any, made: bool = False) -> Any:
         if isinstance(x, (list, tuple)):
