@@ -331,6 +331,29 @@ def debug(
 
 @app.command()
 @plainly
+def diverge(
+    now: Annotated[str, typer.Argument(help="STAGE.VERSION or FILE.py:KERNEL.")],
+    before: Annotated[str, typer.Argument(help="What it is held against: FILE.py:KERNEL as it was, another version.")],
+    full: Annotated[bool, typer.Option("--full", help="At the full shapes.", show_default="small ones")] = False,
+    platform: Annotated[str, typer.Option(help="a2a3interp or a5interp.")] = "a2a3interp",
+) -> None:
+    """Run two kernels on the same inputs and say at which line the first first makes other values than the second.
+
+    The exit code is 0 where they agree up to rounding, 1 where they do not.
+    """
+    from helpers.inside import diverge as compare
+
+    with _console().status(f"{now} beside {before} ..."):
+        found = compare(now, before, size="full" if full else "small", platform=platform)
+    if found is None:
+        print(f"no task of {now} writes other values than in {before}, up to rounding")
+        return
+    print(found.text(before))
+    raise typer.Exit(FAILED)
+
+
+@app.command()
+@plainly
 def new(
     name: Annotated[str, typer.Argument(help="A Python module's name.")],
     folder: Annotated[Path, typer.Option("--dir", help="Where to write it.")] = Path("."),
