@@ -43,7 +43,7 @@ def few_values(shape: tuple[int, ...], dtype: str, seed: int) -> torch.Tensor:
 @few
 @given(rows, columns, st.sampled_from(COMPARED), st.integers(0, 5), st.booleans(), seeds)
 def test_cmp(r: int, c: int, dtype: str, code: int, number: bool, seed: int):
-    """A5 compares with a number only; A2/A3 has fewer types."""
+    """A5 compares with a number, or two tiles of 32 columns; A2/A3 has fewer types."""
     number = number or dtype not in ("FP32", "INT32")
     c = padded(c, dtype)
     a, b, o = few_values((r, c), dtype, seed), few_values((r, c), dtype, seed + 1), sevens((r, c), dtype)
@@ -75,6 +75,21 @@ def test_packed_masks(r: int, c: int, code: int, seed: int):
 
 def whole(name: str, r: int, c: int) -> str:
     return f"pl.load({name}, [0, 0], [{r}, {c}])"
+
+
+@few
+@given(rows, st.sampled_from(["FP32", "FP16", "INT32", "INT16"]), st.integers(0, 5), seeds)
+def test_two_tiles_on_a5(r: int, dtype: str, code: int, seed: int):
+    """Of 32 columns, whose mask has as many bytes; what is 16 or 64 columns wide its assembler refuses."""
+    a, b, o = few_values((r, 64), dtype, seed), few_values((r, 64), dtype, seed + 1), sevens((r, 64), dtype)
+    shapes = {"a": tensor((r, 64), dtype), "b": tensor((r, 64), dtype), "o": out((r, 64), dtype)}
+    part = "[:, i * 32 : i * 32 + 32]"
+    body = f"for i in pl.range(2):\n    o{part} = pl.cmp(a{part}, b{part}, cmp_type={code})"
+    run(incore(shapes, body), a, b, o, on="a5")
+    same(o, CODES[code](a, b).to(TORCH[dtype]))
+    for n in (16, 64):
+        with pytest.raises(FaultError, match="of 32 columns only"):
+            run(incore(shapes, f"o[:, 0:{n}] = pl.cmp(a[:, 0:{n}], b[:, 0:{n}])"), a, b, o, on="a5")
 
 
 MASKS = ["pl.tile.cmp(m, z, cmp_type=4)", "pl.cmps(m, 0, cmp_type=4)", "pl.cmp(m, z, cmp_type=4)"]

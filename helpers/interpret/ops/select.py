@@ -63,6 +63,9 @@ def comparison(m: Machine, at: Place, code: Any) -> Callable:
     return COMPARISONS[number][1]
 
 
+MASK_BYTES = 32  # rows of a packed mask are a multiple of that
+
+
 def _pair(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> tuple[Tile, Any, tuple, tuple | None]:
     """Two operands, the second a tile or a scalar; their common shape and the valid shape of the first."""
     if is_scalar(rhs):
@@ -98,10 +101,14 @@ def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn:
 
 
 def _compared(m: Machine, at: Place, lhs: Any, rhs: Any) -> tuple[Tile, Any, tuple, tuple | None]:
-    """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (ptoas 0.57), which no two tiles have."""
+    """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (ptoas 0.57, `TCmpOp::verify`): a row of 32 elements
+    has a mask of 32 bytes, no other row has one of its own extent."""
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
-    if m.chip.name == "a5" and type(y) is Tile:
-        raise m.fault(at, f"pl.cmp of {x} and {y}: A5 compares with a number only", "pl.cmp(pl.sub(a, b), 0.0)")
+    if m.chip.name == "a5" and type(y) is Tile and (x.shape != y.shape or x.shape[-1] != MASK_BYTES):
+        raise m.fault(
+            at, f"pl.cmp of {x} and {y}: PyPTO's assembler takes two tiles on A5 of {MASK_BYTES} columns only",
+            "pl.cmp(pl.sub(a, b), 0.0), or parts of that many columns",
+        )  # fmt: skip
     return x, y, shape, valid
 
 
@@ -129,7 +136,7 @@ def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> 
     fn = comparison(m, at, cmp_type)
     x, y, shape, valid = _compared(m, at, lhs, rhs)
     vector(m, shape, x.dtype, "cmp")
-    packed = (*shape[:-1], -(-shape[-1] // 256) * 32)
+    packed = (*shape[:-1], -(-shape[-1] // (8 * MASK_BYTES)) * MASK_BYTES)
     limits = shape if valid is None else valid
     last = each(lambda v: -(-v // 8), limits[-1])
     data = None
