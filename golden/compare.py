@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from helpers.errors import InputError
+from helpers.interpret.values import fp4
 
 Comparator = Callable[..., tuple[bool, str]]
 
@@ -132,7 +133,7 @@ def compare_outputs(
     for name, tensor in outputs.items():
         if golden.get(name) is None:
             raise InputError(f"there is no golden for output '{name}'")
-        actual, expected = tensor.cpu(), golden[name].cpu()
+        actual, expected = fp4.elements(tensor.cpu()), fp4.elements(golden[name].cpu())
         comparator = compare_fn.get(name) or close(rtol, atol)
         label = getattr(comparator, "__name__", type(comparator).__name__)
         if actual.shape != expected.shape:

@@ -20,6 +20,7 @@ from helpers.errors import FaultError, InputError, WorkbookError
 from helpers.interpret.facts.forms import Parameter
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Dim
+from helpers.interpret.language.dtypes import FP4
 from helpers.interpret.lowering.code import SOURCE
 from helpers.interpret.lowering.compiled import Compiled, with_callees
 from helpers.interpret.lowering.lower import compile_kernel
@@ -27,6 +28,7 @@ from helpers.interpret.machine.machine import Follow, Machine, Replay
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located
 from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values import fp4
 from helpers.interpret.values.products import one_thread
 from helpers.interpret.values.seen import Enough, Look
 
@@ -73,10 +75,13 @@ def interpret(
     machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
-    bound = []
+    bound, packed = [], []
     for p, v in zip(compiled.parameters, values):
         if isinstance(v, torch.Tensor):
-            tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
+            data = fp4.elements(v)
+            if data is not v:
+                packed.append((v, data))
+            tensor = machine.bind(p.name, data, p.type.dtype or dtypes.of_host(v.dtype))
             tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
             tensor.buffer.direction = p.type.direction
             if p.type.direction != "Out":
@@ -102,6 +107,8 @@ def interpret(
                 f"{e}\n  note: the kernel had written too much to put back; its outputs are half written"
             ) from e
         raise
+    for v, data in packed if not dry else ():
+        fp4.pack(data, v)
     for buffer in machine.trace.buffers:  # a trace that is kept does not keep the memory of the run
         buffer.base = None
     return machine.trace
@@ -141,7 +148,9 @@ def with_outputs(parameters: Sequence[Parameter], inputs: Sequence[Any]) -> tupl
             continue
         if p.type.shape is None or p.type.dtype is None or any(isinstance(n, Dim) for n in p.type.shape):
             raise InputError(f"output '{p.name}' is {p.type}, whose extents the call must say: pass the tensor")
-        made.append(torch.zeros(p.type.shape, dtype=p.type.dtype.torch))
+        made.append(
+            fp4.zeros(p.type.shape) if p.type.dtype is FP4 else torch.zeros(p.type.shape, dtype=p.type.dtype.torch)
+        )
         full.append(made[-1])
     return full, made
 
@@ -174,8 +183,10 @@ def _check_computed(compiled: Compiled, values: Sequence[Any], known: dict[str, 
     for p, v in zip(compiled.parameters, values):
         for axis, want in enumerate(p.type.shape or ()):
             n = want.extent(known) if isinstance(want, Dim) else None
-            if n is not None and v.shape[axis] != n:
-                raise InputError(f"{_where(compiled, p)}: axis {axis} is {v.shape[axis]}, and {want.name} is {n}")
+            if n is not None and fp4.extents(v)[axis] != n:
+                raise InputError(
+                    f"{_where(compiled, p)}: axis {axis} is {fp4.extents(v)[axis]}, and {want.name} is {n}"
+                )
 
 
 def _where(compiled: Compiled, p: Parameter) -> str:
@@ -189,14 +200,15 @@ def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tupl
     if v.device.type != "cpu" and not (dry and v.device.type == "meta"):
         raise InputError(f"{where}: the tensor is on {v.device}; pass a CPU tensor")
     host = dtypes.of_host(v.dtype)
-    if host is None or (t.dtype is not None and v.dtype != t.dtype.torch and host is not t.dtype):
+    if host is None or (t.dtype is not None and (t.dtype is FP4 or v.dtype != t.dtype.torch) and host is not t.dtype):
         raise InputError(f"{where}: dtype {t.dtype} is expected, not {v.dtype}")
-    if t.dtype is not None and v.dtype != t.dtype.torch:
+    if t.dtype is not None and t.dtype is not FP4 and v.dtype != t.dtype.torch:
         raise InputError(f"{where}: pass {t.dtype} in a {t.dtype.torch} tensor; torch cannot compute in {v.dtype}")
+    shape = fp4.extents(v)
     if t.shape is not None:
         if v.dim() != len(t.shape):
-            raise InputError(f"{where}: rank {len(t.shape)} is expected for {t}, not shape {list(v.shape)}")
-        for axis, (n, want) in enumerate(zip(v.shape, t.shape)):
+            raise InputError(f"{where}: rank {len(t.shape)} is expected for {t}, not shape {list(shape)}")
+        for axis, (n, want) in enumerate(zip(shape, t.shape)):
             if isinstance(want, Dim):
                 known, first = dims.setdefault(want.name, (n, p.name))
                 if known != n and (not compiled.program or want.name in compiled.extents):
@@ -204,7 +216,7 @@ def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tupl
                 if n == 0:
                     raise InputError(f"{where}: axis {axis} ({want.name}) is empty")
             elif n != want:
-                raise InputError(f"{where}: shape {list(v.shape)} does not fit {t}: axis {axis} must be {want}")
+                raise InputError(f"{where}: shape {list(shape)} does not fit {t}: axis {axis} must be {want}")
     if not v.is_contiguous():
         raise InputError(f"{where}: the tensor is not contiguous (strides {tuple(v.stride())}); pass v.contiguous()")
 

@@ -46,6 +46,8 @@ class ElementTypes(Check):
         scalar = len(node.args) > 1 and self.kind(node.args[1]) == "scalar"
         if scalar and name in PROMOTING and self.facts.level(node.args[0]) == "tensor":
             self._check_promotion(node, name, element)
+        if element == dtypes.FP4.name and name not in element_types.OF_FP4 and self.facts.level(node.args[0]) == "tile":
+            raise self.refuse(node, f"pl.{name} of FP4", "pl.cast(x, pl.BF16) first: no chip computes in FP4")
         limit = limits(name, scalar)
         if limit is None:
             return fn

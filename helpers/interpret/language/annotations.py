@@ -102,6 +102,8 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
     dtype = dtypes.of(value(args[1])) if len(args) > 1 else None
     if len(args) > 1 and dtype is None:
         raise ValueError(f"`{ast.unparse(args[1])}` is no element type that interpret mode supports")
+    if dtype is dtypes.FP4 and shape and isinstance(shape[-1], int) and shape[-1] % 2:
+        raise ValueError(f"the last axis of `{ast.unparse(node)}` is odd: FP4 lies in pairs, two to a byte")
     scales = ""
     for a in args[2:]:
         layout = (pl_path(a) or "").rsplit(".", 1)[-1]

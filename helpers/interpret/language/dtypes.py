@@ -48,6 +48,7 @@ _TABLE = [
     DType("BOOL", 8, "bool", False),
     DType("INT4", 4, "int8", False),
     DType("UINT4", 4, "uint8", False),
+    DType("FP4", 4, "float8_e4m3fn", True),
     DType("INT8", 8, "int8", False),
     DType("UINT8", 8, "uint8", False),
     DType("INT16", 16, "int16", False),
@@ -70,11 +71,17 @@ BY_NAME = {d.name: d for d in _TABLE}
 _SPELLINGS = {d.name.lower(): d for d in _TABLE} | {"bfloat16": BY_NAME["BF16"], "float32": BY_NAME["FP32"]}
 
 # What a host tensor of a torch type may be passed as.
-_HOST = {
-    d.carrier: d for d in reversed(_TABLE) if d.name not in ("INDEX", "INT4", "UINT4", "UINT16", "UINT32", "UINT64")
-} | {n.lower(): BY_NAME[n] for n in ("UINT16", "UINT32", "UINT64")}
+_HOST = (
+    {
+        d.carrier: d
+        for d in reversed(_TABLE)
+        if d.name not in ("INDEX", "INT4", "UINT4", "FP4", "UINT16", "UINT32", "UINT64")
+    }
+    | {n.lower(): BY_NAME[n] for n in ("UINT16", "UINT32", "UINT64")}
+    | {"float4_e2m1fn_x2": BY_NAME["FP4"]}
+)
 
-FP32, BF16, FP16 = BY_NAME["FP32"], BY_NAME["BF16"], BY_NAME["FP16"]
+FP32, BF16, FP16, FP4 = BY_NAME["FP32"], BY_NAME["BF16"], BY_NAME["FP16"], BY_NAME["FP4"]
 INT32, INT64, INDEX, BOOL = BY_NAME["INT32"], BY_NAME["INT64"], BY_NAME["INDEX"], BY_NAME["BOOL"]
 
 
@@ -90,8 +97,12 @@ def of_host(dtype: torch.dtype) -> DType | None:
     return _HOST.get(str(dtype).removeprefix("torch."))
 
 
-def four_bits(dtype: DType) -> tuple[str, str]:
-    """(what is wrong, what to do) about a tile of 4-bit integers, which PyPTO refuses on both chips."""
+def four_bits(dtype: DType, chip: str) -> tuple[str, str] | None:
+    """(what is wrong, what to do) about a tile of a 4-bit type on a chip; None where it may be: FP4 on A5."""
+    if dtype.bits >= 8 or (dtype is FP4 and chip == "a5"):
+        return None
+    if dtype is FP4:
+        return "a tile of FP4: A2/A3 has no type of 4 bits", "run it on A5, or keep FP16 or BF16"
     fix = "keep several in a wider type, and take them apart with pl.and_ and pl.shr"
     return f"a tile of {dtype}: neither chip computes on 4-bit integers", fix
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from helpers.interpret.language.dtypes import DType
+from helpers.interpret.language.dtypes import FP4, DType
 
 UNIT = 32  # bytes
 BLOCK = 16  # rows and columns of a block of an accumulator, rows of a block of an operand
@@ -19,7 +19,7 @@ BLOCK = 16  # rows and columns of a block of an accumulator, rows of a block of 
 @cache
 def misfit(shape: tuple[int, ...], dtype: DType, space: str) -> tuple[str, str] | None:
     """What is wrong with a tile of this shape in buffer `space`, and what to write instead; None if nothing is."""
-    if dtype.bits < 8 or space not in ("UB", "L0C"):
+    if (dtype.bits < 8 and dtype is not FP4) or space not in ("UB", "L0C"):
         return None
     rows, columns = math.prod(shape[:-1]), shape[-1]
     if space == "L0C":

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from helpers.errors import FaultError
-from helpers.interpret.language.dtypes import DType, four_bits
+from helpers.interpret.language.dtypes import FP4, DType, four_bits
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.batches import Conflict, Unfollowed, restore
 from helpers.interpret.machine.boxes import affine_step, disjoint, row_index
@@ -195,8 +195,9 @@ class GlobalMemory:
             raise self.fault(
                 at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
             )
-        if w.dtype.bits < 8:
-            raise self.fault(at, *four_bits(w.dtype))
+        refusal = four_bits(w.dtype, self.chip.name)
+        if refusal is not None:
+            raise self.fault(at, *refusal)
         self._all_there(at, w)
         self._agreed(w)
         self.record(at, READ, w)
@@ -242,9 +243,13 @@ class GlobalMemory:
         return known[0]
 
     def _all_there(self, at: Place, w: Tensor) -> None:
-        """Refuse all of a window that orchestration cut past the end of its tensor."""
+        """Refuse all of a window that orchestration cut past the end of its tensor, and a part of a byte of FP4."""
         if w.inside is not None:
             raise self._outside(at, w, [0] * len(w.shape), w.shape, None, "a window")
+        if w.dtype is FP4 and (
+            w.strides[-1] != 1 or np.any((w.shape if w.valid is None else w.valid)[-1] % 2) or np.any(w.offset % 2)
+        ):
+            raise self.fault(at, f"{w} begins or ends within a byte", "FP4 lies in pairs: even columns, an even number")
 
     def _agreed(self, w: Tensor) -> None:
         """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""

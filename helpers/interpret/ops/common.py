@@ -210,8 +210,9 @@ def dtype_of(m: Machine, at: Place, x: Any) -> DType:
     d = of(x)
     if d is None:
         raise m.fault(at, f"{x!r} is no element type that interpret mode supports")
-    if d.bits < 8 and m.task is not None:
-        raise m.fault(at, *four_bits(d))
+    refusal = four_bits(d, m.chip.name) if m.task is not None else None
+    if refusal is not None:
+        raise m.fault(at, *refusal)
     return d
 
 

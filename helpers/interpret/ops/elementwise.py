@@ -34,7 +34,7 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source.source import Place
-from helpers.interpret.values import numbers
+from helpers.interpret.values import fp4, numbers
 from helpers.interpret.values.division import divide, modulo, remainder
 from helpers.interpret.values.extents import fitted
 from helpers.interpret.values.lanes import Lanes, is_scalar
@@ -305,6 +305,11 @@ _CHAINS = {
         ("INT64", "UINT8", "INT32"),
         ("INT16", "UINT16", "UINT32"),
         ("UINT32", "INT8", "INT16 FP16"),
+        ("FP4", _FP8, "BF16 FP32"),
+        ("FP4", "INT8 UINT8", "BF16 FP16"),
+        ("FP32", "FP4", "BF16"),
+        (f"FP16 INT64 INT32 INT16 {_FP8}", "FP4", "FP32 BF16"),
+        ("INT8 UINT8", "FP4", "FP16 FP32 BF16"),
     ),
 }  # fmt: skip
 BY_WAY_OF = {
@@ -374,6 +379,8 @@ def _step(data: torch.Tensor, src: DType, dst: DType, mode: str) -> torch.Tensor
     """What one instruction converts."""
     if src.is_float and not dst.is_float:
         return _whole(data if data.dtype == torch.float32 else data.float(), dst, mode)
+    if dst is dtypes.FP4:
+        return fp4.nearest(data)
     if dst.name == "FP8E4M3FN":  # it has no infinity
         data = data.clamp(-448, 448)
     return dtypes.wrap(data.to(dst.torch), dst)

@@ -88,7 +88,8 @@ def page() -> str:
         out.append(f"{kind}: {', '.join(said)}.\n\n")
     out.append(
         f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}. `INT4` and `UINT4` are types of global memory:"
-        " no tile has them, on either chip. `FP4`, `HF4` and `HF8` are refused.\n\n"
+        " no tile has them, on either chip. `FP4` is for A5: passed as torch's `float4_e2m1fn_x2`, two to a byte,"
+        " loaded, moved, cast and stored; nothing computes in it. `HF4` and `HF8` are refused.\n\n"
     )
     out.append(_element_types())
     out.append(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import DType
+from helpers.interpret.values import fp4
 from helpers.interpret.values.lanes import Lanes, larger, settled, smaller
 from helpers.interpret.values.values import Tensor, Tile
 
@@ -25,6 +26,9 @@ LARGE = 256  # times that much is what memory of floats is filled with for a pro
 
 def vary(data: torch.Tensor, fill: float) -> torch.Tensor:
     """Fill memory for a run that shows what depends on it; floats so that no maximum and no minimum swallows it."""
+    if fp4.is_packed(data):
+        data.view(torch.uint8).fill_(0x22 if fill > 0 else 0xAA)  # 1 and -1
+        return data
     if not data.dtype.is_floating_point or data.dtype.itemsize < 2:
         return data.fill_(fill)
     data.fill_(LARGE * fill)

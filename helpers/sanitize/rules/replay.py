@@ -13,6 +13,7 @@ from helpers.errors import WorkbookError
 from helpers.interpret.call import interpret
 from helpers.interpret.machine.machine import Replay
 from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values import fp4
 from helpers.interpret.values.extents import vary
 from helpers.sanitize.rules.order import Clash, ancestors
 from helpers.sanitize.rules.rounding import apart
@@ -142,7 +143,7 @@ def difference(
 ) -> str | None:
     """The first output that differs bit by bit, in words; `where`: of some outputs which elements count."""
     for name, before in was.items():
-        after = now[name]
+        before, after = fp4.elements(before), fp4.elements(now[name])
         if torch.equal(before, after):
             continue
         same = (before == after) | ((before != before) & (after != after))

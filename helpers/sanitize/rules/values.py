@@ -11,6 +11,7 @@ import torch
 from golden.compare import OutputError, close, compare_outputs
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values import fp4
 from helpers.sanitize.rules import origin
 from helpers.sanitize.rules.findings import ERROR, WARNING, Finding
 from helpers.sanitize.rules.memory import Memory
@@ -53,6 +54,7 @@ def against_golden(
     compare_fn: Mapping[str, Callable],
 ) -> list[Finding]:
     """Findings about the outputs of a run that has a golden."""
+    outputs, expected = ({n: fp4.elements(t) for n, t in of.items()} for of in (outputs, expected))
     errors, failures = compare_outputs(dict(outputs), dict(expected), rtol, atol, dict(compare_fn), dict(inputs))
     out = []
     for name, actual in outputs.items():
