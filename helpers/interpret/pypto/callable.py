@@ -29,27 +29,49 @@ class CallableKernel(JitFunction):
         from helpers.interpret.lowering.lower import compile_kernel
 
         compile_kernel(self)
-        return CompiledKernel(self)
+        return CompiledKernel(self, config)
 
-    def lower(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """PyPTO's program after its passes, which interpret mode does not have.
+    def lower(self, *args: Any, config: Any = None, **kwargs: Any) -> LoweredKernel:
+        """What `pypto.ir.compile` takes; of PyPTO's program after its passes it has nothing else."""
+        self.compile()
+        return LoweredKernel(self)
 
-        Raises:
-            KernelError: always.
-        """
-        raise KernelError(f"kernel '{self.fn.__name__}'.lower(): {NO_COMPILER}")
+
+class LoweredKernel:
+    """What `kernel.lower(...)` gives: to be compiled, and nothing to be read."""
+
+    def __init__(self, kernel: JitFunction):
+        self._kernel = kernel
+
+    def compile(self, config: Any = None) -> CompiledKernel:
+        """As `pypto.ir.compile` does."""
+        return self._kernel.compile(config=config)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise KernelError(f"kernel '{self._kernel.fn.__name__}'.lower().{name}: {NO_COMPILER}")
 
 
 class CompiledKernel:
     """What `kernel.compile(...)` gives: it can be called, and has what a script asks of PyPTO's."""
 
-    def __init__(self, kernel: JitFunction):
-        self.kernel = kernel
+    def __init__(self, kernel: JitFunction, config: Any = None):
+        self.kernel, self.config = kernel, config
+
+    @property
+    def platform(self) -> str | None:
+        """The one that it was compiled for; None where nothing was said."""
+        return getattr(self.config, "platform", None)
 
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
-        """Run it in place; without its outputs, these are made and returned."""
+        """Run it in place, where it was compiled for; without its outputs, these are made and returned."""
         from helpers.interpret.call import with_outputs
+        from helpers.interpret.pypto.worker import on_host
 
+        if self.platform is not None:
+            config = self.config
+        args, kwargs = tuple(on_host(a) for a in args), {n: on_host(a) for n, a in kwargs.items()}
         if kwargs or len(args) != len(self.param_names) - len(self.output_indices):
             return self.kernel(*args, config=config, **kwargs)
         full, made = with_outputs(self.parameters, args)
@@ -100,3 +122,7 @@ class CallableProgram(Program):
     def compile(self, *args: Any, config: Any = None) -> CompiledKernel:
         """Check the program against the language, as far as that needs no arguments."""
         return self.entry.compile(*args, config=config)
+
+    def as_python(self, *_: Any, **__: Any) -> str:
+        """The text of PyPTO's program, which interpret mode does not have."""
+        raise KernelError(f"program {self.__name__}.as_python(): {NO_COMPILER}")

@@ -30,6 +30,12 @@ class MemoryPlanner(enum.Enum):
     PYPTO, DSA_RP, PTOAS = 0, 1, 2
 
 
+class OptimizationStrategy(enum.Enum):
+    """How PyPTO compiles, of which there is one way. Interpret mode has no use for it."""
+
+    Default = "Default"
+
+
 @dataclass
 class RunConfig:
     """Options of a run, those of PyPTO's (python/pypto/runtime/runner.py). Only `platform` means something to interpret
@@ -93,18 +99,20 @@ def _class_refused(name: str, why: str) -> type:
 
 
 ONE_CHIP = "interpret mode runs one chip; programs over several need PyPTO and its runtime"
-NO_DEVICE = "interpret mode has no device with memory of its own; pass torch tensors to the kernel"
+NO_DEVICE = "it is abstract, or a pointer alone: make a ChipWorker, and a tensor by its alloc_tensor"
 
 
 def _runtime() -> dict[str, Any]:
     from golden.spec import ScalarSpec, TensorSpec
+    from helpers.interpret.pypto.worker import ChipWorker
 
     return {
         "RunConfig": RunConfig,
         "TensorSpec": TensorSpec,
         "ScalarSpec": ScalarSpec,
         "run": run,
-        **{n: _class_refused(n, NO_DEVICE) for n in ("ChipWorker", "Worker", "DeviceTensor")},
+        "ChipWorker": ChipWorker,
+        **{n: _class_refused(n, NO_DEVICE) for n in ("Worker", "DeviceTensor")},
         **{n: _refused(n, NO_COMPILER) for n in ("benchmark", "compile_program", "execute_compiled")},
         "DistributedWorker": _class_refused("DistributedWorker", ONE_CHIP),
         # Where C++ kernels find their headers. None is run here; a kernel that calls one is refused there.
@@ -114,7 +122,7 @@ def _runtime() -> dict[str, Any]:
 
 def compile_(program: Any, *_: Any, platform: str | None = None, **__: Any) -> Any:
     """`pypto.ir.compile(program)`: the program checked, and ready to be called."""
-    return program.compile()
+    return program.compile(config=RunConfig(platform=platform))
 
 
 def _compiled_program() -> dict[str, Any]:
@@ -132,7 +140,7 @@ def _distributed() -> dict[str, Any]:
 
 
 def _passes() -> dict[str, Any]:
-    return {n: _class_refused(n, NO_COMPILER) for n in ("OptimizationStrategy", "PassManager")}
+    return {"OptimizationStrategy": OptimizationStrategy, "PassManager": _class_refused("PassManager", NO_COMPILER)}
 
 
 BUILDERS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -141,7 +149,7 @@ BUILDERS: dict[str, Callable[[], dict[str, Any]]] = {
     "pypto.pypto_core": dict,
     "pypto.pypto_core.passes": lambda: {"MemoryPlanner": MemoryPlanner},
     "pypto.backend": lambda: {"BackendType": BackendType, "set_backend_type": lambda kind: None},
-    "pypto.ir": lambda: {"compile": compile_},
+    "pypto.ir": lambda: {"compile": compile_, "OptimizationStrategy": OptimizationStrategy},
     "pypto.ir.compiled_program": _compiled_program,
     "pypto.ir.distributed_compiled_program": _distributed,
     "pypto.ir.pass_manager": _passes,

@@ -1,0 +1,89 @@
+"""`pypto.runtime.ChipWorker` and what is compiled for it, as PyPTO's manual uses them (execution, Run)."""
+
+from __future__ import annotations
+
+import kernelgen
+import pytest
+import torch
+
+from helpers.errors import InputError, KernelError
+from helpers.interpret import session
+from helpers.interpret.pypto import package
+from helpers.interpret.pypto.package import RunConfig
+from helpers.interpret.pypto.worker import ChipWorker
+
+SOURCE = """
+@pl.jit
+def k(a: pl.Tensor[[32, 64], pl.FP32], b: pl.Tensor[[32, 64], pl.FP32], out: pl.Out[pl.Tensor[[32, 64], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        out[:, :] = pl.add(a[:, :], b[:, :])
+    return out
+"""
+
+
+@pytest.fixture
+def made():
+    """The kernel compiled for A5, a worker there, and two arguments."""
+    with session.begun(False, None) as running:
+        compiled = package.compile_(kernelgen.kernel(SOURCE).lower(), platform="a5sim")
+        with ChipWorker(config=RunConfig(platform="a5sim")) as worker:
+            yield compiled, worker, torch.randn(32, 64), torch.randn(32, 64), running
+
+
+def test_a_tensor_that_stays(made):
+    compiled, worker, a, b, running = made
+    kept, out = worker.alloc_tensor((32, 64), torch.float32, init=b), torch.zeros(32, 64)
+    right = a + b
+    b.zero_()  # what was uploaded is a copy
+    worker.run(compiled, a, kept, out)
+    assert torch.equal(out, right)
+    assert torch.equal(worker.register(compiled)(a, kept), right)  # without its output, this is made
+    assert {t.platform for t in running.traces} == {"a5interp"}  # where it was compiled for
+
+
+def test_bytes_there_and_back(made):
+    _, worker, a, b, _ = made
+    kept = worker.alloc_tensor((32, 64), torch.float32)
+    worker.copy_to(kept.data_ptr, a.data_ptr(), kept.nbytes)
+    worker.copy_from(b.data_ptr(), kept.data_ptr, kept.nbytes)
+    assert torch.equal(a, b)
+    with pytest.raises(InputError, match="are no tensor of this worker"):
+        worker.copy_from(b.data_ptr(), kept.data_ptr, kept.nbytes + 1)
+    with pytest.raises(InputError, match="are no tensor of this worker"):
+        worker.copy_to(a.data_ptr(), b.data_ptr(), 4)
+
+
+def test_what_is_refused(made):
+    compiled, worker, a, b, _ = made
+    kept, out, handle = (
+        worker.alloc_tensor((32, 64), torch.float32, init=b),
+        torch.zeros(32, 64),
+        worker.register(compiled),
+    )
+    worker.free_tensor(kept)
+    with pytest.raises(InputError, match=r"\[32, 64\] torch.float32 was freed"):
+        worker.run(compiled, a, kept, out)
+    with pytest.raises(InputError, match="freed before"):
+        worker.free_tensor(kept)
+    with pytest.raises(InputError, match=r"init is \[32, 64\] torch.float32, not \[64, 32\]"):
+        worker.alloc_tensor((64, 32), torch.float32, init=b)
+    with pytest.raises(InputError, match="compiled for 'a5sim', and the ChipWorker is on 'a2a3'"):
+        ChipWorker(config=RunConfig(platform="a2a3")).register(compiled)
+    handle.unregister()
+    with pytest.raises(InputError, match="was unregistered"):
+        handle(a, b, out)
+    worker.close()
+    with pytest.raises(InputError, match="the worker is closed"):
+        worker.run(compiled, a, b, out)
+    assert not out.any()
+
+
+def test_the_strategy_that_scripts_ask_for():
+    """PyPTO's examples pass it (examples/models/04_paged_attention.py); it changes nothing here."""
+    served = {package.BUILDERS[name]()["OptimizationStrategy"] for name in ("pypto.ir", "pypto.ir.pass_manager")}
+    assert [RunConfig(strategy=s.Default).strategy.value for s in served] == ["Default"]
+
+
+def test_passes_are_not_there_to_read():
+    with pytest.raises(KernelError, match=r"lower\(\)\.as_python: interpret mode has no compiler passes"):
+        kernelgen.kernel(SOURCE).lower().as_python()
