@@ -11,11 +11,9 @@ import math
 from collections.abc import Iterator
 
 from helpers.interpret.checks.check import Check
-from helpers.interpret.checks.scalars import Scalars
+from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.forms import Parameter
-from helpers.interpret.facts.infer import Facts, category
-from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
+from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE
 
@@ -28,10 +26,6 @@ VALUES |= {"full", "arange", "load", "matmul", "read", "row_argmax", "row_argmin
 
 class Assembled(Check):
     """Refuses what cannot be assembled."""
-
-    def __init__(self, subject: Subject, facts: Facts, region: Region, scalars: Scalars):
-        super().__init__(subject, facts, region)
-        self.scalars = scalars
 
     def check(self, node: ast.Call, path: str) -> None:
         """Refuse a call of an operation.
@@ -149,7 +143,7 @@ class Assembled(Check):
     def check_scalar_argument(self, a: ast.expr, p: Parameter) -> None:
         """Refuse an INDEX number (a literal, or computed from one) for a floating-point parameter of a kernel."""
         if p.type.kind == "scalar" and p.type.dtype is not None:
-            self.scalars.check_operand(a)
+            check_operand(self, a)
             if self.kind(a) == "tensor":
                 raise self.refuse(a, f"`{ast.unparse(a)}` is no number, and '{p.name}' is {p.type.dtype}")
         if p.type.kind != "scalar" or p.type.dtype is None or not p.type.dtype.is_float:

@@ -9,10 +9,9 @@ import ast
 from collections.abc import Iterator
 
 from helpers.interpret.checks.check import Check
-from helpers.interpret.facts.infer import Facts, category
-from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
+from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
+from helpers.interpret.source.walk import walk
 
 SPLIT_MODES = ("NONE", "UP_DOWN", "LEFT_RIGHT")
 SYNCALL = {"core_type": ("aiv_only", "aic_only", "mix"), "mode": ("hard", "soft")}
@@ -23,10 +22,6 @@ VECTOR_LANES = 2
 class Directives(Check):
     """Refuses directives by their arguments."""
 
-    def __init__(self, subject: Subject, facts: Facts, region: Region):
-        super().__init__(subject, facts, region)
-        self.prologue = set(self._attributes(subject.tree.body))  # the calls of pl.func_attr that stand first
-
     def check_region(self, s: ast.With, call: ast.Call, keywords: dict[str, ast.expr]) -> None:
         """`with pl.at(...)`."""
         if len(call.args) > 1 or "role" in keywords:
@@ -36,7 +31,7 @@ class Directives(Check):
             self._check_literal(keywords.get(name), name)
         for name in ("no_dep_args", "dumps"):
             self._check_tensors(name, keywords.get(name))
-        used = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name)}
+        used = {n.id for b in s.body for n in walk(b) if isinstance(n, ast.Name)}
         for e in getattr(keywords.get("no_dep_args"), "elts", []):
             if e.id not in used:
                 raise self.refuse(e, f"no_dep_args= has '{e.id}', which the region does not use", "leave it out")
@@ -211,7 +206,7 @@ class Directives(Check):
         for n, k in enumerate(keys):
             if not isinstance(k, str) or k in keys[:n]:
                 raise self.refuse(of, f"the key {k!r} of pl.func_attr", "strings, each once")
-        if id(call) not in self.prologue:
+        if id(call) not in set(self._attributes(self.subject.tree.body)):
             raise self.refuse(call, "pl.func_attr after another statement", "put it first in the function")
 
     def check_barrier(self, node: ast.Call) -> None:

@@ -27,16 +27,14 @@ class Checks:
         around = subject, facts, region
         self.refuse, self.called, self.region = subject.refuse, facts.called, region
         self.scalars, self.element_types, self.types = Scalars(*around), ElementTypes(*around), VariableTypes(*around)
-        self.operands, self.assembled = Operands(*around, self.scalars), Assembled(*around, self.scalars)
-        self.directives, self.in_place = Directives(*around), InPlace(*around)
-        self.stores, self.lanes = Stores(*around), VectorLanes(*around)
-        self.units = Units(*around, self.stores)
-        self.begin(subject.tree.body)
+        self.operands, self.assembled, self.directives = Operands(*around), Assembled(*around), Directives(*around)
+        self.in_place, self.stores, self.units = InPlace(*around), Stores(*around), Units(*around)
+        self.lanes = VectorLanes(*around)
 
     def begin(self, body: list[ast.stmt]) -> None:
         """A function, or a region of it."""
         self.stores.begin(body)
-        self.units.begin(body)
+        self.units.begin(body, self.stores.inner)
         self.lanes.begin(body)
 
     def bind(self, name: str, value: ast.expr) -> None:

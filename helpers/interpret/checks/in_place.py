@@ -14,6 +14,7 @@ import ast
 
 from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import OPERATORS, Parameter
+from helpers.interpret.source.walk import walk
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")
 CALLED = (*CORES, "read", "tensor.read", "array.get_element")
@@ -34,7 +35,7 @@ class InPlace(Check):
         return bool(self.names[node.value.id].array) or self.facts.is_element(node)
 
     def _called_in(self, node: ast.expr) -> ast.expr | None:
-        return next((n for n in ast.walk(node) if isinstance(n, ast.expr) and self.is_called(n)), None)
+        return next((n for n in walk(node) if isinstance(n, ast.expr) and self.is_called(n)), None)
 
     def _unnamed(self, node: ast.expr, where: str) -> Exception:
         text = ast.unparse(node)
@@ -96,14 +97,14 @@ class InPlace(Check):
         made = isinstance(a, ast.Call) and self.pl_path(a.func) in ("min", "max", "cast", *OPERATORS)
         if made and self.pl_path(a.func) != "cast" and all(map(self.facts.constant, a.args)):
             return
-        if any(isinstance(n, ast.Attribute) and n.attr == "shape" for n in ast.walk(a)):  # PyPTO knows most of them
+        if any(isinstance(n, ast.Attribute) and n.attr == "shape" for n in walk(a)):  # PyPTO knows most of them
             return
         if made or isinstance(a, (ast.BinOp, ast.UnaryOp)):
             raise self._unnamed(a, f"the argument '{p.name}'")
 
     def check_narrowed(self, body: list[ast.stmt]) -> None:
         """What a region computes with is no such window: its code has no name for the extent."""
-        nodes = [n for b in body for n in ast.walk(b)]
+        nodes = [n for b in body for n in walk(b)]
         called = [n for n in nodes if isinstance(n, (ast.Subscript, ast.Call)) and self.is_called(n)]
         elements = {id(n.value) for n in called if isinstance(n, ast.Subscript)}
         elements |= {id(a) for n in called if isinstance(n, ast.Call) for a in n.args[:1]}

@@ -10,10 +10,8 @@ import ast
 import types
 
 from helpers.interpret.checks.check import Check
-from helpers.interpret.checks.scalars import Scalars
-from helpers.interpret.facts.infer import Facts, category
-from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
+from helpers.interpret.checks.scalars import check_operand
+from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.kernel import DataType
 from helpers.interpret.ops import (
@@ -48,10 +46,6 @@ NUMBERS = {
 
 class Operands(Check):
     """Refuses operands by their kind."""
-
-    def __init__(self, subject: Subject, facts: Facts, region: Region, scalars: Scalars):
-        super().__init__(subject, facts, region)
-        self.scalars = scalars
 
     def _check_left_number(self, node: ast.Call, path: str) -> None:
         name = path.rsplit(".", 1)[-1]
@@ -117,7 +111,7 @@ class Operands(Check):
                 what = "a list of numbers" if listed else "a whole number"
                 raise self.refuse(a, f"pl.{path}: {parameter} is {what}, not `{ast.unparse(a)}`")
         for a in given.values() if path in ("min", "max") else [given["value"]] if name in ("full", "write") else ():
-            self.scalars.check_operand(a)
+            check_operand(self, a)
         kind = given.get("atomic")
         if isinstance(kind, ast.Constant) and not isinstance(kind.value, int):
             raise self.refuse(kind, f"atomic={ast.unparse(kind)}", "atomic=pl.AtomicType.Add")

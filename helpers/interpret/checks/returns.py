@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
+from helpers.interpret.source.walk import walk
 
 Path = Callable[[ast.expr], str | None]
 
@@ -32,7 +33,7 @@ def check(subject: Subject) -> None:
             n, "a return before the end: PyPTO takes it for no jump, and what follows would run",
             "return once, at the end",
         )  # fmt: skip
-    for n in ast.walk(tree) if subject.kind == "inline" else ():
+    for n in walk(tree) if subject.kind == "inline" else ():
         if isinstance(n, ast.Return) and n is not tree.body[-1]:
             raise refuse(n, "a return in an arm of an inline function", "return once, at its end")
     outputs = [p.name for p in subject.parameters if p.type.direction != "In"]
@@ -51,7 +52,7 @@ def check(subject: Subject) -> None:
 def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:
     """The returns that are not at the function's end."""
     last = set(map(id, _last(tree.body, arms=True)))
-    for n in ast.walk(tree):
+    for n in walk(tree):
         if isinstance(n, ast.Return) and id(n) not in last:
             yield n
 
@@ -70,12 +71,12 @@ def _last(body: list[ast.stmt], arms: bool) -> Iterator[ast.stmt]:
 
 def has_return(tree: ast.FunctionDef) -> bool:
     """True for a function with a return anywhere."""
-    return any(isinstance(n, ast.Return) for n in ast.walk(tree))
+    return any(isinstance(n, ast.Return) for n in walk(tree))
 
 
 def gives(tree: ast.FunctionDef) -> bool:
     """True for a function that returns a value."""
-    return any(isinstance(n, ast.Return) and n.value is not None for n in ast.walk(tree))
+    return any(isinstance(n, ast.Return) and n.value is not None for n in walk(tree))
 
 
 def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | None]:
@@ -84,7 +85,7 @@ def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | N
     Where a launch is skipped these are its results: the tensors passed, as they were.
     """
     made: dict[str, str] = {}  # name -> the name of the tensor that it is another state of
-    for s in ast.walk(tree):
+    for s in walk(tree):
         target = s.targets[0] if isinstance(s, ast.Assign) else s.target if isinstance(s, ast.AnnAssign) else None
         if isinstance(target, ast.Name) and target.id not in names and _written(s.value) is not None:
             made[target.id] = _written(s.value)
@@ -113,7 +114,7 @@ def _origin(name: str, made: dict[str, str], names: list[str]) -> int | None:
 def unfinished(tree: ast.FunctionDef, path: Path, numbers: set[str]) -> ast.stmt | None:
     """The statement that is in the way of an entry that returns no tensor (`numbers` are its scalar parameters): of the
     region that it ends with."""
-    returned = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+    returned = [n.value for n in walk(tree) if isinstance(n, ast.Return) and n.value is not None]
     if any(not (isinstance(value, ast.Name) and value.id in numbers) for value in returned):
         return None
     body = [s for s in tree.body if not isinstance(s, ast.Return) and not _is_number(s)]
@@ -121,7 +122,7 @@ def unfinished(tree: ast.FunctionDef, path: Path, numbers: set[str]) -> ast.stmt
 
 
 def _is_number(s: ast.stmt) -> bool:
-    return isinstance(s, ast.Assign) and not any(isinstance(n, ast.Call) for n in ast.walk(s.value))
+    return isinstance(s, ast.Assign) and not any(isinstance(n, ast.Call) for n in walk(s.value))
 
 
 def _of_last_region(body: list[ast.stmt], path: Path) -> ast.stmt | None:
@@ -141,8 +142,8 @@ def _not_straight(body: list[ast.stmt], path: Path) -> ast.stmt | None:
             return inner
         if isinstance(s, (ast.For, ast.If)) and not unrolled:
             return s
-        calls = [(path(n.func) or "").rpartition(".")[-1] for n in ast.walk(s) if isinstance(n, ast.Call)]
-        if HANDED_ON & set(calls) or any(map(_is_row, ast.walk(s))):
+        calls = [(path(n.func) or "").rpartition(".")[-1] for n in walk(s) if isinstance(n, ast.Call)]
+        if HANDED_ON & set(calls) or any(map(_is_row, walk(s))):
             return s
     return None
 

@@ -17,6 +17,7 @@ from helpers.interpret.facts.forms import MISSING
 from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import NO_CODE, exists
 from helpers.interpret.source.source import Source, refuse
+from helpers.interpret.source.walk import walk
 
 STATEMENTS: dict[type, tuple[str, str]] = {
     ast.AugAssign: ("augmented assignment is not in the language", "write x = x + y"),
@@ -68,10 +69,8 @@ def check(source: Source, program: bool = False) -> None:
         if extra is not None:
             raise refuse(source.place(extra), f"a {name}{extra.arg} parameter", "name every parameter")
     for statement in source.tree.body:
-        lists = {
-            id(n) for n in ast.walk(statement) if isinstance(n, ast.keyword) and n.arg == "deps" for n in [n.value]
-        }
-        for node in ast.walk(statement):
+        lists = {id(n) for n in walk(statement) if isinstance(n, ast.keyword) and n.arg == "deps" for n in [n.value]}
+        for node in walk(statement):
             if id(node) not in lists:  # deps=[tids[i] for i in range(n)] is the one comprehension there is
                 _check_node(source, node)
             if isinstance(node, ast.While) and not program:
@@ -81,8 +80,8 @@ def check(source: Source, program: bool = False) -> None:
 
 def check_names(subject: Subject) -> None:
     """Every name below `pl` is one of the language; an enum's members are looked at where they are used."""
-    inner = {id(n.value) for n in ast.walk(subject.tree) if isinstance(n, ast.Attribute)}
-    for node in ast.walk(subject.tree):
+    inner = {id(n.value) for n in walk(subject.tree) if isinstance(n, ast.Attribute)}
+    for node in walk(subject.tree):
         if not isinstance(node, ast.Attribute) or id(node) in inner or not subject.pl_path(node):
             continue
         chain = [node]
@@ -147,7 +146,7 @@ class _Scopes:
     def __init__(self, source: Source):
         self.source = source
         self.ever: set[str] = {
-            n.id for n in ast.walk(source.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            n.id for n in walk(source.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         }
 
     def block(self, body: list[ast.stmt], known: set[str]) -> set[str]:
@@ -156,10 +155,10 @@ class _Scopes:
         return known
 
     def read(self, node: ast.AST | None, known: set[str]) -> None:
-        for n in ast.walk(node) if node is not None else ():
+        for n in walk(node) if node is not None else ():
             if isinstance(n, ast.comprehension):
                 known = known | names_in(n.target)
-        for n in ast.walk(node) if node is not None else ():
+        for n in walk(node) if node is not None else ():
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and n.id in self.ever and n.id not in known:
                 raise refuse(
                     self.source.place(n), f"'{n.id}' is read outside the scope that binds it, or before",
@@ -188,7 +187,7 @@ class _Scopes:
                 self.read(item.context_expr, known)
                 known = known | names_in(item.optional_vars)
             inside = self.block(s.body, set(known))  # what a loop in it promotes ends with it
-            return inside - (set().union(*(n.promoted for n in ast.walk(s) if hasattr(n, "promoted"))) - known)
+            return inside - (set().union(*(n.promoted for n in walk(s) if hasattr(n, "promoted"))) - known)
         if isinstance(s, (ast.Assign, ast.AnnAssign)):
             self.read(s.value, known)
             for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
@@ -215,18 +214,18 @@ def promoted(body: list[ast.stmt], known: set[str]) -> dict[str, str]:
         for t in s.targets if isinstance(s, ast.Assign) else [s.target] if isinstance(s, ast.AnnAssign) else []:
             for name in names_in(t) - known:
                 bound.setdefault(name, []).append(_stored_to(s.value) if isinstance(t, ast.Name) else None)
-    inside = {n for b in body for w in ast.walk(b) if isinstance(w, ast.With) for c in w.body for n in names_bound(c)}
+    inside = {n for b in body for w in walk(b) if isinstance(w, ast.With) for c in w.body for n in names_bound(c)}
     found = {n: set(targets) for n, targets in bound.items() if n not in inside}
     return {n: next(iter(targets)) for n, targets in found.items() if len(targets) == 1 and targets <= known}
 
 
 def names_bound(s: ast.stmt) -> set[str]:
     """Names that anything in a statement binds."""
-    return {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return {n.id for n in walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def _statements(s: ast.stmt) -> Iterator[ast.stmt]:
-    return (n for n in ast.walk(s) if isinstance(n, ast.stmt))
+    return (n for n in walk(s) if isinstance(n, ast.stmt))
 
 
 def _stored_to(value: ast.expr | None) -> str | None:
@@ -240,11 +239,7 @@ def _stored_to(value: ast.expr | None) -> str | None:
 
 def names_in(target: ast.AST | None) -> set[str]:
     """Names that a target binds."""
-    return (
-        {n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        if target
-        else set()
-    )
+    return {n.id for n in walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} if target else set()
 
 
 def _is_placement(node: ast.expr) -> bool:

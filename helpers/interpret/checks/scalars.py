@@ -22,30 +22,10 @@ class Scalars(Check):
                 self.check_number(e)
 
     def check_number(self, node: ast.expr) -> None:
-        self.check_operand(node)
+        check_operand(self, node)
         if self.kind(node) in ("tensor", "task"):
             raise self.refuse(node, f"`{ast.unparse(node)}` is no number", "shapes, offsets and bounds are numbers")
         self.check_whole(node)
-
-    def check_operand(self, node: ast.expr) -> None:
-        """What a number is computed from is no text, list, None or shape."""
-        for part in _operands(node):
-            wrong = isinstance(part, ast.Constant) and not isinstance(part.value, (bool, int, float))
-            wrong = wrong or (isinstance(part, (ast.Attribute, ast.Name)) and self.pl_path(part) is not None)
-            wrong = wrong or (isinstance(part, ast.Subscript) and self._is_part(part))
-            if wrong or isinstance(part, (ast.List, ast.Tuple)):
-                raise self.refuse(part, f"`{ast.unparse(part)}` is no number", "shapes, offsets and bounds are numbers")
-            if isinstance(part, ast.Attribute) and part.attr == "shape":
-                text = ast.unparse(part)
-                raise self.refuse(part, f"`{text}` is no number", f"{text}[0] is the extent of axis 0")
-
-    def _is_part(self, node: ast.Subscript) -> bool:
-        """True for rows or a window of a tensor, which have fewer subscripts than it has axes, or slices among them."""
-        items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if not isinstance(node.value, ast.Name) or self.kind(node.value) != "tensor":
-            return False
-        shape = self.names[node.value.id].shape
-        return any(isinstance(i, ast.Slice) for i in items) or (shape is not None and len(items) < len(shape))
 
     def check_kinds(self, node: ast.Call, path: str) -> None:
         """Two numbers that a call takes are both integers or both floats. Of literals too: only operators are folded.
@@ -160,6 +140,28 @@ class Scalars(Check):
         if isinstance(node, ast.Subscript):
             return self.facts.is_element(node)
         return isinstance(node, ast.Call) and self.facts.called(node)[0] == "read"
+
+
+def check_operand(of: Check, node: ast.expr) -> None:
+    """What a number is computed from is no text, list, None or shape."""
+    for part in _operands(node):
+        wrong = isinstance(part, ast.Constant) and not isinstance(part.value, (bool, int, float))
+        wrong = wrong or (isinstance(part, (ast.Attribute, ast.Name)) and of.pl_path(part) is not None)
+        wrong = wrong or (isinstance(part, ast.Subscript) and _is_part(of, part))
+        if wrong or isinstance(part, (ast.List, ast.Tuple)):
+            raise of.refuse(part, f"`{ast.unparse(part)}` is no number", "shapes, offsets and bounds are numbers")
+        if isinstance(part, ast.Attribute) and part.attr == "shape":
+            text = ast.unparse(part)
+            raise of.refuse(part, f"`{text}` is no number", f"{text}[0] is the extent of axis 0")
+
+
+def _is_part(of: Check, node: ast.Subscript) -> bool:
+    """True for rows or a window of a tensor, which have fewer subscripts than it has axes, or slices among them."""
+    items = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if not isinstance(node.value, ast.Name) or of.kind(node.value) != "tensor":
+        return False
+    shape = of.names[node.value.id].shape
+    return any(isinstance(i, ast.Slice) for i in items) or (shape is not None and len(items) < len(shape))
 
 
 def _operands(node: ast.expr) -> list[ast.expr]:

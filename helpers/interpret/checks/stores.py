@@ -16,6 +16,7 @@ from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.facts.names import Shape
 from helpers.interpret.language import dtypes
+from helpers.interpret.source.walk import walk
 
 STORES = {"store": 2, "assemble": 0}  # and which argument is the target
 
@@ -163,7 +164,7 @@ class Stores(Check):
 
 def names_used(node: ast.expr) -> set[str]:
     """The names that an expression uses."""
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return {n.id for n in walk(node) if isinstance(n, ast.Name)}
 
 
 def steps(index: ast.expr, turn: str) -> bool:

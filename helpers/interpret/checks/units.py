@@ -10,12 +10,9 @@ from __future__ import annotations
 import ast
 
 from helpers.interpret.checks.check import Check
-from helpers.interpret.checks.stores import Stores
 from helpers.interpret.facts.forms import nodes_of
-from helpers.interpret.facts.infer import Facts
-from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
+from helpers.interpret.source.walk import walk
 
 WINDOWS = {"slice", "load", "reshape", "transpose"}
 
@@ -23,12 +20,9 @@ WINDOWS = {"slice", "load", "reshape", "transpose"}
 class Units(Check):
     """Knows which numbers of a mixed region are read from a tile."""
 
-    def __init__(self, subject: Subject, facts: Facts, region: Region, stores: Stores):
-        super().__init__(subject, facts, region)
-        self.stores = stores
-
-    def begin(self, body: list[ast.stmt]) -> None:
-        """No number is read yet; whether the region is for both units."""
+    def begin(self, body: list[ast.stmt], inner: set[str]) -> None:
+        """A region that binds the names `inner`, and whether it is for both units; no number is read yet."""
+        self.inner = inner
         calls = [n for n in nodes_of(body) if isinstance(n, ast.Call)]
         self.mixed = any(self.facts.called(c)[0] in CUBE for c in calls)
         self.vector_numbers: set[str] = set()  # and the windows at offsets computed from them
@@ -89,14 +83,14 @@ class Units(Check):
         return name in CUBE or (name == "write" and self._outside(node.args[0]))
 
     def _outside(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and node.id not in self.stores.inner
+        return isinstance(node, ast.Name) and node.id not in self.inner
 
     def _number_of_vector(self, value: ast.expr) -> bool:
         return self.kind(value) in ("scalar", "bool") and self._from_tile(value)
 
     def _from_tile(self, node: ast.AST) -> bool:
         """True for an expression with a number that is read from a tile in it."""
-        return any(self._read_of_tile(n) for n in ast.walk(node))
+        return any(self._read_of_tile(n) for n in walk(node))
 
     def _read_of_tile(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Name):

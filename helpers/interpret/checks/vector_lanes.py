@@ -11,6 +11,7 @@ import ast
 from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.ops import COMPUTES, CUBE, FOLDS
+from helpers.interpret.source.walk import walk
 
 CROSSINGS = ("aiv_shard", "aic_gather")
 READS = {
@@ -116,7 +117,7 @@ class VectorLanes(Check):
 
     def _of_lane(self, node: ast.expr) -> bool:
         """True when the index of the lane is in an expression."""
-        return any(isinstance(n, ast.Name) and n.id in self.halves for n in ast.walk(node))
+        return any(isinstance(n, ast.Name) and n.id in self.halves for n in walk(node))
 
     def _half(self, node: ast.expr) -> bool:
         """True for a tile that is another one in each lane."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.interpret.source.walk import walk
+
 Path = Callable[[ast.expr], str | None]
 
 FACTORS = {"matmul": (0, 1), "batch_matmul": (0, 1), "matmul_bias": (0, 1), "matmul_acc": (1, 2)}
@@ -18,23 +20,23 @@ FACTORS = {"matmul": (0, 1), "batch_matmul": (0, 1), "matmul_bias": (0, 1), "mat
 def folded(tree: ast.FunctionDef, path: Path) -> set[int]:
     """The casts, by `id` of the call: each is an operand, or bound to a name that only products read."""
     operands = set()
-    for n in ast.walk(tree):
+    for n in walk(tree):
         name = (path(n.func) or "").rpartition(".")[-1] if isinstance(n, ast.Call) else ""
         if name in FACTORS and not any(k.arg in ("a_trans", "b_trans") for k in n.keywords):
             operands |= {id(n.args[i]) for i in FACTORS[name] if i < len(n.args)}
             operands |= {id(k.value) for k in n.keywords if k.arg in ("lhs", "rhs")}
-    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    names = [n for n in walk(tree) if isinstance(n, ast.Name)]
     read_else = {n.id for n in names if isinstance(n.ctx, ast.Load) and id(n) not in operands}
     bound: dict[str, list[ast.expr | None]] = {}
     simple = set()
-    for s in ast.walk(tree):
+    for s in walk(tree):
         target = s.targets[0] if isinstance(s, ast.Assign) else s.target if isinstance(s, ast.AnnAssign) else None
         if isinstance(target, ast.Name):
             simple.add(id(target))
             bound.setdefault(target.id, []).append(s.value)
     mixed = {n.id for n in names if isinstance(n.ctx, ast.Store) and id(n) not in simple}
     mixed |= {a.arg for a in tree.args.args}
-    found = {id(n) for n in ast.walk(tree) if id(n) in operands and _narrows(n, path)}
+    found = {id(n) for n in walk(tree) if id(n) in operands and _narrows(n, path)}
     for name, values in bound.items():
         if name not in read_else | mixed and all(v is not None and _narrows(v, path) for v in values):
             found |= {id(v) for v in values}

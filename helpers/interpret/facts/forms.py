@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.interpret.language import annotations
 from helpers.interpret.source.source import Place
+from helpers.interpret.source.walk import walk
 
 # The two planes (PyPTO manual, Programming Model). An inline function is compiled once for each it is used in.
 ORCHESTRATION, INCORE = "orchestration", "incore"
@@ -38,7 +39,7 @@ def dynamic_axes(t: annotations.Type) -> set[int]:
 
 def handed_on(body: list[ast.stmt]) -> set[str]:
     """Names that regions in `body` take in or hand on; they are bound to None until something binds them."""
-    nodes = [n for s in body for n in ast.walk(s) if hasattr(n, "live_after")]
+    nodes = [n for s in body for n in walk(s) if hasattr(n, "live_after")]
     return {name for n in nodes for name in (*n.live_after, *n.needed)}
 
 
@@ -64,7 +65,7 @@ def linear(node: ast.expr) -> dict[str, float]:
             if factor.keys() <= {""}:
                 return {atom: n * factor.get("", 0) for atom, n in rest.items()}
     if isinstance(node, (ast.BinOp, ast.UnaryOp)) and all(
-        isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node)
+        isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in walk(node)
     ):
         return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
     return {ast.unparse(_Written().visit(copy.deepcopy(node))): 1}
@@ -88,4 +89,4 @@ class _Written(ast.NodeTransformer):
 
 def nodes_of(body: list[ast.stmt]) -> list[ast.AST]:
     """Every node of these statements."""
-    return [n for b in body for n in ast.walk(b)]
+    return [n for b in body for n in walk(b)]

@@ -31,6 +31,7 @@ from helpers.interpret.ops import (
     UNARY,
     WHOLE,
 )
+from helpers.interpret.source.walk import walk
 
 
 class Facts:
@@ -122,12 +123,12 @@ class Facts:
         return False
 
     def _of_extents(self, node: ast.expr) -> bool:
-        named = any(isinstance(n, ast.Name) and self.names[n.id].of_extent for n in ast.walk(node))
+        named = any(isinstance(n, ast.Name) and self.names[n.id].of_extent for n in walk(node))
         return named or self.asks_extent(node)
 
     def asks_extent(self, node: ast.expr) -> bool:
         """True when an expression reads the extent of a tensor: pl.tensor.dim(x, 0), x.shape[0], a pl.dynamic."""
-        for n in ast.walk(node):
+        for n in walk(node):
             if isinstance(n, ast.Call) and self.path(n.func) in ("dim", "tensor.dim"):
                 return True
             if isinstance(n, ast.Attribute) and n.attr == "shape":
@@ -186,7 +187,7 @@ class Facts:
 
     def constant(self, node: ast.expr) -> bool:
         """True for what PyPTO works out while it compiles: of numbers, and of names bound once to such."""
-        parts = list(ast.walk(node))
+        parts = list(walk(node))
         if any(isinstance(p, (ast.Call, ast.Subscript, ast.Attribute)) for p in parts):
             return False
         for n in (p for p in parts if isinstance(p, ast.Name)):
@@ -389,7 +390,7 @@ class Facts:
 
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""
-        for n in ast.walk(node):
+        for n in walk(node):
             if isinstance(n, ast.Name) and self.names[n.id].run_time:
                 return True
             if isinstance(n, ast.Subscript) and self.is_element(n):
@@ -412,7 +413,7 @@ class Facts:
         return any(
             (isinstance(n, ast.Call) and (self.path(n.func) or "").rpartition(".")[-1] == "min")
             or (isinstance(n, ast.Name) and self.names[n.id].bounded)
-            for n in ast.walk(node)
+            for n in walk(node)
         )
 
     def valid_axes(self, node: ast.expr | None) -> tuple[frozenset[int], frozenset[int]]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.interpret.source.walk import walk
+
 Path = Callable[[ast.expr], str | None]
 
 
@@ -46,7 +48,7 @@ def _target(s: ast.stmt) -> str | None:
 
 
 def _has_call(value: ast.expr) -> bool:
-    return any(isinstance(n, (ast.Call, ast.Subscript)) for n in ast.walk(value))
+    return any(isinstance(n, (ast.Call, ast.Subscript)) for n in walk(value))
 
 
 def _called(s: ast.stmt, path: Path) -> str:
@@ -68,7 +70,7 @@ def _arm(body: list[ast.stmt], name: str, path: Path) -> tuple[str, tuple[str, .
 
 def _stored(s: ast.stmt, name: str, path: Path) -> bool:
     """`out[...] = acc`, pl.assemble(out, acc, ...) or pl.store(acc, ...), and nothing else with it."""
-    uses = sum(isinstance(n, ast.Name) and n.id == name for n in ast.walk(s))
+    uses = sum(isinstance(n, ast.Name) and n.id == name for n in walk(s))
     if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Subscript):
         return isinstance(s.value, ast.Name) and s.value.id == name and uses == 1
     return _called(s, path) in ("assemble", "store") and uses == 1

@@ -18,6 +18,7 @@ from helpers.interpret.language import annotations
 from helpers.interpret.language.decorated import environment, unwrap
 from helpers.interpret.source import live
 from helpers.interpret.source.source import Place, of, refuse
+from helpers.interpret.source.walk import walk
 
 
 class Subject:
@@ -53,7 +54,7 @@ class Subject:
         given, stored = {p.name for p in self.parameters}, live.stores(self.tree.body)
         self.locals = given | stored
         self.bindings = Counter(
-            n.id for n in ast.walk(self.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            n.id for n in walk(self.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         )
         self.undefined = stored - self.bindings.keys() - given
         self.dynamic = {p.name: dynamic_axes(p.type) for p in self.parameters if p.type.shape is not None}
@@ -90,7 +91,7 @@ class Subject:
 
         def extent(e: ast.expr) -> Any:
             """An extent in the type of a name of the kernel: it may be a number of the kernel."""
-            names_ = {n.id for n in ast.walk(e) if isinstance(n, ast.Name)}
+            names_ = {n.id for n in walk(e) if isinstance(n, ast.Name)}
             return annotations.Dim(ast.unparse(e)) if names_ & self.locals else value(e)
 
         try:
@@ -122,7 +123,7 @@ class Subject:
             return False
         if self.plane == INCORE or not isinstance(s.target, ast.Name):
             return False
-        return not any(isinstance(n, (ast.Return, ast.Break, ast.Continue)) for b in s.body for n in ast.walk(b))
+        return not any(isinstance(n, (ast.Return, ast.Break, ast.Continue)) for b in s.body for n in walk(b))
 
     def pl_path(self, node: ast.expr) -> str | None:
         """ "tile.load" for `pl.tile.load`; None for anything that is not below `pypto.language`."""
@@ -170,7 +171,7 @@ class Subject:
 
     def meant(self, name: str) -> str | None:
         """What is defined and looks like `name`."""
-        return spelling.meant(name, {*self.locals, *self.env} - self.undefined)
+        return spelling.meant(name, sorted({*self.locals, *self.env} - self.undefined))
 
     def free_name(self) -> str:
         """A name that the kernel does not use."""

@@ -6,7 +6,7 @@ import ast
 import builtins
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret.checks import returns, rules
@@ -21,12 +21,10 @@ from helpers.interpret.facts.forms import (
 )
 from helpers.interpret.language import names
 from helpers.interpret.language.decorated import unwrap
-from helpers.interpret.lowering.code import Part, load, machine
+from helpers.interpret.lowering.code import Part, Whole, load, machine
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.ops import OPS, OUTSIDE_REGIONS
-
-if TYPE_CHECKING:
-    from helpers.interpret.lowering.lower import Lowering
+from helpers.interpret.source.walk import walk
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
 NAMED_BY = {"create_tensor", "create", "slice", "reshape", "assemble", "load"}
@@ -42,7 +40,7 @@ DIRECTIVE_PLACE = {
 class Calls(Part):
     """Does calls."""
 
-    def __init__(self, whole: Lowering):
+    def __init__(self, whole: Whole):
         super().__init__(whole)
         self.callees: list[Compiled] = []
         self._folded = folds.folded(self.subject.tree, self.pl_path)  # casts that stay with the cube
@@ -276,9 +274,7 @@ class Calls(Part):
         tree = self.whole.compiled(callee, INCORE if self.region.incore else ORCHESTRATION).source.tree
         if returns.gives(tree):
             return
-        made = [
-            n.id for b in tree.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        ]
+        made = [n.id for b in tree.body for n in walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         wanted = made[-1] if made else "a value"
         raise self.refuse(
             s, f"'{found[0].__name__}' ends without a return: `{ast.unparse(s.targets[0])}` is bound to nothing",

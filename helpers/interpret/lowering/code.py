@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from helpers.errors import KernelError
 from helpers.interpret.facts.subject import Subject
 from helpers.interpret.machine.batches import BATCH_SIZES
 from helpers.interpret.ops import elements
 from helpers.interpret.source.source import Place, Source
+from helpers.interpret.source.walk import walk
 from helpers.interpret.values import numbers
 from helpers.interpret.values.lanes import Lanes, counted
 from helpers.interpret.values.values import Known
@@ -67,10 +68,13 @@ class Code:
         return self.space[function.name]
 
 
+Whole: TypeAlias = "Lowering"
+
+
 class Part:
     """A part that makes code of some constructs; it reaches the other parts through the whole."""
 
-    def __init__(self, whole: Lowering):
+    def __init__(self, whole: Whole):
         self.whole, self.subject, self.code, self.blocks = whole, whole.subject, whole.code, whole.blocks
         self.facts, self.names, self.region, self.checks = whole.facts, whole.names, whole.region, whole.checks
         self.refuse, self.pl_path, self.outside = whole.subject.refuse, whole.subject.pl_path, whole.subject.outside
@@ -98,7 +102,7 @@ def assigned(node: ast.AST, name: str, value: ast.expr) -> ast.stmt:
 
 def is_constant(node: ast.expr) -> bool:
     """True for an expression of the generated code that is made of constants."""
-    return all(isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in ast.walk(node))
+    return all(isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in walk(node))
 
 
 def evaluate(node: ast.expr) -> Any:

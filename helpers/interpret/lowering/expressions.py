@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from helpers.interpret.checks import rules
+from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.forms import MISSING
 from helpers.interpret.language import dtypes
 from helpers.interpret.lowering.code import Part, call, evaluate, is_constant, load, machine
@@ -55,8 +56,8 @@ class Expressions(Part):
         if isinstance(node, ast.Compare):
             if self.kind(node.left) == "tensor" or self.kind(node.comparators[0]) == "tensor":
                 raise self.refuse(node, "a comparison of tensors with an operator", "use pl.cmp / pl.cmps")
-            self.checks.scalars.check_operand(node.left)
-            self.checks.scalars.check_operand(node.comparators[0])
+            check_operand(self.checks.scalars, node.left)
+            check_operand(self.checks.scalars, node.comparators[0])
             self.checks.scalars.check_categories(node, node.left, node.comparators[0])
             return self.whole.numbers.compared(node, self.expr(node.left), self.expr(node.comparators[0]))
         if isinstance(node, ast.Subscript):
@@ -130,7 +131,7 @@ class Expressions(Part):
                 node, f"{what}: operators are for scalars",
                 f"write pl.{name}(a, b), the tensor first" if name else None,
             )  # fmt: skip
-        self.checks.scalars.check_operand(node)
+        check_operand(self.checks.scalars, node)
         out = self.whole.numbers.arithmetic(node, self.expr(node.left), self.expr(node.right))
         with contextlib.suppress(TypeError):  # said where it is computed
             if is_constant(out):
@@ -209,7 +210,7 @@ class Expressions(Part):
             elif isinstance(i, ast.UnaryOp) and isinstance(i.op, ast.USub) and isinstance(i.operand, ast.Constant):
                 raise self.refuse(i, "a negative subscript", "count from the start: extent - n")
             else:
-                self.checks.scalars.check_operand(i)
+                check_operand(self.checks.scalars, i)
                 self.checks.scalars.check_whole(i)
                 out.append(self.expr(i))
         return ast.Tuple(out, ast.Load())

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from helpers.errors import KernelError
 from helpers.interpret.facts import split_k
 from helpers.interpret.facts.forms import handed_on, name_tuple
-from helpers.interpret.lowering.code import Part, assigned, evaluate, is_constant, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, evaluate, is_constant, load, machine
 from helpers.interpret.source import live
-
-if TYPE_CHECKING:
-    from helpers.interpret.lowering.lower import Lowering
+from helpers.interpret.source.walk import walk
 
 MOST_UNROLLED = 1024  # src/ir/transforms/unroll_loops_pass.cpp
 LOOPS = {"range", "parallel", "unroll", "pipeline", "while_", "spmd", "split_aiv"}
@@ -25,7 +22,7 @@ Carried = tuple[list[ast.stmt], list[ast.stmt], list[tuple[str, str]]]
 class Loops(Part):
     """Does loops."""
 
-    def __init__(self, whole: Lowering):
+    def __init__(self, whole: Whole):
         super().__init__(whole)
         self._parted: set[int] = set()  # loops whose accumulator is cut as a whole, see `split_k`
 
@@ -135,7 +132,7 @@ class Loops(Part):
             self.checks.directives.check_no_break(s.body, f"pl.{path}")
         low, *stop = (self.facts.extent(a, None) for a in call.args[:2])
         span = (low, stop[0]) if stop else (0, low)
-        bound = {n.id for b in s.body for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        bound = {n.id for b in s.body for n in walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self.names.forget(bound, of_loop=True)
         self.names.forget(carried)
         self.names.written(live.stores(s.body) - bound)

@@ -6,6 +6,7 @@ import ast
 
 from helpers.interpret.facts.forms import name_tuple
 from helpers.interpret.lowering.code import Part, call, load, machine
+from helpers.interpret.source.walk import walk
 
 ACCESSES = {"read", "tensor.read", "write", "tensor.write"}
 
@@ -42,7 +43,7 @@ class Masked(Part):
 
     def _calls(self, node: ast.expr, allowed: set[str]) -> bool:
         """True when an expression calls only these, and reads no tile."""
-        for n in ast.walk(node):
+        for n in walk(node):
             if isinstance(n, ast.Call):
                 path = self.pl_path(n.func)
                 if path not in allowed or (path in ACCESSES and self.facts.level(n.args[0]) != "tensor"):
@@ -97,4 +98,4 @@ def _store(name: str, value: ast.expr) -> ast.Assign:
 
 def _bound(body: list[ast.stmt]) -> set[str]:
     """Names of numbers and of loops that these statements bind."""
-    return {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return {n.id for s in body for n in walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

@@ -11,18 +11,16 @@ import ast
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from helpers.interpret.facts.forms import linear
 from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
-from helpers.interpret.lowering.code import Part, call, evaluate, is_constant, load
+from helpers.interpret.lowering.code import Part, Whole, call, evaluate, is_constant, load
 from helpers.interpret.lowering.simplified import Simplified
+from helpers.interpret.source.walk import walk
 from helpers.interpret.values import numbers
-
-if TYPE_CHECKING:
-    from helpers.interpret.lowering.lower import Lowering
 
 COUNTER = 40  # bits that a loop variable, a block index or an extent has at most
 
@@ -30,10 +28,10 @@ COUNTER = 40  # bits that a loop variable, a block index or an extent has at mos
 class Numbers(Part):
     """Does arithmetic of numbers, and knows of sums what is certain of them."""
 
-    def __init__(self, whole: Lowering):
+    def __init__(self, whole: Whole):
         super().__init__(whole)
         self._simplified = Simplified(self.facts)
-        turns = [n.target for n in ast.walk(self.subject.tree) if isinstance(n, ast.For)]
+        turns = [n.target for n in walk(self.subject.tree) if isinstance(n, ast.For)]
         first = [t.elts[0] if isinstance(t, ast.Tuple) and t.elts else t for t in turns]
         loops = Counter(t.id for t in first if isinstance(t, ast.Name))
         self._counters = {name for name, n in loops.items() if n == self.subject.bindings[name]}  # loop variables alone
@@ -99,7 +97,7 @@ class Numbers(Part):
 
     def _settled(self, atom: str) -> bool:
         """True for what is known when the kernel is parsed: literals, variables of pl.unroll, `x.shape[0]`."""
-        found = {n.id for n in ast.walk(ast.parse(atom)) if isinstance(n, ast.Name)}
+        found = {n.id for n in walk(ast.parse(atom)) if isinstance(n, ast.Name)}
         known = all(self.names[n].unrolled or n in self.facts.literal for n in found)
         return known or re.fullmatch(r"\w+\.shape\[\d+\]", atom) is not None
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import ast
 import keyword
-from typing import TYPE_CHECKING
 
 from helpers.interpret.facts.forms import name_tuple, nodes_of
 from helpers.interpret.language import cpp_names
-from helpers.interpret.lowering.code import Part, assigned, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, load, machine
 from helpers.interpret.ops import CUBE, VECTOR
 from helpers.interpret.source.source import Place
-
-if TYPE_CHECKING:
-    from helpers.interpret.lowering.lower import Lowering
+from helpers.interpret.source.walk import walk
 
 
 class Scopes(Part):
     """Does scopes."""
 
-    def __init__(self, whole: Lowering):
+    def __init__(self, whole: Whole):
         super().__init__(whole)
         self.misnamed: list[tuple[Place, str, str]] = []  # tasks whose C++ cannot be called so
 
@@ -153,7 +150,7 @@ class Scopes(Part):
                 f"n = {ast.unparse(count)} on a line of its own, and pl.spmd(n)",
             )  # fmt: skip
         split = self._split(keywords.get("optimizations"))
-        dispatches = any(self.subject.dispatched(n.func) for b in body for n in ast.walk(b) if isinstance(n, ast.Call))
+        dispatches = any(self.subject.dispatched(n.func) for b in body for n in walk(b) if isinstance(n, ast.Call))
         if target is None and not dispatches and not any("get_block_idx" in ast.unparse(b) for b in body):
             raise self.refuse(
                 call, "the body of `with pl.spmd` does not read its block index: every block would do the same",

@@ -10,18 +10,15 @@ import ast
 import copy
 import types
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from helpers.interpret.facts.forms import name_tuple
 from helpers.interpret.facts.names import Value
-from helpers.interpret.lowering.code import Part, assigned, evaluate, is_constant, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, evaluate, is_constant, load, machine
 from helpers.interpret.machine.task_ids import without_turns
 from helpers.interpret.source import live
 from helpers.interpret.source.task_ids import SUBMITS, nothing
+from helpers.interpret.source.walk import walk
 from helpers.interpret.values.lanes import counted_turns
-
-if TYPE_CHECKING:
-    from helpers.interpret.lowering.lower import Lowering
 
 SIGNED = {"INT8", "INT16", "INT32", "INT64"}
 
@@ -29,7 +26,7 @@ SIGNED = {"INT8", "INT16", "INT32", "INT64"}
 class TaskIds(Part):
     """Does task ids."""
 
-    def __init__(self, whole: Lowering, ids: set[str]):
+    def __init__(self, whole: Whole, ids: set[str]):
         super().__init__(whole)
         self.ids = ids  # names that can hold a task id
         self.asked: set[str] = set()  # parameters of an inline function that trip counts of such loops depend on
@@ -65,7 +62,7 @@ class TaskIds(Part):
         if len(node.generators) > 1 or not isinstance(loop.target, ast.Name):
             raise self.refuse(node, "a comprehension in deps= with more than one loop or name", fix)
         name = loop.target.id
-        known = {n.id for part in (loop.iter, *loop.ifs) for n in ast.walk(part) if isinstance(n, ast.Name)} - {name}
+        known = {n.id for part in (loop.iter, *loop.ifs) for n in walk(part) if isinstance(n, ast.Name)} - {name}
         unknown = sorted(known & self.subject.locals)
         if unknown:
             raise self.refuse(node, f"a comprehension in deps= that depends on '{unknown[0]}' of the kernel", fix)
@@ -128,7 +125,7 @@ class TaskIds(Part):
 
     def arm(self, s: ast.If, body: list[ast.stmt], known: bool) -> list[ast.stmt]:
         """An arm of an if: in orchestration a scope of its own for the ids that it binds; `known`: PyPTO drops one."""
-        for n in (n for b in body for n in ast.walk(b)) if not self.region.incore and not known else ():
+        for n in (n for b in body for n in walk(b)) if not self.region.incore and not known else ():
             name = getattr(n.value, "id", "") if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) else ""
             if self.names[name].array and name in self.blocks.bound:
                 raise self.refuse(

@@ -11,6 +11,8 @@ import ast
 from collections.abc import Callable
 from functools import cache
 
+from helpers.interpret.source.walk import walk
+
 
 def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]) -> None:
     """Set on each region of `tree`: `live_after` (assigned inside, read later) and `needed` (read inside before
@@ -22,7 +24,7 @@ def stores(nodes: list[ast.stmt]) -> set[str]:
     """Names assigned anywhere in these statements, targets of subscript assignments included."""
     out = set()
     for node in nodes:
-        for n in ast.walk(node):
+        for n in walk(node):
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
                 out.add(n.id)
             elif isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store):
@@ -37,14 +39,14 @@ def stores(nodes: list[ast.stmt]) -> set[str]:
 def _uses(node: ast.AST | None) -> set[str]:
     if node is None:
         return set()
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return {n.id for n in walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def _effect(s: ast.Assign | ast.AnnAssign) -> tuple[set[str], set[str]]:
     """Names that an assignment binds, and those that it uses."""
     killed, used = set(), _uses(s.value)
     for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
-        for n in ast.walk(t):
+        for n in walk(t):
             if isinstance(n, ast.Name):
                 (killed if isinstance(n.ctx, ast.Store) else used).add(n.id)
     return killed, used

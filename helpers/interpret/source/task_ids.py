@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.interpret.source.walk import walk
+
 Path = Callable[[ast.expr], str | None]
 
 MAKES_IDS = {"system.task_dummy", "system.task_invalid"}
@@ -29,7 +31,7 @@ def rename(tree: ast.FunctionDef) -> None:
 
 class _Renamer(ast.NodeTransformer):
     def __init__(self, tree: ast.FunctionDef):
-        self.bound = {a.arg for a in ast.walk(tree.args) if isinstance(a, ast.arg)}
+        self.bound = {a.arg for a in walk(tree.args) if isinstance(a, ast.arg)}
         self.now: dict[str, str] = {}  # a name -> the variable that it means here
 
     def block(self, body: list[ast.stmt]) -> None:
@@ -78,7 +80,7 @@ def names(tree: ast.FunctionDef, path: Path) -> set[str]:
     """Names that can hold a task id: bound to one, named in a deps=, or handed on from such a name."""
     found: set[str] = set()
     same: list[tuple[str, str]] = []
-    for n in ast.walk(tree):
+    for n in walk(tree):
         if isinstance(n, ast.With):
             found |= {i.optional_vars.id for i in n.items if isinstance(i.optional_vars, ast.Name)}
         elif isinstance(n, ast.Assign) and len(n.targets) == 1:

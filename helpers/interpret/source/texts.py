@@ -28,6 +28,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from helpers.errors import KernelError, shown
+from helpers.interpret.source.walk import walk
 
 _BOUND = "__kernel_text__"  # the attribute of a function that holds its Bound
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -90,8 +91,9 @@ class FileText:
             SyntaxError: it is no Python.
         """
         tree = ast.parse("".join(self.lines), self.file)
-        spans = [_span(n) for n in ast.walk(tree) if isinstance(n, _FUNCTIONS)]
-        names = [found for n in ast.walk(tree) for found in _import(n)]
+        nodes = walk(tree)
+        spans = [_span(n) for n in nodes if isinstance(n, _FUNCTIONS)]
+        names = [found for n in nodes for found in _import(n)]
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # of notebooks
         codes: list[tuple[CodeType, CodeType | None]] = [
             (compile(tree, self.file, "exec", flags, dont_inherit=True), None)

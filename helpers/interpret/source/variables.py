@@ -12,6 +12,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from helpers.interpret.source.walk import walk
+
 
 def variables(tree: ast.FunctionDef, renames: bool) -> dict[int, str]:
     """For each name that a simple assignment binds, by `id` of the node: the variable that it means."""
@@ -98,7 +100,7 @@ def _bound_at_top(body: list[ast.stmt]) -> list[str]:
 
 
 def _names(node: ast.AST, context: type) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
+    return {n.id for n in walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
 
 
 def _read_first(body: list[ast.stmt]) -> set[str]:
