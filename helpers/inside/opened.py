@@ -177,7 +177,7 @@ def inside(
         raise InputError(f"platform is {platform!r}: a task is opened on a2a3interp or a5interp")
     kernel, given = (what, _made(args)) if args is not None else _of_subject(what, size, platform)
     compiled = compile_kernel(kernel)
-    held = _copied(compiled.parameters, arrange(compiled, given))
+    held = arrange(compiled, given)
     try:
         trace = follow.trace(kernel, held, platform, chip_of(platform.removesuffix("interp")), None)
     except FaultError:
