@@ -135,8 +135,13 @@ def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list
     return list(args)
 
 
-def with_outputs(parameters: Sequence[Parameter], inputs: Sequence[Any]) -> tuple[list[Any], list[torch.Tensor]]:
+def with_outputs(
+    parameters: Sequence[Parameter], inputs: Sequence[Any], like: Mapping[str, torch.Tensor] | None = None
+) -> tuple[list[Any], list[torch.Tensor]]:
     """All arguments of a kernel that is called without its outputs, and these.
+
+    Args:
+        like: Tensors of the extents and types that it was compiled for, by parameter.
 
     Raises:
         InputError: the extents of an output are known only when it is passed.
@@ -145,6 +150,10 @@ def with_outputs(parameters: Sequence[Parameter], inputs: Sequence[Any]) -> tupl
     for p in parameters:
         if p.type.direction != "Out":
             full.append(next(given))
+            continue
+        if p.name in (like or {}):
+            made.append(torch.zeros_like(like[p.name], device="cpu"))
+            full.append(made[-1])
             continue
         if p.type.shape is None or p.type.dtype is None or any(isinstance(n, Dim) for n in p.type.shape):
             raise InputError(f"output '{p.name}' is {p.type}, whose extents the call must say: pass the tensor")

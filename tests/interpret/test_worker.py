@@ -41,6 +41,17 @@ def test_a_tensor_that_stays(made):
     assert {t.platform for t in running.traces} == {"a5interp"}  # where it was compiled for
 
 
+def test_outputs_of_the_extents_that_it_was_compiled_for():
+    """A bare pl.Tensor has the extents of what was passed to compile or lower; without its output, it is made."""
+    kernel = kernelgen.kernel(SOURCE.replace("[[32, 64], pl.FP32]", ""))
+    a, b = torch.randn(32, 64), torch.randn(32, 64)
+    right, given = a + b, (a, b, torch.zeros(32, 64))
+    for compiled in (kernel.compile(*given), package.compile_(kernel.lower(*given), platform="a5interp")):
+        assert torch.equal(compiled(a, b), right)
+    with pytest.raises(InputError, match="whose extents the call must say"):
+        kernel.compile()(a, b)
+
+
 def test_bytes_there_and_back(made):
     _, worker, a, b, _ = made
     kept = worker.alloc_tensor((32, 64), torch.float32)

@@ -6,6 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +30,38 @@ class CallableKernel(JitFunction):
         from helpers.interpret.lowering.lower import compile_kernel
 
         compile_kernel(self)
-        return CompiledKernel(self, config)
+        return CompiledKernel(self, config, args, kwargs)
 
     def lower(self, *args: Any, config: Any = None, **kwargs: Any) -> LoweredKernel:
         """What `pypto.ir.compile` takes; of PyPTO's program after its passes it has nothing else."""
-        self.compile()
-        return LoweredKernel(self)
+        return LoweredKernel(self.compile(*args, **kwargs))
 
 
 class LoweredKernel:
     """What `kernel.lower(...)` gives: to be compiled, and nothing to be read."""
 
-    def __init__(self, kernel: JitFunction):
-        self._kernel = kernel
+    def __init__(self, compiled: CompiledKernel):
+        self._compiled = compiled
 
     def compile(self, config: Any = None) -> CompiledKernel:
         """As `pypto.ir.compile` does."""
-        return self._kernel.compile(config=config)
+        return CompiledKernel(self._compiled.kernel, config, (), self._compiled.like)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise KernelError(f"kernel '{self._kernel.fn.__name__}'.lower().{name}: {NO_COMPILER}")
+        raise KernelError(f"kernel '{self._compiled.kernel.fn.__name__}'.lower().{name}: {NO_COMPILER}")
 
 
 class CompiledKernel:
     """What `kernel.compile(...)` gives: it can be called, and has what a script asks of PyPTO's."""
 
-    def __init__(self, kernel: JitFunction, config: Any = None):
+    def __init__(
+        self, kernel: JitFunction, config: Any = None, args: Sequence = (), named: Mapping[str, Any] | None = None
+    ):
         self.kernel, self.config = kernel, config
+        given = {**dict(zip(self.param_names, args)), **(named or {})}
+        self.like = {n: a.to("meta") for n, a in given.items() if hasattr(a, "to")}
 
     @property
     def platform(self) -> str | None:
@@ -74,7 +78,7 @@ class CompiledKernel:
         args, kwargs = tuple(on_host(a) for a in args), {n: on_host(a) for n, a in kwargs.items()}
         if kwargs or len(args) != len(self.param_names) - len(self.output_indices):
             return self.kernel(*args, config=config, **kwargs)
-        full, made = with_outputs(self.parameters, args)
+        full, made = with_outputs(self.parameters, args, self.like)
         self.kernel(*full, config=config)
         return made[0] if len(made) == 1 else tuple(made)
 
