@@ -148,6 +148,22 @@ def loaded(stage: str, specs: list[TensorSpec | ScalarSpec], weights: Checkpoint
     return [_loaded(spec, sources[spec.name], layers, weights) if spec.name in sources else spec for spec in specs]
 
 
+def having_weights(directory: Path, stages: list[Any], every: bool) -> tuple[Checkpoint, list[Any]]:
+    """The checkpoint in a directory, once it is known to have what each stage needs, and the stages.
+
+    Args:
+        every: All stages are asked for: those without weights of the model are left out.
+
+    Raises:
+        InputError: as `checkpoint` and `loaded`.
+    """
+    found = checkpoint(directory)
+    kept = [one for one in stages if not every or one.name in SOURCES]
+    for one in kept:
+        loaded(one.name, one.specs(batch=1, ctx=1), found)
+    return found, kept
+
+
 def _loaded(spec: TensorSpec, source: str, layers: int, weights: Checkpoint) -> TensorSpec:
     layered = "{}" in source
     names = [source.format(layer) for layer in range(layers)] if layered else [source]

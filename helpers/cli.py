@@ -16,9 +16,7 @@ from rich.table import Table
 from helpers.errors import InputError, KernelError, WorkbookError
 
 if TYPE_CHECKING:
-    from golden.weights import Checkpoint
     from helpers.interpret.trace.trace import Trace
-    from helpers.stages import Stage
 
 WHAT = "A stage (see `workbook list`), FILE.py or FILE.py:KERNEL."
 
@@ -102,7 +100,9 @@ def run(
     name = platforms.resolve(platform)
     checkpoint = None
     if weights is not None:
-        checkpoint, chosen = _checkpoint(weights, chosen, every)
+        from golden.weights import having_weights
+
+        checkpoint, chosen = having_weights(weights, chosen, every)
 
     console = _console()
     table = result_table.empty(errors)
@@ -511,14 +511,10 @@ def _script(file: Path, args: list[str], trace_only: bool) -> tuple[int, list[Tr
     Raises:
         InputError: there is no such file, or it ended with an exception.
     """
-    from helpers.interpret.pypto.script import ended, placed, run_script
+    from helpers.interpret.pypto.script import run_script, told_at_its_line
 
-    try:
+    with told_at_its_line(file):
         return run_script(file, args, trace_only)
-    except WorkbookError as error:
-        raise placed(error, file) from error
-    except Exception as error:
-        raise ended(error, file) from error
 
 
 def parse_ctx(text: str | None) -> int | list[int] | None:
@@ -532,9 +528,8 @@ def parse_ctx(text: str | None) -> int | list[int] | None:
     try:
         lengths = [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(
-            f"--ctx is {text!r}: must be a whole number, or one for each sequence with commas between"
-        ) from None
+        what = "must be a whole number, or one for each sequence with commas between"
+        raise InputError(f"--ctx is {text!r}: {what}") from None
     return lengths if "," in text else lengths[0]
 
 
@@ -542,17 +537,3 @@ def _console() -> Console:
     """Standard output; wide enough for the table where it is no terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=140)
-
-
-def _checkpoint(directory: Path, chosen: list[Stage], every: bool) -> tuple[Checkpoint, list[Stage]]:
-    """The checkpoint of --weights, once it is known to have what each stage needs, and the stages.
-
-    Without those that have no weights of the model, where all are asked for.
-    """
-    from golden import weights
-
-    found = weights.checkpoint(directory)
-    stages = [one for one in chosen if not every or one.name in weights.SOURCES]
-    for one in stages:
-        weights.loaded(one.name, one.specs(batch=1, ctx=1), found)
-    return found, stages

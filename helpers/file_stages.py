@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.errors import InputError, WorkbookError
+from helpers.errors import InputError
 
 if TYPE_CHECKING:
     from helpers.stages import Stage
@@ -25,7 +25,7 @@ def found(text: str) -> list[Stage]:
         KernelError: a kernel of the file is not in the language.
     """
     from golden.compare import Tolerance
-    from helpers.interpret.pypto.script import ended, placed
+    from helpers.interpret.pypto.script import told_at_its_line
     from helpers.stages import Stage, find
 
     path, _, kernel = text.partition(":")
@@ -34,12 +34,8 @@ def found(text: str) -> list[Stage]:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"there is no file {path}")
-    try:
+    with told_at_its_line(file):
         calls, _ = run_jit_calls(file)
-    except WorkbookError as error:
-        raise placed(error, file) from error
-    except Exception as error:
-        raise ended(error, file) from error
     known = [named(c["fn"]) for c in calls]
     chosen = [c for c in calls if not kernel or named(c["fn"]) == kernel]
     if not chosen:

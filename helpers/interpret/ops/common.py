@@ -26,6 +26,10 @@ from helpers.interpret.values.values import Tensor, Tile
 OPS: dict[str, Operation] = {}
 """Operations by the path that names them below `pl`: "add", "tile.load", "tensor.dim" ..."""
 
+# The on-chip buffers by the names of `pl.Mem`. The scales of block-scaled operands lie beside the operands.
+SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
+SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
+
 
 def op(
     name: str, takes: str, on: str = "pl tensor tile", *, says: str = "", types: str | tuple[str, str] | None = None,
@@ -203,6 +207,11 @@ def describe(x: Any) -> str:
     if isinstance(x, (Tensor, Tile)):
         return repr(x)
     return f"the scalar {x}" if is_scalar(x) else f"a {type(x).__name__}"
+
+
+def space_of(target: Any) -> str:
+    """The on-chip buffer that a `pl.Mem` value names."""
+    return SPACES[getattr(target, "name", str(target)).rsplit(".", 1)[-1]]
 
 
 def dtype_of(m: Machine, at: Place, x: Any) -> DType:

@@ -18,8 +18,18 @@ from helpers.interpret.language.element_types import FOUR
 from helpers.interpret.language.operation import ALL, TYPED
 from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Machine
-from helpers.interpret.ops.common import describe, dtype_of, elements, op, operand, operands, scalar, static, vector
-from helpers.interpret.ops.movement import space_of
+from helpers.interpret.ops.common import (
+    describe,
+    dtype_of,
+    elements,
+    op,
+    operand,
+    operands,
+    scalar,
+    space_of,
+    static,
+    vector,
+)
 from helpers.interpret.ops.select import comparison
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ

@@ -29,6 +29,7 @@ from helpers.interpret.ops.common import (
     op,
     operand,
     scalar,
+    space_of,
     static,
     vector,
 )
@@ -40,23 +41,9 @@ from helpers.interpret.values.extents import filled, narrowed
 from helpers.interpret.values.lanes import Lanes, one
 from helpers.interpret.values.values import Known, Tensor, Tile, dense_strides, held
 
-SPACES = {"Vec": "UB", "Mat": "L1", "Left": "L0A", "Right": "L0B", "Acc": "L0C", "Bias": "L1", "DDR": "UB"}
-
-
-# Between these nothing moves: `pto.tmov`, and for UB `pto.tpush` (ptoas 0.57).
+# Between these nothing moves. Source: the assembler, `pto.tmov`, and for UB `pto.tpush`.
 NO_WAY = {("L1", "L1"), ("L1", "UB"), ("L0C", "L0A"), ("L0C", "L0B")}
-
-
 NO_WAY |= {(a, b) for a in ("L0A", "L0B") for b in ("UB", "L1", "L0A", "L0B")}
-
-
-# The scales of block-scaled operands lie beside the operands.
-SPACES |= {"LeftScale": "L0A", "RightScale": "L0B"}
-
-
-def space_of(target: Any) -> str:
-    """The on-chip buffer that a `pl.Mem` value names."""
-    return SPACES[getattr(target, "name", str(target)).rsplit(".", 1)[-1]]
 
 
 # ---- creation --------------------------------------------------------------------------------------------

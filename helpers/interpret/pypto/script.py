@@ -47,24 +47,27 @@ def run_script(
     return code, session_.traces
 
 
-def ended(error: Exception, file: Path) -> InputError:
-    """The error for a script that ended with an exception of its own: what, and the line that it came through last."""
-    what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(error, SyntaxError):
-        name, lines = error.filename or str(file), [error.lineno or 1]
-    else:
+@contextmanager
+def told_at_its_line(file: Path) -> Iterator[None]:
+    """What the block raises while it runs a script is told at the line of the script that it came through last.
+
+    Raises:
+        InputError: the script ended with an exception of its own.
+    """
+    try:
+        yield
+    except WorkbookError as error:
         name, lines = last_line(error, file)
-    if not lines:
-        return InputError(what)
-    return _at(InputError, name, lines[-1], what)
-
-
-def placed(error: WorkbookError, file: Path) -> WorkbookError:
-    """The error, with the line of the script that it came through last, where it is about no place of its own."""
-    name, lines = last_line(error, file)
-    if error.place is not None or not lines:
-        return error
-    return _at(type(error), name, lines[-1], str(error))
+        if error.place is not None or not lines:
+            raise
+        raise _at(type(error), name, lines[-1], str(error)) from error
+    except Exception as error:
+        what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, SyntaxError):
+            name, lines = error.filename or str(file), [error.lineno or 1]
+        else:
+            name, lines = last_line(error, file)
+        raise (_at(InputError, name, lines[-1], what) if lines else InputError(what)) from error
 
 
 def _at(kind: type[WorkbookError], name: str, line: int, what: str) -> WorkbookError:
