@@ -161,7 +161,7 @@ class Peer:
     """A peer's process, asked for one run at a time."""
 
     def __init__(self, python: str, name: str, folder: Path):
-        worker = HERE / "peers" / "worker.py"
+        worker = HERE / "peers" / "peer.py"
         self.process = subprocess.Popen(
             [python, str(worker), name, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

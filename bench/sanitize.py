@@ -21,7 +21,7 @@ from bench.ratio import interleaved, show
 from golden import TensorSpec, run_jit
 from helpers import stages
 from helpers.run import run
-from helpers.sanitize.stages import check_stage
+from helpers.sanitize.check_stages import check_stage
 
 
 def main(name: str = "decode_layer", version: str = "fused", rounds: str = "3") -> None:

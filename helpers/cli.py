@@ -213,7 +213,7 @@ def compile_(
         raise InputError("name one stage (see `workbook list`) or a file, or say --all")
 
     from helpers import stages
-    from helpers.toolchain import near, show
+    from helpers.toolchain import compiler_tables, near
 
     names = [name.strip() for name in platform.split(",")]
     for name in names:
@@ -225,7 +225,7 @@ def compile_(
     rows: list[tuple[str, near.Compilation | near.Refusal]] = []
     for name in names:
         if file is not None:
-            rows += [(show.kernel_title(file, one.kernel), one) for one in near.compile_file(file, name)]
+            rows += [(compiler_tables.kernel_title(file, one.kernel), one) for one in near.compile_file(file, name)]
         for stage in chosen:
             for label in [version] if version else stage.versions:
                 try:
@@ -233,12 +233,12 @@ def compile_(
                 except KernelError as error:
                     rows.append((f"{stage.name} {label}", near.Refusal(label, name, error)))
     console = _console()
-    console.print(show.verdicts(rows))
+    console.print(compiler_tables.verdicts(rows))
     refused = [(title, one) for title, one in rows if isinstance(one, near.Refusal)]
     if not every:
         for title, one in rows:
             if not isinstance(one, near.Refusal):
-                show.details(title, one, console)
+                compiler_tables.details(title, one, console)
     for title, one in refused:
         print(f"REFUSED {title}: {one.error}", file=sys.stderr)
     if refused:
@@ -275,14 +275,14 @@ def check(
     json, sarif = (file and file.resolve() for file in (json, sarif))  # a script may change the working directory
     found = []
     if subject.endswith(".py"):
-        from helpers.sanitize.script import check_script
+        from helpers.sanitize.check_scripts import check_script
 
         taken = {"--version": version, "--batch": batch, "--ctx": ctx}  # they are the script's
         own = [*(text for n, v in taken.items() if v is not None for text in (n, str(v))), *context.args]
         found = check_script(Path(subject), own, dry)
     else:
         from helpers import stages
-        from helpers.sanitize.stages import check_stage
+        from helpers.sanitize.check_stages import check_stage
 
         if context.args:
             raise InputError(f"a stage takes no {' '.join(context.args)}")
@@ -412,7 +412,7 @@ def profile_kernel(
     much, a stage is run, and what is shown of a script is called partial. Options that are not known go to the script.
     """
     from helpers import chips, stages
-    from helpers.profile import export, profile, report
+    from helpers.profile import export, profile, time_tables
 
     if chip not in (None, "a2a3", "a5"):
         raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
@@ -443,7 +443,7 @@ def profile_kernel(
     for title, trace in found:
         with console.status(f"{title}: {trace.tasks:,} tasks ..."):
             predicted = profile(trace, chips.chip(chip) if chip else None)
-        console.print(report.summary(predicted, title))
+        console.print(time_tables.summary(predicted, title))
         console.print()
         if perfetto:
             export.write_chrome_trace(predicted, perfetto)
@@ -473,8 +473,8 @@ def compare(
     is 0 when all that differs is explained, 1 when something is not, 2 when a platform could not be asked.
     """
     from helpers import file_stages
-    from helpers.toolchain import show
-    from helpers.toolchain.compare import compare as put_side_by_side
+    from helpers.toolchain import compiler_tables
+    from helpers.toolchain.side_by_side import compare as put_side_by_side
 
     chosen = file_stages.having(file_stages.found(stage), version)
     names = [name.strip() for name in platforms.split(",")]
@@ -485,8 +485,8 @@ def compare(
         with console.status(f"{one.name} {label} ..."):
             some = 2 if batch is None and one.batch is not None else batch
             found = put_side_by_side(one, label, names, batch=some, ctx=lengths, seed=seed)
-        console.print(show.comparison(found))
-        console.print(show.differences(found))
+        console.print(compiler_tables.comparison(found))
+        console.print(compiler_tables.differences(found))
         console.print()
         for side in found.sides:
             if side.lacks:

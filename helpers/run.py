@@ -10,7 +10,7 @@ from typing import Any
 
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret import follow, session
+from helpers.interpret import follow, running_script
 from helpers.interpret.call import interpret
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.lower import signature
@@ -62,8 +62,8 @@ def run(
         FaultError: the kernel did something wrong while it ran.
         ToolchainError: PyPTO itself failed: a crash, a time-out, a full disk.
     """
-    script = session.current()
-    name = resolve(session.interpreted(platform) if script is not None else platform)
+    script = running_script.current()
+    name = resolve(running_script.interpreted(platform) if script is not None else platform)
     dry = dry or tracing()
     if not name.endswith("interp"):
         return _run_on_toolchain(kernel, args, name, dry, options)
@@ -111,20 +111,20 @@ def parameters(kernel: Any) -> list[str] | None:
 
 def tracing() -> bool:
     """True while a script runs with --trace-only: kernels follow their control flow and compute nothing."""
-    script = session.current()
+    script = running_script.current()
     return script is not None and script.trace_only
 
 
 def compared(*what: Any) -> None:
-    """Tell whoever looks on while a script runs what is compared, see `helpers.interpret.session.Observer`."""
-    script = session.current()
+    """Tell whoever looks on while a script runs what is compared, see `helpers.interpret.running_script.Observer`."""
+    script = running_script.current()
     if script is not None and script.observer is not None:
         script.observer.compared(*what)
 
 
 def scripted() -> bool:
     """True while a script that is not this repository's runs, see `helpers.interpret.pypto.script`."""
-    return session.current() is not None
+    return running_script.current() is not None
 
 
 def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:

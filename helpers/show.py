@@ -20,7 +20,7 @@ from helpers.interpret.language.decorated import environment, unwrap
 from helpers.interpret.source.source import of
 from helpers.interpret.trace.depend import declared, inferred
 from helpers.interpret.trace.trace import Trace
-from helpers.plots.errors import verdict
+from helpers.plots.error_figures import verdict
 from helpers.plots.style import BLUE, GREEN, ORANGE, PURPLE, TEXT
 
 

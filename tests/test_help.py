@@ -11,7 +11,7 @@ import pytest
 
 from helpers.interpret.language import names
 from helpers.interpret.ops import NO_CODE, OPS
-from helpers.interpret.pypto import report
+from helpers.interpret.pypto import language_pages
 from helpers.interpret.pypto.language import StandInFinder
 
 # The stand-in itself, also where PyPTO is installed.
@@ -66,8 +66,8 @@ def test_an_unknown_name_says_which_was_meant(path: str, meant: str):
 
 
 def test_the_page_of_operations_has_each_once():
-    text = report.OPERATIONS.read_text()
-    assert text == report.operations_page(), "run: python -m helpers.interpret.pypto.report"
+    text = language_pages.OPERATIONS.read_text()
+    assert text == language_pages.operations_page(), "run: python -m helpers.interpret.pypto.language_pages"
     anchors = [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
     assert len(set(anchors)) == len(anchors)
     assert {a.strip("`") for a in anchors} == {f"pl.{next(iter(o.signatures))}" for o in OPS.values()}

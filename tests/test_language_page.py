@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from helpers.interpret.pypto import report
+from helpers.interpret.pypto import language_pages
 
 
 def test_the_page_is_up_to_date():
-    assert report.PAGE.read_text() == report.page(), "run: python -m helpers.interpret.pypto.report"
+    assert language_pages.PAGE.read_text() == language_pages.page(), f"run: python -m {language_pages.__name__}"
 
 
 def test_a_missing_operation_is_listed_as_missing():
-    assert report.state("add") == "runs"
-    assert report.state("no_such_operation") == "no"
+    assert language_pages.state("add") == "runs"
+    assert language_pages.state("no_such_operation") == "no"

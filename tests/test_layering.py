@@ -209,3 +209,25 @@ class Whole(Part):
     known = {n.name: n for n in ast.parse(text).body}
     assert leanings(known) == ["Mixin.elsewhere", "Whole.part"]
     assert foreign(ast.parse(text)) == ["writes: other.own", "writes: self.part.own"]
+
+
+def same_names(files: list[Path]) -> dict[str, list[str]]:
+    """Files of one name in several folders; a stage's kernels and its golden share the stage's name."""
+    named: dict[str, list[str]] = {}
+    for f in files:
+        if f.name != "__init__.py":
+            named.setdefault(f.name, []).append(str(f.parent))
+    return {name: at for name, at in named.items() if len(at) > 1 and sorted(at) != ["golden", "kernels"]}
+
+
+def test_a_files_name_says_what_is_in_it():
+    """So that no two files of different subjects are called the same."""
+    files = [ROOT / name.replace(".", "/") for name in modules()]
+    found = [f.relative_to(ROOT).with_suffix(".py") for f in files if not f.is_dir()]
+    yet = "check live names numbers rounding subject task_ids values worker"  # to be renamed
+    assert same_names(found).keys() <= {f"{name}.py" for name in yet.split()}
+
+
+def test_one_name_in_two_folders_is_seen():
+    assert same_names([Path("helpers/plots/memory.py"), Path("helpers/memory.py"), Path("golden/memory.py")])
+    assert not same_names([Path("kernels/mlp.py"), Path("golden/mlp.py"), Path("a/__init__.py"), Path("b/__init__.py")])

@@ -15,7 +15,7 @@ import pytest
 from golden import TensorSpec
 from helpers.errors import InputError
 from helpers.live.history import History, Save
-from helpers.live.numbers import rows, sparkline
+from helpers.live.save_table import rows, sparkline
 from helpers.live.session import Session
 from helpers.live.subject import load_given, outside_kernels, parse
 from helpers.stages import STAGES, trace_stage

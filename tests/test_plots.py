@@ -22,7 +22,7 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.trace.edges import Edge
 from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.interpret.values.values import Memory, Turn
-from helpers.plots import memory, style, tasks
+from helpers.plots import memory_map, style, tasks
 from helpers.plots.balance import shares
 from helpers.run import run
 from kernels import hello
@@ -417,7 +417,7 @@ def test_memory_map_agrees_with_the_peak_of_the_trace(hello_runs):
     planned = plan(records, chip("a2a3").buffers).peaks["UB"]
     assert peak <= planned == trace.dispatches[0].parts[0].chunk.peaks["UB"]
     assert len(below.patches) == len(records)
-    assert len(below.get_yticks()) == len({(b.line, b.label) for b in memory.bars(records)})
+    assert len(below.get_yticks()) == len({(b.line, b.label) for b in memory_map.bars(records)})
     assert any(t.get_text().startswith("x_tile = slice") for t in below.get_yticklabels())
     assert_legible(fig)
 
@@ -433,7 +433,7 @@ def test_memory_map_of_many_buffers_in_every_space():
     place = [Place("none.py", line, 1) for line in range(1, 61)]
     records = []
     for i in range(3000):
-        space = memory.SPACES[i % 5]
+        space = memory_map.SPACES[i % 5]
         turn = Turn(place[0], i % 2, 2, i)
         m = Memory(space, 1024 * (1 + i % 7), i, place[i % 60], (turn,), loaded=True)
         m.last = i + 8
@@ -441,7 +441,7 @@ def test_memory_map_of_many_buffers_in_every_space():
     trace.memory["big", place[0]] = records
     fig = plots.memory_map(trace, "big")
     assert len(fig.axes) == 10
-    assert all(f"{space} peak" in fig.alt for space in memory.SPACES)
+    assert all(f"{space} peak" in fig.alt for space in memory_map.SPACES)
     assert sum(len(axes.patches) for axes in fig.axes[1::2]) == 3000
     assert max(len(axes.get_yticks()) for axes in fig.axes[1::2]) <= 25
     assert_legible(fig)

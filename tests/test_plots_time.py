@@ -12,7 +12,7 @@ from test_plots import HUGE, assert_legible, huge, said
 from helpers import chips, plots
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Step, Trace, Work
-from helpers.plots import timeline
+from helpers.plots import core_lanes
 from helpers.plots.roofline import points
 from helpers.plots.style import time_text
 from helpers.profile import Profile, profile
@@ -60,7 +60,7 @@ def mlp() -> dict[str, Profile]:
 @pytest.mark.parametrize("bins", [1, 7, 400])
 def test_occupancy_is_the_time_that_cores_are_busy(mlp: dict[str, Profile], bins: int):
     for p in mlp.values():
-        shares = timeline.occupancy(p, (0.0, p.makespan), bins)
+        shares = core_lanes.occupancy(p, (0.0, p.makespan), bins)
         assert shares.min() >= 0
         assert shares.sum(axis=0).max() <= 1 + 1e-9
         task, core = p.schedule.lanes()
@@ -70,8 +70,8 @@ def test_occupancy_is_the_time_that_cores_are_busy(mlp: dict[str, Profile], bins
 
 def test_a_span_shows_what_is_in_it(mlp: dict[str, Profile]):
     p = mlp["accumulate"]
-    whole = timeline.occupancy(p, (0.0, p.makespan), 100)
-    half = timeline.occupancy(p, (0.0, p.makespan / 2), 50)
+    whole = core_lanes.occupancy(p, (0.0, p.makespan), 100)
+    half = core_lanes.occupancy(p, (0.0, p.makespan / 2), 50)
     assert half == pytest.approx(whole[..., :50], abs=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_swimlane_has_a_lane_for_each_core_in_use_and_names_what_runs(five: Prof
 @pytest.mark.parametrize("names", [1, 6, 7, 58])
 def test_six_colours_whatever_the_number_of_names(names: int):
     p = profile(mixed_trace(names, 120), chips.chip("a5"), edges=[])
-    labels, place = timeline.shades(p)
+    labels, place = core_lanes.shades(p)
     assert len(labels) == min(names, 6)
     assert (labels[-1] == f"{names - 5} other names") == (names > 6)
     assert sorted(set(place)) == list(range(len(labels)))

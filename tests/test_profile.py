@@ -28,7 +28,7 @@ from helpers.interpret.values.values import Buffer
 from helpers.profile import Profile, profile
 from helpers.profile.cost import LEVELS, chunk_cost, step_times
 from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies
-from helpers.profile.tasks import MIXED
+from helpers.profile.task_table import MIXED
 from helpers.stages import find, trace_stage
 from kernels.qwen3 import HIDDEN, KV_HIDDEN
 

@@ -19,7 +19,7 @@ from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.profile.cost import Costs
 from helpers.profile.profile import Profile
 from helpers.profile.schedule import Schedule, schedule
-from helpers.profile.tasks import CUBE, MIXED, VECTOR, Tasks, tabulate
+from helpers.profile.task_table import CUBE, MIXED, VECTOR, Tasks, tabulate
 
 A2A3 = chips.chip("a2a3")
 WORK = {CUBE: Work(cube_ops=1), VECTOR: Work(vector_ops=1), MIXED: Work(cube_ops=1, vector_ops=1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.toolchain.compare import CLOSE, Side, _of_peaks
+from helpers.toolchain.side_by_side import CLOSE, Side, _of_peaks
 
 INTERP, SIM = (Side(name, "ran", None, None, None, None, None) for name in ("a2a3interp", "a2a3sim"))
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from helpers.errors import InputError, ToolchainError
 from helpers.interpret.trace import depend
-from helpers.plots.timeline import swimlane
-from helpers.profile import profile, report
+from helpers.plots.core_lanes import swimlane
+from helpers.profile import profile, time_tables
 from helpers.profile.export import chrome_trace
 from helpers.toolchain import artifacts, records
 
@@ -135,7 +135,7 @@ def test_dependencies_are_those_recorded(folder: Path):
 def test_the_report_says_whose_times_they_are(folder: Path):
     trace = records.read(found(), folder, "a5sim")
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(report.summary(profile(trace), "scale"))
+    console.print(time_tables.summary(profile(trace), "scale"))
     head = console.export_text().splitlines()[0]
     assert head.startswith("scale on a5sim, SIMULATOR (HOST), times of the machine that the simulator ran on, not of")
     assert "12.1 us, 5 tasks" in head

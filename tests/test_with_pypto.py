@@ -16,7 +16,7 @@ from helpers.errors import KernelError, PlatformError
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.pypto import language
 from helpers.toolchain import artifacts, near, process
-from helpers.toolchain.compare import common, compare, outline, tasks_of
+from helpers.toolchain.side_by_side import common, compare, outline, tasks_of
 
 sys.path.insert(0, str(Path(__file__).parent / "interpret"))
 import kernelgen
@@ -202,6 +202,6 @@ def test_what_the_checks_say_the_compiler_says(platform: str, case: Check):
 def test_the_page_of_the_language_has_every_name():
     import pypto.language as pl
 
-    from helpers.interpret.pypto import report
+    from helpers.interpret.pypto import language_pages
 
-    assert set(pl.__all__) == report.listed()
+    assert set(pl.__all__) == language_pages.listed()

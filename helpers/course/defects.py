@@ -24,7 +24,7 @@ from golden import run_jit
 from helpers.errors import InputError, WorkbookError, shown
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.sanitize import Finding, check, report
-from helpers.sanitize.script import check_script
+from helpers.sanitize.check_scripts import check_script
 from kernels import mistakes_attention as attention
 from kernels import mistakes_projection as projection
 from kernels.qwen3 import BATCH, PAGE

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from helpers.live.history import History, Save
-from helpers.live.numbers import best_text, rows, sparkline, title
+from helpers.live.save_table import best_text, rows, sparkline, title
 from helpers.live.session import Session
 from helpers.live.subject import Subject
 

@@ -5,17 +5,17 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 """
 
 from helpers.plots.balance import balance
-from helpers.plots.cache import cache_pages
-from helpers.plots.errors import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
+from helpers.plots.core_lanes import swimlane
+from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
+from helpers.plots.footprint import regions
+from helpers.plots.kv_cache import cache_pages
 from helpers.plots.ladder import figures_of, ladder
-from helpers.plots.memory import memory_map
-from helpers.plots.regions import regions
+from helpers.plots.memory_map import memory_map
 from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
 from helpers.plots.tile import tile
-from helpers.plots.timeline import swimlane
 from helpers.plots.times import times
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.plots.style import LIMIT, PALETTE, TEXT, Figure, figure, many, sign, styled
 from helpers.profile import Profile
-from helpers.profile.tasks import CUBE, MIXED
+from helpers.profile.task_table import CUBE, MIXED
 
 _SHOWN = 6
 _MARKS = {"cube": "s", "vector": "o", "mixed": "D"}

@@ -8,14 +8,14 @@ from pathlib import Path
 from golden.runner import RunResult
 from helpers.errors import InputError
 from helpers.files import whole
-from helpers.plots.errors import error_histogram, error_map
+from helpers.plots.core_lanes import swimlane
+from helpers.plots.error_figures import error_histogram, error_map
+from helpers.plots.footprint import regions
 from helpers.plots.ladder import ladder
-from helpers.plots.memory import memory_map
-from helpers.plots.regions import regions
+from helpers.plots.memory_map import memory_map
 from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.tasks import task_graph, task_order
-from helpers.plots.timeline import swimlane
 from helpers.profile import profile
 
 

@@ -3,7 +3,7 @@
 from helpers.profile.cost import Costs, TaskCost
 from helpers.profile.profile import NameRow, Profile, profile
 from helpers.profile.schedule import Schedule
-from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks
+from helpers.profile.task_table import CORES, CUBE, MIXED, VECTOR, Tasks
 
 __all__ = [
     "CORES",

@@ -20,7 +20,7 @@ import numpy as np
 from helpers.chips import Chip
 from helpers.interpret.language.dtypes import BY_NAME
 from helpers.interpret.trace.trace import READ, Chunk, Step, Trace
-from helpers.profile.tasks import MIXED, Tasks
+from helpers.profile.task_table import MIXED, Tasks
 
 ENGINES = ("cube", "vector", "load", "store")
 LEVELS = ("GM-L1", "GM-UB", "L0C-GM", "UB-GM", "L1-L0", "HBM")

@@ -16,7 +16,7 @@ import numpy as np
 
 from helpers.files import whole
 from helpers.profile.profile import Profile
-from helpers.profile.tasks import CORES
+from helpers.profile.task_table import CORES
 
 ARROWS = 50_000  # with more dependencies than this, only the one that held a launch up longest is drawn
 

@@ -13,7 +13,7 @@ from helpers.interpret.trace.edges import Edges
 from helpers.interpret.trace.trace import Spans
 from helpers.profile.cost import Costs
 from helpers.profile.schedule import Schedule, released
-from helpers.profile.tasks import Tasks
+from helpers.profile.task_table import Tasks
 
 
 def durations(spans: Spans) -> Costs:

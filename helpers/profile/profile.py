@@ -18,7 +18,7 @@ from helpers.interpret.trace.trace import Trace
 from helpers.profile.cost import ENGINES, Costs, cost
 from helpers.profile.measured import durations, measured
 from helpers.profile.schedule import Schedule, released, schedule
-from helpers.profile.tasks import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
+from helpers.profile.task_table import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
 
 @dataclass(frozen=True)

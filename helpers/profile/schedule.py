@@ -28,7 +28,7 @@ from helpers.chips import Chip
 from helpers.errors import FaultError
 from helpers.interpret.trace.edges import Edge, Edges
 from helpers.profile.cost import Costs
-from helpers.profile.tasks import CUBE, MIXED, VECTOR, Tasks
+from helpers.profile.task_table import CUBE, MIXED, VECTOR, Tasks
 
 START, END, RELEASE = 0, 1, 2
 

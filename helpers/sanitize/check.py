@@ -23,7 +23,7 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize import cases
 from helpers.sanitize.cases import Space, Specs
-from helpers.sanitize.rules import atomics, chips, lint, memory, order, padding, values
+from helpers.sanitize.rules import atomics, chips, lint, order, padding, read_and_written, results
 from helpers.sanitize.rules.findings import ERROR, WARNING, Finding, grouped
 from helpers.sanitize.rules.padding import Padding
 from helpers.sanitize.rules.replay import Subject, in_another_order, refilled, reordered
@@ -46,7 +46,7 @@ class Run:
     trace: Trace | None
     findings: list[Finding]
     clashes: list[tuple[Finding, order.Clash]] = field(default_factory=list)
-    memory: memory.Memory | None = None
+    memory: read_and_written.Memory | None = None
     values: dict[str, Any] = field(default_factory=dict)
     before: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -223,7 +223,7 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
     if dry and trace.blind:
         if _bytes(specs) <= MUCH:
             return _examine(kernel, compiled, specs, on, False)
-        mem = memory.walk(trace, directions(compiled))
+        mem = read_and_written.walk(trace, directions(compiled))
         return Run(trace, _whatever_was_read(trace, compiled, mem, on), [], mem, made)
     return replace(look(trace, compiled, made, on, dry), before=before)
 
@@ -231,7 +231,7 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
 def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: bool = False) -> Run:
     """What the trace of a run shows; `dry`: of one without arithmetic."""
     ways = directions(compiled)
-    mem = memory.walk(trace, ways, dry=dry)
+    mem = read_and_written.walk(trace, ways, dry=dry)
     sizes = [*extents(compiled, made)]
     found = _whatever_was_read(trace, compiled, mem, on)
     found += [
@@ -242,20 +242,20 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: 
         for n in trace.notes.values()
         if n.kind == "low-precision sum"
     ]  # fmt: skip
-    found += memory.uninitialized(trace, mem, None)
-    found += memory.unwritten(trace, mem, ways, sizes)
-    found += memory.partly_written(trace, mem, ways)
-    found += memory.unread(trace, mem, Untaken(compiled, trace).reads)
-    found += memory.accumulated_low(trace)
-    found += memory.stored_nothing(trace)
+    found += read_and_written.uninitialized(trace, mem, None)
+    found += read_and_written.unwritten(trace, mem, ways, sizes)
+    found += read_and_written.partly_written(trace, mem, ways)
+    found += read_and_written.unread(trace, mem, Untaken(compiled, trace).reads)
+    found += read_and_written.accumulated_low(trace)
+    found += read_and_written.stored_nothing(trace)
     found += order.redundant(trace)
     clashes = [*order.between_tasks(trace), *order.between_blocks(trace)]
     return Run(trace, found, clashes, mem, made)
 
 
-def _whatever_was_read(trace: Trace, compiled: Compiled, mem: memory.Memory, on: Chip) -> list[Finding]:
+def _whatever_was_read(trace: Trace, compiled: Compiled, mem: read_and_written.Memory, on: Chip) -> list[Finding]:
     """What is wrong with a run even where it went by zeros, in place of what the kernel computed and reads back."""
-    found = memory.directions_of(trace, mem, directions(compiled))
+    found = read_and_written.directions_of(trace, mem, directions(compiled))
     return [*found, *chips.overflow(trace, on), *chips.syncall(trace, on)]
 
 
@@ -277,7 +277,7 @@ def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
     if stale or "undefined lanes" in notes or "new tile" in notes:
         reaches, proof = refilled(subject, outputs, _own(compiled, run))
         kept = [f for f in found if f.kind != "uninitialized-read"]
-        found = kept + memory.uninitialized(run.trace, run.memory, reaches, proof)
+        found = kept + read_and_written.uninitialized(run.trace, run.memory, reaches, proof)
         if reaches and not stale:
             found += _on_chip(run.trace, proof)
     for n, (finding, clash) in enumerate(run.clashes):
@@ -306,7 +306,7 @@ def _own(compiled: Compiled, run: Run) -> dict[str, torch.Tensor | None]:
     out: dict[str, torch.Tensor | None] = {}
     for b in run.trace.buffers:
         if b.argument and b.direction == "Out":
-            mask = memory.written(run.memory, b)
+            mask = read_and_written.written(run.memory, b)
             out[b.name] = None if mask is None else torch.from_numpy(mask).reshape(b.shape)
     return out
 
@@ -342,18 +342,18 @@ def _compared(
     by_spec, expected = (
         dict(zip([s.name for s in specs], v)) for v in (arranged, arrange(compiled, _again(compiled, specs, run)))
     )
-    inputs = values.as_inputs(list(specs), expected)
+    inputs = results.as_inputs(list(specs), expected)
     try:
         reference(expected)
     except Exception as error:  # the caller's own
         what = f"the golden ended with {type(error).__name__}: {error}"
         return [Finding("script-failed", ERROR, what, raised_at(error), fix="nothing is compared until it does not")]
     names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
-    seen = values.Seen(
+    seen = results.Seen(
         run.trace, run.memory, dict(zip([s.name for s in specs], [p.name for p in compiled.parameters])),
         extents(compiled, run.values), given,
     )  # fmt: skip
-    return values.against_golden(
+    return results.against_golden(
         seen, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol, compare_fn
     )
 

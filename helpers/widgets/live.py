@@ -15,7 +15,7 @@ import ipywidgets
 import traitlets
 
 from helpers.live.history import History, Save
-from helpers.live.numbers import SERIES, best_text, rows, title
+from helpers.live.save_table import SERIES, best_text, rows, title
 from helpers.live.session import Session
 from helpers.live.subject import Subject, parse
 from helpers.live.terminal import findings_text

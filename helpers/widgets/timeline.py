@@ -13,8 +13,8 @@ import traitlets
 
 from helpers import plots
 from helpers.errors import shown
+from helpers.plots.core_lanes import shades
 from helpers.plots.style import PALETTE, bytes_text, many, time_text
-from helpers.plots.timeline import shades
 from helpers.profile import CORES, Profile
 from helpers.widgets.front_end import front_end
 

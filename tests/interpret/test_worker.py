@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.errors import InputError, KernelError
-from helpers.interpret import session
+from helpers.interpret import running_script
 from helpers.interpret.pypto import package
 from helpers.interpret.pypto.package import RunConfig
 from helpers.interpret.pypto.worker import ChipWorker
@@ -24,7 +24,7 @@ def k(a: pl.Tensor[[32, 64], pl.FP32], b: pl.Tensor[[32, 64], pl.FP32], out: pl.
 @pytest.fixture
 def made():
     """The kernel compiled for A5, a worker there, and two arguments."""
-    with session.begun(False, None) as running:
+    with running_script.begun(False, None) as running:
         compiled = package.compile_(kernelgen.kernel(SOURCE).lower(), platform="a5sim")
         with ChipWorker(config=RunConfig(platform="a5sim")) as worker:
             yield compiled, worker, torch.randn(32, 64), torch.randn(32, 64), running

@@ -18,8 +18,8 @@ from helpers.interpret.trace.trace import WRITE, Access
 from helpers.interpret.values.values import dense_strides
 from helpers.sanitize import Finding, check
 from helpers.sanitize.check import certain, look
-from helpers.sanitize.rules.regions import views
 from helpers.sanitize.rules.replay import Subject
+from helpers.sanitize.rules.touched import views
 from tests.kernelgen import few, kernel, out, tensor
 
 N = 64

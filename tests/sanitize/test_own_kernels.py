@@ -14,7 +14,7 @@ import pytest
 
 from bench import mutants
 from helpers.sanitize import report
-from helpers.sanitize.stages import check_stage
+from helpers.sanitize.check_stages import check_stage
 from helpers.stages import STAGES
 from kernels.qwen3 import PAGE
 

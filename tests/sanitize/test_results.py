@@ -13,8 +13,8 @@ from golden.compare import addressed_rows, close, exact, ratio_allclose
 from golden.spec import TensorSpec
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize import Finding, check
-from helpers.sanitize.rules import values as compared
-from helpers.sanitize.rules.memory import Memory
+from helpers.sanitize.rules import results as compared
+from helpers.sanitize.rules.read_and_written import Memory
 from helpers.sanitize.rules.rounding import apart, outside, spacing
 from tests.kernelgen import kernel
 

@@ -23,7 +23,7 @@ from helpers.interpret.values.values import Tensor
 
 # A batch of blocks may hold this many elements in its largest tile: 2^18 FP32 values are 1 MB, which stay in a core's
 # cache, and are enough to hide the cost of a torch call. Tiles so large that only a few fit gain nothing from a batch
-# and lose the cache to it: they run one by one. Measured with bench.interpreters and bench.rope_kv_cache.
+# and lose the cache to it: they run one by one. Measured with bench.interpreters and bench.beside_golden.
 BATCH_ELEMENTS = 1 << 18
 FEW = 4
 

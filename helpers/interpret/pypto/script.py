@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import session
+from helpers.interpret import running_script
 from helpers.interpret.pypto import language
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, located
@@ -24,7 +24,7 @@ from helpers.interpret.trace.trace import Trace
 
 
 def run_script(
-    file: Path, args: Sequence[str], trace_only: bool = False, observer: session.Observer | None = None
+    file: Path, args: Sequence[str], trace_only: bool = False, observer: running_script.Observer | None = None
 ) -> tuple[int, list[Trace]]:
     """Run a script in this process; returns its exit code and the traces of the kernels it ran.
 
@@ -36,7 +36,7 @@ def run_script(
     language.install()
     import golden  # noqa: F401 - so that the script's `import golden` finds this one, whatever lies beside it
 
-    with session.begun(trace_only, observer) as session_, _as_main(file, args):
+    with running_script.begun(trace_only, observer) as session_, _as_main(file, args):
         try:
             runpy.run_path(str(file), run_name="__main__")
             code = 0

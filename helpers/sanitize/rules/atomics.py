@@ -15,7 +15,7 @@ import numpy as np
 from helpers.interpret.machine.boxes import clear
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import ATOMIC, Access, Dispatch, Trace
-from helpers.sanitize.rules import regions
+from helpers.sanitize.rules import touched
 from helpers.sanitize.rules.findings import HINT, Finding
 from helpers.sanitize.rules.order import ancestors
 
@@ -63,7 +63,7 @@ def finding(trace: Trace, s: Sum, proof: str) -> Finding:
     who = f"blocks of task '{d.name}'" if s.earlier == s.later else f"launches of task '{d.name}'"
     return Finding(
         "atomic-order", HINT,
-        f"{who} add to the same elements of {regions.name(b)} in the order in which they end: the sum rounds otherwise "
+        f"{who} add to the same elements of {touched.name(b)} in the order in which they end: the sum rounds otherwise "
         "with each order of blocks",
         s.place, b.place, "declared here" if b.argument else "allocated here", d.name,
         fix="nothing, where a result may differ from run to run by rounding; else give each block a part of its own, "
@@ -78,7 +78,7 @@ def _adds(trace: Trace, d: Dispatch) -> Iterator[tuple[Access, object, np.ndarra
         for n in np.flatnonzero([trace.shapes[s].mode == ATOMIC for s in shapes.tolist()]).tolist():
             access = trace.shapes[shapes[n]]
             if access.elements and trace.buffers[access.buffer].dtype.is_float:
-                yield access, part.at(part.chunk.offsets[n]), regions.blocks(part)
+                yield access, part.at(part.chunk.offsets[n]), touched.blocks(part)
 
 
 def _blocks_meet(trace: Trace, d: Dispatch, buffer: int) -> bool:
@@ -90,7 +90,7 @@ def _blocks_meet(trace: Trace, d: Dispatch, buffer: int) -> bool:
             continue
         for row, block in enumerate(ids.tolist()):
             at = int(offsets[row]) if np.ndim(offsets) else int(offsets)
-            for _, view in regions.views(owner, access, at, np.array([block])):
+            for _, view in touched.views(owner, access, at, np.array([block])):
                 if ((view != 0) & (view != 1 + block)).any():
                     return True
                 view[...] = 1 + block

@@ -17,7 +17,7 @@ from helpers.interpret.source.texts import FileText
 from helpers.interpret.trace import depend
 from helpers.interpret.trace.trace import ATOMIC, READ, Access, Dispatch, Trace
 from helpers.interpret.values.values import Buffer
-from helpers.sanitize.rules import regions
+from helpers.sanitize.rules import touched
 from helpers.sanitize.rules.findings import ERROR, HINT, Finding
 
 MOST_LAUNCHES = 20_000  # of a trace whose ancestors are kept as bits, which take launches^2 / 8 bytes
@@ -77,7 +77,7 @@ def _meeting(trace: Trace, e: depend.Edge) -> Clash | None:
 def _of(trace: Trace, d: Dispatch, buffer: int) -> Iterator[tuple[Access, np.ndarray]]:
     seen = set()
     parts = [[(access, np.array([offset])) for access, offset in d.gates]]
-    for part in (*parts, *(regions.accesses(trace, p) for p in d.parts)):
+    for part in (*parts, *(touched.accesses(trace, p) for p in d.parts)):
         for access, offsets in part:
             if access.buffer != buffer or not access.elements:
                 continue
@@ -104,12 +104,12 @@ def _race(trace: Trace, e: depend.Edge, clash: Clash) -> Finding:
     return Finding(
         kind,
         ERROR,
-        f"{who} in {regions.name(b)}, and no dependency orders them ({e.why})",
+        f"{who} in {touched.name(b)}, and no dependency orders them ({e.why})",
         clash.later.place,
         clash.earlier.place,
         role,
         second.name,
-        regions.box(b, clash.later, clash.offset),
+        touched.box(b, clash.later, clash.offset),
         _remedy(first, second, b),
     )
 
@@ -146,7 +146,7 @@ def between_blocks(trace: Trace) -> list[tuple[Finding, Clash]]:
 
 def _in_phase(trace: Trace, d: Dispatch, parts: list) -> Iterator[tuple[Finding, Clash]]:
     """Blocks of `parts` run in any order: who wrote each element, then who else wrote or reads it."""
-    work = [(a, o, regions.blocks(p)) for p in parts for a, o in regions.accesses(trace, p) if a.elements]
+    work = [(a, o, touched.blocks(p)) for p in parts for a, o in touched.accesses(trace, p) if a.elements]
     written = {a.buffer for a, _, _ in work if a.mode != READ}
     for buffer in written:
         mine = [w for w in work if w[0].buffer == buffer]
@@ -160,7 +160,7 @@ def _in_phase(trace: Trace, d: Dispatch, parts: list) -> Iterator[tuple[Finding,
                 if (access.mode == READ) != turn:
                     continue
                 for (blocks, view), (_, source) in zip(
-                    regions.views(owner, access, offsets, ids), regions.views(by, access, offsets, ids)
+                    touched.views(owner, access, offsets, ids), touched.views(by, access, offsets, ids)
                 ):
                     me = 1 + blocks.reshape(-1, *[1] * len(access.extent)).astype(np.int32)
                     clash = (view != 0) & (view != me)
@@ -199,13 +199,13 @@ def _block_clash(
     finding = Finding(
         "race" if reads else "double-write",
         ERROR,
-        f"block {me} of task '{d.name}' {does} block {them} writes{'' if reads else ' too'} in {regions.name(b)}, "
+        f"block {me} of task '{d.name}' {does} block {them} writes{'' if reads else ' too'} in {touched.name(b)}, "
         "and nothing orders blocks of one launch",
         mine.place,
         other.place,
         "written here",
         d.name,
-        regions.box(b, mine, offset),
+        touched.box(b, mine, offset),
         "give each block elements of its own; or a pl.system.syncall, or a launch of its own, between the two",
     )
     return finding, Clash(mine, other, None, d.index, offset)

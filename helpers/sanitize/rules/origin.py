@@ -16,7 +16,7 @@ import numpy as np
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, Access, Dispatch, Part, Trace
 from helpers.interpret.values.values import Buffer
-from helpers.sanitize.rules import regions
+from helpers.sanitize.rules import touched
 from helpers.sanitize.rules.order import loops
 
 MOST_LAUNCHES = 2_000  # of a trace that is looked through
@@ -58,14 +58,14 @@ def writer(trace: Trace, buffer: int, element: int) -> Writer | None:
                     continue
                 inside = _holds(access, np.atleast_1d(offsets), element)
                 if inside.any():
-                    ids = regions.blocks(part)
+                    ids = touched.blocks(part)
                     row = int(np.flatnonzero(inside)[-1])
                     return Writer(access.place, d, int(ids[row] if np.ndim(offsets) else ids[-1]))
     return None
 
 
 def _of(trace: Trace, part: Part, buffer: int) -> Iterator[tuple[Access, object]]:
-    return ((a, o) for a, o in regions.accesses(trace, part) if a.buffer == buffer and a.elements)
+    return ((a, o) for a, o in touched.accesses(trace, part) if a.buffer == buffer and a.elements)
 
 
 def _holds(access: Access, offsets: np.ndarray, element: int) -> np.ndarray:
@@ -128,22 +128,22 @@ def _left(trace: Trace, buffer: int, padding: set[int]) -> str:
         for part in d.parts:
             for access, offsets in _of(trace, part, buffer):
                 if access.mode != READ:
-                    for _, view in regions.views(held, access, offsets, regions.blocks(part)):
+                    for _, view in touched.views(held, access, offsets, touched.blocks(part)):
                         view[...] = True
                     continue
                 for offset in np.unique(offsets):
                     box = (access.extent, access.strides, int(offset))
                     if box not in seen:
                         seen.add(box)
-                        for _, view in regions.views(times, access, int(offset), np.zeros(1, int)):
+                        for _, view in touched.views(times, access, int(offset), np.zeros(1, int)):
                             np.minimum(view, 100, out=view)
                             view += 1
     gone = (held & (times == 0)).reshape(b.shape or (b.size,))
-    if not gone.any() or not times.any() or regions.is_padding(gone, padding):
+    if not gone.any() or not times.any() or touched.is_padding(gone, padding):
         return ""
     if b.argument and times.max() < 2:
         return ""
-    return f"nothing reads {regions.around(b, gone)}"
+    return f"nothing reads {touched.around(b, gone)}"
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def short(trace: Trace, b: Buffer, gone: np.ndarray) -> Short | None:
         for part in d.parts:
             for access, offsets in _of(trace, part, b.id):
                 if access.mode != READ:
-                    all_ = np.broadcast_to(offsets, len(regions.blocks(part)))
+                    all_ = np.broadcast_to(offsets, len(touched.blocks(part)))
                     writes.setdefault(access.place, []).append((d, access, all_))
     for place, made in writes.items():
         if len({(a.extent, a.strides) for _, a, _ in made}) > 1:
@@ -192,7 +192,7 @@ def _covers(gone: np.ndarray, access: Access, offsets: np.ndarray) -> bool:
         return False
     seen = np.zeros(gone.size, bool)
     for offset in offsets.tolist():
-        for _, view in regions.views(seen, access, offset, np.zeros(1, int)):
+        for _, view in touched.views(seen, access, offset, np.zeros(1, int)):
             view[...] = True
     return bool((seen == gone.reshape(-1)).all())
 

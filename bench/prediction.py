@@ -1,4 +1,4 @@
-"""How long it takes to predict a kernel of 351,040 tasks: `python -m bench.profile`.
+"""How long it takes to predict a kernel of 351,040 tasks: `python -m bench.prediction`.
 
 `prefill.per_token`, the before of request 662, at its context of 128: all 40 layers, and the first 4, whose tasks are a
 tenth. Where a step takes much more than ten times as long for the 40, it does not grow with the tasks alone. Seconds of
@@ -19,7 +19,7 @@ from helpers.interpret.trace import depend
 from helpers.profile import profile
 from helpers.profile.cost import cost
 from helpers.profile.schedule import schedule
-from helpers.profile.tasks import tabulate
+from helpers.profile.task_table import tabulate
 from helpers.stages import find, trace_stage
 
 

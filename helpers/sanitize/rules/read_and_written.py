@@ -13,7 +13,7 @@ import numpy as np
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import ATOMIC, READ, WRITE, Access, Trace
 from helpers.interpret.values.values import Buffer
-from helpers.sanitize.rules import origin, regions
+from helpers.sanitize.rules import origin, touched
 from helpers.sanitize.rules.findings import ERROR, HINT, WARNING, Finding
 
 
@@ -61,19 +61,19 @@ def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = 
         if access.mode in (READ, ATOMIC):
             found.reads.setdefault(b, access.place)
             if left[b] and (key := (access.place, b)) not in seen:
-                for blocks, view in regions.views(_mask(masks, trace, b), access, offsets, ids):
+                for blocks, view in touched.views(_mask(masks, trace, b), access, offsets, ids):
                     if view.all():
                         continue
                     row = int(np.flatnonzero(~view.reshape(len(view), -1).all(1))[0])
                     offset = int(offsets[list(ids).index(blocks[row])] if np.ndim(offsets) else offsets)
-                    gone = regions.marked(access, offset, ~view[row])
+                    gone = touched.marked(access, offset, ~view[row])
                     found.stale.append(Stale(access.place, b, task, int(blocks[min(row, len(blocks) - 1)]), gone))
                     seen.add(key)
                     break
         if access.mode in (WRITE, ATOMIC):
             found.writes[b] = (access.place, task)
             if left[b]:
-                for _, view in regions.views(_mask(masks, trace, b), access, offsets, ids):
+                for _, view in touched.views(_mask(masks, trace, b), access, offsets, ids):
                     new = view.size - int(np.count_nonzero(view))
                     if new:
                         view[...] = True
@@ -87,8 +87,8 @@ def walk(trace: Trace, directions: dict[str, str], initialised: Iterable[str] = 
         for access, offset in d.gates:
             visit(access, offset, np.zeros(1, np.int64), d.name)
         for part in d.parts:
-            ids = regions.blocks(part)
-            for access, offsets in regions.accesses(trace, part):
+            ids = touched.blocks(part)
+            for access, offsets in touched.accesses(trace, part):
                 visit(access, offsets, ids, d.name)
     for _, access, offset in host:
         visit(access, offset, np.zeros(1, np.int64), "orchestration")
@@ -113,13 +113,13 @@ def uninitialized(trace: Trace, memory: Memory, reaches: bool | None, proof: str
     out = []
     for s in memory.stale:
         b = trace.buffers[s.buffer]
-        where = regions.text(b, s.elements)
+        where = touched.text(b, s.elements)
         harmless = reaches is False
         out.append(
             Finding(
                 "uninitialized-read",
                 HINT if harmless else ERROR,
-                f"task '{s.task}' reads {len(s.elements):,} elements of {regions.name(b)} that nothing has written",
+                f"task '{s.task}' reads {len(s.elements):,} elements of {touched.name(b)} that nothing has written",
                 s.place,
                 b.place,
                 "declared here" if b.argument else "allocated here",
@@ -145,7 +145,7 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
         mask = _mask(memory.masks, trace, b.id)
         shape = b.shape or (b.size,)
         gone = ~mask.reshape(shape)
-        if regions.is_padding(gone, sizes):
+        if touched.is_padding(gone, sizes):
             continue
         what = f"{int(gone.sum()):,} of {b.size:,} elements of output '{b.name}' are never written"
         fix = "write them; or, where they are to keep what they hold, declare the parameter pl.InOut"
@@ -157,7 +157,7 @@ def _gone(
     trace: Trace, memory: Memory, b: Buffer, gone: np.ndarray, severity: str, what: str, fix: str
 ) -> Finding:  # fmt: skip
     """Elements that nothing writes: at the loop that stops before it comes to them, else at the last that writes."""
-    where = regions.around(b, gone)
+    where = touched.around(b, gone)
     stops = origin.short(trace, b, gone)
     if stops is not None:
         what += f": {stops.turns:,} turn{'s' * (stops.turns > 1)} more of this loop would"
@@ -185,9 +185,9 @@ def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> 
     wanted = sorted({a.buffer for a in trace.shapes if a.mode == WRITE and a.buffer in ways and narrow(a)})
     masks = {b: np.zeros(trace.buffers[b].size, bool) for b in wanted}
     for part in (part for d in trace.dispatches for part in d.parts if wanted):
-        for access, offsets in regions.accesses(trace, part):
+        for access, offsets in touched.accesses(trace, part):
             if access.mode == WRITE and access.buffer in masks:
-                for _, view in regions.views(masks[access.buffer], access, offsets, regions.blocks(part)):
+                for _, view in touched.views(masks[access.buffer], access, offsets, touched.blocks(part)):
                     view[...] = True
     out = []
     for b, mask in ((trace.buffers[n], m) for n, m in masks.items()):
@@ -212,7 +212,7 @@ def unread(trace: Trace, memory: Memory, elsewhere: Callable[[Buffer], bool]) ->
             Finding(
                 "unread-result",
                 WARNING,
-                f"task '{task}' writes {regions.name(b)}, and nothing reads it",
+                f"task '{task}' writes {touched.name(b)}, and nothing reads it",
                 place,
                 b.place,
                 "allocated here",
@@ -254,13 +254,13 @@ def stored_nothing(trace: Trace) -> list[Finding]:
         for part in d.parts:
             for n in part.chunk.shapes[empty[part.chunk.shapes]].tolist():
                 a = trace.shapes[n]
-                found.setdefault(a.place, [a, d, int(regions.blocks(part)[0]), 0])[3] += len(part)
+                found.setdefault(a.place, [a, d, int(touched.blocks(part)[0]), 0])[3] += len(part)
     return [
         Finding(
             "valid-extent",
             ERROR,
             f"{f'block {block} of ' if d.blocks > 1 else ''}task '{d.name}' stores a window of {list(a.extent)} valid "
-            f"elements to {regions.name(trace.buffers[a.buffer])}: a store has at least one row and one column",
+            f"elements to {touched.name(trace.buffers[a.buffer])}: a store has at least one row and one column",
             place,
             None,
             "",
@@ -311,7 +311,7 @@ def _low(trace: Trace, place: Place, source: Place | None, buffer: int, n: int) 
     return Finding(
         "low-precision-accumulation",
         WARNING,
-        f"{regions.name(b)} is {b.dtype} and is added to {n} times: it rounds every time",
+        f"{touched.name(b)} is {b.dtype} and is added to {n} times: it rounds every time",
         place,
         source,
         "read here" if source else "",

@@ -35,7 +35,7 @@ NEVER = {
 
 HEAD = """# The language, as interpret mode has it
 
-Written by `python -m helpers.interpret.pypto.report`; a test holds it to the code. The names are those of
+Written by `python -m helpers.interpret.pypto.language_pages`; a test holds it to the code. The names are those of
 `pypto.language` in hw-native-sys/pypto at e2d0f78a. **runs**: interpreted; **no**: refused, at its line in the kernel.
 
 """
@@ -230,7 +230,7 @@ MORE = (
 
 OPERATIONS_HEAD = """# The operations of `pl`
 
-Written by `python -m helpers.interpret.pypto.report`, from what is declared beside each operation in
+Written by `python -m helpers.interpret.pypto.language_pages`, from what is declared beside each operation in
 `helpers/interpret/ops/`; a test holds it to the code. `help(pl.add)`, and Shift-Tab in JupyterLab, say the same.
 A parameter with `=...` may be left out.
 

@@ -1,4 +1,4 @@
-"""One peer, waiting for work: `python worker.py PEER FOLDER`; a yardstick's name a line in, a line of JSON out.
+"""One peer, waiting for work: `python peer.py PEER FOLDER`; a yardstick's name a line in, a line of JSON out.
 
 PEER is triton, pallas or pallas-tpu. FOLDER holds the inputs as NumPy files, BF16 as its bits in uint16.
 """

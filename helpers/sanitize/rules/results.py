@@ -14,7 +14,7 @@ from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values import fp4
 from helpers.sanitize.rules import origin
 from helpers.sanitize.rules.findings import ERROR, WARNING, Finding
-from helpers.sanitize.rules.memory import Memory
+from helpers.sanitize.rules.read_and_written import Memory
 from helpers.sanitize.rules.rounding import ROUNDING, Outside, apart, outside
 
 LOOSE = 100  # a tolerance this many times the largest error, and

@@ -1,4 +1,4 @@
-"""Interpreting the rope_kv_cache stage against its golden: `python -m bench.rope_kv_cache`.
+"""Interpreting the rope_kv_cache stage against its golden: `python -m bench.beside_golden`.
 
 Full shapes (hidden 5120, 40/8 heads, head_dim 128, batch 16, ragged contexts up to 4096). Both sides get the same
 inputs in memory; neither counts making them.

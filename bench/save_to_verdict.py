@@ -1,6 +1,6 @@
 """From a save to its verdict: how long a kernel's developer waits.
 
-    python -m bench.live [STAGE ...] [--edits N] [--host watch|notebook]
+    python -m bench.save_to_verdict [STAGE ...] [--edits N] [--host watch|notebook]
 
 The last version of each stage is watched in a copy of this repository, by `workbook watch` and by `live` in the kernel
 of a notebook; N times, 10 if it is not said, a line is added to its kernel's file. Medians, in seconds of this machine:
@@ -111,7 +111,7 @@ def row(found: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     from helpers.stages import STAGES
 
-    parser = argparse.ArgumentParser(prog="python -m bench.live", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.save_to_verdict", description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", metavar="STAGE")
     parser.add_argument("--edits", type=int, default=10)
     parser.add_argument("--host", choices=HOSTS, help="both if it is not said")

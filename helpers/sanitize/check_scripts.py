@@ -11,14 +11,14 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import session
+from helpers.interpret import running_script
 from helpers.interpret.call import arrange
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.pypto import script
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at
-from helpers.sanitize.rules import lint, values
+from helpers.sanitize.rules import lint, results
 from helpers.sanitize.rules.findings import ERROR, Finding, grouped
 from helpers.sanitize.rules.replay import Subject
 
@@ -68,13 +68,13 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
     def compared(outputs: Mapping, expected: Mapping, inputs: Mapping, rtol: float, atol: float, fns: Mapping) -> None:
         last = ran[-1]
         parameters = {n: p for n, v in outputs.items() for p, t in last.made.items() if t is v}
-        seen = values.Seen(
+        seen = results.Seen(
             last.run.trace, last.run.memory, parameters, extents(last.compiled, last.made), lint.tolerance(file)
         )
-        found.extend(values.against_golden(seen, outputs, expected, inputs, rtol, atol, fns or {}))
+        found.extend(results.against_golden(seen, outputs, expected, inputs, rtol, atol, fns or {}))
 
     try:
-        code, _ = script.run_script(file, args, trace_only, session.Observer(interpret, compared))
+        code, _ = script.run_script(file, args, trace_only, running_script.Observer(interpret, compared))
         failed = f"exit code {code}" if code else ""
         place = None
     except WorkbookError as error:

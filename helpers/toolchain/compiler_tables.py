@@ -11,8 +11,8 @@ from rich.text import Text
 
 from helpers import chips
 from helpers.errors import shown
-from helpers.toolchain.compare import Comparison
 from helpers.toolchain.near import Compilation, Refusal, where
+from helpers.toolchain.side_by_side import Comparison
 
 
 def verdicts(rows: Iterable[tuple[str, Compilation | Refusal]]) -> Table:
