@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.interpret.language import followed
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -145,6 +147,28 @@ def test_what_the_rules_let_through():
         "/dev/davinci0",
     ):
         assert named(fine) == []
+
+
+# What is followed is named once
+
+
+def followed_in(text: str) -> list[str]:
+    """The revisions of `helpers.interpret.language.followed` that a text names."""
+    names = (followed.PYPTO, followed.ASSEMBLER_COMMIT, followed.SIMPLER, f"ptoas {followed.ASSEMBLER}")
+    return [name for name in names if name in text]
+
+
+YET = {"gm.py", "task_ids.py"}  # of helpers/interpret/machine
+
+
+def test_the_code_names_the_pypto_that_it_follows_in_one_place():
+    found = {path.name for path in (ROOT / "helpers").rglob("*.py") if followed_in(path.read_text())}
+    assert found - YET == {"followed.py"}
+
+
+def test_the_rule_of_revisions_can_fail():
+    assert followed_in(f"# tried on PyPTO {followed.PYPTO} with ptoas {followed.ASSEMBLER}")
+    assert not followed_in("# tried on PyPTO with its assembler")
 
 
 # No hidden skips

@@ -72,7 +72,7 @@ _NO_RESULT = re.compile(r"ForStmt iter_args at index \d+ is not an IterArg after
 def forgotten_return(message: str) -> str | None:
     """What is wrong in plain words where PyPTO's compiler fails, of itself, for want of a return; None elsewhere.
 
-    Tried on e2d0f78a: of a function without one, and of an entry without one whose last region has a loop.
+    Tried on PyPTO: of a function without one, and of an entry without one whose last region has a loop.
     """
     named = _NO_RETURN.search(message)
     if named is not None:

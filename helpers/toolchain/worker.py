@@ -43,7 +43,7 @@ Progress = Callable[[str], None]
 # What a simulator's runtime has room for, where the environment does not say: entries of its dependency pool and its
 # task ring, bytes of its heap (memory that is touched only when used), milliseconds that a task may take. With its own
 # sizes, which are a chip's, naive versions fill a ring, and on a slow host the runtime takes that for a deadlock.
-# Source: simpler 93adc386, docs/troubleshooting/device-error-codes/capacity.md; tried, docs/setup.md.
+# Source: simpler, docs/troubleshooting/device-error-codes/capacity.md; tried, docs/setup.md.
 ROOM = {
     "PTO2_RING_DEP_POOL": "1048576",
     "PTO2_RING_TASK_WINDOW": "131072",

@@ -1,6 +1,6 @@
 """What PyPTO's parser takes and its code generator or its assembler refuses, as far as the source shows it.
 
-Source: each was tried on PyPTO e2d0f78a with ptoas 0.57 (a2a3sim); the rows are in tests/interpret/language_cases.py.
+Source: each was tried on PyPTO with its assembler (a2a3sim); the rows are in tests/interpret/language_cases.py.
 Shapes of tiles are another such matter, checked where tiles are made: `tile_shapes`.
 """
 

@@ -1,6 +1,6 @@
 """What the arguments of scopes, launches and markers may be: literals and names, which PyPTO reads while it parses.
 
-Source: python/pypto/language/parser/ast_parser.py, and src/ir/op/array_ops/memory.cpp for arrays (e2d0f78a).
+Source: python/pypto/language/parser/ast_parser.py, and src/ir/op/array_ops/memory.cpp for arrays.
 """
 
 from __future__ import annotations

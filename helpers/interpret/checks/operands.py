@@ -1,6 +1,6 @@
 """What kind of operand each operation takes: numbers, tensors or tiles, of which shape and type.
 
-Source: the type deduction of PyPTO's operations (e2d0f78a, src/ir/op), as its errors show: each operation was called
+Source: the type deduction of PyPTO's operations (src/ir/op), as its errors show: each operation was called
 with each kind of operand in each place, and the verdicts compared. Element types are another matter: `types`.
 """
 

@@ -1,6 +1,6 @@
 """Where a kernel returns. PyPTO takes a `return` for the list of its results, not for a jump.
 
-One before the end is taken and does nothing: what follows runs (tried on e2d0f78a, whose generated orchestration goes
+One before the end is taken and does nothing: what follows runs (tried on PyPTO, whose generated orchestration goes
 on after it). And where a function has none, PyPTO's outliner takes the names of its last region for results, which
 fails in what is no straight line of vector work ("ForStmt iter_args at index 0 is not an IterArg", "cannot
 materialize symbol", "return type 0 should be TensorType").

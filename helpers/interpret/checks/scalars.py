@@ -71,7 +71,7 @@ class Scalars(Check):
             and not (self.facts.constant(left) and self.facts.constant(right))
         ):
             raise self.refuse(
-                node, "a sum of floats in a region: the assembler has no code for it (ptoas 0.57)",
+                node, "a sum of floats in a region: the assembler has no code for it",
                 ast.unparse(ast.BinOp(left, ast.Sub(), ast.UnaryOp(ast.USub(), right))),
             )  # fmt: skip
         if isinstance(node, (ast.BinOp, ast.Call)) and "bool" in (a, b):
@@ -116,7 +116,7 @@ class Scalars(Check):
     def check_ordered(self, test: ast.expr) -> None:
         """PyPTO reasons about the range of a number that an `if` compares, and cannot where that is FP32.
 
-        Source: tried on e2d0f78a ("requires same numeric dtype category, got fp32 and int64"); of `or`, of what is
+        Source: tried on PyPTO ("requires same numeric dtype category, got fp32 and int64"); of `or`, of what is
         computed in place and of a name of the comparison it does not.
         """
         if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):

@@ -1,7 +1,7 @@
 """Numbers that only the vector unit knows: PyPTO refuses them where a mixed region's cube half needs them too.
 
 A region with a matmul becomes two functions, one a unit. Both keep the control flow and what is written to global
-memory, and a number that is read from a tile is in the vector one alone. Source: tried on PyPTO e2d0f78a ("cannot
+memory, and a number that is read from a tile is in the vector one alone. Source: tried on PyPTO ("cannot
 materialize symbol"); a matmul in an inline function that the region calls is not looked at.
 """
 

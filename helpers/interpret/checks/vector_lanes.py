@@ -1,7 +1,7 @@
 """What a region with a `pl.split_aiv` may do where: vector work inside of it, cube work outside, and named crossings.
 
 Source: src/ir/verifier/verify_aiv_split.cpp, lower_auto_vector_split_pass.cpp (`ScanRegionHalfWidth`) and the header
-of docs/en/dev/passes/20 (e2d0f78a).
+of docs/en/dev/passes/20.
 """
 
 from __future__ import annotations

@@ -442,7 +442,7 @@ class Facts:
     def valid(self, node: ast.expr) -> Valid | None:
         """What is valid of a tensor or tile, as its type says it; None when that is not certain.
 
-        Source: tried on e2d0f78a, which gives a tensor a `TensorView` and a tile a `TileView` where not all is valid.
+        Source: tried on PyPTO, which gives a tensor a `TensorView` and a tile a `TileView` where not all is valid.
         """
         if isinstance(node, ast.Name):
             return self.names[node.id].valid

@@ -3,7 +3,7 @@
 Interpret mode runs such a kernel; `workbook check` and PyPTO's platforms say what is wrong.
 
 Source: ISO C++17, [lex.key] and [lex.digraph]: keywords and alternative tokens. That is the standard in which PyPTO's
-runtime has kernels built (simpler 93adc386, simpler_setup/toolchain.py). Of a region for both units, PyPTO makes two
+runtime has kernels built (simpler, simpler_setup/toolchain.py). Of a region for both units, PyPTO makes two
 functions, whose names end in _aic and _aiv: those are free.
 """
 

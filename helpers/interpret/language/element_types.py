@@ -2,7 +2,7 @@
 
 An operation's own types stand in its record. Three refuse: PyPTO's compiler, from an operation's type rules, its
 assembler, and the chip's instruction, which asserts what it is instantiated with. Source: small kernels of every
-operation and type compiled with PyPTO e2d0f78a and ptoas 0.57 for both chips, and for the unsigned types, which no
+operation and type compiled with PyPTO and its assembler for both chips, and for the unsigned types, which no
 tensor of torch's has there, the assertions of PTO-ISA's instructions (include/pto/npu/a2a3 and a5). A type that was
 not tried (`TRIED`) is not refused.
 """

@@ -1,6 +1,6 @@
 """The names of `pypto.language` that are no operations, as data: element types, enums, directives.
 
-Source: `pl.__all__` of hw-native-sys/pypto at e2d0f78a (2026-08-21), written down as bare names. Operations are
+Source: `pl.__all__` of hw-native-sys/pypto, written down as bare names. Operations are
 declared in `helpers.interpret.ops`; `docs/language.md` lists the state of every name.
 """
 

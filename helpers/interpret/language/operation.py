@@ -21,7 +21,7 @@ class Result:
 
     `shape`: "first" for that of the first operand, "both" for that of two operands that agree, "fold" for that of the
     first operand with one axis of extent 1. `type`: it has the first operand's element type. `layout`: it lies in UB
-    as the first operand does (tried on PyPTO e2d0f78a, with a product). `valid`: "first" for the valid part of the
+    as the first operand does (tried on PyPTO, with a product). `valid`: "first" for the valid part of the
     first operand; "whole": of tensors, all of it is valid.
     """
 
@@ -43,8 +43,8 @@ LAID_OUT = Result(type=True, layout=True)
 class Operation:
     """One operation of the language.
 
-    Source of `signatures`: `inspect.signature` of every operation of `pypto.language` in hw-native-sys/pypto at
-    e2d0f78a; a test compares the two where that package is installed. Source of the rest: each operation tried with
+    Source of `signatures`: `inspect.signature` of every operation of `pypto.language` in hw-native-sys/pypto;
+    a test compares the two where that package is installed. Source of the rest: each operation tried with
     each kind of operand on the same PyPTO, and the type deduction in its src/ir/op.
     """
 

@@ -1,6 +1,6 @@
 """Shapes of tiles that PyPTO's assembler cannot lay out on chip. PyPTO itself takes them.
 
-Source: ptoas 0.57, `verifyTileBufLayoutConstraints` (lib/PTO/IR/PTO.cpp), of every `pto.alloc_tile`, and PyPTO's choice
+Source: the assembler, `verifyTileBufLayoutConstraints` (lib/PTO/IR/PTO.cpp), of every `pto.alloc_tile`; PyPTO's choice
 of a layout (include/pypto/ir/tile_view_semantics.h): column-major for [rows, 1], else row-major. Tiles of more axes
 are laid out as [all but the last, last].
 """

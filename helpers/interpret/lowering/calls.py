@@ -161,7 +161,7 @@ class Calls(Part):
             )  # fmt: skip
         if kind == "opaque":
             raise self.refuse(
-                node, f"'{fn.__name__}' is @pl.jit.opaque, of which PyPTO e2d0f78a generates no code",
+                node, f"'{fn.__name__}' is @pl.jit.opaque, of which PyPTO generates no code",
                 "make it @pl.jit.inline",
             )  # fmt: skip
         if kind in ("incore", "group") and self.region.incore and not self.region.dispatching:

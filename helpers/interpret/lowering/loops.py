@@ -49,11 +49,11 @@ class Loops(Part):
     def not_followed(self, s: ast.AST, what: str, fix: str) -> KernelError:
         """What PyPTO takes in orchestration and does not follow.
 
-        Source: tried on e2d0f78a; the pass that lowers break and continue is for regions (docs/en/dev/passes/03), and
+        Source: tried on PyPTO; the pass that lowers break and continue is for regions (docs/en/dev/passes/03), and
         src/codegen/orchestration/orchestration_codegen.cpp knows neither them nor a WhileStmt: what it generates goes
         on after a break, and goes through the body of a while once.
         """
-        return self.refuse(s, f"{what} in orchestration, which PyPTO e2d0f78a takes and does not follow", fix)
+        return self.refuse(s, f"{what} in orchestration, which PyPTO takes and does not follow", fix)
 
     def _promoted(self, s: ast.For | ast.While) -> list[ast.stmt]:
         """Names that the loop binds first and that are read after it hold what they go into, before its first turn."""
@@ -163,7 +163,7 @@ class Loops(Part):
     def _step(self, node: ast.expr, step: ast.expr, path: str) -> ast.expr:
         """The step of a loop, which may count down in orchestration and where it is unrolled.
 
-        Source: PyPTO e2d0f78a, src/codegen/pto/pto_control_flow_codegen.cpp (VisitStmt_ of a ForStmt), and
+        Source: PyPTO, src/codegen/pto/pto_control_flow_codegen.cpp (VisitStmt_ of a ForStmt), and
         EmitForLoopHeader of the orchestration.
         """
         known = evaluate(step) if is_constant(step) else None

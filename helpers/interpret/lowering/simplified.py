@@ -4,7 +4,7 @@ It takes both for rounded down, and takes multiples of the divisor out of a sum:
 `(v * 8 + w) // 8` becomes `v + w // 8`. What is left is computed on the device, toward zero. So for a negative `v` the
 first is negative, too, and the second is not what either rule gives. The same steps are taken here.
 
-Source: src/ir/arith/rewrite_simplify.cpp, and what PyPTO e2d0f78a generates (`ptoas/*.pto`) for some 150 expressions.
+Source: src/ir/arith/rewrite_simplify.cpp, and what PyPTO generates (`ptoas/*.pto`) for some 150 expressions.
 A divisor that is no constant (`(v * j + i) // j`), and `<` of a quotient, are simplified there and not here.
 """
 

@@ -154,7 +154,7 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
     if way is not None and not x.crossed:
         if x.pages and way == "L0C-UB":
             raise m.fault(
-                at, f"{x} is several products, which PyPTO e2d0f78a can only store",
+                at, f"{x} is several products, which PyPTO can only store",
                 "loop over the axes in front, or store it and load it again",
             )  # fmt: skip
         x.crossed = True
@@ -169,7 +169,7 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
 def in_ub(m: Machine, at: Place, x: Any) -> Tile:
     """`x` as an operand of a vector instruction: vector cores read UB, and what they are passed from L0C.
 
-    Source: the assembler (ptoas 0.57, `pto.tpush`) on tiles of each buffer.
+    Source: the assembler (`pto.tpush`) on tiles of each buffer.
 
     Raises:
         FaultError: `x` is neither a tensor nor a tile, or a tile in L1, L0A or L0B.
@@ -183,7 +183,7 @@ def in_ub(m: Machine, at: Place, x: Any) -> Tile:
 
 
 def check_scratch(m: Machine, at: Place, name: str, tmp: Any, types: str = "") -> None:
-    """Scratch lies in UB, and for some of A2/A3's instructions has one of `types` (ptoas 0.57); A5 takes any.
+    """Scratch lies in UB, and for some of A2/A3's instructions has one of `types` (the assembler); A5 takes any.
 
     Raises:
         FaultError: `tmp` is a tile elsewhere, or on A2/A3 of another type than one of `types`.
@@ -270,7 +270,7 @@ def full_shape(a: tuple, b: tuple) -> tuple | None:
 
 def check_rows(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
     """Refuse a row [1, C] beside [R, C], of two tiles of one rank: PyPTO compiles that, and the instruction computes
-    its first row alone (tried on PyPTO e2d0f78a with a2a3sim and a5sim)."""
+    its first row alone (tried on PyPTO with a2a3sim and a5sim)."""
     if x.shape[:-1] == y.shape[:-1]:
         return
     row, other = (x, y) if elements(x.shape) < elements(y.shape) else (y, x)

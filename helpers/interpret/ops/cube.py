@@ -201,7 +201,7 @@ def _multiplied(m: Machine, at: Place, a: Tile, b: Tile) -> None:
 
 
 def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
-    """pl.gemv takes one row, and on A5 ptoas 0.57 takes no pl.gemv."""
+    """pl.gemv takes one row, and on A5 the assembler takes no pl.gemv."""
     if m.chip.name == "a5":
         raise m.fault(at, f"pl.{name} on A5, which has no instruction for it", f"pl.{name.replace('gemv', 'matmul')}")
     if isinstance(lhs, (Tensor, Tile)) and lhs.shape[-2] != 1:
@@ -234,7 +234,7 @@ def matmul(
 
 def full_pages(shape: tuple[int, ...]) -> bool:
     """True for the shape of several products, which leave L0C one by one, to where they are stored
-    (src/ir/transforms/flatten_tile_nd_to_2d/batch_matmul.cpp; what else is done with them e2d0f78a cannot compile)."""
+    (src/ir/transforms/flatten_tile_nd_to_2d/batch_matmul.cpp; what else is done with them PyPTO cannot compile)."""
     return any(n > 1 for n in shape[:-2])
 
 
@@ -264,7 +264,7 @@ def matmul_acc(
     c = operand(m, at, acc, "L0C")
     if full_pages(shape):
         raise m.fault(
-            at, f"matmul_acc of {a} and {b}, which are several products: PyPTO e2d0f78a compiles no such accumulator",
+            at, f"matmul_acc of {a} and {b}, which are several products: PyPTO compiles no such accumulator",
             "loop over the axes in front",
         )  # fmt: skip
     if c.memory.cut is not None and m.parted is not None:

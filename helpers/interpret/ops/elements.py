@@ -107,7 +107,7 @@ def rebound(m: Machine, at: Place, name: str, old: Any, new: Any, turns: bool = 
     """A name that gets another value in a loop or branch: it keeps its shape and element type, and where it lies.
 
     With `turns` the name was bound before a loop; in a branch a product may become a tile in UB, which it is moved to.
-    Tried on PyPTO e2d0f78a with ptoas 0.57. Returns the value.
+    Tried on PyPTO with its assembler. Returns the value.
     """
     was, now = isinstance(old, (Tensor, Tile)), isinstance(new, (Tensor, Tile))
     if was and now and (old.shape, old.dtype) != (new.shape, new.dtype):

@@ -120,7 +120,7 @@ def covers(column: Tile, x: Tile) -> bool:
 def _check_broadcast(m: Machine, at: Place, name: str, x: Tile, y: Tile) -> None:
     """Which operations broadcast, and what.
 
-    Source: tried on PyPTO e2d0f78a, its assembler (0.57) and, for values, a2a3sim: pl.div takes a column as divisor and
+    Source: tried on PyPTO, its assembler and, for values, a2a3sim: pl.div takes a column as divisor and
     nothing else, and operands with one valid shape; of the others only pl.add, pl.sub and pl.mul take a column, and
     pl.sub subtracts one that comes first, too.
     """
@@ -178,7 +178,7 @@ def _binary(name: str) -> Callable:
 
 
 def _check_rems(m: Machine, at: Place, x: Tile, number: Any, tmp: Tile) -> None:
-    """pl.rems wants rows, scratch that broadcasts to their shape, and a number of their type (ptoas 0.57)."""
+    """pl.rems wants rows, scratch that broadcasts to their shape, and a number of their type (the assembler)."""
     if full_shape(x.shape, tmp.shape) is None or 1 in (x.shape[-1], tmp.shape[-1]):
         raise m.fault(at, f"pl.rems of {x} with the scratch {tmp}", "scratch of its shape, and no columns")
     if isinstance(number, float) and not x.dtype.is_float:

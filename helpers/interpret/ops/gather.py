@@ -106,7 +106,7 @@ def _check_index_type(m: Machine, at: Place, x: Tile, i: Tile) -> None:
     if x.dtype.name not in ELEMENTS:
         fix = "gather moves FP16, FP32, INT16 and INT32: pl.cast it, or take its bits with pl.reinterpret_view"
         raise m.fault(at, f"pl.gather of {x}", fix)
-    short = i.dtype.name == "INT16" and x.dtype.bits == 16 and m.chip.name == "a5"  # A2/A3: ptoas 0.57, `pto.tgather`
+    short = i.dtype.name == "INT16" and x.dtype.bits == 16 and m.chip.name == "a5"  # assembler, `pto.tgather`
     if i.dtype is not INT32 and not short:
         raise m.fault(at, f"pl.gather of {x} with the index {i}", "the index is INT32, or INT16 of 16 bits on A5")
 
@@ -114,7 +114,7 @@ def _check_index_type(m: Machine, at: Place, x: Tile, i: Tile) -> None:
 def _check_flat(m: Machine, at: Place, x: Tile, i: Tile, axis: int) -> None:
     """The instruction counts elements of the whole tile: on A5, and along other axes than the last on both chips.
 
-    Source: src/ir/transforms/op_conversion_registry.cpp (e2d0f78a).
+    Source: src/ir/transforms/op_conversion_registry.cpp.
     """
     last = axis == len(x.shape) - 1
     rows = elements(i.shape[:-1])

@@ -3,7 +3,7 @@
 Each core runs the vector half of a mixed region on its half of every tile: the upper or lower rows (UP_DOWN), the left
 or right columns (LEFT_RIGHT). What reduces, generates, transposes or indexes along that axis would take a half for the
 whole. Source: src/ir/transforms/lower_auto_vector_split_pass.cpp, expand_mixed_kernel_pass.cpp and
-utils/split_axis_utils.cpp; but PyPTO e2d0f78a takes what indexes, and each core counts from where its own half begins.
+utils/split_axis_utils.cpp; but PyPTO takes what indexes, and each core counts from where its own half begins.
 
 Tiles of more than two axes have two there: all but the last are rows. A region without a product is not split, so what
 is found is kept until the task is over (`Task.misuse`).

@@ -140,7 +140,7 @@ def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.IN
 
 def _no_column(m: Machine, at: Place, name: str, shape: tuple[int, ...]) -> None:
     """Refuse [rows, 1] of operations that make it row-major, a row of one element: PyPTO refuses pl.arange, its
-    assembler the others (ptoas 0.57, `pto.alloc_tile`)."""
+    assembler the others (`pto.alloc_tile`)."""
     if len(shape) == 2 and shape[1] == 1:
         raise m.fault(
             at, f"{name} gives a column {list(shape)}, which PyPTO lays out as {shape[0]} rows of one element",
@@ -207,7 +207,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
                 at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}", kind="out of bounds"
             )
     if m.chip.name == "a5" and x.memory.space == "UB" and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
-        raise m.fault(  # `pto.textract` from row-major to column-major (ptoas 0.57)
+        raise m.fault(  # `pto.textract` from row-major to column-major (the assembler)
             at, f"a column of {x}: A5 has no instruction that takes one out of a tile in UB",
             "slice the column of the tensor in global memory, or reduce what it was made from",
         )  # fmt: skip
@@ -228,7 +228,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
 
 def _check_place(m: Machine, at: Place, x: Tile, shape: tuple, offset: list[int]) -> None:
     """A part of a product begins at a multiple of 512 bytes of its rows one after the other, where the compiler knows
-    its place (ptoas 0.57, `pto.alloc_tile`); one that only the run knows is not looked at."""
+    its place (`pto.alloc_tile`); one that only the run knows is not looked at."""
     whole, where = x.window or (x, (slice(0, None),) * len(x.shape))
     start = sum((w.start + o) * s for w, o, s in zip(where, offset, dense_strides(whole.shape)))
     if start * x.dtype.bits // 8 % 512:
@@ -329,7 +329,7 @@ def _check_band(m: Machine, at: Place, target: Tile, s: Tile) -> None:
 def _check_window(m: Machine, at: Place, target: Tile, s: Tile) -> None:
     """What can be put into a tile: whole rows, on A5 some of their columns; no column, no product.
 
-    Source: the code generator (`pto.subview` wants one layout) and the assembler (ptoas 0.57, `pto.tmov`).
+    Source: the code generator (`pto.subview` wants one layout) and the assembler (`pto.tmov`).
     """
     if s.memory.space == "L0C" or (s.shape[-1] == 1) != (target.shape[-1] == 1):
         what = "a product" if s.memory.space == "L0C" else "its layout is another one"

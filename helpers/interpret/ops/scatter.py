@@ -160,7 +160,7 @@ def scatter_update(m: Machine, at: Place, input: Any, *args: Any, **named: Any) 
     if i.valid is not None or s.valid is not None:
         raise m.fault(at, f"pl.scatter_update of {x} with the partly valid {i if i.valid else s}", "pl.fillpad it")
     if len(x.shape) != 2:
-        raise m.fault(at, f"pl.scatter_update of {x}: PyPTO e2d0f78a compiles it of two axes only", "pl.reshape it")
+        raise m.fault(at, f"pl.scatter_update of {x}: PyPTO compiles it of two axes only", "pl.reshape it")
     _check_count(m, at, "pl.scatter_update into", x, elements(x.shape), 2**15 - 1)
     vector(m, s.shape, s.dtype, "scatter")
     data = None

@@ -101,7 +101,7 @@ def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn:
 
 
 def _compared(m: Machine, at: Place, lhs: Any, rhs: Any) -> tuple[Tile, Any, tuple, tuple | None]:
-    """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (ptoas 0.57, `TCmpOp::verify`): a row of 32 elements
+    """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (`TCmpOp::verify`): a row of 32 elements
     has a mask of 32 bytes, no other row has one of its own extent."""
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
     if m.chip.name == "a5" and type(y) is Tile and (x.shape != y.shape or x.shape[-1] != MASK_BYTES):

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from helpers.interpret.checks import rules
-from helpers.interpret.language import element_types, names
+from helpers.interpret.language import element_types, followed, names
 from helpers.interpret.ops import LIMITS, NO_CODE, OPS
 from helpers.interpret.pypto.operations import described, facts
 
@@ -33,10 +33,11 @@ NEVER = {
     "PtrType": "of printed programs of the compiler",
 }
 
-HEAD = """# The language, as interpret mode has it
+HEAD = f"""# The language, as interpret mode has it
 
 Written by `python -m helpers.interpret.pypto.language_pages`; a test holds it to the code. The names are those of
-`pypto.language` in hw-native-sys/pypto at e2d0f78a. **runs**: interpreted; **no**: refused, at its line in the kernel.
+`pypto.language` in hw-native-sys/pypto at {followed.PYPTO}. **runs**: interpreted; **no**: refused, at its line in the\
+ kernel.
 
 """
 

@@ -1,4 +1,4 @@
-"""`optimizations=[pl.auto_chunk]`, of kernels written for PyPTO before e2d0f78a, which no longer has it.
+"""`optimizations=[pl.auto_chunk]`, of kernels written for an earlier PyPTO: the one that is followed has it no more.
 
 In such a region a `for i in pl.parallel(n, chunk=c)` is cut into tasks of c turns each, and what stands between the
 loops is a task of its own. The same is written today as a `pl.parallel` over the chunks with a `pl.at` in it, so that

@@ -2,7 +2,7 @@
 
 Source: python/pypto/language/parser/ast_parser.py (`_parse_submit_deps_kwarg`, `_validate_predicate_shape`,
 `_validate_predicate_deps`), python/pypto/language/scope.py and src/ir/transforms/classify_iter_arg_carry_pass.cpp, all
-of e2d0f78a. What an id means where it is used is another matter: `helpers.interpret.machine.task_ids`.
+of PyPTO. What an id means where it is used is another matter: `helpers.interpret.machine.task_ids`.
 """
 
 from __future__ import annotations
