@@ -27,6 +27,23 @@ from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
 from kernels.qwen3 import BATCH, HIDDEN, MAX_CTX, MAX_PAGES, PAGE, VOCAB, VOCAB_PADDED
 
+STAGE = {
+    "order": 8,
+    "title": "Two decoder layers, the LM head and the greedy token (decode)",
+    "notebook": "05_decode_layer",
+    "versions": {
+        "naive": {},
+        "fused": {
+            "qkv_proj.SPLITS": "split_k",
+            "flash_attention.RUN": "fused",
+            "mlp.WIDE_N": "mixed",
+            "mlp.WIDE_K": "mixed",
+            "lm_head.WIDE_CHUNKS": "wide",
+        },
+    },
+    "small": {"batch": 1, "ctx": 1, "layers": 1, "mode": "single"},
+}
+
 Values = dict[str, Any]
 
 # For two layers. What golden.decode_layer says of the first one goes on: its out, 4.4 in size, has an error of 1.55e-2,

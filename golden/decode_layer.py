@@ -47,6 +47,22 @@ from kernels.qwen3 import (
     Q_PER_KV,
 )
 
+STAGE = {
+    "order": 7,
+    "title": "One decoder layer, all of it (decode)",
+    "notebook": "05_decode_layer",
+    "versions": {
+        "naive": {},
+        "fused": {
+            "qkv_proj.SPLITS": "split_k",
+            "flash_attention.RUN": "fused",
+            "mlp.WIDE_N": "mixed",
+            "mlp.WIDE_K": "mixed",
+        },
+    },
+    "small": {"batch": 1, "ctx": 1},
+}
+
 Values = dict[str, Any]
 
 # The golden rounds out and the new rows of the caches, to BF16. A kernel also rounds what it hands the cube: normed

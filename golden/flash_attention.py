@@ -22,6 +22,19 @@ from golden.compare import Comparator, Tolerance, addressed_rows, close
 from golden.spec import ScalarSpec, TensorSpec
 from kernels.qwen3 import BATCH, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, MAX_CTX, MAX_PAGES, PAGE, Q_PAD, Q_PER_KV
 
+STAGE = {
+    "order": 3,
+    "title": "Attention over the paged KV cache, online softmax over its pages (decode)",
+    "notebook": "02_flash_attention",
+    "versions": {
+        "separate": {},
+        "flat": {},
+        "mixed": {},
+        "fused": {"RUN": ("KV heads at a time", (1, 2, 4, 8))},
+    },
+    "small": {"batch": 2, "ctx": (1, 130)},
+}
+
 # A kernel rounds each weight w = exp(s - max) to BF16 before it meets V: a relative error of at most 2^-9, with a
 # standard deviation of 2^-9 / sqrt(3). On an output element that is 2^-9 / sqrt(3) * sqrt(sum((w v)^2)) / sum(w). With
 # v about 1 in size and scores of standard deviation 1, as `specs` makes them, sqrt(sum(w^2)) / sum(w) is sqrt(e / n)

@@ -28,6 +28,24 @@ from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
 from kernels.qwen3 import BATCH, EPS, HIDDEN, VOCAB, VOCAB_PADDED
 
+STAGE = {
+    "order": 6,
+    "title": "Final RMSNorm, LM head and the greedy token (decode)",
+    "notebook": "04_lm_head",
+    "versions": {
+        "narrow": {
+            "NARROW_N": ("columns of a tile", (32, 64, 128, 256)),
+            "NARROW_K": ("step of K", (64, 128, 256, 512, 1024)),
+        },
+        "wide": {
+            "WIDE_CHUNKS": ("chunks of a task", (1, 2, 3, 4, 6, 9, 12)),
+            "WIDE_K": ("step of K", (64, 128, 256, 512, 1024)),
+        },
+    },
+    "context": False,
+    "small": {"batch": 2, "mode": "single"},
+}
+
 VOCAB_CHUNK = 256
 CHUNKS = VOCAB_PADDED // VOCAB_CHUNK
 

@@ -31,6 +31,38 @@ from helpers.errors import InputError
 from kernels import qwen3
 from kernels.qwen3 import BATCH, EPS
 
+STAGE = (
+    {
+        "order": 4,
+        "title": "Output projection, RMSNorm, SwiGLU MLP, down projection, residuals (decode)",
+        "notebook": "03_swiglu_mlp",
+        "versions": {
+            "partial_products": {
+                "TILE_N": ("columns of a tile", (32, 64, 128)),
+                "TILE_K": ("step of K", (64, 128, 256, 512)),
+            },
+            "accumulate": {
+                "TILE_N": ("columns of a tile", (32, 64, 128)),
+                "TILE_K": ("step of K", (64, 128, 256, 512)),
+            },
+            "mixed": {
+                "WIDE_N": ("columns of a block", (64, 128, 256, 512, 1024)),
+                "WIDE_K": ("step of K", (64, 128, 256, 512, 1024)),
+                "MIXED_K": ("step of K, gate and up", (32, 64, 128, 256, 512)),
+            },
+        },
+        "context": False,
+        "small": {"batch": 2, "hidden": 512, "inter": 512},
+    },
+    {
+        "name": "mlp_32b",
+        "order": 5,
+        "title": "The same at the width of pull request 90: hidden 8192, intermediate 25600",
+        "specs": {"hidden": "kernels.qwen3_32b.HIDDEN", "inter": "kernels.qwen3_32b.INTERMEDIATE"},
+        "tolerance": "TOLERANCE_32B",
+    },
+)
+
 # What the tiles of every version divide: 8 tiles of 64 columns, and tiles of 256.
 HIDDEN_UNIT, INTER_UNIT = 512, 256
 

@@ -54,6 +54,49 @@ from kernels.qwen3 import (
     Q_PER_KV,
 )
 
+STAGE = (
+    {
+        "order": 9,
+        "title": "A whole layer on a prompt: K and V of all its tokens to the cache, causal attention",
+        "notebook": "06_prefill",
+        "versions": {
+            "per_token": {},
+            "spmd": {
+                "WIDE_N": ("columns of a tile", (128, 256, 512)),
+                "WIDE_K": ("step of K", (64, 128, 256)),
+                "ATTENTION_BLOCKS": ("blocks of attention", (4, 8, 16, 24, 48)),
+                "MLP_BLOCKS": ("blocks of gate and up", (8, 12, 16, 24)),
+            },
+            "chunked": {
+                "WIDE_N": ("columns of a tile", (128, 256, 512)),
+                "WIDE_K": ("step of K", (64, 128, 256)),
+                "ATTENTION_BLOCKS": ("blocks of attention", (4, 8, 16, 24, 48)),
+                "MLP_BLOCKS": ("blocks of gate and up", (8, 12, 16, 24)),
+            },
+        },
+        "batch": 1,
+        "longest": "kernels.qwen3.MAX_CHUNK",
+        "small": {"ctx": 8, "hidden": 512, "inter": 1024},
+    },
+    {
+        "name": "prefill_chunk",
+        "order": 10,
+        "title": "Two layers on chunks of several prompts, which go on where earlier calls ended",
+        "versions": {
+            "spmd": {},
+            "chunked": {
+                "WIDE_N": ("columns of a tile", (128, 256, 512)),
+                "WIDE_K": ("step of K", (64, 128, 256)),
+                "ATTENTION_BLOCKS": ("blocks of attention", (4, 8, 16, 24, 48)),
+                "MLP_BLOCKS": ("blocks of gate and up", (8, 12, 16, 24)),
+            },
+        },
+        "specs": {"start": None, "layers": 2},
+        "batch": 4,
+        "small": {"batch": 2, "ctx": 8, "hidden": 512, "inter": 1024, "layers": 1},
+    },
+)
+
 # What the tiles of every version divide: 512 columns of a norm, and tiles of 256.
 HIDDEN_UNIT, INTER_UNIT = 512, 256
 Q_WIDTH = HEADS * HEAD_DIM

@@ -27,6 +27,33 @@ from golden.compare import Tolerance
 from golden.spec import ScalarSpec, TensorSpec
 from kernels.qwen3 import BATCH, EPS, HIDDEN, KV_HIDDEN
 
+STAGE = {
+    "order": 1,
+    "title": "Input RMSNorm and the Q, K and V projections (decode)",
+    "notebook": "03_swiglu_mlp",
+    "versions": {
+        "tile": {
+            "TILE_N": ("columns of a tile", (32, 64, 128)),
+            "TILE_K": ("step of K", (64, 128, 256, 512, 1024)),
+        },
+        "grouped": {
+            "GROUP_N": ("columns of a group", (64, 128, 256, 512)),
+            "TILE_K": ("step of K", (64, 128, 256, 512, 1024)),
+        },
+        "spmd": {
+            "GROUP_N": ("columns of a group", (64, 128, 256, 512)),
+            "TILE_K": ("step of K", (64, 128, 256, 512, 1024)),
+        },
+        "split_k": {
+            "GROUP_N": ("columns of a group", (64, 128, 256, 512)),
+            "SPLIT_TILE_K": ("step of K", (64, 128, 256)),
+            "SPLITS": ("parts of K", (1, 2, 4, 5, 10, 20)),
+        },
+    },
+    "context": False,
+    "small": {"batch": 2, "layers": 1, "layer": 0},
+}
+
 # The golden rounds nothing; a kernel hands the cube BF16, so it rounds the normed row (or, with 1/rms deferred,
 # hidden * weight) once. BF16 has 8 significant bits: a relative error of at most 2^-8 an element, 1.6e-3 in the
 # root mean square. An output is a sum of 5120 products of such elements, about 1 in size, with weights of 0.02

@@ -49,6 +49,14 @@ from kernels.qwen3 import (
     ROPE_THETA,
 )
 
+STAGE = {
+    "order": 2,
+    "title": "Q/K RMSNorm, RoPE, and K/V into the paged cache (decode)",
+    "notebook": "01_rope_kv_cache",
+    "versions": {"naive": {}, "per_sequence": {}, "flat": {}},
+    "small": {"batch": 2, "ctx": (1, 130)},
+}
+
 # Kernel and reference both compute in FP32 and round once, to BF16. Their FP32 results differ in the last
 # bits (order of the sum of squares, rsqrt), so a value near a rounding boundary can go to either neighbour.
 # rtol: one BF16 ULP is 2^-7 of the power of two at or below the value, so 2^-7 of the value is at least one

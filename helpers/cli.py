@@ -96,7 +96,7 @@ def run(
 
     every_one = [s for one in stages.STAGES.values() for s in file_stages.having([one], version)] if every else []
     chosen = every_one or file_stages.having(file_stages.found(stage), version)
-    lengths = parse_ctx(ctx)
+    lengths = stages.parse_ctx(ctx)
     name = platforms.resolve(platform)
     checkpoint = None
     if weights is not None:
@@ -167,7 +167,7 @@ def list_stages() -> None:
     from helpers import stages
 
     table = Table("stage", "versions", "notebook", "what it is", box=None, padding=(0, 3, 0, 0))
-    for one in stages.STAGES.values():
+    for one in {**stages.STAGES, **stages.beside()}.values():
         notebook = f"notebooks/{one.notebook}.ipynb" if one.notebook else "-"
         table.add_row(one.name, " -> ".join(one.names), notebook, one.title)
     _console().print(table)
@@ -199,7 +199,7 @@ def interpret(
 @app.command(name="compile")
 @plainly
 def compile_(
-    what: Annotated[str | None, typer.Argument(help="A stage, see `workbook list`, or a Python file.")] = None,
+    what: Annotated[str | None, typer.Argument(help=WHAT)] = None,
     every: Annotated[bool, typer.Option("--all", help="Every stage there is.")] = False,
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     platform: Annotated[str, typer.Option(help="PyPTO's: a5sim, a2a3sim, a5, a2a3; several with commas.")] = "a5sim",
@@ -212,20 +212,21 @@ def compile_(
     if every == (what is not None):
         raise InputError("name one stage (see `workbook list`) or a file, or say --all")
 
-    from helpers import stages
+    from helpers import file_stages, stages
     from helpers.toolchain import compiler_tables, near
 
     names = [name.strip() for name in platform.split(",")]
+    file, kernel = file_stages.split(what or "")
+    version = kernel or version
+    chosen = [] if file else list(stages.STAGES.values()) if every else [stages.find(what)]
+    if not file and version is not None and not all(version in one.names for one in chosen):
+        raise InputError(f"no version {version!r} of {what or 'every stage'}; see `workbook list`")
     for name in names:
         near.require_compiler(name)
-    file = Path(what) if what is not None and what.endswith(".py") else None
-    chosen = [] if file else list(stages.STAGES.values()) if every else [stages.find(what)]
-    if version is not None and (file or not all(version in one.versions for one in chosen)):
-        raise InputError(f"no version {version!r} of {what or 'every stage'}; see `workbook list`")
     rows: list[tuple[str, near.Compilation | near.Refusal]] = []
     for name in names:
         if file is not None:
-            rows += [(compiler_tables.kernel_title(file, one.kernel), one) for one in near.compile_file(file, name)]
+            rows += [(compiler_tables.kernel_title(file, k.kernel), k) for k in near.compile_file(file, name, version)]
         for stage in chosen:
             for label in [version] if version else stage.versions:
                 try:
@@ -249,7 +250,7 @@ def compile_(
 @plainly
 def check(
     context: typer.Context,
-    subject: Annotated[str, typer.Argument(help="A stage (see `workbook list`), or a kernel script: FILE.py.")],
+    subject: Annotated[str, typer.Argument(help=WHAT)],
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     batch: Annotated[int | None, typer.Option(help="Sequences.", show_default="the stage's own")] = None,
     ctx: Annotated[
@@ -266,6 +267,7 @@ def check(
 
     The exit code is 0 without errors and warnings (hints do not count), 1 with some, 2 when something could not be run.
     """
+    from helpers import file_stages, stages
     from helpers.sanitize import report
     from helpers.sanitize.rules.findings import HINT, worst
 
@@ -274,24 +276,23 @@ def check(
             raise InputError(f"{file}: there is no folder {file.resolve().parent}; make it first")
     json, sarif = (file and file.resolve() for file in (json, sarif))  # a script may change the working directory
     found = []
-    if subject.endswith(".py"):
+    file, kernel = file_stages.split(subject)
+    if file is not None:
         from helpers.sanitize.check_scripts import check_script
 
         taken = {"--version": version, "--batch": batch, "--ctx": ctx}  # they are the script's
         own = [*(text for n, v in taken.items() if v is not None for text in (n, str(v))), *context.args]
-        found = check_script(Path(subject), own, dry)
+        found = check_script(file, own, dry, kernel)
     else:
-        from helpers import stages
         from helpers.sanitize.check_stages import check_stage
 
         if context.args:
             raise InputError(f"a stage takes no {' '.join(context.args)}")
         one = stages.find(subject)
+        (one,) = file_stages.having([one], version)
         for label in [version] if version else one.versions:
-            if label not in one.versions:
-                raise InputError(f"stage {one.name} has no version {label!r}; there are: {', '.join(one.versions)}")
             with _console().status(f"checking {one.name} {label} ..."):
-                found += check_stage(one, label, batch=batch, ctx=parse_ctx(ctx), dry=dry)
+                found += check_stage(one, label, batch=batch, ctx=stages.parse_ctx(ctx), dry=dry)
     report.show(found)
     if json is not None:
         report.write(json, report.as_json(found, subject=subject))
@@ -395,7 +396,7 @@ def watch(
 @plainly
 def profile_kernel(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="A stage, see `workbook list`, or a kernel script (a .py file).")],
+    what: Annotated[str, typer.Argument(help=WHAT)],
     version: Annotated[str | None, typer.Option(help="One version of the stage.", show_default="all of them")] = None,
     chip: Annotated[str | None, typer.Option(help="a2a3 or a5.", show_default="a2a3; of a script, its own")] = None,
     batch: Annotated[
@@ -411,16 +412,23 @@ def profile_kernel(
     Interpret mode follows the kernel's control flow, and computes what that goes by and nothing else. Where that is too
     much, a stage is run, and what is shown of a script is called partial. Options that are not known go to the script.
     """
-    from helpers import chips, stages
+    from helpers import chips, file_stages, stages
     from helpers.profile import export, profile, time_tables
 
     if chip not in (None, "a2a3", "a5"):
         raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
     console = _console()
     found = []
-    if what.endswith(".py"):
+    file, kernel = file_stages.split(what)
+    if kernel:
+        other = [n for n, v in (("--version", version), ("--batch", batch)) if v is not None] + context.args
+        if other:
+            raise InputError(f"{what} is one kernel, on the specs of its file: it takes no {other[0]}")
+        (one, *_) = file_stages.found(what)
+        found = [(what, stages.trace_settled(one.versions[kernel], one.specs(), chip=chip or "a2a3"))]
+    elif file is not None:
         if version is not None:
-            raise InputError("--version belongs to a stage, not to a script")
+            raise InputError(f"--version belongs to a stage; say {what}:{version}")
         code, traces = _script(Path(what), context.args, trace_only=True)
         if code:
             raise typer.Exit(code)
@@ -430,9 +438,7 @@ def profile_kernel(
     else:
         if context.args:
             raise InputError(f"unknown option {context.args[0]}")
-        stage = stages.find(what)
-        if version is not None and version not in stage.versions:
-            raise InputError(f"stage {what} has no version {version!r}; there are: {', '.join(stage.versions)}")
+        (stage,) = file_stages.having([stages.find(what)], version)
         for label in [version] if version else stage.versions:
             with console.status(f"{what} {label} ..."):
                 specs = stage.specs(batch=stage.batch if batch is None else batch)
@@ -472,13 +478,13 @@ def compare(
     Where PyPTO can compile and not run, what the compiler's own orchestration would launch is compared. The exit code
     is 0 when all that differs is explained, 1 when something is not, 2 when a platform could not be asked.
     """
-    from helpers import file_stages
+    from helpers import file_stages, stages
     from helpers.toolchain import compiler_tables
     from helpers.toolchain.side_by_side import compare as put_side_by_side
 
     chosen = file_stages.having(file_stages.found(stage), version)
     names = [name.strip() for name in platforms.split(",")]
-    lengths = parse_ctx(ctx)
+    lengths = stages.parse_ctx(ctx)
     console = _console()
     agree = True
     for one, label in [(s, v) for s in chosen for v in ([version] if version else s.versions)]:
@@ -515,22 +521,6 @@ def _script(file: Path, args: list[str], trace_only: bool) -> tuple[int, list[Tr
 
     with told_at_its_line(file):
         return run_script(file, args, trace_only)
-
-
-def parse_ctx(text: str | None) -> int | list[int] | None:
-    """`--ctx` as a number ("4096"), or one for each sequence ("1,128,4096").
-
-    Raises:
-        InputError: something in it is not a whole number.
-    """
-    if text is None:
-        return None
-    try:
-        lengths = [int(part) for part in text.split(",")]
-    except ValueError:
-        what = "must be a whole number, or one for each sequence with commas between"
-        raise InputError(f"--ctx is {text!r}: {what}") from None
-    return lengths if "," in text else lengths[0]
 
 
 def _console() -> Console:

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from helpers.stages import Stage
 
 
+def split(text: str) -> tuple[Path | None, str | None]:
+    """The file and the kernel of "FILE.py:KERNEL"; None for no kernel, and for a text that names no file.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path, _, kernel = text.partition(":")
+    if not path.endswith(".py"):
+        return None, None
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}")
+    return Path(path), kernel or None
+
+
 def found(text: str) -> list[Stage]:
     """The stages that "STAGE", "FILE.py" or "FILE.py:KERNEL" names: of a file one for each run, of a single version.
 
@@ -28,12 +42,10 @@ def found(text: str) -> list[Stage]:
     from helpers.interpret.pypto.script import told_at_its_line
     from helpers.stages import Stage, find
 
-    path, _, kernel = text.partition(":")
-    if not path.endswith(".py"):
+    file, kernel = split(text)
+    if file is None:
         return [find(text)]
-    file = Path(path)
-    if not file.is_file():
-        raise InputError(f"there is no file {path}")
+    path = str(file)
     with told_at_its_line(file):
         calls, _ = run_jit_calls(file)
     known = [named(c["fn"]) for c in calls]
@@ -48,7 +60,7 @@ def found(text: str) -> list[Stage]:
             name=file.stem, title=path, notebook=None, versions={named(c["fn"]): c["fn"]}, specs=_specs(path, c),
             reference=c["golden_fn"], check=lambda values: None,
             tolerance=Tolerance(c["rtol"], c["atol"], f"rtol {c['rtol']:.2g}, atol {c['atol']:.2g}"),
-            compare_fn=c["compare_fn"] or {}, batch=None,
+            compare_fn=c["compare_fn"] or {}, batch=None, context=False,
         )
         for c in chosen
     ]  # fmt: skip

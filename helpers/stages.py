@@ -1,21 +1,25 @@
 """The stages of the decoder: for each its notebook, its ladder of kernels, its golden. And how to run one.
 
-What runs a stage is imported when one is run: to list them takes neither torch nor a kernel.
+A stage is one record, STAGE, in its golden's file. It is read without importing that: to list stages takes neither
+torch nor a kernel. What runs a stage is imported when one is run.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import kernels.qwen3_32b
-from helpers.errors import InputError, KernelError
-from kernels.qwen3 import BATCH, MAX_CHUNK, MAX_CTX
+from helpers.errors import InputError, KernelError, shown
+from kernels.qwen3 import BATCH, MAX_CTX
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +36,21 @@ class Late:
     module: str
     pick: Callable[[ModuleType], Any]
     names: tuple[str, ...] = ()  # of what it picks, where that has names
+    folder: str = ""  # that has the module, where that is none of Python's
 
     def now(self) -> Any:
+        if self.folder and self.folder not in sys.path:
+            sys.path.append(self.folder)
         return self.pick(importlib.import_module(self.module))
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A constant that may be changed: its name (see `tuning.tuned`), what it is, the values that keep results right."""
+
+    name: str
+    title: str
+    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,9 @@ class Stage:
         batch: Sequences of a run that does not say how many; None: it has no number of them.
         longest: The largest `ctx`, in tokens.
         small: Arguments of `specs` for a run that takes little: what is tried first at each save.
+        context: Sequences have lengths, which `specs` takes as `ctx`.
+        tiles: The constants of each version that may be changed.
+        order: Where it stands among the others.
     """
 
     name: str
@@ -68,6 +87,9 @@ class Stage:
     batch: int | None = BATCH
     longest: int = MAX_CTX
     small: dict[str, Any] = field(default_factory=dict)
+    context: bool = True
+    tiles: dict[str, tuple[Knob, ...]] = field(default_factory=dict)
+    order: float = math.inf
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,21 +102,9 @@ class Stage:
         return value.now() if isinstance(value, Late) else value
 
 
-def _golden(module: str, tolerance: str = "TOLERANCE", **how: Any) -> dict[str, Late]:
-    """A stage's golden: the module of golden/, which of its tolerances, and arguments of its specs."""
-    name = f"golden.{module}"
-    return {
-        "specs": Late(name, lambda m: partial(m.specs, **how) if how else m.specs),
-        "reference": Late(name, lambda m: m.reference),
-        "check": Late(name, lambda m: m.check),
-        "tolerance": Late(name, lambda m: getattr(m, tolerance)),
-        "compare_fn": Late(name, lambda m: getattr(m, "COMPARE_FN", {})),
-    }
-
-
-def _kernels(module: str, *names: str) -> Late:
-    """Kernels of a module of kernels/, by name, naive to fused."""
-    return Late(f"kernels.{module}", lambda m: {n: _kernel(m, n) for n in names}, names)
+def _kernels(module: str, names: tuple[str, ...], folder: str) -> Late:
+    """Kernels of a module, by name, naive to fused."""
+    return Late(module, lambda m: {n: _kernel(m, n) for n in names}, names, folder)
 
 
 def _kernel(module: ModuleType, name: str) -> Any:
@@ -103,107 +113,157 @@ def _kernel(module: ModuleType, name: str) -> Any:
     return getattr(module, name)
 
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            name="qkv_proj",
-            title="Input RMSNorm and the Q, K and V projections (decode)",
-            notebook="03_swiglu_mlp",
-            versions=_kernels("qkv_proj", "tile", "grouped", "spmd", "split_k"),
-            **_golden("qkv_proj"),
-            small={"batch": 2, "layers": 1, "layer": 0},
-        ),
-        Stage(
-            name="rope_kv_cache",
-            title="Q/K RMSNorm, RoPE, and K/V into the paged cache (decode)",
-            notebook="01_rope_kv_cache",
-            versions=_kernels("rope_kv_cache", "naive", "per_sequence", "flat"),
-            **_golden("rope_kv_cache"),
-            small={"batch": 2, "ctx": (1, 130)},
-        ),
-        Stage(
-            name="flash_attention",
-            title="Attention over the paged KV cache, online softmax over its pages (decode)",
-            notebook="02_flash_attention",
-            versions=_kernels("flash_attention", "separate", "flat", "mixed", "fused"),
-            **_golden("flash_attention"),
-            small={"batch": 2, "ctx": (1, 130)},
-        ),
-        Stage(
-            name="mlp",
-            title="Output projection, RMSNorm, SwiGLU MLP, down projection, residuals (decode)",
-            notebook="03_swiglu_mlp",
-            versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
-            **_golden("mlp"),
-            small={"batch": 2, "hidden": 512, "inter": 512},
-        ),
-        Stage(
-            name="mlp_32b",
-            title="The same at the width of pull request 90: hidden 8192, intermediate 25600",
-            notebook="03_swiglu_mlp",
-            versions=_kernels("mlp", "partial_products", "accumulate", "mixed"),
-            **_golden("mlp", "TOLERANCE_32B", hidden=kernels.qwen3_32b.HIDDEN, inter=kernels.qwen3_32b.INTERMEDIATE),
-            small={"batch": 2, "hidden": 512, "inter": 512},
-        ),
-        Stage(
-            name="lm_head",
-            title="Final RMSNorm, LM head and the greedy token (decode)",
-            notebook="04_lm_head",
-            versions=_kernels("lm_head", "narrow", "wide"),
-            **_golden("lm_head"),
-            small={"batch": 2, "mode": "single"},
-        ),
-        Stage(
-            name="decode_layer",
-            title="One decoder layer, all of it (decode)",
-            notebook="05_decode_layer",
-            versions=_kernels("decode_layer", "naive", "fused"),
-            **_golden("decode_layer"),
-            small={"batch": 1, "ctx": 1},
-        ),
-        Stage(
-            name="decode",
-            title="Two decoder layers, the LM head and the greedy token (decode)",
-            notebook="05_decode_layer",
-            versions=_kernels("decode", "naive", "fused"),
-            **_golden("decode"),
-            small={"batch": 1, "ctx": 1, "layers": 1, "mode": "single"},
-        ),
-        Stage(
-            name="prefill",
-            title="A whole layer on a prompt: K and V of all its tokens to the cache, causal attention",
-            versions=_kernels("prefill", "per_token", "spmd", "chunked"),
-            notebook="06_prefill",
-            **_golden("prefill"),
-            batch=1,
-            longest=MAX_CHUNK,
-            small={"ctx": 8, "hidden": 512, "inter": 1024},
-        ),
-        Stage(
-            name="prefill_chunk",
-            title="Two layers on chunks of several prompts, which go on where earlier calls ended",
-            versions=_kernels("prefill", "spmd", "chunked"),
-            notebook="06_prefill",
-            **_golden("prefill", start=None, layers=2),
-            batch=4,
-            longest=MAX_CHUNK,
-            small={"batch": 2, "ctx": 8, "hidden": 512, "inter": 1024, "layers": 1},
-        ),
-    )
-}
-"""Every stage, by name, in the decoder's order."""
+# ---- records
+
+
+_GOLDENS = Path(__file__).parents[1] / "golden"
+_KEYS = "name order title notebook kernels versions specs tolerance context batch longest small".split()
+
+
+def records(file: Path) -> list[dict[str, Any]]:
+    """The records of a golden's file: its STAGE, a dict or several, as it is written there. Nothing is imported.
+
+    Of several, the later ones have what the first one says and they do not.
+
+        name       as typed on the command line; the golden's name if it is not said
+        order      where it stands among the others
+        title      one line for people
+        notebook   stem of its file in notebooks/
+        kernels    the module of its kernels; the golden's own name in kernels/, or beside it
+        versions   its kernels, naive to fused, each with the constants that may be changed:
+                   {"WIDE_N": ("columns of a block", (64, 128, 256))}; "mlp.WIDE_N": "mixed" is as stage mlp's mixed has
+                   WIDE_N. The values divide the widths of the stage's tensors
+        specs      arguments of the golden's specs()
+        tolerance  the golden's name for it; TOLERANCE if it is not said
+        context    False: no sequence has a length
+        batch, longest, small: see Stage
+
+    A text with dots stands for a module's constant: "kernels.qwen3_32b.HIDDEN".
+
+    Raises:
+        InputError: it cannot be read; says where.
+    """
+    text = file.read_text(encoding="utf-8")
+    if "\nSTAGE = " not in text:
+        return []
+    try:
+        found = [n for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "STAGE"]
+        line = found[-1].lineno if found else 1
+        given = ast.literal_eval(found[-1].value) if found else ()
+    except SyntaxError as error:
+        raise InputError(f"{shown(str(file))}:{error.lineno}: SyntaxError: {error.msg}") from None
+    except ValueError:
+        raise InputError(f"{shown(str(file))}:{line}: STAGE must be plain data: text, numbers, dicts, tuples") from None
+    parts = [given] if isinstance(given, dict) else list(given)
+    for part in parts:
+        wrong = [str(k) for k in part if k not in _KEYS] if isinstance(part, dict) else [repr(part)]
+        if wrong or not isinstance({**parts[0], **part}.get("versions"), dict):
+            what = f"knows no {', '.join(wrong)}" if wrong else 'has no "versions", a dict of kernels'
+            raise InputError(f"{shown(str(file))}:{line}: STAGE {what}; it may have: {', '.join(_KEYS)}")
+    return [{**parts[0], **part} for part in parts]
+
+
+def _stage(file: Path, record: dict[str, Any], package: str) -> Stage:
+    """The stage of a record; `package` "" for one beside its kernels, in a folder of its own."""
+    own = file.stem if package else file.stem.removesuffix("_golden")
+    golden, folder = f"{package}{file.stem}", "" if package else str(file.parent)
+    kernels = record.get("kernels", f"kernels.{own}" if package else own)
+    how, tolerance = {n: _constant(v) for n, v in record.get("specs", {}).items()}, record.get("tolerance", "TOLERANCE")
+
+    def late(pick: Callable[[ModuleType], Any]) -> Late:
+        return Late(golden, pick, folder=folder)
+
+    return Stage(
+        name=record.get("name", own), title=record.get("title", own), notebook=record.get("notebook"),
+        versions=_kernels(kernels, tuple(record["versions"]), folder),
+        specs=late(lambda m: _specs(m.specs, how)), reference=late(lambda m: m.reference),
+        check=late(lambda m: getattr(m, "check", _anything)), tolerance=late(lambda m: getattr(m, tolerance)),
+        compare_fn=late(lambda m: getattr(m, "COMPARE_FN", {})),
+        batch=record.get("batch", BATCH if package else None), longest=_constant(record.get("longest", MAX_CTX)),
+        small=record.get("small", {}), context=record.get("context", bool(package)),
+        tiles={version: _tiles(offered) for version, offered in record["versions"].items()},
+        order=record.get("order", math.inf),
+    )  # fmt: skip
+
+
+def _constant(value: Any) -> Any:
+    module, dot, name = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    return getattr(importlib.import_module(module), name) if dot else value
+
+
+def _anything(_: dict[str, Any]) -> None:
+    """A golden that takes all values."""
+
+
+def _tiles(offered: dict[str, Any]) -> tuple[Knob, ...]:
+    out = []
+    for name, what in offered.items():
+        if isinstance(what, str):  # as a part's version has it
+            part, _, constant = name.rpartition(".")
+            what = records(_GOLDENS / f"{part}.py")[0]["versions"][what][constant]
+        out.append(Knob(name, what[0], tuple(what[1])))
+    return tuple(out)
+
+
+def _specs(specs: Callable[..., list], how: dict[str, Any]) -> Callable[..., list]:
+    """`specs` of a golden, which may know nothing of sequences, their lengths, or seeds."""
+    takes = inspect.signature(specs).parameters
+    if not {"batch", "ctx", "seed"} - takes.keys():
+        return partial(specs, **how) if how else specs
+
+    def some(**given: Any) -> list:
+        wanted = {**how, **given}
+        unknown = [n for n, v in wanted.items() if n not in takes and v is not None and not (n == "seed" and v == 0)]
+        if unknown:
+            raise InputError(f"{specs.__module__} has specs that do not depend on {', '.join(unknown)}")
+        return specs(**{n: v for n, v in wanted.items() if n in takes})
+
+    return some
+
+
+def _of(files: Iterable[Path], package: str) -> dict[str, Stage]:
+    made = [_stage(file, record, package) for file in files for record in records(file)]
+    return {stage.name: stage for stage in sorted(made, key=lambda s: (s.order, s.name))}
+
+
+STAGES: dict[str, Stage] = _of(sorted(_GOLDENS.glob("*.py")), "golden.")
+"""Every stage of the repository, by name, in the decoder's order."""
+
+
+def beside() -> dict[str, Stage]:
+    """The stages of the working directory: of each NAME_golden.py there that has a STAGE."""
+    return _of(sorted(Path.cwd().glob("*_golden.py")), "")
 
 
 def find(name: str) -> Stage:
-    """The stage called `name`.
+    """The stage called `name`, of the repository or of the working directory.
 
     Raises:
         InputError: there is none; says which there are.
     """
-    if name not in STAGES:
-        raise InputError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}")
-    return STAGES[name]
+    if name in STAGES:
+        return STAGES[name]
+    more = beside()
+    if name not in more:
+        raise InputError(f"unknown stage {name!r}; there are: {', '.join({**STAGES, **more})}")
+    return more[name]
+
+
+def parse_ctx(text: str | None) -> int | list[int] | None:
+    """`--ctx` as a number ("4096"), or one for each sequence ("1,128,4096").
+
+    Raises:
+        InputError: something in it is not a whole number.
+    """
+    if text is None:
+        return None
+    try:
+        lengths = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--ctx is {text!r}: must be a whole number, or one for each sequence with commas between"
+        ) from None
+    return lengths if "," in text else lengths[0]
 
 
 def run_stage(

@@ -1,11 +1,11 @@
-"""Tile sizes as parameters: a kernel with other constants, which constants each stage offers, and which values fit."""
+"""Tile sizes as parameters: a kernel with other constants, and which values of those that a stage offers fit."""
 
 from __future__ import annotations
 
 import ast
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -14,92 +14,13 @@ from helpers.interpret.language.decorated import bounds, unwrap
 from helpers.interpret.source import texts
 from helpers.interpret.source.texts import FileText
 from helpers.interpret.trace.trace import Trace
-from helpers.stages import Stage, trace_kernel
+from helpers.stages import Knob, Stage, find, trace_kernel
 from kernels.qwen3 import BATCH
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A constant that may be changed: its name (see `tuned`), what it is, the values that keep results right."""
-
-    name: str
-    title: str
-    values: tuple[int, ...]
-
-
-_TILE_N = Knob("TILE_N", "columns of a tile", (32, 64, 128))
-_STEP_K = (64, 128, 256, 512, 1024)
-_GROUP_N = Knob("GROUP_N", "columns of a group", (64, 128, 256, 512))
-
-_MLP = {
-    "partial_products": (_TILE_N, Knob("TILE_K", "step of K", (64, 128, 256, 512))),
-    "accumulate": (_TILE_N, Knob("TILE_K", "step of K", (64, 128, 256, 512))),
-    "mixed": (
-        Knob("WIDE_N", "columns of a block", (64, 128, 256, 512, 1024)),
-        Knob("WIDE_K", "step of K", _STEP_K),
-        Knob("MIXED_K", "step of K, gate and up", (32, 64, 128, 256, 512)),
-    ),
-}
-_RUN = Knob("RUN", "KV heads at a time", (1, 2, 4, 8))
-_PREFILL = (
-    Knob("WIDE_N", "columns of a tile", (128, 256, 512)),
-    Knob("WIDE_K", "step of K", (64, 128, 256)),
-    Knob("ATTENTION_BLOCKS", "blocks of attention", (4, 8, 16, 24, 48)),
-    Knob("MLP_BLOCKS", "blocks of gate and up", (8, 12, 16, 24)),
-)
-_QKV = {
-    "tile": (_TILE_N, Knob("TILE_K", "step of K", _STEP_K)),
-    "grouped": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
-    "spmd": (_GROUP_N, Knob("TILE_K", "step of K", _STEP_K)),
-    "split_k": (
-        _GROUP_N,
-        Knob("SPLIT_TILE_K", "step of K", (64, 128, 256)),
-        Knob("SPLITS", "parts of K", (1, 2, 4, 5, 10, 20)),
-    ),
-}
-_LM_HEAD = {
-    "narrow": (
-        Knob("NARROW_N", "columns of a tile", (32, 64, 128, 256)),
-        Knob("NARROW_K", "step of K", _STEP_K),
-    ),
-    "wide": (
-        Knob("WIDE_CHUNKS", "chunks of a task", (1, 2, 3, 4, 6, 9, 12)),
-        Knob("WIDE_K", "step of K", _STEP_K),
-    ),
-}
-
-
-def _of(module: str, knobs_: tuple[Knob, ...]) -> tuple[Knob, ...]:
-    """The same constants, as those of a part."""
-    return tuple(replace(k, name=f"{module}.{k.name}") for k in knobs_)
-
-
-_LAYER = (
-    *_of("qkv_proj", _QKV["split_k"][2:]),
-    *_of("flash_attention", (_RUN,)),
-    *_of("mlp", _MLP["mixed"][:2]),
-)
-KNOBS: dict[str, dict[str, tuple[Knob, ...]]] = {
-    "qkv_proj": _QKV,
-    "flash_attention": {"fused": (_RUN,)},
-    "prefill": {"spmd": _PREFILL, "chunked": _PREFILL},
-    "prefill_chunk": {"chunked": _PREFILL},
-    "mlp": _MLP,
-    "mlp_32b": _MLP,
-    "lm_head": _LM_HEAD,
-    "decode_layer": {"fused": _LAYER},
-    "decode": {"fused": (*_LAYER, *_of("lm_head", _LM_HEAD["wide"][:1]))},
-}
-"""The constants of each stage's versions, by stage and version. The values divide the widths of the stage's tensors.
-
-A stage that is made of others offers constants of its parts, a few of each; where that is a version to check others
-against, none.
-"""
 
 
 def knobs(stage: str, version: str) -> tuple[Knob, ...]:
     """What can be changed of a version; () where nothing can."""
-    return KNOBS.get(stage, {}).get(version, ())
+    return find(stage).tiles.get(version, ())
 
 
 def constants(kernel: Any, names: tuple[str, ...]) -> dict[str, int]:
@@ -216,7 +137,7 @@ def tuned_stage(stage: Stage, version: str, **values: int) -> Stage:
 
 
 def attempt(
-    stage: Stage, version: str, *, chip: str, batch: int = BATCH, ctx: int | None = None, **values: int
+    stage: Stage, version: str, *, chip: str, batch: int | None = BATCH, ctx: int | None = None, **values: int
 ) -> Trace | WorkbookError:
     """The trace of a version with other constants, or what stands against them: on-chip memory, as a rule.
 

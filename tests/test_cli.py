@@ -179,9 +179,9 @@ def test_a_stage_or_all_but_not_both():
 def test_parse_ctx(text: str | None, lengths: int | list[int] | None):
     if text is not None and lengths is None:
         with pytest.raises(InputError, match="whole number"):
-            cli.parse_ctx(text)
+            stages.parse_ctx(text)
     else:
-        assert cli.parse_ctx(text) == lengths
+        assert stages.parse_ctx(text) == lengths
 
 
 def test_list_names_stages_versions_and_notebooks():

@@ -106,7 +106,7 @@ def dev(developer: Developer) -> Developer:
     """The session with the files as they were at first, and the verdict on these."""
     before = developer.session.history.saves[-1]
     texts = {developer.file: KERNEL, developer.factors: "FACTOR = 2.0\n"}
-    if before.verdict != "PASS" or any(not f.exists() or f.read_text() != t for f, t in texts.items()):
+    if before.verdict != "PASS" or any(not f.exists() or f.read_bytes() != t.encode() for f, t in texts.items()):
         developer.edit(developer.reset)
         time.sleep(0.15)  # two files were written: that may have been two saves
         developer.done(verdict=True)

@@ -46,13 +46,12 @@ def test_wrong_names_are_told():
 
 
 def test_every_knob_is_a_constant_of_its_kernel_and_offers_the_value_it_has():
-    for stage, versions in tuning.KNOBS.items():
-        for version, knobs in versions.items():
+    for stage, one in STAGES.items():
+        for version, knobs in one.tiles.items():
             now = tuning.constants(find(stage).versions[version], tuple(k.name for k in knobs))
             for knob in knobs:
                 assert now[knob.name] in knob.values, (stage, version, knob)
                 assert list(knob.values) == sorted(set(knob.values))
-    assert set(tuning.KNOBS) <= set(STAGES)
     assert tuning.knobs("rope_kv_cache", "flat") == ()
 
 
@@ -110,7 +109,7 @@ COMPOSED = {"decode_layer", "decode"}  # their parts' values are tried with the 
 
 @pytest.mark.parametrize(
     ("name", "version"),
-    [(s, v) for s, versions in tuning.KNOBS.items() if s not in ("mlp_32b", "prefill_chunk") for v in versions],
+    [(s, v) for s, one in STAGES.items() if s not in ("mlp_32b", "prefill_chunk") for v, k in one.tiles.items() if k],
 )
 def test_each_value_does_the_same_work_or_is_refused_for_lack_of_memory(name: str, version: str):
     """What a slider offers is what `attempt` takes, so nothing else may stand in the way of a value of the table."""

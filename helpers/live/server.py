@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import os
 import pickle
 import signal
@@ -106,7 +107,12 @@ def main(fd: int) -> None:
 
 
 def _warm() -> None:
-    """Import what every run needs. Torch stays on one thread here: its threads would not survive a fork."""
+    """Import what every run needs. Torch stays on one thread here: its threads would not survive a fork.
+
+    Bytecode on disk is neither read nor written from here on: it counts as that of a file that was written in the same
+    second and is as long, whatever that says.
+    """
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
     import torch
 
     torch.set_num_threads(1)
@@ -321,6 +327,7 @@ def _judge(
         there.send((n, *what))
 
     result, sizes = None, []
+    importlib.invalidate_caches()
     try:
         kernel = subjects.load_kernel(subject)
         there.send(("files", sorted(subjects.user_files().values())))

@@ -11,7 +11,7 @@ import torch
 
 from helpers.chips import Chip
 from helpers.errors import InputError, WorkbookError
-from helpers.interpret import running_script
+from helpers.interpret import call, running_script
 from helpers.interpret.call import arrange
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.lowering.lower import compile_kernel
@@ -34,18 +34,29 @@ class _Last:
     made: dict[str, Any]
 
 
-def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> list[Finding]:
+def check_script(file: Path, args: Sequence[str], trace_only: bool = False, only: str | None = None) -> list[Finding]:
     """Run a script with its own arguments and return what is wrong with the kernels it runs, and with itself.
 
+    Args:
+        only: The one kernel of it that is looked at.
+
     Raises:
-        InputError: there is no such file, or the script ended before it ran a kernel.
+        InputError: there is no such file, the script ended before it ran a kernel, or it does not run that one.
     """
     if not file.is_file():
         raise InputError(f"there is no file {file}")
     found: list[Finding] = lint.script(file)
     ran: list[_Last] = []
+    others: dict[str, None] = {}  # kernels that were run and not looked at
+    last: _Last | None = None  # what was run last, if it is looked at
 
     def interpret(kernel: Any, given: Sequence[Any] | Mapping[str, Any], platform: str, on: Chip, dry: bool) -> Trace:
+        nonlocal last
+        last = None
+        name = getattr(kernel, "__name__", "")
+        if only not in (None, name):
+            others[name] = None
+            return call.interpret(kernel, given, platform, on, dry)
         try:
             compiled = compile_kernel(kernel)
             found.extend(of_text(compiled))
@@ -61,12 +72,14 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
             found.append(of_error(error))
             raise
         run = look(trace, compiled, made, on, dry)
-        ran.append(_Last(run, compiled, made))
+        last = _Last(run, compiled, made)
+        ran.append(last)
         found.extend(certain(subject, compiled, run) if keep else [*run.findings, *(f for f, _ in run.clashes)])
         return trace
 
     def compared(outputs: Mapping, expected: Mapping, inputs: Mapping, rtol: float, atol: float, fns: Mapping) -> None:
-        last = ran[-1]
+        if last is None:
+            return
         parameters = {n: p for n, v in outputs.items() for p, t in last.made.items() if t is v}
         seen = results.Seen(
             last.run.trace, last.run.memory, parameters, extents(last.compiled, last.made), lint.tolerance(file)
@@ -85,6 +98,13 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False) -> l
         failed, place = f"{type(error).__name__}: {error}".strip().rstrip(":"), raised_at(error, str(file))
         if not ran and not found:
             raise InputError(f"{file} ended with {failed}, before it ran a kernel") from error
+    if only is not None and not ran and not any(f.severity == ERROR for f in found):
+        raise InputError(f"{file} runs no kernel {only!r}; it runs: {', '.join(others) or 'none'}")
+    if not failed and not ran and not others and not found:
+        raise InputError(
+            f"{file} runs no kernel, so nothing is checked. It has to call\n"
+            "  golden.run_jit(kernel, specs, golden_fn)  under  if __name__ == '__main__':"
+        )
     if failed and not any(f.severity == ERROR for f in found):
         if not ran:
             raise InputError(f"{file} ended with {failed}, before it ran a kernel")

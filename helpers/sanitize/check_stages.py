@@ -10,16 +10,14 @@ from helpers.sanitize.rules.findings import Finding
 from helpers.stages import Stage
 from kernels.qwen3 import PAGE
 
-WITHOUT_CONTEXT = ("qkv_proj", "mlp", "mlp_32b", "lm_head")  # stages in which no sequence has a length
-
 
 def sweep_of(stage: Stage) -> dict[str, Any]:
     """The sizes that break kernels of a stage: batches around the tile, lengths around a page, the last page."""
-    batches = sorted({1, max(1, stage.batch - 1), stage.batch})
-    if stage.name in WITHOUT_CONTEXT:
-        return {"batch": batches}
+    batches = {"batch": sorted({1, max(1, stage.batch - 1), stage.batch})} if stage.batch is not None else {}
+    if not stage.context:
+        return batches
     around = (1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 1)
-    return {"batch": batches, "ctx": [*(n for n in around if n < stage.longest), stage.longest]}
+    return {**batches, "ctx": [*(n for n in around if n < stage.longest), stage.longest]}
 
 
 def check_stage(

@@ -119,11 +119,11 @@ def compile_kernel(kernel: Any, platform: str, args: Sequence[Any] | Mapping[str
         return _compilation(request["name"], platform, process.ask(platform, request, progress))
 
 
-def compile_file(file: Path, platform: str) -> list[Compilation | Refusal]:
-    """Compile every entry (`@pl.jit`, `@pl.program`) that a file defines itself.
+def compile_file(file: Path, platform: str, only: str | None = None) -> list[Compilation | Refusal]:
+    """Compile every entry (`@pl.jit`, `@pl.program`) that a file defines itself; or `only` the one of that name.
 
     Raises:
-        InputError: there is no such file, or it defines none.
+        InputError: there is no such file, or it defines none of that name.
         PlatformError, KernelError, ToolchainError: see `compile_kernel`; KernelError: it cannot be imported.
     """
     if not file.is_file():
@@ -134,6 +134,10 @@ def compile_file(file: Path, platform: str) -> list[Compilation | Refusal]:
         done = process.ask(platform, request, progress)["kernels"]
     if not done:
         raise InputError(f"{file} defines no kernel: no function with @pl.jit, no class with @pl.program")
+    names = [one["name"] for one in done]
+    if only is not None and only not in names:
+        raise InputError(f"{file} has no kernel {only!r}; it has: {', '.join(names)}")
+    done = [one for one in done if only in (None, one["name"])]
     out: list[Compilation | Refusal] = []
     for one in done:
         try:

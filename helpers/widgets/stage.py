@@ -8,20 +8,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
 from golden import RunResult, TensorSpec
-from helpers import plots, show
+from helpers import file_stages, plots, show
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret.language.decorated import digest
 from helpers.interpret.machine.progress import watched
 from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import Figure, bytes_text, time_text
 from helpers.profile import profile
-from helpers.stages import Stage, find, run_stage
-from helpers.tuning import Knob, attempt, constants, knobs, tuned_stage
+from helpers.stages import Knob, Stage, find, run_stage
+from helpers.tuning import attempt, constants, tuned_stage
 from helpers.widgets.front_end import front_end
 from helpers.widgets.job import Cancelled, Job
 from kernels.qwen3 import BATCH, MAX_CTX, PAGE
@@ -41,14 +42,13 @@ class Setting:
 
     version: str
     chip: str
-    batch: int
-    ctx: int
+    batch: int | None
+    ctx: int | None
     tiles: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
-        return ", ".join(
-            [self.version, f"batch {self.batch}", f"context {self.ctx}", *(f"{n} {v}" for n, v in self.tiles)]
-        )
+        sizes = [f"{n} {v}" for n, v in (("batch", self.batch), ("context", self.ctx)) if v is not None]
+        return ", ".join([self.version, *sizes, *(f"{n} {v}" for n, v in self.tiles)])
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def predicted(trace: Trace) -> list[str]:
 def tried(stage: str, setting: Setting) -> Trace | WorkbookError:
     """The trace of a setting without arithmetic, or what stands against it; made once for each text of the kernel."""
     try:
-        text = digest(find(stage).versions[setting.version])
+        text = digest(_of(stage, setting.version).versions[setting.version])
     except WorkbookError as error:
         return error
     return _tried(stage, setting, text)
@@ -86,7 +86,12 @@ def tried(stage: str, setting: Setting) -> Trace | WorkbookError:
 @lru_cache(maxsize=512)
 def _tried(stage: str, setting: Setting, _: str) -> Trace | WorkbookError:
     return attempt(
-        find(stage), setting.version, chip=setting.chip, batch=setting.batch, ctx=setting.ctx, **dict(setting.tiles)
+        _of(stage, setting.version),
+        setting.version,
+        chip=setting.chip,
+        batch=setting.batch,
+        ctx=setting.ctx,
+        **dict(setting.tiles),
     )
 
 
@@ -96,12 +101,12 @@ def measure(stage: str, setting: Setting) -> Measured:
     Raises:
         WorkbookError: see helpers.stages.run_stage.
     """
-    return _measure(stage, setting, digest(find(stage).versions[setting.version]))
+    return _measure(stage, setting, digest(_of(stage, setting.version).versions[setting.version]))
 
 
 @lru_cache(maxsize=64)
 def _measure(stage: str, setting: Setting, _: str) -> Measured:
-    given = _given(stage, setting.batch, setting.ctx)
+    given = _given(stage, setting.version if _is_file(stage) else "", setting.batch, setting.ctx)
     one = tuned_stage(given.stage, setting.version, **dict(setting.tiles))
     result = run_stage(one, setting.version, platform=f"{setting.chip}interp", batch=setting.batch, ctx=setting.ctx)
     ratios = given.ratios(result)
@@ -124,15 +129,16 @@ class _Given:
     its own for each output: they allow for no more.
     """
 
-    def __init__(self, stage: Stage, batch: int, ctx: int):
+    def __init__(self, stage: Stage, batch: int | None, ctx: int | None):
         specs = stage.specs(batch=batch, ctx=ctx, seed=0)
         kept = [self._kept(s) if isinstance(s, TensorSpec) else s for s in specs]
-        self._golden, self._stage = sys.modules[stage.reference.__module__], stage
+        self._golden, self._stage = sys.modules.get(getattr(stage.reference, "__module__", "")), stage
         self._expected: dict[str, Any] = {}
         self._outputs = [s.name for s in specs if getattr(s, "is_output", False)]
-        self.stage = replace(stage, specs=lambda **_: kept, reference=self._reference)
+        reference = self._reference if stage.reference is not None else None
+        self.stage = replace(stage, specs=lambda **_: kept, reference=reference)
         self._values, self._right = {}, None
-        self.against = "golden"
+        self.against = "golden" if reference is not None else "nothing"
         if hasattr(self._golden, "written"):
             values = show.inputs(kept)
             self._values = {n: v for n, v in values.items() if getattr(v, "nbytes", 0) < _LARGE}
@@ -164,8 +170,28 @@ class _Given:
 
 
 @lru_cache(maxsize=1)
-def _given(stage: str, batch: int, ctx: int) -> _Given:
-    return _Given(find(stage), batch, ctx)
+def _given(stage: str, version: str, batch: int | None, ctx: int | None) -> _Given:
+    return _Given(_of(stage, version), batch, ctx)
+
+
+def _is_file(stage: str) -> bool:
+    return stage.partition(":")[0].endswith(".py")
+
+
+@lru_cache(maxsize=8)
+def _runs(text: str, _: int) -> tuple[Stage, ...]:
+    """The runs of a file as stages; made anew when it was written."""
+    return tuple(file_stages.found(text))
+
+
+def _of(stage: str, version: str = "") -> Stage:
+    """A stage, or the kernels of a file as one: with the specs and the golden of `version`, of the last run if none."""
+    if not _is_file(stage):
+        return find(stage)
+    file = Path(stage.partition(":")[0])
+    runs = _runs(stage, file.stat().st_mtime_ns if file.is_file() else 0)
+    chosen = next((one for one in runs if version in one.versions), runs[-1])
+    return replace(chosen, versions={n: k for one in runs for n, k in one.versions.items()})
 
 
 class Explorer:
@@ -198,16 +224,19 @@ class Controls:
         self.stage, self._keep, self._quiet = stage, keep, False
         wide = ipywidgets.Layout(width="32em")
         self.version = ipywidgets.ToggleButtons(
-            options=list(find(stage).versions), value=setting.version, description="version"
+            options=list(_of(stage).versions), value=setting.version, description="version"
         )
         self.chip = ipywidgets.ToggleButtons(options=CHIPS, value=setting.chip, description="chip")
-        self.batch = ipywidgets.IntSlider(
-            setting.batch, 1, BATCH, description="batch", continuous_update=False, layout=wide
-        )
-        self.ctx = ipywidgets.SelectionSlider(
-            options=sorted({*(n for n in CTX if n <= find(stage).longest), setting.ctx}), value=setting.ctx,
-            description="context", continuous_update=False, layout=wide,
-        )  # fmt: skip
+        self.batch, self.ctx = None, None
+        if setting.batch is not None:
+            self.batch = ipywidgets.IntSlider(
+                setting.batch, 1, BATCH, description="batch", continuous_update=False, layout=wide
+            )
+        if setting.ctx is not None:
+            self.ctx = ipywidgets.SelectionSlider(
+                options=sorted({*(n for n in CTX if n <= _of(stage).longest), setting.ctx}), value=setting.ctx,
+                description="context", continuous_update=False, layout=wide,
+            )  # fmt: skip
         self.tiles: dict[str, ipywidgets.SelectionSlider] = {}
         self.tile_box = ipywidgets.VBox()
         self.refused = ipywidgets.HTML()
@@ -220,13 +249,13 @@ class Controls:
         self.cancel.on_click(lambda _: self.job.cancel())
         self.box = ipywidgets.VBox(
             [
-                self.version, self.chip, self.batch, self.ctx, self.tile_box, self.refused,
+                self.version, self.chip, *filter(None, (self.batch, self.ctx)), self.tile_box, self.refused,
                 ipywidgets.HBox([self.bar, self.cancel, self.state]), self.text, self.image,
             ]
         )  # fmt: skip
         self._offer(dict(setting.tiles))
         self.version.observe(self._other_version, "value")
-        for control in (self.chip, self.batch, self.ctx):
+        for control in filter(None, (self.chip, self.batch, self.ctx)):
             control.observe(self._update, "value")
         self._update()
 
@@ -236,24 +265,28 @@ class Controls:
         now = {name: slider.value for name, slider in self.tiles.items()}
         plain = self._plain(self.version.value)
         tiles = tuple((n, v) for n, v in now.items() if v != plain[n])
-        return Setting(self.version.value, self.chip.value, self.batch.value, self.ctx.value, tiles)
+        batch, ctx = (control and control.value for control in (self.batch, self.ctx))
+        return Setting(self.version.value, self.chip.value, batch, ctx, tiles)
 
     def _plain(self, version: str) -> dict[str, int]:
         """What the kernel's file says for each constant."""
-        return constants(find(self.stage).versions[version], tuple(k.name for k in knobs(self.stage, version)))
+        return _constants(_of(self.stage, version), version)
+
+    def _knobs(self, version: str) -> tuple[Knob, ...]:
+        return _of(self.stage, version).tiles.get(version, ())
 
     def _offer(self, values: dict[str, int]) -> None:
         """A slider for each constant of the version; until it is known what else fits, with its value alone."""
         self.refused.value = ""
         self.tiles = {}
-        for knob in knobs(self.stage, self.version.value):
+        for knob in self._knobs(self.version.value):
             value = values.get(knob.name, self._plain(self.version.value)[knob.name])
             self.tiles[knob.name] = ipywidgets.SelectionSlider(
                 options=[value], value=value, description=knob.name, continuous_update=False,
                 layout=ipywidgets.Layout(width="34em"), style={"description_width": "11em"},
             )  # fmt: skip
             self.tiles[knob.name].observe(self._update, "value")
-        titles = [k.title for k in knobs(self.stage, self.version.value)]
+        titles = [k.title for k in self._knobs(self.version.value)]
         self.tile_box.children = [
             ipywidgets.HBox([slider, ipywidgets.Label(t)]) for slider, t in zip(self.tiles.values(), titles)
         ]
@@ -298,7 +331,7 @@ class Controls:
     def _fit(self, setting: Setting, check: Callable[[], None]) -> None:
         """Let each slider of a constant offer what fits, the other constants as they are."""
         refused = []
-        for knob in knobs(self.stage, setting.version):
+        for knob in self._knobs(setting.version):
             self.state.value = f"which {knob.name} fit"
             fits = []
             for value in knob.values:
@@ -343,37 +376,53 @@ def _pre(text: str) -> str:
     return f'<pre style="line-height:1.3">{html.escape(text)}</pre>'
 
 
+def _constants(stage: Stage, version: str) -> dict[str, int]:
+    """What the kernel's file says for each constant that may be changed."""
+    names = tuple(k.name for k in stage.tiles.get(version, ()))
+    return constants(stage.versions[version], names) if names else {}
+
+
 def explore(
-    stage: str, version: str | None = None, chip: str = "a2a3", batch: int | None = None, ctx: int = 1024,
+    stage: str, version: str | None = None, chip: str = "a2a3", batch: int | None = None, ctx: int | None = None,
     live: bool | None = None, **tiles: int,
 ) -> Explorer:  # fmt: skip
     """Controls over a stage; run in interpret mode. Running the cell again keeps what the controls say.
 
     Args:
-        stage: Name of a stage.
+        stage: Name of a stage, FILE.py, or FILE.py:KERNEL; a file has no batch, ctx and tiles to choose.
         version, chip, batch, ctx: Where the controls start; `version` None is the last of the ladder, `batch` None
-            what the stage has by default.
+            what the stage has by default, `ctx` None is 1024, or as long as the stage takes it.
         live: True for controls, False for text and figure; None: controls where a front end shows the cell.
-        tiles: Constants of the version's kernel to start with, see `helpers.tuning.KNOBS`.
+        tiles: Constants of the version's kernel to start with, see `helpers.stages.Stage.tiles`.
 
     Raises:
-        InputError: there is no such stage, or the version has no such constant, or not with this value.
+        InputError: there is no such stage, file or kernel, or the version has no such constant, or not with this value.
         ValueError: chip, version, batch or ctx is none there is.
     """
-    one = find(stage)
-    versions, batch, longest = list(one.versions), one.batch if batch is None else batch, one.longest
+    one = _of(stage, version or "")
+    versions, longest = list(one.versions), one.longest
     version = version or versions[-1]
+    wrong = version not in versions or chip not in CHIPS
+    if one.batch is None:
+        wrong = wrong or batch is not None or (ctx is not None and not one.context)
+    else:
+        batch = one.batch if batch is None else batch
+        wrong = wrong or not 1 <= batch <= BATCH
+    if one.batch is not None or one.context:
+        ctx = min(1024, longest) if ctx is None else ctx
+        wrong = wrong or not 1 <= ctx <= longest
     start = {"version": version, "chip": chip, "batch": batch, "ctx": ctx}
-    if version not in versions or chip not in CHIPS or not 1 <= batch <= BATCH or not 1 <= ctx <= longest:
+    if wrong:
+        sizes = f", batch 1 to {BATCH}" if one.batch is not None else ""
+        sizes += f", ctx 1 to {longest}" if one.batch is not None or one.context else ""
         raise ValueError(
-            f"explore({stage!r}) on {start}: versions are {', '.join(versions)}, chips {', '.join(CHIPS)}, "
-            f"batch 1 to {BATCH}, ctx 1 to {longest}"
+            f"explore({stage!r}) on {start}: versions are {', '.join(versions)}, chips {', '.join(CHIPS)}{sizes}"
         )
-    offered = {k.name: k.values for k in knobs(stage, version)}
+    offered = {k.name: k.values for k in one.tiles.get(version, ())}
     for name, value in tiles.items():
         if value not in offered.get(name, ()):
             raise InputError(f"explore({stage!r}): {version} has no {name} {value!r}; there are: {offered or 'none'}")
-    plain = constants(find(stage).versions[version], tuple(offered))
+    plain = _constants(one, version)
     start["tiles"] = tuple((n, tiles[n]) for n in offered if n in tiles and tiles[n] != plain[n])
     if stage not in _kept or _kept[stage][0] != start:
         _kept[stage] = (start, dict(start))

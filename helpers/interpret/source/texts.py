@@ -209,8 +209,10 @@ def _bind(fn: Callable, around: CodeType | None) -> Bound:
     if text is None and isinstance(fn.__globals__.get("__file__"), str):  # a function that %autoreload puts in place
         text = read(fn.__globals__["__file__"])
     if text is None:
-        return Bound(fn, why=f"the source of kernel '{name}' cannot be read ({file}); a kernel is parsed from its "
-                     "source: define it in a file or a notebook cell")  # fmt: skip
+        why = (
+            _unreadable(file) or f"({file}); a kernel is parsed from its source: define it in a file or a notebook cell"
+        )
+        return Bound(fn, why=f"the source of kernel '{name}' cannot be read {why}")
     try:
         span = text.find(fn.__code__, around)
     except (SyntaxError, ValueError) as e:
@@ -277,6 +279,18 @@ def _lines(path: str) -> tuple[str, ...]:
             return tuple(f.readlines())
     except (OSError, SyntaxError, UnicodeDecodeError):
         return ()
+
+
+def _unreadable(path: str) -> str:
+    """Why a file is no text; "" when it is, or when there is none."""
+    try:
+        with tokenize.open(path) as f:
+            f.read()
+    except (SyntaxError, UnicodeDecodeError) as e:
+        return f"from {shown(path)}: {e}. Save it as UTF-8"
+    except OSError:
+        pass
+    return ""
 
 
 def _others(text: FileText, module: Mapping[str, Any]) -> list[FileText]:

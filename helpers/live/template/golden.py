@@ -7,9 +7,18 @@ from typing import Any
 import torch
 
 from golden import TensorSpec, Tolerance
+from golden.compare import Comparator
 from __KERNELS__ import EPS, ROWS, WIDTH
 
+STAGE = {  # what `workbook list` shows in this folder; of each version the constants to try, which `explore` offers
+    "title": "Rows divided by their root mean square, times a weight",
+    "versions": {
+        "naive": {"TILE": ("rows of a tile", (8, 16, 32))},
+        "fused": {"TILE": ("rows of a tile", (8, 16, 32))},
+    },
+}
 TOLERANCE = Tolerance(rtol=2.0**-20, atol=2.0**-20, text="8 FP32 ULP")
+COMPARE_FN: dict[str, Comparator] = {}  # of outputs that are compared in another way, see golden.compare
 
 
 def specs(seed: int = 0) -> list[TensorSpec]:

@@ -14,7 +14,7 @@
 # Two versions: `naive` writes a factor for each row to global memory and reads it again; `fused` keeps it on chip.
 
 # %%
-from __GOLDEN__ import TOLERANCE, reference, specs
+from __GOLDEN__ import COMPARE_FN, TOLERANCE, reference, specs
 from helpers import plots, show
 from helpers.profile import profile
 from __KERNELS__ import fused, naive
@@ -35,6 +35,7 @@ for kernel in (naive, fused):
         reference,
         rtol=TOLERANCE.rtol,
         atol=TOLERANCE.atol,
+        compare_fn=COMPARE_FN,
         quiet=True,
         runtime_cfg={"platform": "a2a3interp"},
     )
@@ -42,7 +43,7 @@ for kernel in (naive, fused):
 
 # %%
 last = runs["fused"]
-plots.error_histogram({"y": (last.outputs["y"], last.expected["y"])}, last.platform)
+plots.error_histogram({n: (last.outputs[n], last.expected[n]) for n in last.expected}, last.platform)
 
 # %% [markdown]
 # ## What fusion bought

@@ -2,7 +2,7 @@
 
 import pytest
 from golden import run_jit
-from __GOLDEN__ import TOLERANCE, reference, specs
+from __GOLDEN__ import COMPARE_FN, TOLERANCE, reference, specs
 from helpers.sanitize import check
 from __KERNELS__ import fused, naive
 
@@ -14,12 +14,13 @@ KERNELS = {"naive": naive, "fused": fused}
 def test_the_result(name: str, platform: str):
     result = run_jit(
         KERNELS[name], specs(seed=1), reference, runtime_cfg={"platform": platform},
-        rtol=TOLERANCE.rtol, atol=TOLERANCE.atol,
+        rtol=TOLERANCE.rtol, atol=TOLERANCE.atol, compare_fn=COMPARE_FN,
     )  # fmt: skip
     assert result.passed, result.error
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_nothing_is_found(name: str):
-    found = check(KERNELS[name], specs(), reference, rtol=TOLERANCE.rtol, atol=TOLERANCE.atol)
+    allowed = {"rtol": TOLERANCE.rtol, "atol": TOLERANCE.atol, "compare_fn": COMPARE_FN}
+    found = check(KERNELS[name], specs(), reference, **allowed)
     assert [str(f) for f in found if f.severity != "hint"] == []
