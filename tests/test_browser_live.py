@@ -82,10 +82,12 @@ def test_the_view_follows_the_file(page: Page, folder: Path):
     expect(verdict).to_have_text("FAIL")
     expect(errors).not_to_have_attribute("src", before)
     assert saves(view) == first + 1
+    expect(view.locator("pre").first).to_contain_text("first differs at mine.py:7")
     wrong = errors.get_attribute("src")
 
     file.write_text(KERNEL.replace("2.0", "1.0 + 1.0"))
     expect(verdict).to_have_text("PASS")
+    expect(view.locator("pre")).to_have_count(0)
     expect(errors).not_to_have_attribute("src", wrong)
     assert saves(view) == first + 2
 

@@ -1,7 +1,8 @@
 """The latest save that passed, run again beside one that fails, to say where their values part.
 
-The process of a run that passed stays, with the kernel that it imported and no values. A run that fails asks it: the
-request and the answer's length go through its connection, the answer itself through a file that all runs share.
+The process of a run that passed stays, with the kernel that it imported and no values; it hands on its figures and its
+findings, which another one makes. A run that fails asks it: the request and the answer's length go through its
+connection, the answer itself through a file that all runs share.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from helpers.errors import WorkbookError
@@ -28,23 +29,43 @@ class Earlier:
     file: int
 
 
-def answer(there: Connection, file: int, kernel: Any, chip: str, specs: Specs) -> None:
-    """Answer requests until the connection ends: each (who asks, size, launch) with (who asks, bytes of the answer).
+STOP = ("stop",)  # what is left of a run is not wanted any more
+ANSWER = "answer"
+
+
+def answer(there: Connection, n: int, rest: Any, file: int, kernel: Any, chip: str, specs: Specs) -> None:
+    """Hand on what the process `rest` says; answer requests: (who asks, size, launch) with (who asks, bytes, ANSWER).
 
     Raises:
         EOFError: nobody will ask any more.
     """
     while True:
-        asks, size, launch = there.recv()
-        try:
-            data = pickle.dumps(record(kernel, specs(size), chip, launch))
-        except WorkbookError:
-            data = b""
-        os.ftruncate(file, 0)
-        written = 0
-        while written < len(data):
-            written += os.pwrite(file, data[written:], written)
-        there.send((asks, len(data)))
+        for ready in wait([there, *([rest.connection] if rest else [])]):
+            if ready is not there:
+                try:
+                    there.send(rest.connection.recv())
+                except EOFError:
+                    rest.end()
+                    rest = None
+                    there.send((n, "done"))
+                continue
+            request = there.recv()
+            if rest:
+                rest.end()
+                rest = None
+            if request == STOP:
+                break
+            asks, size, launch = request
+            try:
+                data = pickle.dumps(record(kernel, specs(size), chip, launch))
+            except WorkbookError:
+                data = b""
+            os.ftruncate(file, 0)
+            written = 0
+            while written < len(data):
+                written += os.pwrite(file, data[written:], written)
+            there.send((asks, len(data), ANSWER))
+            break
 
 
 def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[str], earlier: Earlier) -> str:
@@ -58,9 +79,10 @@ def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[
 
     def before(size: str, launch: Launch | None) -> Record | None:
         earlier.connection.send((number, size, launch))
-        asked, length = None, 0
-        while asked != number:  # answers to a run that was ended come first
-            asked, length = earlier.connection.recv()
+        message: tuple = ()
+        while message[::2] != (number, ANSWER):  # what was under way when that run was stopped comes first
+            message = earlier.connection.recv()
+        length = message[1]
         data = os.pread(earlier.file, length, 0) if length else b""
         while 0 < len(data) < length:
             data += os.pread(earlier.file, length - len(data), len(data))

@@ -5,6 +5,7 @@
     filler     forked from the holder once; makes inputs and expected outputs, in memory that all see
     run        forked from the holder for each save; imports the kernel, runs and judges it. The latest whose save
                passed stays, to be run again beside one that fails, see `beside`
+    rest       forked from a run that passed: its figures and findings
 
 Nothing is imported twice in one process, so no object of an earlier save can be met. A save ends the run before it. A
 golden's side that changed takes a new holder, anything that the server itself has imported a new server. A process
@@ -17,8 +18,8 @@ Messages are tuples; those that a run sends begin with the save's number:
     (n, "figures", dict)        PNG files by name, each as it is there
     (n, "divergence", text)     where it first writes something else than the latest save that passed
     (n, "findings", list)       sanitize.Finding.as_dict of each
+    (n, "passed")               at every size: its process stays
     (n, "done")
-    (n, "passed")               the same, and its process stays
     ("restart",)                what the server has imported changed: start another one
 """
 
@@ -36,11 +37,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from golden.runner import RunResult
     from helpers.live import beside
 
 _NOTHING, _INPUTS, _ALL, _FAILED = 0, 1, 2, 3  # how far the filler has come with a size
@@ -264,7 +267,9 @@ def hold(there: Connection, subject: Any) -> None:
         for ready in wait([there, *(c.connection for c in (filler, run) if c)]):
             if ready is there:
                 latest = there.recv()
-                if run:
+                if run and stays and run is stays[1]:
+                    run.connection.send(beside.STOP)
+                elif run:
                     run.end()
                 run = None
                 if broken:
@@ -281,6 +286,7 @@ def hold(there: Connection, subject: Any) -> None:
                 message = child.connection.recv()
             except EOFError:
                 child.end()
+                stays = None if stays and child is stays[1] else stays
                 if child is run:
                     there.send((latest, "done"))
                     run = None
@@ -291,10 +297,9 @@ def hold(there: Connection, subject: Any) -> None:
                 broken = message
                 there.send((latest, *broken))
             elif message[-1] == "passed":
-                there.send((message[0], "done"))
                 if stays:
                     stays[1].end()
-                stays, run = (message[0], run), None
+                stays = message[0], run
             else:
                 there.send(message)
 
@@ -303,30 +308,36 @@ def _run(
     there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held], file: int,
     earlier: beside.Earlier | None,
 ) -> None:  # fmt: skip
-    """Judge a save; if it passes, stay to be compared with later ones."""
+    """Judge a save. If it passes, stay to be compared with later ones, while another process does the rest."""
     import torch
 
     from helpers.live import beside
 
     torch.set_num_threads(os.cpu_count() or 1)  # the first threads of this process: none are forked
-    kernel = _judge(there, n, subject, given, held, earlier)
-    if kernel is not None:
-        gc.collect()  # no values of the run stay
-        there.send((n, "passed"))
-        beside.answer(there, file, kernel, subject.chip, lambda size: _own(held[size])[0])
+    own = lambda size: _own(held[size])[0]  # noqa: E731
+    judged = _judge(there, n, subject, given, held)
+    if judged is None:
+        return
+    kernel, sizes, result = judged
+    if not result.passed:
+        compared = partial(beside.compared, n, kernel, subject.chip, own, sizes, earlier) if earlier else None
+        _rest(there, n, subject, given, kernel, own(sizes[-1]), sizes[-1], result, compared)
+        return
+    there.send((n, "passed"))
+    rest = _fork(_rest, n, subject, given, kernel, own(sizes[-1]), sizes[-1], result)
+    del judged, result
+    gc.collect()  # no values of the run stay
+    beside.answer(there, n, rest, file, kernel, subject.chip, own)
 
 
 def _judge(
-    there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held], earlier: beside.Earlier | None
-) -> Any:
-    """Import the kernel, run it at each size, judge it; figures and findings follow. The kernel, if all is well."""
-    from helpers.live import beside, judge
+    there: Connection, n: int, subject: Any, given: Any, held: dict[str, _Held]
+) -> tuple[Any, list[str], RunResult] | None:
+    """Import the kernel and run it at each size until one fails: the kernel, these sizes, the last result."""
+    from helpers.live import judge
     from helpers.live import subject as subjects
 
-    def tell(*what: Any) -> None:
-        there.send((n, *what))
-
-    result, sizes = None, []
+    sizes: list[str] = []
     importlib.invalidate_caches()
     try:
         kernel = subjects.load_kernel(subject)
@@ -337,21 +348,39 @@ def _judge(
                 return None
             sizes.append(size)
             found, result = judge.judged(kernel, given, size, specs, expected, subject.chip)
-            tell("judged", found)
+            there.send((n, "judged", found))
             if not found.passed:
                 break
-        _draw(judge.figures(result), tell)
-        if not found.passed and earlier is not None:
-            own = lambda size: _own(held[size])[0]  # noqa: E731
-            tell("divergence", beside.compared(n, kernel, subject.chip, own, sizes, earlier))
-        tell("findings", _findings(kernel, given, size, specs, subject))
     except _NoGolden:
         return None
     except BaseException as error:
         there.send(("files", sorted({*subjects.user_files().values(), *_files_of(error)})))
-        tell(*_mistake(error))
+        there.send((n, *_mistake(error)))
         return None
-    return kernel if found.passed else None
+    return kernel, sizes, result
+
+
+def _rest(
+    there: Connection, n: int, subject: Any, given: Any, kernel: Any, specs: list, size: str, result: RunResult,
+    compared: Callable[[], str] | None = None,
+) -> None:  # fmt: skip
+    """Figures and findings of a run; what `compared` says, between them."""
+    import torch
+
+    from helpers.live import judge
+
+    torch.set_num_threads(1)  # this process may have been forked from one with threads, which it has not
+
+    def tell(*what: Any) -> None:
+        there.send((n, *what))
+
+    try:
+        _draw(judge.figures(result), tell)
+        if compared is not None:
+            tell("divergence", compared())
+        tell("findings", _findings(kernel, given, size, specs, subject))
+    except BaseException as error:
+        tell(*_mistake(error))
 
 
 def _draw(figures: dict[str, Callable[[], bytes]], tell: Callable[..., None]) -> None:
@@ -360,10 +389,8 @@ def _draw(figures: dict[str, Callable[[], bytes]], tell: Callable[..., None]) ->
     Raises:
         Exception: what kept a figure from being made.
     """
-    import torch
 
     def draw(there: Connection, names: list[str]) -> None:
-        torch.set_num_threads(1)  # those that torch had are this process's parent's
         for name in names:
             there.send((name, figures[name]()))
 
