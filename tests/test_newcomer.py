@@ -66,7 +66,16 @@ def test_what_takes_a_stage_takes_the_file(folder: Path):
     side_by_side = workbook(folder, "compare", "mine.py:fused", "--platforms", "a2a3interp,a5interp")
     assert side_by_side.returncode == 0, side_by_side.stderr
     assert "no difference" in side_by_side.stdout
+    (folder / "bare.py").write_text("import pypto.language as pl\n")
+    (folder / "broken.py").write_text("x = (\n")
     for args, says in (
+        (("check", "mine.py:nobody"), "runs no kernel 'nobody'; it runs: naive, fused"),
+        (("check", "bare.py"), "runs no kernel, so nothing is checked"),
+        (("profile", "mine.py:nobody"), "the file runs naive, fused"),
+        (("profile", "mine.py:fused", "--batch", "3"), "takes no --batch"),
+        (("compile", "nowhere.py:k"), "there is no file nowhere.py"),
+        (("run", "broken.py"), "broken.py:1"),
+        (("watch", "nowhere.py:k"), "there is no file nowhere.py"),
         (("run", "mine.py:nobody"), "the file runs naive, fused"),
         (("run", "mine.py", "--ctx", "3"), "specs of its own"),
         (("run", "mine.py", "--batch", "3"), "specs of its own"),
@@ -77,6 +86,9 @@ def test_what_takes_a_stage_takes_the_file(folder: Path):
         wrong = workbook(folder, *args)
         assert wrong.returncode == 2
         assert says in wrong.stderr
+        assert len(wrong.stderr.strip().splitlines()) <= 4
+    (folder / "bare.py").unlink()
+    (folder / "broken.py").unlink()
 
 
 def test_its_figures_are_written(folder: Path, tmp_path: Path):

@@ -464,6 +464,9 @@ def test_all_kernels_of_a_file(site: Path):
     source = site / "kernels_for_test.py"
     source.write_text(source.read_text() + source.read_text().replace("double", "again"))
     assert [one.kernel for one in near.compile_file(source, "a5sim")] == ["double", "again"]
+    assert [one.kernel for one in near.compile_file(source, "a5sim", "again")] == ["again"]
+    with pytest.raises(InputError, match="has no kernel 'none'; it has: double, again"):
+        near.compile_file(source, "a5sim", "none")
     behave(site, "refuse")
     refused = near.compile_file(source, "a2a3sim")
     assert [type(one) for one in refused] == [near.Refusal, near.Refusal]
