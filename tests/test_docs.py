@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.course.walk import PAGE, Block, Step, blocks, follow
+from helpers.course.followed_page import PAGE, Block, Step, blocks, follow
 
 TEXT = PAGE.read_text(encoding="utf-8")
 

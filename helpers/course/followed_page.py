@@ -1,6 +1,6 @@
 """A page of docs/ that is followed to the letter: its files are written, its commands run, what they say compared.
 
-    python -m helpers.course.walk [--write]
+    python -m helpers.course.followed_page [--write]
 
 follows docs/develop.md in an empty folder. A fenced block says what it is behind its opening:
 
