@@ -39,6 +39,8 @@ ROUNDING = (
     {torch.float64: 2.0**-48, torch.float32: 2.0**-20, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7},
 )
 
+ROWS = 8  # of a column, from which on its own root mean square counts
+
 Launch = tuple[str, int]  # a task's name, and which of its launches
 Turn = tuple[int, int]  # how many barriers a block has passed, and the block
 
@@ -269,7 +271,7 @@ def divergence(now: Record, before: Record, launch: Launch, level: int) -> Diver
             if other is None or other.shape != values.shape or other.dtype != values.dtype:
                 continue
             a, b = values.reshape(-1), other.reshape(-1)
-            at = _first(a, b, ROUNDING[level])
+            at = _first(a, b, ROUNDING[level], torch.arange(a.numel()) % (values.shape[-1] if values.dim() else 1))
             if at is not None:
                 return Divergence(spot, *launch, turn[1], "", _index(at, values.shape), a[at].item(), b[at].item())
     return written
@@ -289,7 +291,7 @@ def _of_writes(now: Record, before: Record, launch: Launch, level: int) -> tuple
         order = np.lexsort((mine, writers[mine]))  # as they were written
         mine, theirs = mine[order], theirs[order]
         a, b = values[torch.from_numpy(mine)], other[1][torch.from_numpy(theirs)]
-        at = _first(a, b, ROUNDING[level])
+        at = _first(a, b, ROUNDING[level], torch.from_numpy(flat[mine]) % now.shapes[tensor][-1])
         if at is None:
             continue
         number = int(writers[mine[at]])
@@ -299,8 +301,23 @@ def _of_writes(now: Record, before: Record, launch: Launch, level: int) -> tuple
     return min(found, key=lambda f: f[0])[1:] if found else None
 
 
-def _first(a: torch.Tensor, b: torch.Tensor, rounding: Mapping[torch.dtype, float]) -> int | None:
-    """The first element that differs by more than rounding; NaN and NaN are the same."""
+def _usual(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """For each element the root mean square of what it is written with: of all, or of its column where that is less and
+    has rows enough to say so. One large column says nothing of the others."""
+    finite = torch.isfinite(values)
+    squares = torch.where(finite, values, 0.0).square()
+    whole = squares.sum() / max(1, int(finite.sum()))
+    _, group = columns.unique(return_inverse=True)
+    count = torch.zeros(int(group.max()) + 1, dtype=torch.float64).index_add_(0, group, finite.double())
+    of_column = torch.zeros_like(count).index_add_(0, group, squares) / count.clamp(min=1)
+    of_column[count < ROWS] = whole
+    return torch.minimum(of_column[group], whole).sqrt()
+
+
+def _first(
+    a: torch.Tensor, b: torch.Tensor, rounding: Mapping[torch.dtype, float], columns: torch.Tensor
+) -> int | None:
+    """The first element that differs by more than rounding; NaN and NaN are the same. `columns`: where each stands."""
     if not a.numel():
         return None
     x, y = a.double(), b.double()
@@ -309,9 +326,7 @@ def _first(a: torch.Tensor, b: torch.Tensor, rounding: Mapping[torch.dtype, floa
         return None
     allowed = torch.tensor(float(rounding.get(a.dtype, 0.0)), dtype=torch.float64)
     if a.is_floating_point():
-        finite = y[torch.isfinite(y)]
-        usual = finite.square().mean().sqrt() if finite.numel() else torch.zeros((), dtype=torch.float64)
-        allowed = allowed * torch.maximum(torch.maximum(x.abs(), y.abs()), usual)
+        allowed = allowed * torch.maximum(torch.maximum(x.abs(), y.abs()), _usual(y, columns))
     at = (~same & ~((x - y).abs() <= allowed)).nonzero().flatten()
     return int(at[0]) if at.numel() else None
 
