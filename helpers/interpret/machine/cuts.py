@@ -38,7 +38,7 @@ class Cut:
         dtype: Of its elements.
         operands: Where its operands lie.
         product: M, K and N.
-        carried: It is the accumulator of a loop that is cut as a whole, see `lowering/split_k`.
+        carried: It is the accumulator of a loop that is cut as a whole, see `facts/split_k`.
         uses: What reads it, in order: each is a place, and a word of those above.
     """
 

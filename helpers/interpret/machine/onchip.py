@@ -116,7 +116,7 @@ class OnChip:
         return x
 
     def begin_parts(self) -> None:
-        """A loop begins whose accumulator is cut as a whole where L0C does not hold it (see `lowering/split_k`)."""
+        """A loop begins whose accumulator is cut as a whole where L0C does not hold it (see `facts/split_k`)."""
         self.parted = []
 
     def end_parts(self) -> None:
