@@ -459,6 +459,13 @@ CHECKS += [
     split("all rows of some columns", UP_DOWN, [64, 64], D + "out[:, 0:32] = pl.mul(d[:, 32:64], 2.0)"),
 ]
 
+ROUND = "c = pl.matmul(a[:, :], b[:, :], out_dtype=pl.FP32)\nfor j in {}:\n    c = pl.add(c, x[:, :]){}\nout[:, :] = c"
+CHECKS += [
+    Check(f"a product becomes a tile round {loop}", "transforms/simplify_pass.cpp", f"{AB}, {out([64, 64])}",
+          ROUND.format(loop, mark), "c =" if mark else "")
+    for loop, mark in (("pl.range(1)", ""), ("pl.range(1, 2)", ""), ("pl.range(0, 2, 2)", ""), ("pl.range(2)", "  #!"))
+]  # fmt: skip
+
 MEMREF = "transforms/init_memref.cpp"
 SLOT = "s: pl.Tile[[64, 64], pl.FP32, pl.MemRef('q', slots=2)[0], pl.Mem.Vec] = pl.load(x, [0, 0], [64, 64])\n"
 CHECKS += [

@@ -130,9 +130,11 @@ def test_partly_valid_slice(window, data, seed: int):
     over = (r + data.draw(st.integers(0, 5)), padded(c + data.draw(st.integers(0, 5)), "FP32"))
     x, n = values(big, "FP32", seed), torch.tensor([r, c], dtype=torch.int32)
     o, p = sevens(over, "FP32"), sevens(over, "FP32")
-    for way in ("{r}, {c}", "pl.read(n, [0]), pl.read(n, [1])"):
+    read = [f"{name} = pl.cast(pl.read(n, [{k}]), pl.INDEX)" for k, name in enumerate(("down", "along"))]
+    for known, way in (([], f"{r}, {c}"), (read, "down, along")):
         body = f"""
-        t = pl.slice(x, {list(over)}, [{i}, {j}], valid_shape=[{way.format(r=r, c=c)}])
+        {(chr(10) + " " * 8).join(known)}
+        t = pl.slice(x, {list(over)}, [{i}, {j}], valid_shape=[{way}])
         o[:, :] = t
         p[:, :] = pl.fillpad(pl.mul(t, 2.0), pad_value=pl.PadValue.zero)
         """

@@ -1,11 +1,12 @@
-"""Numbers that orchestration reads in place, where PyPTO's generated code wants a name.
+"""Numbers that are read in place, where PyPTO's generated code wants a name.
 
 PyPTO gives what is called (a number read from memory, an element of an array, how many cores there are) a name of its
 own where it stands in arithmetic or alone as an argument, and does not look into lists, types of tensors and launches
 (src/ir/transforms/flatten_call_expr_pass.cpp). Its code generation then takes no call there (`GenerateExprString` in
 src/codegen/codegen_base.cpp, `RenderLaunchCoreNum` and `BuildOneArgParam` in
 src/codegen/orchestration/orchestration_codegen.cpp, `CollectVarsFromShapeExpr` and what cannot be materialized in
-src/codegen/pto/pto_codegen.cpp).
+src/codegen/pto/pto_codegen.cpp). In a region what it generates for lists names such a number twice or not at all, and
+ptoas does not parse it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from helpers.interpret.source.walk import walk
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")
 CALLED = (*CORES, "read", "tensor.read", "array.get_element")
+PLACES = ("slice", "load", "store", "assemble", "read", "write")  # tried in regions
+CUTS = ("slice", "tensor.slice")
 MAKES = ("create_tensor", "tensor.create", "tensor.create_tensor")
 # Operations on tiles whose valid extents become the type of a tile: only what is called alone has a name there.
 NARROWS = {"load": ("valid_shape",), "slice": ("valid_shape",), "set_validshape": ("valid_rows", "valid_cols")}
@@ -53,19 +56,25 @@ class InPlace(Check):
             raise self._unnamed(found, "the number of blocks")
 
     def check_lists(self, node: ast.Call, path: str) -> None:
-        """Lists of numbers of an operation: in orchestration no element is read in place, in a shape no part of one."""
+        """Lists of numbers of an operation: no element is read in place, in a shape of orchestration no part of one."""
         if self.region.incore:
             self._check_narrowed(node)
-            return
+            if path.rpartition(".")[2] not in PLACES:
+                return
         for a in [*node.args, *(k.value for k in node.keywords)]:
             for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
                 found = self._called_in(e) if path in MAKES else e if self.is_called(e) else None
                 if found is not None:
                     raise self._unnamed(found, "a shape" if path in MAKES else "a list")
+                if path in MAKES and self.facts.at_run_time(e) and self.facts.dtype(e) in ("INT32", "INT64"):
+                    raise self.refuse(
+                        e, f"an extent of {self.facts.dtype(e)}: PyPTO's assembler wants INDEX there",
+                        f"pl.cast({ast.unparse(e)}, pl.INDEX) on a line of its own, and its name here",
+                    )  # fmt: skip
 
     def check_items(self, items: list[ast.expr]) -> None:
         """The same, of subscripts of a tensor."""
-        for i in items if not self.region.incore else ():
+        for i in items:
             e = i.lower if isinstance(i, ast.Slice) else i
             if e is not None and self.is_called(e):
                 raise self._unnamed(e, "a subscript")
@@ -103,15 +112,15 @@ class InPlace(Check):
             raise self._unnamed(a, f"the argument '{p.name}'")
 
     def check_narrowed(self, body: list[ast.stmt]) -> None:
-        """What a region computes with is no such window: its code has no name for the extent."""
-        nodes = [n for b in body for n in walk(b)]
-        called = [n for n in nodes if isinstance(n, (ast.Subscript, ast.Call)) and self.is_called(n)]
-        elements = {id(n.value) for n in called if isinstance(n, ast.Subscript)}
-        elements |= {id(a) for n in called if isinstance(n, ast.Call) for a in n.args[:1]}
-        for n in nodes:
-            if isinstance(n, ast.Name) and self.names[n.id].narrowed and id(n) not in elements:
-                extent = self.names[n.id].narrowed
+        """A region computes with such a window as it is and cuts no part of it: its code has no name for the extent."""
+        for n in (n for b in body for n in walk(b)):
+            of = n.args[0] if isinstance(n, ast.Call) and n.args and self.pl_path(n.func) in CUTS else None
+            if isinstance(n, ast.Subscript) and not self.is_called(n):
+                of = n.value
+            if isinstance(of, ast.Name) and self.names[of.id].narrowed:
+                extent = self.names[of.id].narrowed
                 raise self.refuse(
-                    extent, f"'{n.id}', valid as far as `{ast.unparse(extent)}`, in a region: only the run knows that",
+                    extent, f"a part of '{of.id}', valid as far as `{ast.unparse(extent)}`, in a region: only the run "
+                    "knows that",
                     "slice it in the region, with valid_shape= there",
                 )  # fmt: skip

@@ -98,9 +98,11 @@ class Facts:
         if dtype is not None:
             self.names.note(name, scalar=dtype)
 
-    def counter(self, name: str, span: tuple[int | None, int | None] | None = None, unrolled: bool = False) -> None:
-        """`name` is the variable of a loop, or the number of a block."""
-        self.names.put(name, Value("scalar", scalar="INDEX", run_time=True, span=span, unrolled=unrolled))
+    def counter(
+        self, name: str, span: tuple[int | None, int | None] | None = None, unrolled: bool = False, once: bool = False
+    ) -> None:
+        """`name` is the variable of a loop, `once` of one with one turn, or the number of a block."""
+        self.names.put(name, Value("scalar", scalar="INDEX", run_time=not once, span=span, unrolled=unrolled))
 
     def _origin(self, value: ast.expr, incore: bool) -> str:
         """The operation that a name is bound to, and what of its operands matters where the name is passed on."""

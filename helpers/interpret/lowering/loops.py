@@ -136,14 +136,15 @@ class Loops(Part):
         self.names.forget(bound, of_loop=True)
         self.names.forget(carried)
         self.names.written(live.stores(s.body) - bound)
-        self.facts.counter(target.id, span, path == "unroll" and self.subject.bindings[target.id] == 1)
+        once = path == "range" and "attrs" not in keywords and self._turns_once(call.args)
+        self.facts.counter(target.id, span, path == "unroll" and self.subject.bindings[target.id] == 1, once)
         if path == "range" and self.region.incore and not keywords:
             self.checks.stores.note_fill(s, call.args)
         if path in ("parallel", "range") and not self.region.incore and hasattr(s, "needed"):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
             again = self.whole.task_ids.begin_turn(s, s.body) if path != "unroll" else []
-            body = self.whole.statements.nested(s.body, turns=path != "unroll")
+            body = self.whole.statements.nested(s.body, turns=path != "unroll" and not once)
             if self.region.incore and path == "range" and self.whole.masked.only_numbers([s]):
                 return self.whole.masked.masked_loop(s, bounds, body)
             lowered = [ast.For(target, iterator, again + body, []), *again]
@@ -159,6 +160,13 @@ class Loops(Part):
         name, made, (entering, turned, after) = carry
         loop.body = [entering, *body, turned]
         return [*before, assigned(s, name, made), loop, after]
+
+    def _turns_once(self, bounds: list[ast.expr]) -> bool:
+        """True for a pl.range that certainly has one turn: PyPTO's Simplify (pass 05) leaves no loop, and puts where it
+        begins in place of its variable."""
+        known = [self.facts.extent(a, None) for a in bounds]
+        start, stop, step = (0, *known, 1) if len(known) == 1 else (*known, 1)[:3]
+        return None not in (start, stop, step) and step >= 1 and start < stop <= start + step
 
     def _step(self, node: ast.expr, step: ast.expr, path: str) -> ast.expr:
         """The step of a loop, which may count down in orchestration and where it is unrolled.
