@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from golden import (
     addressed_rows,
     close,
+    comparators,
     compare,
     error_distribution,
+    error_size,
     exact,
     mapped_pool_ratio_allclose,
     measure,
@@ -117,11 +119,11 @@ def test_statistics_do_not_depend_on_the_chunk(chunk: int) -> None:
     changed = actual.clone()
     changed[2:, 0] += 1
     whole = measure(actual, expected, 0.01, 0.01), compare.nonfinite_text(actual, expected)
-    rows = compare._changed_rows(changed, actual, torch.tensor([2]))
+    rows = comparators._changed_rows(changed, actual, torch.tensor([2]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "_CHUNK", chunk)
+        patch.setattr(error_size, "CHUNK", chunk)
         assert (measure(actual, expected, 0.01, 0.01), compare.nonfinite_text(actual, expected)) == whole
-        assert compare._changed_rows(changed, actual, torch.tensor([2])) == rows
+        assert comparators._changed_rows(changed, actual, torch.tensor([2])) == rows
     assert "2 rows" in rows
     assert "row 3 " in rows
 

@@ -211,6 +211,21 @@ class Whole(Part):
     assert foreign(ast.parse(text)) == ["writes: other.own", "writes: self.part.own"]
 
 
+def long_files(texts: dict[str, str]) -> dict[str, int]:
+    """Modules of more than 500 lines, with how many they have."""
+    return {name: text.count("\n") for name, text in texts.items() if text.count("\n") > 500}
+
+
+def test_a_file_has_at_most_five_hundred_lines():
+    """The kernels of a stage stay together: `flash_attention` and `prefill` are ladders, read from step to step."""
+    yet = {"helpers.cli", "golden.prefill"}  # to be split: by command; the record of its stages from its reference
+    assert {n for n in long_files(modules()) if n.partition(".")[0] != "kernels"} <= yet
+
+
+def test_a_long_file_is_seen():
+    assert long_files({"a": "x\n" * 501, "b": "x\n" * 500}) == {"a": 501}
+
+
 def same_names(files: list[Path]) -> dict[str, list[str]]:
     """Files of one name in several folders; a stage's kernels and its golden share the stage's name."""
     named: dict[str, list[str]] = {}
