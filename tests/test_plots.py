@@ -22,8 +22,9 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.trace.edges import Edge
 from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.interpret.values.values import Memory, Turn
-from helpers.plots import memory_map, style, tasks
+from helpers.plots import style, tasks
 from helpers.plots.balance import shares
+from helpers.plots.memory_map import SPACES, bars
 from helpers.run import run
 from kernels import hello
 
@@ -417,7 +418,7 @@ def test_memory_map_agrees_with_the_peak_of_the_trace(hello_runs):
     planned = plan(records, chip("a2a3").buffers).peaks["UB"]
     assert peak <= planned == trace.dispatches[0].parts[0].chunk.peaks["UB"]
     assert len(below.patches) == len(records)
-    assert len(below.get_yticks()) == len({(b.line, b.label) for b in memory_map.bars(records)})
+    assert len(below.get_yticks()) == len({(b.line, b.label) for b in bars(records)})
     assert any(t.get_text().startswith("x_tile = slice") for t in below.get_yticklabels())
     assert_legible(fig)
 
@@ -433,7 +434,7 @@ def test_memory_map_of_many_buffers_in_every_space():
     place = [Place("none.py", line, 1) for line in range(1, 61)]
     records = []
     for i in range(3000):
-        space = memory_map.SPACES[i % 5]
+        space = SPACES[i % 5]
         turn = Turn(place[0], i % 2, 2, i)
         m = Memory(space, 1024 * (1 + i % 7), i, place[i % 60], (turn,), loaded=True)
         m.last = i + 8

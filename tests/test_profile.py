@@ -322,7 +322,7 @@ def test_the_command_profiles_a_script(tmp_path: Path):
         (["mlp", "--what"], "unknown option --what"),
         (["mlp", "--perfetto", "x.json"], "name one --version"),
         (["none.py"], "no file"),
-        (["none.py", "--version", "x"], "belongs to a stage"),
+        (["none.py", "--version", "x"], "no file"),
     ],
 )
 def test_the_command_refuses(args: list[str], error: str):
