@@ -442,7 +442,7 @@ def test_memory_map_of_many_buffers_in_every_space():
     trace.memory["big", place[0]] = records
     fig = plots.memory_map(trace, "big")
     assert len(fig.axes) == 10
-    assert all(f"{space} peak" in fig.alt for space in memory_map.SPACES)
+    assert all(f"{space} peak" in fig.alt for space in SPACES)
     assert sum(len(axes.patches) for axes in fig.axes[1::2]) == 3000
     assert max(len(axes.get_yticks()) for axes in fig.axes[1::2]) <= 25
     assert_legible(fig)
