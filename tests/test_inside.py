@@ -291,3 +291,27 @@ def test_without_a_front_end_it_is_a_figure_and_text(softmax):
     bundle, _ = shown._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "image/png"}
     assert "task 'softmax'" in bundle["text/plain"]
+
+
+def test_partial_sums_over_what_an_earlier_task_wrote():
+    """The run puts its arguments back when the task is over; what was read of them must have been kept by then."""
+    kernel = kernelgen.kernel("""
+@pl.jit
+def k(a: pl.Tensor[[16, 128], pl.FP32], b: pl.Tensor[[128, 32], pl.FP32], s: pl.InOut[pl.Tensor[[16, 128], pl.FP32]],
+      o: pl.Out[pl.Tensor[[16, 32], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="scale"):
+        s[:, :] = pl.mul(a, 2.0)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="product"):
+        acc = pl.matmul(s[:, 0:32], b[0:32, :], out_dtype=pl.FP32)
+        for n in pl.range(1, 4):
+            acc = pl.matmul_acc(acc, s[:, n * 32 : n * 32 + 32], b[n * 32 : n * 32 + 32, :])
+        o[:, :] = acc
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="later"):
+        s[:, :] = pl.mul(a, 0.0)
+    return s, o
+""")
+    a, b = torch.randn(16, 128), torch.randn(128, 32)
+    opened = inside(kernel, "product", args=[a, b, torch.zeros(16, 128), torch.zeros(16, 32)])
+    sums = [m.result.data for m in opened.moments if m.operation.startswith("matmul")]
+    for n, partial in enumerate(sums, 1):
+        torch.testing.assert_close(partial, (2 * a)[:, : 32 * n] @ b[: 32 * n], rtol=1e-4, atol=1e-4)

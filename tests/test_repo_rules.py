@@ -158,12 +158,9 @@ def followed_in(text: str) -> list[str]:
     return [name for name in names if name in text]
 
 
-YET = {"gm.py", "task_ids.py"}  # of helpers/interpret/machine
-
-
 def test_the_code_names_the_pypto_that_it_follows_in_one_place():
     found = {path.name for path in (ROOT / "helpers").rglob("*.py") if followed_in(path.read_text())}
-    assert found - YET == {"followed.py"}
+    assert found == {"followed.py"}
 
 
 def test_the_rule_of_revisions_can_fail():

@@ -229,7 +229,7 @@ class GlobalMemory:
     def entry_load(self, at: Place, x: Tensor) -> Tile:
         """A whole tensor of orchestration as an operand of vector work: a region loads it once, before all else.
 
-        Source: PyPTO e2d0f78a, docs/en/dev/passes/10, entry loads. What the region has written to is read again.
+        Source: PyPTO, docs/en/dev/passes/10, entry loads. What the region has written to is read again.
         """
         if self.task is None or self.quiet:
             return self.load(at, x, "UB")
@@ -300,7 +300,7 @@ class GlobalMemory:
         self._write(w, data, atomic)
 
     def _rows_follow(self, at: Place, argument: Tensor) -> None:
-        """What a task writes is handed to it with its rows one after the other: PyPTO e2d0f78a takes every such tensor
+        """What a task writes is handed to it with its rows one after the other: PyPTO takes every such tensor
         for dense, and writes a window of columns that orchestration cut (`pl.slice`) to the wrong places, without a
         word (tried with a2a3sim; reading one is right).
 

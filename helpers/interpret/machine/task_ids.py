@@ -8,7 +8,7 @@ scopes carries.
 
 In a manual scope an id that a `pl.parallel` binds again becomes an array with an element for each of its turns. After
 the loop it stands for all of them; in the loop it is, in every turn, what it was before (docs/en/dev/language/
-02-manual_dependencies.md, src/ir/transforms/classify_iter_arg_carry_pass.cpp). All of e2d0f78a.
+02-manual_dependencies.md, src/ir/transforms/classify_iter_arg_carry_pass.cpp).
 """
 
 from __future__ import annotations

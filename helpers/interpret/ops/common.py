@@ -66,9 +66,7 @@ def op(
 
 
 def check_type(m: Machine, at: Place, path: str, element: DType) -> None:
-    """Raises:
-    FaultError: the chip has no instruction for `pl.<path>` of this element type.
-    """
+    """Refuse `pl.<path>` where the chip has no instruction for this element type."""
     record = OPS[path]
     if element_types.refused(record.types, element.name, m.chip.name):
         raise m.fault(at, *element_types.described(record.name, record.types, element.name, m.chip.name))

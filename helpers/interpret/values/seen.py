@@ -44,7 +44,7 @@ class Seen:
     source: str = ""
     offset: int | None = None
     memory: Memory | None = None
-    _data: torch.Tensor | Product | None = None
+    _data: torch.Tensor | Product | None = None  # a Product until the task ends
     _row: int | None = None  # of a batch
     _rank: int = 0
 
@@ -56,7 +56,7 @@ class Seen:
     @property
     def data(self) -> torch.Tensor | None:
         """The values of its valid part, in the type that interpret mode keeps them in; None: they were not kept."""
-        data = self._data.value() if isinstance(self._data, Product) else self._data
+        data = self._data
         if data is None or data.dim() <= self._rank or self._row is None:
             return data
         return data[self._row if data.shape[0] > 1 else 0]
@@ -156,6 +156,9 @@ class Look:
         chunk, self._chunk = self._chunk, None
         chunk.memory = memory
         self._chunks = [c for c in self._chunks if not (c.launched is chunk.launched and c.phase == chunk.phase)]
+        for _, seen in self._tiles.values():
+            if isinstance(seen._data, Product):  # what it reads is still there: later tasks may write to it
+                seen._data = seen._data.value()
         if error is None:
             self._chunks.append(chunk)
         else:
