@@ -20,13 +20,17 @@ EXPLODES = "raise RuntimeError('this package was imported')\n"
 DEVICE_PLATFORMS = ("a5sim", "a2a3sim", "a5", "a2a3")
 
 
+def finders() -> list:
+    """Those of packages and of distributions. Once some test has imported the backport `importlib_metadata`, only its
+    finder knows distributions."""
+    return [PathFinder, *(f for f in sys.meta_path if type(f).__name__ == "MetadataPathFinder")]
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is all there is to import from, on a machine with no toolchain."""
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    # Once the backport `importlib_metadata` is imported, by whichever test, distributions are found by its finder alone.
-    finders = [f for f in sys.meta_path if type(f).__name__ == "MetadataPathFinder"]
-    monkeypatch.setattr(sys, "meta_path", [PathFinder, *finders])
+    monkeypatch.setattr(sys, "meta_path", finders())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("PTOAS_ROOT", raising=False)
     monkeypatch.delenv("ASCEND_HOME_PATH", raising=False)
@@ -88,9 +92,7 @@ def test_revision_of_a_clone_that_is_installed_in_place(site: Path, monkeypatch:
     subprocess.run([*git, "commit", "-qm", "t"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     monkeypatch.setattr(sys, "path", [str(site)])
-    # Once the backport `importlib_metadata` is imported, by whichever test, distributions are found by its finder alone.
-    finders = [f for f in sys.meta_path if type(f).__name__ == "MetadataPathFinder"]
-    monkeypatch.setattr(sys, "meta_path", [PathFinder, *finders])
+    monkeypatch.setattr(sys, "meta_path", finders())
     assert platforms.installed_pypto().revision == head.stdout.strip()
 
 
