@@ -567,3 +567,42 @@ def k({X}, {Y}):
 """.replace("y[:, :] = pl.mul(t, 2.0)", "y = pl.store(t, [0, 0], y)" if "load" in use else "y[:, :] = pl.mul(t, 2.0)")
     with pytest.raises(FaultError, match="outside 'x': axis 0 from 0 to 64 of extent 32"):
         kernelgen.run(source, rows(), torch.zeros(64, 64))
+
+
+# ---- extents that are no INDEX -----------------------------------------------------------------------------
+
+
+def sized(after: str) -> object:
+    """A program that makes a tensor of extents read from memory; its function doubles what it is given."""
+    kernel = f"{X}, {Y}\nt = pl.load(x, [0, 0], [64, 64])\ny = pl.store(pl.add(t, t), [0, 0], y)\nreturn y"
+    return program(kernel, f"""{X}, n: pl.Tensor[[2], pl.INT64], {Y}
+rows = pl.tensor.read(n, [0])
+columns = pl.tensor.read(n, [1])
+t = pl.create_tensor([rows, columns], dtype=pl.FP32)
+{after}
+return y""")  # fmt: skip
+
+
+def test_a_function_with_types_of_its_own_takes_a_tensor_with_extents_of_any_type():
+    x, y = rows(), torch.zeros(64, 64)
+    run(sized("t = self.kernel(x, t)\ny = self.kernel(t, y)"), x, torch.tensor([64, 64]), y)
+    same(y, 4 * x)
+
+
+REGION = "with pl.at(level=pl.Level.CORE_GROUP):\n    y = pl.assemble(y, pl.mul({}, 2.0), [0, 0])"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["u = t", "u = pl.slice(t, [64, 64], [0, 0])", "u = t[0:64, :]", ""],
+)
+def test_a_region_does_not(before: str):
+    body = before + "\n" + REGION.format("u[:, :]" if before else "t[:, :]")
+    with pytest.raises(KernelError, match="an extent of INT64: PyPTO's assembler wants INDEX there"):
+        run(sized(body), rows(), torch.tensor([64, 64]), torch.zeros(64, 64))
+
+
+def test_a_region_takes_what_such_a_function_returns():
+    x, y = rows(), torch.zeros(64, 64)
+    run(sized("t = self.kernel(x, t)\n" + REGION.format("t[:, :]")), x, torch.tensor([64, 64]), y)
+    same(y, 4 * x)

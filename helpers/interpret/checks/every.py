@@ -41,6 +41,7 @@ class Checks:
         """`name = value`, when `Facts` knows it."""
         self.stores.bind(name, value)
         self.units.bind(name, value)
+        self.in_place.bind(name, value)
         if self.region.incore:
             self.lanes.bind(name, value)
 

@@ -15,6 +15,9 @@ import ast
 
 from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import OPERATORS, Parameter
+from helpers.interpret.facts.infer import Facts
+from helpers.interpret.facts.region import Region
+from helpers.interpret.facts.subject import Subject
 from helpers.interpret.source.walk import walk
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")
@@ -27,7 +30,46 @@ NARROWS = {"load": ("valid_shape",), "slice": ("valid_shape",), "set_validshape"
 
 
 class InPlace(Check):
-    """Refuses such numbers."""
+    """Refuses such numbers.
+
+    `_unsized` has the names of tensors made in orchestration of which an extent is no INDEX, with that extent and its
+    type.
+    """
+
+    def __init__(self, subject: Subject, facts: Facts, region: Region):
+        super().__init__(subject, facts, region)
+        self._unsized: dict[str, tuple[ast.expr, str]] = {}
+
+    def bind(self, name: str, value: ast.expr) -> None:
+        """`name = value`."""
+        if self.region.incore:
+            return
+        path = self.pl_path(value.func) if isinstance(value, ast.Call) else None
+        found = self._sized_by(value) if path in MAKES else None
+        of = value.args[0] if path in CUTS and value.args else value
+        of = of.value if isinstance(of, ast.Subscript) else of
+        if isinstance(of, ast.Name):
+            found = self._unsized.get(of.id)
+        if found is None:
+            self._unsized.pop(name, None)
+        else:
+            self._unsized[name] = found
+
+    def _sized_by(self, call: ast.Call) -> tuple[ast.expr, str] | None:
+        """An extent of the tensor that a call makes which is of another type than INDEX."""
+        lists = [a for a in (*call.args, *(k.value for k in call.keywords)) if isinstance(a, (ast.List, ast.Tuple))]
+        extents = [(e, self.facts.dtype(e)) for a in lists for e in a.elts if self.facts.at_run_time(e)]
+        return next(((e, dtype) for e, dtype in extents if dtype in ("INT32", "INT64")), None)
+
+    def check_sized(self, name: ast.expr) -> None:
+        """A region, and a function that takes the types of its arguments, has such an extent as a parameter."""
+        found = self._unsized.get(name.id) if isinstance(name, ast.Name) else None
+        if found is not None:
+            extent, dtype = found
+            raise self.refuse(
+                extent, f"an extent of {dtype}: PyPTO's assembler wants INDEX there",
+                f"pl.cast({ast.unparse(extent)}, pl.INDEX) on a line of its own, and its name here",
+            )  # fmt: skip
 
     def is_called(self, node: ast.expr) -> bool:
         """True for a number that is read, from memory or an array, and for the number of cores."""
@@ -66,11 +108,6 @@ class InPlace(Check):
                 found = self._called_in(e) if path in MAKES else e if self.is_called(e) else None
                 if found is not None:
                     raise self._unnamed(found, "a shape" if path in MAKES else "a list")
-                if path in MAKES and self.facts.at_run_time(e) and self.facts.dtype(e) in ("INT32", "INT64"):
-                    raise self.refuse(
-                        e, f"an extent of {self.facts.dtype(e)}: PyPTO's assembler wants INDEX there",
-                        f"pl.cast({ast.unparse(e)}, pl.INDEX) on a line of its own, and its name here",
-                    )  # fmt: skip
 
     def check_items(self, items: list[ast.expr]) -> None:
         """The same, of subscripts of a tensor."""
@@ -111,9 +148,12 @@ class InPlace(Check):
         if made or isinstance(a, (ast.BinOp, ast.UnaryOp)):
             raise self._unnamed(a, f"the argument '{p.name}'")
 
-    def check_narrowed(self, body: list[ast.stmt]) -> None:
-        """A region computes with such a window as it is and cuts no part of it: its code has no name for the extent."""
+    def begin(self, body: list[ast.stmt], dispatches: bool) -> None:
+        """A region computes with a window that only the run knows to be partly valid as it is, and cuts no part of it:
+        its code has no name for the extent."""
         for n in (n for b in body for n in walk(b)):
+            if not dispatches:
+                self.check_sized(n)
             of = n.args[0] if isinstance(n, ast.Call) and n.args and self.pl_path(n.func) in CUTS else None
             if isinstance(n, ast.Subscript) and not self.is_called(n):
                 of = n.value

@@ -183,6 +183,8 @@ class Calls(Part):
         given = [*node.args, *(named[n] for n in wanted[len(node.args) :])]
         for a, p in zip(given, callee.parameters):
             self._check_kernel_argument(a, p)
+            if kind == "inline" or self.subject.program is None:
+                self.checks.in_place.check_sized(a)
             if kind != "inline":
                 self.checks.in_place.check_argument(a, p)
         args = [self.whole.expr(a) for a in given]

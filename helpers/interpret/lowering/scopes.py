@@ -84,7 +84,7 @@ class Scopes(Part):
 
     def _region(self, body: list[ast.stmt], split: list[ast.keyword], dispatches: bool = False) -> list[ast.stmt]:
         """The body of a region; `split` as `_split` gives it."""
-        self.checks.in_place.check_narrowed(body)
+        self.checks.in_place.begin(body, dispatches)
         with self.region.core(split[0].value.value if split else None, dispatches), self.blocks.region():
             self.checks.begin(body)
             return self.whole.block(body) or [ast.Pass()]

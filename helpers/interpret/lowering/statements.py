@@ -138,6 +138,7 @@ class Statements(Part):
             self.whole.calls.discarded(s.value)
             for name in rules.names_in(target):
                 self.names.put(name, Value("any"))
+                self.checks.in_place.bind(name, s.value)
             self.whole.task_ids.note_submit(s)
             return [ast.Assign([target], self._carried(s, target, called))]
         if isinstance(target, ast.Name) and not self.region.incore:

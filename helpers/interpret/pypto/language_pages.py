@@ -225,7 +225,10 @@ MORE = (
     ("a quotient by `/` as an extent, an offset or a bound of a loop", "//"),
     ("a part of a product at a place, known, that is no multiple of 512 bytes", "a product of each part"),
     ("an operation whose result nothing takes", "name it, or remove it"),
-    ("a number read from a tensor (INT32) in an extent of pl.create_tensor", "pl.cast(n, pl.INDEX)"),
+    (
+        "a number read from a tensor (INT32) in an extent of a pl.create_tensor that a region uses",
+        "pl.cast(n, pl.INDEX)",
+    ),
 )
 
 
