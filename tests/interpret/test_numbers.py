@@ -231,6 +231,44 @@ def k(n: pl.Scalar[pl.INT32], x: pl.Out[pl.Tensor[[64, 16], pl.FP32]], q: pl.Out
         run(source, 4, torch.zeros(64, 16), torch.zeros(16, dtype=torch.int32))
 
 
+@pytest.mark.parametrize("number", ["True", "1 > 0", "YES", "flag"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "v = pl.read(x, [{}, 0])",
+        "v = pl.read(n, {})",
+        "v = x[{}, 0]",
+        "pl.write(n, [{}], pl.cast(1, pl.INT32))",
+        "t = pl.slice(x, [16, 64], [{}, 0])",
+        "t = pl.load(x, [{}, 0], [16, 64])",
+        "t = pl.slice(x, [16, 64], [0, 0], valid_shape=[{}, 64])",
+        "t = pl.set_validshape(x[0:16, :], {}, 64)",
+        "t = pl.full([{}, 64], dtype=pl.FP32, value=0.0)",
+        "x = pl.assemble(x, pl.full([16, 64], dtype=pl.FP32, value=0.0), [{}, 0])",
+        "for i in pl.range({}):\n            pl.write(n, [i], pl.cast(1, pl.INT32))",
+    ],
+)
+def test_what_is_true_or_false_is_no_number(line: str, number: str):
+    source = f"""
+YES = True
+
+
+@pl.jit
+def k(x: pl.InOut[pl.Tensor[[64, 64], pl.FP32]], flag: pl.Scalar[pl.BOOL], n: pl.Out[pl.Tensor[[16], pl.INT32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        {line.format(number)}
+    return n
+"""
+    with pytest.raises(KernelError, match="is true or false, where a number is wanted"):
+        run(source, torch.zeros(64, 64), True, torch.zeros(16, dtype=torch.int32))
+
+
+def test_one_index_is_a_whole_number_too():
+    with pytest.raises(KernelError, match=r"`1\.0` is a float"):
+        run(incore({"n": tensor([16], "INT32"), "q": out([16], "INT32")}, "pl.write(q, [0], pl.read(n, 1.0))"),
+            torch.zeros(16, dtype=torch.int32), torch.zeros(16, dtype=torch.int32))  # fmt: skip
+
+
 def test_a_division_by_zero_of_constants_is_refused():
     with pytest.raises(KernelError, match="division by zero"):
         run(incore({"q": out([16], "INT32")}, "pl.write(q, [0], pl.cast(3 // 0, pl.INT32))"), torch.zeros(16).int())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import kernelgen
 import pytest
 import torch
 
 from helpers.errors import InputError, KernelError
 from helpers.interpret import running_script
-from helpers.interpret.pypto import package
+from helpers.interpret.pypto import package, script
 from helpers.interpret.pypto.package import RunConfig
 from helpers.interpret.pypto.worker import ChipWorker
 
@@ -98,3 +100,36 @@ def test_the_strategy_that_scripts_ask_for():
 def test_passes_are_not_there_to_read():
     with pytest.raises(KernelError, match=r"lower\(\)\.as_python: interpret mode has no compiler passes"):
         kernelgen.kernel(SOURCE).lower().as_python()
+
+
+def test_what_scripts_ask_of_functions_and_of_the_package():
+    import pypto
+
+    program = kernelgen.module(
+        "@pl.program\nclass P:\n    @pl.function(type=pl.FunctionType.Orchestration)\n"
+        "    def main(self, x: pl.Tensor[[16, 16], pl.FP32]):\n        return x\n"
+    ).P
+    assert {f.name: f.func_type.name for f in program.functions.values()} == {"main": "Orchestration"}
+    assert isinstance(program, pypto.ir.Program)
+    assert isinstance(program.main, pypto.ir.Function)
+    assert not hasattr(kernelgen.kernel(SOURCE), "func_type")
+
+
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        ("from pypto.ir.compiled_program import DistributedRun", "cannot import name 'DistributedRun'"),
+        ("import pypto.backend.soc", "No module named 'pypto.backend.soc'"),
+        ("import pypto; pypto.Soc", "module 'pypto' has no attribute 'Soc'"),
+        ("import pypto.runtime; pypto.runtime.trace", "module 'pypto.runtime' has no attribute 'trace'"),
+        ("from pypto.runtime import ChipWorker; ChipWorker().dlopen_count", "'ChipWorker' object has no attribute"),
+        ("import pypto.language as pl; pl.dynamic(3)", r"pl.dynamic\(3\): the name of a dimension is an identifier"),
+    ],
+)
+def test_a_name_that_is_not_served_is_told_at_its_line(tmp_path: Path, line: str, at: str):
+    file = tmp_path / "script.py"
+    file.write_text(f"x = 1\n{line}\n")
+    with pytest.raises(InputError, match=at) as e, script.told_at_its_line(file):
+        script.run_script(file, [])
+    assert f"{file}:2:" in str(e.value)
+    assert ("which interpret mode does not have" in str(e.value)) == ("dynamic" not in line)

@@ -9,6 +9,9 @@ from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import OPERATORS
 from helpers.interpret.facts.infer import category
 
+# Parameters that are a number, or a list of some.
+INDEX = ("offset", "indices")
+ALONE = {"read": INDEX, "write": INDEX, "set_validshape": ("valid_rows", "valid_cols")}
 OF_TWO = (*OPERATORS, "min", "max", "tile.min", "tile.max")  # calls that take two numbers
 
 
@@ -20,6 +23,10 @@ class Scalars(Check):
         for a in [*node.args, *(k.value for k in node.keywords if k.arg != "deps")]:
             for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
                 self.check_number(e)
+        called, given = self.facts.called(node)
+        for a in (given.get(parameter) for parameter in ALONE.get(called, ())):
+            if a is not None and not isinstance(a, (ast.List, ast.Tuple)):
+                self.check_number(a)
 
     def check_number(self, node: ast.expr) -> None:
         check_operand(self, node)
@@ -50,7 +57,12 @@ class Scalars(Check):
 
     def check_whole(self, node: ast.expr) -> None:
         """Extents, offsets and indices are whole numbers; a quotient by `/` is none, not even 4 / 2."""
-        if category(self.facts.dtype(node)) == "float":
+        kind = category(self.facts.dtype(node))
+        if kind == "bool":
+            raise self.refuse(
+                node, f"`{ast.unparse(node)}` is true or false, where a number is wanted", "use if / else"
+            )
+        if kind == "float":
             text = ast.unparse(node)
             whole = text.replace("/", "//") if isinstance(getattr(node, "op", None), ast.Div) else None
             raise self.refuse(

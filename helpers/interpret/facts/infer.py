@@ -236,7 +236,7 @@ class Facts:
         if isinstance(node, ast.Name):
             if node.id in self.literal:
                 t = self.literal[node.id].dtype
-                return None if t is None else "FP32" if t.is_float else "INDEX"
+                return None if t is None else "FP32" if t.is_float else "BOOL" if t.name == "BOOL" else "INDEX"
             value = self._number(node)
             if type(self.outside(node)).__name__ == "DynVar":
                 return "INDEX"

@@ -162,7 +162,9 @@ def memref(
             raise ValueError(f"`{ast.unparse(call)}` has one slot and takes no subscript; slots=2 for two")
         if not call.args or not isinstance(call.args[0], ast.Constant) or not isinstance(slots, ast.Constant):
             raise ValueError(f"`{ast.unparse(call)}`: a name and a number of slots, both literal")
-        if isinstance(index, ast.Constant) and not 0 <= index.value < slots.value:
+        if type(slots.value) is not int or slots.value < 1:
+            raise ValueError(f"`{ast.unparse(call)}`: slots are counted, from 1")
+        if isinstance(index, ast.Constant) and (type(index.value) is not int or not 0 <= index.value < slots.value):
             raise ValueError(f"slot {index.value} of '{call.args[0].value}', which has {slots.value}")
         return str(call.args[0].value), slots.value, index
     return None

@@ -64,7 +64,7 @@ class DynVar(DynExpr):
     """A dimension known only at run time; the same object in several annotations is the same dimension."""
 
     def __init__(self, name: str):
-        if not name.isidentifier():
+        if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"pl.dynamic({name!r}): the name of a dimension is an identifier")
         super().__init__(name)
 

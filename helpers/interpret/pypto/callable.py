@@ -19,6 +19,15 @@ NO_COMPILER = "interpret mode has no compiler passes; this needs PyPTO itself"
 class CallableKernel(JitFunction):
     """A kernel that runs on the default platform."""
 
+    @property
+    def func_type(self) -> Any:
+        """The `pl.FunctionType` of a `@pl.function`; of a kernel of `@pl.jit` PyPTO tells none either."""
+        if "function" not in self.options:
+            raise AttributeError(f"kernel '{self.name}' is no @pl.function", name="func_type", obj=self)
+        import pypto.language as pl
+
+        return pl.FunctionType[self.options["function"]]
+
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run the kernel in place on the default platform, as PyPTO's `kernel(*args)` does."""
         from helpers.run import call

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
@@ -64,7 +65,7 @@ def function(fn: Callable | None = None, *, type: Any = None, **options: Any) ->
 
 def inline(fn: Callable) -> JitFunction:
     """`@pl.inline`: a function that the functions of a `@pl.program` call."""
-    return CallableKernel(fn, "inline", {"function": True, "around": _quoted(fn, sys._getframe(1))})
+    return CallableKernel(fn, "inline", {"function": "Inline", "around": _quoted(fn, sys._getframe(1))})
 
 
 def _quoted(fn: Callable, frame: FrameType) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _function(fn: Callable, type: Any, options: dict[str, Any], around: FrameTyp
         raise KernelError(f"@pl.function '{fn.__name__}': split_aiv marks what the compiler has split; write split=")
     core = name if name in ("AIC", "AIV") else None
     return CallableKernel(
-        fn, FUNCTION_KINDS[name], {**options, "function": True, "core": core, "around": _quoted(fn, around)}
+        fn, FUNCTION_KINDS[name], {**options, "function": name, "core": core, "around": _quoted(fn, around)}
     )
 
 
@@ -195,7 +196,8 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         if spec.name == "pypto":
-            return _module("pypto", "Stand-in for PyPTO: interpret mode only.", {"DataType": DataType}, package=True)
+            of = {"DataType": DataType, "__getattr__": _part_of_pypto}
+            return _module("pypto", "Stand-in for PyPTO: interpret mode only.", of, package=True)
         if spec.name == "pypto.language":
             return _Namespace("pypto.language", __doc__, "", _members())
         return _module(spec.name, "Stand-in for a part of PyPTO.", {}, package=True)
@@ -205,6 +207,13 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             package.fill(module)
         elif module.__name__ == "pypto.language.distributed":
             module.__getattr__ = _distributed
+
+
+def _part_of_pypto(name: str) -> ModuleType:
+    """`pypto.ir` and its like are there after `import pypto`."""
+    if f"pypto.{name}" not in StandInFinder.served:
+        raise AttributeError(f"module 'pypto' has no attribute '{name}'", name=name, obj=sys.modules["pypto"])
+    return importlib.import_module(f"pypto.{name}")
 
 
 def _distributed(name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from helpers.errors import KernelError
 from helpers.interpret.language import dtypes
+from helpers.interpret.language.kernel import JitFunction, Program
 from helpers.interpret.pypto.callable import NO_COMPILER, CompiledKernel
 
 
@@ -148,8 +149,14 @@ BUILDERS: dict[str, Callable[[], dict[str, Any]]] = {
     "pypto.runtime.runner": lambda: {"RunConfig": RunConfig, "run": run},
     "pypto.pypto_core": dict,
     "pypto.pypto_core.passes": lambda: {"MemoryPlanner": MemoryPlanner},
+    "pypto.backend.pto_backend": lambda: {"PartialCodegenError": KernelError},  # what a kernel that is refused raises
     "pypto.backend": lambda: {"BackendType": BackendType, "set_backend_type": lambda kind: None},
-    "pypto.ir": lambda: {"compile": compile_, "OptimizationStrategy": OptimizationStrategy},
+    "pypto.ir": lambda: {
+        "compile": compile_,
+        "OptimizationStrategy": OptimizationStrategy,
+        "Function": JitFunction,
+        "Program": Program,
+    },
     "pypto.ir.compiled_program": _compiled_program,
     "pypto.ir.distributed_compiled_program": _distributed,
     "pypto.ir.pass_manager": _passes,

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret import running_script
@@ -62,12 +63,24 @@ def told_at_its_line(file: Path) -> Iterator[None]:
             raise
         raise _at(type(error), name, lines[-1], str(error)) from error
     except Exception as error:
-        what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ")
+        what = f"{file} ended with {type(error).__name__}: {error}".rstrip(": ") + _not_served(error)
         if isinstance(error, SyntaxError):
             name, lines = error.filename or str(file), [error.lineno or 1]
         else:
             name, lines = last_line(error, file)
         raise (_at(InputError, name, lines[-1], what) if lines else InputError(what)) from error
+
+
+def _not_served(error: Exception) -> str:
+    """What to add where an exception is about a name that a served module or object does not have."""
+    name, of = "", getattr(error, "obj", None)
+    if isinstance(error, ImportError):
+        name = error.name or ""
+    elif isinstance(error, AttributeError):
+        name = of.__name__ if isinstance(of, ModuleType) else type(of).__module__
+    if name.partition(".")[0] == "pypto" or name.startswith("helpers.interpret."):
+        return ", which interpret mode does not have; what PyPTO has beside its language may need PyPTO itself"
+    return ""
 
 
 def _at(kind: type[WorkbookError], name: str, line: int, what: str) -> WorkbookError:
