@@ -38,7 +38,7 @@ _SHARED_OPTIONS = """
     enable_chip_swimlane enable_l2_swimlane enable_dump_args enable_pmu enable_dep_gen enable_scope_stats
     ring_task_window ring_heap ring_dep_pool
 """
-_RUNTIME_OPTIONS = frozenset((_SHARED_OPTIONS + "log_level level dfx").split())
+_RUNTIME_OPTIONS = frozenset((_SHARED_OPTIONS + "log_level level dfx dump_tasks").split())
 _COMPILE_OPTIONS = frozenset(
     (
         _SHARED_OPTIONS
@@ -71,6 +71,8 @@ class RunResult:
         seconds: Seconds of the kernel alone.
         notes: Which files have changed since the kernel was loaded from them, and it ran as it was then; which
             parameters it writes that are declared as inputs.
+        dumps: Values of tasks' arguments, where runtime_cfg has enable_dump_args: see `helpers.interpret.dumps`. With
+            an output_dir they are written there, too, under dfx_outputs.
     """
 
     passed: bool
@@ -85,6 +87,7 @@ class RunResult:
     trace: Any = field(default=None, repr=False)
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    dumps: Any = field(default=(), repr=False)
 
     @property
     def max_abs(self) -> float | None:
@@ -218,6 +221,9 @@ def run_jit(
 
     ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
     result.platform, result.seconds, result.trace, result.notes = ran.platform, ran.seconds, ran.trace, ran.notes
+    result.dumps = ran.dumps
+    if ran.dumps and compile_cfg.get("output_dir") is not None:
+        log(f"[RUN] args_dump written to {ran.dumps.write(Path(compile_cfg['output_dir']) / 'dfx_outputs')}")
     result.outputs = {spec.name: values[spec.name] for spec in tensor_specs if spec.is_output}
     log(f"[RUN] kernel ran on {ran.platform} ({ran.seconds:.3f}s)")
     if os.environ.get("PYPTO_BENCH", "") not in ("", "0", "false", "False"):

@@ -81,6 +81,11 @@ def run(
     errors: Annotated[
         bool, typer.Option("--errors", help="The largest errors too: numbers that differ with the processor.")
     ] = False,
+    dump_args: Annotated[
+        int, typer.Option(help="Keep values of tasks' arguments: 1 marked ones, 2 all.", show_default="0")
+    ] = 0,
+    dump_task: Annotated[list[str] | None, typer.Option(help="Only of this task: a name or a number.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for dumps, see docs/debug.md.")] = Path("outputs"),
     html: Annotated[Path | None, typer.Option(help="Also execute the notebooks and write them to this folder.")] = None,
 ) -> None:
     """Run a stage, or all, at the model's full shapes, and print one table.
@@ -98,6 +103,8 @@ def run(
     chosen = every_one or file_stages.having(file_stages.found(stage), version)
     lengths = stages.parse_ctx(ctx)
     name = platforms.resolve(platform)
+    dumped = dump_args or (2 if dump_task else 0)
+    options = {"enable_dump_args": dumped, "dump_tasks": dump_task or None} if dumped else None
     checkpoint = None
     if weights is not None:
         from golden.weights import having_weights
@@ -112,8 +119,12 @@ def run(
             for label in [version] if version else list(one.versions)[-1 if last else 0 :]:
                 with console.status(f"{one.name} {label} on {name} ..."):
                     result = stages.run_stage(
-                        one, label, platform=name, batch=batch, ctx=lengths, seed=seed, weights=checkpoint
-                    )
+                        one, label, platform=name, batch=batch, ctx=lengths, seed=seed, weights=checkpoint,
+                        options=options,
+                    )  # fmt: skip
+                if dumped:
+                    written = result.dumps.write(out / f"{one.name}_{label}_{name}") if result.dumps else "nowhere"
+                    print(f"{one.name} {label}: {len(result.dumps)} dumps in {written}", file=sys.stderr)
                 table.add_row(*result_table.row(one, label, result, errors))
                 if not result.passed:
                     failures.append(f"{one.name} {label}: {result.error}")

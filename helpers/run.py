@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from helpers.chips import chip
 from helpers.errors import InputError
-from helpers.interpret import follow, running_script
+from helpers.interpret import dumps, follow, running_script
 from helpers.interpret.call import interpret
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.lower import signature
+from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.platforms import resolve
 
@@ -23,12 +26,13 @@ class Run:
     """What a run was: the platform that really ran it, its duration in seconds, and the trace it left.
 
     `notes` says which files have changed since the kernel was loaded from them, and which parameters it writes that are
-    declared as inputs.
+    declared as inputs. `dumps`: values of tasks' arguments, where the option enable_dump_args asked for them.
     """
 
     platform: str
     seconds: float
     trace: Trace | None
+    dumps: dumps.Dumps = field(default_factory=dumps.Dumps, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -53,7 +57,9 @@ def run(
         dry: interpret mode follows the control flow and leaves the trace without the arithmetic, but for what control
             flow goes by; PyPTO's platforms compile and do not run.
         make: what arguments without memory would hold, by name, for a dry run that has to know.
-        options: of PyPTO's RunConfig, such as device_id, for its platforms; interpret mode has no use for them.
+        options: of PyPTO's RunConfig, such as device_id, for its platforms. Of use to interpret mode: enable_dump_args,
+            1 for what pl.dump_tag and dumps= mark, 2 for every argument, 3 for the layout of every argument; on every
+            platform dump_tasks, the names or numbers of the tasks to dump.
 
     Raises:
         PlatformError: the platform does not exist or does not work here.
@@ -65,21 +71,26 @@ def run(
     script = running_script.current()
     name = resolve(running_script.interpreted(platform) if script is not None else platform)
     dry = dry or tracing()
+    level, tasks = dumps.asked(options)
     if not name.endswith("interp"):
         return _run_on_toolchain(kernel, args, name, dry, options)
-    start = time.perf_counter()
+    start, found = time.perf_counter(), dumps.Dumps()
     watched = script is not None and script.observer is not None
     on = chip(name.removesuffix("interp"))
     if dry and not watched:
         trace = follow.trace(kernel, args, name, on, make)
+    elif watched:
+        trace = script.observer.interpret(kernel, args, name, on, dry)
     else:
-        trace = (script.observer.interpret if watched else interpret)(kernel, args, name, on, dry)
+        keeper = Recorder(level, tasks) if level else None
+        trace = interpret(kernel, args, name, on, dry, dumps=keeper)
+        found = found if keeper is None else dumps.of_run(keeper, trace)
     if not watched:
         for note in trace.misdeclared():
             _say(note)
     if script is not None:
         script.traces.append(trace)
-    return Run(name, time.perf_counter() - start, trace)
+    return Run(name, time.perf_counter() - start, trace, found)
 
 
 _SAID: set[str] = set()
@@ -131,4 +142,10 @@ def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:
     """What calling a decorated kernel does where PyPTO is not installed."""
     if args and kwargs:
         raise InputError("pass a kernel's arguments all by position or all by name")
-    run(kernel, kwargs or args, platform=getattr(config, "platform", None) or "default")
+    asked = {"enable_dump_args": getattr(config, "enable_dump_args", 0)}
+    ran = run(kernel, kwargs or args, platform=getattr(config, "platform", None) or "default", options=asked)
+    if ran.dumps:
+        name = getattr(kernel, "__name__", "kernel")
+        made = Path("build_output") / f"{name}_{datetime.now():%Y%m%d_%H%M%S}"
+        folder = getattr(config, "save_kernels_dir", None) or made
+        print(f"args_dump written to {ran.dumps.write(Path(folder) / 'dfx_outputs')}")

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -275,6 +275,7 @@ def run_stage(
     ctx: int | Sequence[int] | None = None,
     seed: int = 0,
     weights: Checkpoint | None = None,
+    options: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> RunResult:
     """Run one version of a stage on seeded inputs, of the model's full shapes by default; compare it with the golden.
@@ -286,6 +287,7 @@ def run_stage(
         ctx: Tokens of every sequence, or of each; None: the stage's own ragged lengths.
         seed: Same seed, same inputs.
         weights: Where to take the weights from, in place of seeded ones.
+        options: Of PyPTO's RunConfig, such as enable_dump_args, and dump_tasks: see `helpers.run.run`.
         how: Other arguments of `stage.specs`, such as widths.
 
     Returns:
@@ -309,7 +311,7 @@ def run_stage(
         stage.versions[version],
         [_made_once(spec, run_of) for spec in specs],
         stage.reference,
-        runtime_cfg={"platform": platform},
+        runtime_cfg={**(options or {}), "platform": platform},
         rtol=stage.tolerance.rtol,
         atol=stage.tolerance.atol,
         compare_fn=stage.compare_fn,

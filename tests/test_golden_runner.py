@@ -25,6 +25,7 @@ class Run:
     seconds: float = 0.25
     trace: object = "the trace"
     notes: tuple = ()
+    dumps: tuple = ()
 
 
 @pytest.fixture(autouse=True)

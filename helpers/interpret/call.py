@@ -27,6 +27,7 @@ from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.machine.machine import Follow, Machine, Replay
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located
+from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values import fp4
 from helpers.interpret.values.products import one_thread
@@ -46,6 +47,7 @@ def interpret(
     guess: int = 0,
     make_machine: Callable[..., Machine] = Machine,
     look: Look | None = None,
+    dumps: Recorder | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -62,6 +64,7 @@ def interpret(
         guess: what a number counts as that a dry run does not know.
         make_machine: gives the machine that it runs on: one that looks on, for example.
         look: the task to record; the run ends when it has, and the arguments hold what they held before.
+        dumps: who keeps values of the tasks' arguments.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -72,7 +75,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look)
+    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     bound, packed = [], []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from helpers import chips, platforms, shared_tensors
 from helpers.errors import FaultError, InputError, KernelError, PlatformError, ToolchainError, shown
+from helpers.interpret import dumps
 from helpers.interpret.call import arrange, check
+from helpers.interpret.dumps import Dumps
 from helpers.interpret.language.decorated import bounds, unwrap
 from helpers.interpret.lowering import lower
 from helpers.interpret.lowering.compiled import with_callees
@@ -184,12 +187,24 @@ def run(
         with _reported(request["name"], platform), _status() as progress:
             answer = process.ask(platform, request, progress, block.fd)
         trace = records.read(answer["records"], Path(answer["folder"]), platform)
+        dumped = _dumped(answer, trace, options)
         for parameter, value, slot in zip(expected.parameters, values, slots):
             if slot is not None and parameter.type.direction != "In":
                 value.copy_(block.view(slot))
     finally:
         block.close()
-    return answer["seconds"], trace
+    return answer["seconds"], trace, dumped
+
+
+def _dumped(answer: dict[str, Any], trace: Trace | None, options: Mapping[str, Any] | None) -> Dumps:
+    """What the runtime has dumped, in a folder that is this run's own and is removed."""
+    if answer["dumped"] is None:
+        return Dumps()
+    folder = Path(answer["dumped"])
+    try:
+        return dumps.of_runtime(folder, trace, records.order(answer["records"]), dumps.asked(options)[1])
+    finally:
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _check_names(kernel: Any) -> None:
@@ -300,7 +315,10 @@ def _changed(name: str, files: Sequence[str]) -> str:
 
 
 def _common(platform: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    plain = {k: v for k, v in (options or {}).items() if isinstance(v, (bool, int, float, str, list, tuple))}
+    plain = {
+        k: v for k, v in (options or {}).items()
+        if isinstance(v, (bool, int, float, str, list, tuple)) and k != "dump_tasks"
+    }  # fmt: skip
     return {"cache": str(cache_folder()), "revision": platforms.toolchain_revision(), "options": plain}
 
 

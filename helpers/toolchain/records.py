@@ -74,6 +74,12 @@ def read(found: dict[str, bytes], folder: Path, platform: str) -> Trace | None:
         ) from e
 
 
+def order(found: dict[str, bytes]) -> dict[int, int]:
+    """The number of the launch of each task id, in what a run left."""
+    tasks = json.loads(found[GRAPH])["tasks"] if GRAPH in found else ()
+    return {int(task["task_id"]): i for i, task in enumerate(tasks)}
+
+
 def launches(graph: bytes, folder: Path, platform: str) -> Trace:
     """The trace of an orchestration that was followed and not run."""
     trace = _read(json.loads(graph), None, folder, platform)

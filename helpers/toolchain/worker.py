@@ -154,7 +154,11 @@ class Worker:
             program(*values, config=config)
             seconds = time.perf_counter() - start
             found = {f.name: f.read_bytes() for f in records.glob("*.json")} if records.is_dir() else {}
-        return {**built, "seconds": seconds, "records": found}
+            dumped = None
+            if (records / "args_dump" / "args_dump.json").is_file():  # the next run of this kernel removes it
+                dumped = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-dump-", dir=folder.parent)) / "args_dump"
+                (records / "args_dump").rename(dumped)
+        return {**built, "seconds": seconds, "records": found, "dumped": dumped and str(dumped)}
 
     def replay(self, request: dict[str, Any], block: int | None) -> dict[str, Any]:
         """Run the orchestration that the compiler generated, on the host and without a device: what it would launch.

@@ -10,14 +10,20 @@ from helpers.interpret.checks import rules
 from helpers.interpret.facts.infer import category
 from helpers.interpret.facts.names import Value
 from helpers.interpret.language import annotations
-from helpers.interpret.lowering.code import Part, assigned, call, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, call, load, machine
 from helpers.interpret.lowering.groups import POPS
+from helpers.interpret.source.walk import walk
+from helpers.interpret.values.printed import Printer
 
 MARKERS = ("func_attr", "dump_tag", "tensor.dump_tag", "static_print")
 
 
 class Statements(Part):
     """Does statements."""
+
+    def __init__(self, whole: Whole):
+        super().__init__(whole)
+        self._tags: list[str] = []  # names that hold what pl.dump_tag has marked
 
     def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
         out: list[ast.stmt] = []
@@ -28,6 +34,32 @@ class Statements(Part):
         return out
 
     def statement(self, s: ast.stmt) -> list[ast.stmt]:
+        """The code of a statement; around a launch, with the tensors that are marked for a dump there."""
+        if self.region.incore:
+            return self._lowered(s)
+        marked = self._marked(s)
+        out = self._lowered(s)
+        bound = {n.id for n in walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        self._tags = [n for n in self._tags if n not in bound]  # a new value of the name is not marked
+        if not marked:
+            return out
+        return [ast.With([ast.withitem(machine("tagging", [load(n) for n in marked]))], out)]
+
+    def _marked(self, s: ast.stmt) -> list[str]:
+        """The tensors that a launch, or the call of an inline function, uses and that are marked for a dump: by a
+        pl.dump_tag further up in the text, as PyPTO's parser has it, or by dumps=."""
+        launch = s.items[0].context_expr if isinstance(s, ast.With) else getattr(s, "iter", getattr(s, "value", None))
+        if not isinstance(launch, ast.Call) or isinstance(s, ast.AugAssign):
+            return []
+        path = self.pl_path(launch.func)
+        if path not in ("at", "spmd", "submit", "spmd_submit", None):
+            return []
+        given = next((k.value for k in launch.keywords if k.arg == "dumps"), None)
+        named = [e.id for e in getattr(given, "elts", ()) if isinstance(e, ast.Name)]
+        used = {n.id for n in walk(s) if isinstance(n, ast.Name)}
+        return list(dict.fromkeys([*named, *(n for n in self._tags if n in used)]))
+
+    def _lowered(self, s: ast.stmt) -> list[ast.stmt]:
         if isinstance(s, ast.Assign):
             self.whole.groups.check_pop(s)
             return self._assign(s)
@@ -250,11 +282,11 @@ class Statements(Part):
                 self.checks.directives.check_marker(s.value, path)
             if path in ("dump_tag", "tensor.dump_tag"):
                 self.whole.expr(s.value.args[0])
+                self._tags.append(s.value.args[0].id)
             if path in ("func_attr", "dump_tag", "tensor.dump_tag"):
                 return []
             if path == "static_print":
-                shown = [ast.Constant(ast.unparse(a)) for a in s.value.args]
-                return [ast.Expr(ast.Call(self.bind(print, "print"), [self.place(s), *shown], []))]
+                return self._static_print(s.value)
             if path == "static_assert":
                 return self._static_assert(s.value)
             if path == "yield_":
@@ -276,6 +308,34 @@ class Statements(Part):
                 test, f"`{ast.unparse(test)}` as a condition is not a comparison", f"write {ast.unparse(test)} != 0"
             )
         return self.whole.expr(test)
+
+    def _static_print(self, made: ast.Call) -> list[ast.stmt]:
+        parts = []
+        for a in made.args:
+            pieces = a.values if isinstance(a, ast.JoinedStr) else [a]
+            parts.append(ast.Tuple([self._printed(p) for p in pieces], ast.Load()))
+        printer = self.bind(Printer(self.subject.place(made)), "printer")
+        return [ast.Expr(ast.Call(printer, [ast.Tuple(parts, ast.Load())], []))]
+
+    def _printed(self, node: ast.expr) -> ast.expr:
+        """What pl.static_print says of a part of an argument: text, or a name and what it holds."""
+        if isinstance(node, ast.FormattedValue):
+            if node.conversion != -1 or node.format_spec is not None:
+                raise self.refuse(
+                    node, "a conversion or a format in an f-string of pl.static_print", 'plain names: f"{x}"'
+                )
+            node = node.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node
+        text = ast.unparse(node)
+        if isinstance(node, ast.Name) and node.id in self.subject.locals and self.kind(node) not in ("scalar", "bool"):
+            return ast.Tuple([ast.Constant(text), self.whole.expr(node)], ast.Load())
+        value = self.whole.expr(node)  # what is wrong with it is said
+        dtype = self.facts.dtype(node)
+        plain = isinstance(node, (ast.Name, ast.Constant)) or isinstance(value, ast.Constant)
+        if isinstance(value, ast.Constant) and not isinstance(value.value, str):
+            text = str(value.value)
+        return ast.Constant(f"{text}: pl.Scalar[pl.{dtype}]" if plain and dtype else text)
 
     def _static_assert(self, made: ast.Call) -> list[ast.stmt]:
         if not 1 <= len(made.args) <= 2:

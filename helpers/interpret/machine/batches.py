@@ -81,6 +81,8 @@ class Batches:
                     self._log(where, old)
         except BaseException:
             self.batch.take_back()
+            if self.dumps is not None:
+                self.dumps.restored()
             del self.trace.buffers[buffers:]
             raise
         finally:
@@ -129,6 +131,8 @@ class Batches:
                 if not self.skips(place):
                     self._check_conflicts()
                 groups = self.batch.groups
+            if self.dumps is not None:
+                self.dumps.finish_turns(self._latest)
             rows = [(int(i) * way, [group[row] for group in groups]) for row, i in enumerate(ids)]
             for i, made in rows:
                 self._commit(made)
@@ -234,6 +238,8 @@ class Batches:
         """Undo every group of a split: in memory and in the trace."""
         for batch in reversed(split.done):
             batch.take_back()
+        if self.dumps is not None:
+            self.dumps.restored()
         buffers, launches, parts = split.mark
         del self.trace.buffers[buffers:], self.trace.dispatches[launches:]
         if launches:

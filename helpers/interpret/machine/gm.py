@@ -321,6 +321,8 @@ class GlobalMemory:
 
     def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
         buffer, undo = w.buffer, self.batch and self.batch.undo
+        if self.dumping is not None:
+            self.dumping.store(buffer)
         if type(w.offset) is not np.ndarray:
             if data.dim() > len(w.shape) or (undo is not None and atomic):
                 raise Conflict  # every block of the batch writes here
@@ -369,6 +371,8 @@ class GlobalMemory:
             raise Conflict
         self.by_host(at, WRITE, w)
         view = self.view(w)
+        if self.dumps is not None:
+            self.dumps.changed(w.buffer)
         if w.buffer.argument:
             self._log(view, view.clone())
         view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)

@@ -147,6 +147,9 @@ class Launches:
         self._launched = launched
         if self.look is not None and self.look.begin(launched, blocks, self.phase):
             self.looking = self.look
+        if self.dumps is not None:
+            turns = None if first.kind == "spmd" else self.batch
+            self.dumping = self.dumps.begin(launched, turns)
         try:
             yield
             if task.cube and task.misuse is not None:
@@ -177,12 +180,14 @@ class Launches:
                 self.trace.memory[site] = task.memory
             if self.looking is not None:
                 self.looking.end(task.memory, None)
+            if self.dumps is not None:
+                self.dumps.end(launched, turns, task, self.tags, self.trace)
         except BaseException as error:
             if self.looking is not None:
                 self.looking.end(task.memory, error)
             raise
         finally:
-            self.task = self.looking = None
+            self.task = self.looking = self.dumping = None
             if self.follow is not None:
                 self.dry = self._dry = True
 
@@ -275,6 +280,8 @@ class Launches:
                 break
             self.phase += 1
         self.phase, self.block, self.block_num = 0, 0, 1
+        if self.dumps is not None:
+            self.dumps.finish(launched)
         return tid, tuple(None if isinstance(v, Tile) else v for v in out)  # a tile ends with its block
 
     def _phase(

@@ -12,7 +12,8 @@ other).
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ from helpers.interpret.machine.pipes import Cluster, Pipes
 from helpers.interpret.machine.progress import watcher
 from helpers.interpret.machine.task_ids import TaskIds
 from helpers.interpret.source.source import Place, located
+from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.extents import lane_values, plain
 from helpers.interpret.values.lanes import Lanes
@@ -87,16 +89,20 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
     the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
     what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know. `look`: which
-    task is recorded; the run ends with it (`Enough`).
+    task is recorded; the run ends with it (`Enough`). `dumps`: who keeps values of the tasks' arguments.
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
         replay: Replay | None = None, follow: Follow | None = None, guess: int = 0, look: Look | None = None,
+        dumps: Recorder | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
         self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
         self.look, self.looking = look, None  # who looks at a task, and the same while that one runs
+        self.dumps = dumps  # who keeps values of arguments
+        self.dumping: Recorder | None = None  # the same, while it wants to be told of stores
+        self.tags: list[tuple] = []  # tensors that are marked for a dump, by the launches and calls around
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)
         if follow is not None:
@@ -134,6 +140,15 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self._written: list[set[int]] = [set()]  # buffers written so far by each loop body around, and before it
         self._first: set[int] = set()  # those that the latest launch was the first to write
         self._tell = watcher.get()
+
+    @contextmanager
+    def tagging(self, *tensors: Any) -> Iterator[None]:
+        """These tensors are marked for a dump, for the launches within."""
+        self.tags.append(tensors)
+        try:
+            yield
+        finally:
+            self.tags.pop()
 
     def skips(self, loop: Place) -> bool:
         """True when nothing is computed in this loop of orchestration."""
