@@ -157,5 +157,5 @@ def alloc(m: Machine, at: Place, *_: Any, **__: Any) -> None:
 
 @op("dump_tag", "tensor", on="pl tensor")
 def dump_tag(m: Machine, at: Place, tensor: Any) -> Any:
-    """The tensor itself; the marker is for PyPTO's selective dump."""
+    """A statement of orchestration: the launches below that use this tensor dump it, see docs/debug.md."""
     return tensor

@@ -39,8 +39,8 @@ class OptimizationStrategy(enum.Enum):
 
 @dataclass
 class RunConfig:
-    """Options of a run, those of PyPTO's (python/pypto/runtime/runner.py). Only `platform` means something to interpret
-    mode; None is the workbook's `default`."""
+    """Options of a run, those of PyPTO's (python/pypto/runtime/runner.py). To interpret mode `platform` means something
+    (None is the workbook's `default`) and `enable_dump_args`, with `save_kernels_dir` for where it writes."""
 
     platform: str | None = None
     device_id: int = 0
