@@ -17,7 +17,9 @@ from helpers.interpret.call import interpret
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.trace.dumped import Recorder
+from helpers.interpret.machine.machine import LOG_BYTES
 from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values.kept import Kept, Log
 from helpers.platforms import resolve
 
 
@@ -27,12 +29,16 @@ class Run:
 
     `notes` says which files have changed since the kernel was loaded from them, and which parameters it writes that are
     declared as inputs. `dumps`: values of tasks' arguments, where the option enable_dump_args asked for them.
+    declared as inputs. `kernel` and `kept`: what `helpers.inside` opens a task of this run with, where it was asked to
+    be kept.
     """
 
     platform: str
     seconds: float
     trace: Trace | None
     dumps: dumps.Dumps = field(default_factory=dumps.Dumps, repr=False)
+    kernel: Any = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,6 +53,7 @@ def run(
     dry: bool = False,
     options: Mapping[str, Any] | None = None,
     make: Mapping[str, Callable[[], Any]] | None = None,
+    keep: bool = False,
 ) -> Run:
     """Run a kernel in place on `args` and say on which platform that was.
 
@@ -60,6 +67,8 @@ def run(
         options: of PyPTO's RunConfig, such as device_id, for its platforms. Of use to interpret mode: enable_dump_args,
             1 for what pl.dump_tag and dumps= mark, 2 for every argument, 3 for the layout of every argument; on every
             platform dump_tasks, the names or numbers of the tasks to dump.
+        keep: interpret mode keeps its global memory and what it overwrites there, so that any task of the run can be
+            opened at once: `helpers.inside.inside(run, task)`. Leave the arguments as they are until then.
 
     Raises:
         PlatformError: the platform does not exist or does not work here.
@@ -77,20 +86,21 @@ def run(
     start, found = time.perf_counter(), dumps.Dumps()
     watched = script is not None and script.observer is not None
     on = chip(name.removesuffix("interp"))
+    kept = Kept(Log(LOG_BYTES)) if keep and not dry and not watched else None
     if dry and not watched:
         trace = follow.trace(kernel, args, name, on, make)
     elif watched:
         trace = script.observer.interpret(kernel, args, name, on, dry)
     else:
         keeper = Recorder(level, tasks) if level else None
-        trace = interpret(kernel, args, name, on, dry, dumps=keeper)
+        trace = interpret(kernel, args, name, on, dry, dumps=keeper, kept=kept)
         found = found if keeper is None else dumps.of_run(keeper, trace)
     if not watched:
         for note in trace.misdeclared():
             _say(note)
     if script is not None:
         script.traces.append(trace)
-    return Run(name, time.perf_counter() - start, trace, found)
+    return Run(name, time.perf_counter() - start, trace, found, kernel, kept)
 
 
 _SAID: set[str] = set()

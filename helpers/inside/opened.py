@@ -1,11 +1,11 @@
-"""Opening a task: the run is done again up to it, and recorded while it is in it."""
+"""Opening a task: it is done again, from the memory that it began with, and recorded."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -17,12 +17,14 @@ from helpers.chips import chip as chip_of
 from helpers.errors import FaultError, InputError, WorkbookError, shown
 from helpers.inside import values
 from helpers.interpret import follow
-from helpers.interpret.call import arrange, interpret
+from helpers.interpret.call import again, arrange, interpret, once_more
 from helpers.interpret.lowering.lower import compile_kernel
+from helpers.interpret.machine.machine import LOG_BYTES
 from helpers.interpret.source.texts import FileText
 from helpers.interpret.trace.trace import Dispatch, Trace
 from helpers.interpret.values.seen import Look, Moment, Seen
 from helpers.live import subject as subjects
+from helpers.run import Run, run
 from helpers.sanitize.rules import origin
 
 
@@ -37,6 +39,8 @@ class Inside:
         memory: The on-chip buffers of the task.
         limits: Bytes of each on-chip buffer of the chip.
         error: What the task ended with, where it failed.
+        run: The run that it is a task of; `inside(opened.run, ...)` opens another without running anew. None where it
+            failed.
     """
 
     platform: str
@@ -46,6 +50,7 @@ class Inside:
     memory: list
     limits: dict[str, int]
     error: WorkbookError | None = None
+    run: Run | None = None
 
     def __len__(self) -> int:
         return len(self.moments)
@@ -154,10 +159,13 @@ def inside(
     size: str = "full",
     platform: str = "a2a3interp",
 ) -> Inside:
-    """Open a task: run the kernel again up to it, and give every operation of it with its values.
+    """Open a task: do it again, from the memory that it began with, and give every operation of it with its values.
+
+    A run that was kept is not run again: its task is opened at once. Anything else is run first, once.
 
     Args:
-        what: "STAGE", "STAGE.VERSION", "FILE.py:KERNEL", or a kernel, which takes `args`.
+        what: A run that was kept, `helpers.run.run(..., keep=True)`; or "STAGE", "STAGE.VERSION", "FILE.py:KERNEL", or
+            a kernel, which takes `args`.
         task: The number of the launch, or the name of a task for its first launch; None: the one that fails, else the
             first.
         block: Which of its blocks.
@@ -169,43 +177,77 @@ def inside(
         platform: a2a3interp or a5interp.
 
     Raises:
-        InputError: no such subject, task, block or element.
+        InputError: no such subject, task, block or element; the arguments of a run have changed since.
         KernelError: the kernel's source is not in the language.
         FaultError: it failed before it came to the task. A task that fails itself is opened, with `error`.
     """
     if platform not in ("a2a3interp", "a5interp"):
         raise InputError(f"platform is {platform!r}: a task is opened on a2a3interp or a5interp")
+    if isinstance(what, Run):
+        return _chosen(what.trace, lambda launch, b: _of_run(what, launch, b), task, block, wrote, line)
     kernel, given = (what, _made(args)) if args is not None else _of_subject(what, size, platform)
-    compiled = compile_kernel(kernel)
-    held = arrange(compiled, given)
+    parameters = compile_kernel(kernel).parameters
+    held = arrange(compile_kernel(kernel), given)
     try:
-        trace = follow.trace(kernel, held, platform, chip_of(platform.removesuffix("interp")), None)
+        kept = run(kernel, _copied(parameters, held), platform=platform, keep=True)
     except FaultError:
-        if task is not None or wrote is not None or line is not None:
-            raise
-        return _open(kernel, held, platform, None, 0)
+        if task is None and wrote is None and line is None:
+            return _of_failure(kernel, _copied(parameters, held), platform, None, 0)
+    else:
+        return _chosen(kept.trace, lambda launch, b: _of_run(kept, launch, b), task, block, wrote, line)
+    trace = follow.trace(kernel, held, platform, chip_of(platform.removesuffix("interp")), None)
+    up_to = lambda launch, b: _of_failure(kernel, _copied(parameters, held), platform, launch, b)  # noqa: E731
+    return _chosen(trace, up_to, task, block, wrote, line)
+
+
+def _chosen(
+    trace: Trace, opening: Callable[[Dispatch, int], Inside], task: int | str | None, block: int,
+    wrote: str | None, line: int | None,
+) -> Inside:  # fmt: skip
+    """The task that is asked for, see `inside`."""
     if line is not None:
         for launch in _candidates(trace, line):
-            opened = _open(kernel, held, platform, launch, min(block, launch.blocks - 1))
+            opened = opening(launch, min(block, launch.blocks - 1))
             if any(n == line for _, n in opened.lines):
                 return opened
         raise InputError(f"no task of this run does anything at line {line}")
     launch, block = _writer(trace, wrote) if wrote is not None else (_launch(trace, task or 0), block)
     if not 0 <= block < launch.blocks:
         raise InputError(f"task '{launch.name}' has {launch.blocks} blocks; there is no block {block}")
-    return _open(kernel, held, platform, launch, block)
+    return opening(launch, block)
 
 
-def _open(kernel: Any, args: list[Any], platform: str, launch: Dispatch | None, block: int) -> Inside:
-    """Run up to a launch and record a block of it; None: whichever fails."""
-    on = chip_of(platform.removesuffix("interp"))
+def _of_run(of: Run, launch: Dispatch, block: int) -> Inside:
+    """Open a block of a launch of a run that was kept."""
+    if of.kept is None:
+        raise InputError("this run was not kept: run(..., keep=True) keeps what opening a task takes")
+    changed = [of.trace.buffers[n].name for n in of.kept.changed()]
+    if changed:
+        raise InputError(f"'{changed[0]}' has changed since the run, so its tasks cannot be done again: run it again")
+    if not of.kept.log.whole:
+        raise InputError(f"the run overwrote more than {LOG_BYTES >> 20} MB, too much to be kept: open a smaller one")
+    on = chip_of(of.platform.removesuffix("interp"))
+    look = Look(launch.index, block, launch.place)
+    if not again(of.kernel, of.kept, launch.index, of.platform, on, look):
+        look = Look(launch.index, block, launch.place)
+        once_more(of.kernel, of.kept, of.platform, on, look)
+    return _seen(look, of.platform, launch, block, None, of)
+
+
+def _of_failure(kernel: Any, args: list[Any], platform: str, launch: Dispatch | None, block: int) -> Inside:
+    """Run a kernel that fails up to a launch, and record a block of it; None: whichever fails."""
     look = Look() if launch is None else Look(launch.index, block, launch.place)
     error = None
-    args = _copied(compile_kernel(kernel).parameters, args)
     try:
-        interpret(kernel, args, platform, on, look=look)
+        interpret(kernel, args, platform, chip_of(platform.removesuffix("interp")), look=look)
     except WorkbookError as e:
         error = e
+    return _seen(look, platform, launch, block, error, None)
+
+
+def _seen(
+    look: Look, platform: str, launch: Dispatch | None, block: int, error: WorkbookError | None, of: Run | None
+) -> Inside:
     moments = look.moments()
     if error is not None and not (moments and moments[-1].error is not None):
         raise error
@@ -213,7 +255,8 @@ def _open(kernel: Any, args: list[Any], platform: str, launch: Dispatch | None, 
         m.bound = m.bound or _targets(m.place.text).get((m.place.line, m.place.column))
     if launch is None:
         launch, block = look.failed
-    return Inside(platform, launch, block, moments, look.memory(), dict(on.buffers), error)
+    buffers = chip_of(platform.removesuffix("interp")).buffers
+    return Inside(platform, launch, block, moments, look.memory(), dict(buffers), error, of)
 
 
 @cache

@@ -24,12 +24,15 @@ from helpers.interpret.language.dtypes import FP4
 from helpers.interpret.lowering.code import SOURCE
 from helpers.interpret.lowering.compiled import Compiled, with_callees
 from helpers.interpret.lowering.lower import compile_kernel
+from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Follow, Machine, Replay
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located
 from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values import fp4
+from helpers.interpret.values.kept import Astray, Kept, Reopened, Rewound
+from helpers.interpret.values.lanes import Diverged
 from helpers.interpret.values.products import one_thread
 from helpers.interpret.values.seen import Enough, Look
 
@@ -48,6 +51,7 @@ def interpret(
     make_machine: Callable[..., Machine] = Machine,
     look: Look | None = None,
     dumps: Recorder | None = None,
+    kept: Kept | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -65,56 +69,106 @@ def interpret(
         make_machine: gives the machine that it runs on: one that looks on, for example.
         look: the task to record; the run ends when it has, and the arguments hold what they held before.
         dumps: who keeps values of the tasks' arguments.
+        kept: takes what opening a task later needs, see `again`.
 
     Raises:
         KernelError: the kernel's source is not in the language.
         InputError: an argument does not fit its parameter; nothing has run.
         FaultError: the kernel did something wrong while it ran. The arguments hold what they held before, unless it
-            had overwritten more than `gm.LOG_BYTES` of them, which the message then says.
+            had overwritten more than `machine.LOG_BYTES` of them, which the message then says.
     """
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps)
+    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps, kept)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
-    bound, packed = [], []
-    for p, v in zip(compiled.parameters, values):
-        if isinstance(v, torch.Tensor):
-            data = fp4.elements(v)
-            if data is not v:
-                packed.append((v, data))
-            tensor = machine.bind(p.name, data, p.type.dtype or dtypes.of_host(v.dtype))
-            tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
-            tensor.buffer.direction = p.type.direction
-            if p.type.direction != "Out":
-                of_direction = machine.trace.inout if p.type.direction == "InOut" else machine.trace.inputs
-                of_direction.add(tensor.buffer.id)
-            bound.append(tensor)
-        else:
-            bound.append(v)
-    if compiled.kind == "incore":  # one task of its own
-        place = compiled.source.place(compiled.source.tree)
-        body = lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound))  # noqa: E731
-    else:
-        body = lambda: compiled.run(machine, *bound)  # noqa: E731
+    data = [fp4.elements(v) if isinstance(v, torch.Tensor) else v for v in values]
     try:
-        with one_thread():
-            _guarded(body)
+        _go(compiled, machine, data)
     except Enough:
-        machine.take_back()
+        machine.log.take_back()
     except BaseException as e:
-        restored = machine.take_back()
+        restored = machine.log.take_back()
         if isinstance(e, FaultError) and not restored:
             raise FaultError(
                 f"{e}\n  note: the kernel had written too much to put back; its outputs are half written"
             ) from e
         raise
-    for v, data in packed if not dry else ():
-        fp4.pack(data, v)
+    for given, elements in zip(values, data) if not dry else ():
+        if elements is not given:
+            fp4.pack(elements, given)
+    if kept is not None:
+        kept.given, kept.args, kept.dims = values, data, dims
+        kept.finish([b.base for b in machine.trace.buffers])
     for buffer in machine.trace.buffers:  # a trace that is kept does not keep the memory of the run
         buffer.base = None
     return machine.trace
+
+
+def again(kernel: Any, kept: Kept, launch: int, platform: str, chip: Chip, look: Look) -> bool:
+    """Do the block of a launch that `look` is to record once more, in a run that was kept; nothing has changed after.
+
+    Returns:
+        True when it stored what it had stored in the run, bit by bit. If not, what was recorded is of no use: see
+        `once_more`.
+    """
+    compiled = compile_kernel(kernel)
+    try:
+        reopened = Reopened(kept, launch, look.block)
+    except Astray:
+        return False
+    machine = Machine(platform, chip, True, fit=False, look=look, reopened=reopened)
+    machine.dims, machine.auto_scope = kept.dims, compiled.auto_scope
+    went = True
+    try:
+        _go(compiled, machine, kept.args)
+    except Enough:
+        pass
+    except (Astray, WorkbookError, LookupError, Conflict, Diverged):  # other numbers than the run had
+        went = False
+    finally:
+        machine.log.take_back()
+        same = reopened.close()
+    return went and same
+
+
+def once_more(kernel: Any, kept: Kept, platform: str, chip: Chip, look: Look) -> None:
+    """Run a kernel from the beginning of a run that was kept, up to what `look` records; nothing has changed after."""
+    rewound = Rewound(kept)
+    packed = [(elements, given) for elements, given in zip(kept.args, kept.given) if elements is not given]
+    try:
+        rewound.to(0)
+        for elements, given in packed:
+            fp4.pack(elements, given)
+        interpret(kernel, kept.given, platform, chip, look=look)
+    finally:
+        rewound.end()
+        for elements, given in packed:
+            fp4.pack(elements, given)
+
+
+def _go(compiled: Compiled, machine: Machine, values: Sequence[Any]) -> None:
+    """Run a kernel on a machine."""
+    bound = []
+    for p, v in zip(compiled.parameters, values):
+        if not isinstance(v, torch.Tensor):
+            bound.append(v)
+            continue
+        tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
+        tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
+        tensor.buffer.direction = p.type.direction
+        if p.type.direction != "Out":
+            of_direction = machine.trace.inout if p.type.direction == "InOut" else machine.trace.inputs
+            of_direction.add(tensor.buffer.id)
+        bound.append(tensor)
+    if compiled.kind == "incore":  # one task of its own
+        place = compiled.source.place(compiled.source.tree)
+        body = lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound))  # noqa: E731
+    else:
+        body = lambda: compiled.run(machine, *bound)  # noqa: E731
+    with one_thread():
+        _guarded(body)
 
 
 def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list[Any]:

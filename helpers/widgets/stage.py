@@ -17,7 +17,7 @@ from golden import RunResult, TensorSpec
 from helpers import file_stages, plots, show
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret.language.decorated import digest
-from helpers.interpret.machine.progress import watched
+from helpers.interpret.progress import watched
 from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import Figure, bytes_text, time_text
 from helpers.profile import profile

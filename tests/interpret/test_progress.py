@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers.interpret.machine.progress import watched
+from helpers.interpret.progress import watched
 from helpers.run import run
 from kernels import hello
 

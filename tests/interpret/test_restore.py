@@ -8,7 +8,7 @@ import torch
 
 import kernels  # noqa: F401 - makes pypto.language importable
 from helpers.errors import FaultError
-from helpers.interpret.machine import gm, machine
+from helpers.interpret.machine import machine
 from helpers.run import run
 
 ROWS, COLS = 64, 32
@@ -67,7 +67,7 @@ def test_an_interruption_changes_nothing(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_cannot_be_put_back_is_said(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gm, "LOG_BYTES", 16)
+    monkeypatch.setattr(machine, "LOG_BYTES", 16)
     args = arguments(0, 16, 32, 60)
     with pytest.raises(FaultError, match="half written"):
         run(late_fault, args)

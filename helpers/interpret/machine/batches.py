@@ -18,6 +18,7 @@ from helpers.interpret.machine.boxes import separate, unrelated
 from helpers.interpret.machine.task_ids import Carry
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, Dispatch
+from helpers.interpret.values.kept import restore
 from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns
 from helpers.interpret.values.values import Tensor
 
@@ -59,10 +60,11 @@ class Batch:
 class Split:
     """A batch whose blocks diverged and run in groups: what the groups did, until all of them are done."""
 
-    __slots__ = ("ids", "left", "done", "mark")
+    __slots__ = ("ids", "left", "done", "mark", "kept", "groups")
 
-    def __init__(self, ids: np.ndarray, mark: tuple[int, int, int]):
+    def __init__(self, ids: np.ndarray, mark: tuple[int, int, int], kept: tuple | None, groups: int):
         self.ids, self.left, self.mark = ids, len(ids), mark
+        self.kept, self.groups = kept, groups  # where the record of the run was, and how many groups were done
         self.done: list[Batch] = []
 
 
@@ -73,17 +75,19 @@ class Batches:
     def batched(self, ids: np.ndarray) -> Iterator[None]:
         """Run several blocks or turns as one; whatever goes wrong, what they wrote is taken back."""
         self.batch = self._latest = Batch(ids)
-        buffers = len(self.trace.buffers)
+        buffers, kept = len(self.trace.buffers), self.kept and self.kept.position()
         try:
             yield
             for where, old, argument in self.batch.undo:
-                if argument:
-                    self._log(where, old)
+                if argument or self.logs_all:
+                    self.log.add(where, old)
         except BaseException:
             self.batch.take_back()
             if self.dumps is not None:
                 self.dumps.restored()
             del self.trace.buffers[buffers:]
+            if kept is not None:
+                self.kept.back(kept)
             raise
         finally:
             self.batch = None
@@ -128,7 +132,7 @@ class Batches:
                 out = turn(Lanes(ids), values)
                 if not all(same(a, b) or carry.parallel(n, b) for n, (a, b) in enumerate(zip(values, out))):
                     raise Conflict
-                if not self.skips(place):
+                if not self.skips(place) and self.reopened is None:
                     self._check_conflicts()
                 groups = self.batch.groups
             if self.dumps is not None:
@@ -182,6 +186,13 @@ class Batches:
         groups turn out to touch each other's memory, all of them are taken back and run one by one.
         """
         count = len(ids)
+        if self.reopened is not None:  # as the run did it
+            for group, as_batch in self.reopened.kept.groups[place, len(self.trace.dispatches), self.phase]:
+                together(group) if as_batch else alone(int(group[0]))
+            return
+        done: list[tuple[np.ndarray, bool]] = []
+        if self.kept is not None:
+            self.kept.groups[place, len(self.trace.dispatches), self.phase] = done
         todo: list[tuple[np.ndarray, Split | None]] = [(ids, None)]
         if place not in self._sizes:
             todo = [(ids[:1], None), (ids[1:], None)]
@@ -198,6 +209,7 @@ class Batches:
             if len(ids) == 1 and split is None:
                 around, self._widest = self._widest, 1
                 largest = alone(int(ids[0]))
+                done.append((ids, False))
                 if place not in self._sizes:
                     size = BATCH_ELEMENTS // largest
                     self._sizes[place] = size if size >= FEW and self._widest <= count else 1
@@ -206,19 +218,21 @@ class Batches:
             try:
                 together(ids)
                 self._widest = max(self._widest, len(ids))
+                done.append((ids, True))
                 if split is not None:
                     split.done.append(self._latest)
                     split.left -= len(ids)
                     if not split.left and not empty and not self._unrelated(split.done):
                         raise Conflict
             except Diverged as e:
-                split = split or Split(ids, self._mark())
+                split = split or Split(ids, self._mark(), self.kept and self.kept.position(), len(done))
                 todo[:0] = [(group, split) for group in split_by(ids, e.values)]
             except (Conflict, FaultError):
                 if empty:
                     self._sizes[place] = 1
                 if split is not None:
                     self._take_back(split)
+                    del done[split.groups :]
                     ids, todo = split.ids, [t for t in todo if t[1] is not split]
                 todo[:0] = [(ids[i : i + 1], None) for i in range(len(ids))]
 
@@ -244,6 +258,8 @@ class Batches:
         del self.trace.buffers[buffers:], self.trace.dispatches[launches:]
         if launches:
             del self.trace.dispatches[-1].parts[parts:]
+        if split.kept is not None:
+            self.kept.back(split.kept)
 
     def loop(self, *bounds: Any) -> Iterator[int]:
         """A sequential loop of orchestration whose body is no function: it carries values, or is left early."""
@@ -260,15 +276,6 @@ class Batches:
         finally:
             self._sequential -= 1
             before |= after
-
-
-def restore(entries: list[tuple]) -> None:
-    """Put back what was overwritten, the latest first."""
-    for where, old in reversed(entries):
-        if isinstance(where, tuple):
-            where[0].index_copy_(0, where[1], old)
-        else:
-            where.copy_(old)
 
 
 def same(a: Any, b: Any) -> bool:

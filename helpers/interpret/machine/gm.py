@@ -12,7 +12,7 @@ import torch
 from helpers.errors import FaultError
 from helpers.interpret.language.dtypes import FP4, DType, four_bits
 from helpers.interpret.machine import cuts
-from helpers.interpret.machine.batches import Conflict, Unfollowed, restore
+from helpers.interpret.machine.batches import Conflict, Unfollowed
 from helpers.interpret.machine.boxes import affine_step, disjoint, row_index
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
@@ -22,9 +22,6 @@ from helpers.interpret.values.products import Product
 from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides
 
 _WRITTEN = Memory("", 0, 0, None)  # where a number lies that pl.write moves: on its way it is a tile of one element
-
-# How much of what a run overwrites in its arguments is remembered, to be put back when the run fails.
-LOG_BYTES = 1 << 29
 
 
 class GlobalMemory:
@@ -52,7 +49,9 @@ class GlobalMemory:
         part, turns = int(np.prod(shape, dtype=np.int64)), 1 if self.batch is None else len(self.batch.ids)
         n, base = part * turns, None
         number = len(self.trace.buffers)
-        if self.replay is not None and number in self.replay.memory:
+        if self.reopened is not None:
+            base = self.reopened.memory(number, n)
+        elif self.replay is not None and number in self.replay.memory:
             base = self.replay.memory[number]
         elif not self.dry or self.replay is not None or self._kept(name if at is None else at):
             base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
@@ -329,8 +328,8 @@ class GlobalMemory:
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
             if undo is not None:
                 undo.append((dst, dst.clone(), buffer.argument))
-            elif buffer.argument:
-                self._log(dst, dst.clone())
+            elif buffer.argument or self.logs_all:
+                self.log.add(dst, dst.clone())
             dst.add_(data) if atomic else dst.copy_(data)
             return
         if atomic or not disjoint(w.offset, w):
@@ -356,7 +355,7 @@ class GlobalMemory:
 
     def by_host(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
-        if mode != READ and self.dry and not self.keeps(w.buffer):
+        if mode != READ and self.dry and self.reopened is None and not self.keeps(w.buffer):
             w.buffer.stale = True
         access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
         if self.gated is not None:
@@ -373,29 +372,16 @@ class GlobalMemory:
         view = self.view(w)
         if self.dumps is not None:
             self.dumps.changed(w.buffer)
-        if w.buffer.argument:
-            self._log(view, view.clone())
+        if w.buffer.argument or self.logs_all:
+            self.log.add(view, view.clone())
         view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)
-
-    def _log(self, where: Any, old: torch.Tensor) -> None:
-        """Remember what an argument held, so that a run that fails can leave it as it was."""
-        if self._log_bytes <= LOG_BYTES:
-            self._log_entries.append((where, old))
-            self._log_bytes += old.numel() * old.element_size()
-
-    def take_back(self) -> bool:
-        """After a fault: put the arguments back to what they were. False when too much was written to remember."""
-        if self._log_bytes > LOG_BYTES:
-            return False
-        restore(self._log_entries)
-        return True
 
     def record(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access to global memory in the trace."""
         if self.quiet:
             return
         if mode != READ:
-            w.buffer.stale = w.buffer.stale or self.leaves(w.buffer)
+            w.buffer.stale = self.reopened is None and (w.buffer.stale or self.leaves(w.buffer))
             for key in [k for k in self.task.loaded if k[0] == w.buffer.id]:
                 del self.task.loaded[key]
         valid = w.valid

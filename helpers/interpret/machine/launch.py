@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers.errors import FaultError
 from helpers.interpret.machine.batches import Conflict, split_by
-from helpers.interpret.machine.pipes import Ring
+from helpers.interpret.machine.task import Task
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.trace import OUT, Access, Argument, Chunk, Dispatch, Part, Syncall, Work
+from helpers.interpret.trace.trace import OUT, Access, Argument, Chunk, Dispatch, Part, Syncall
+from helpers.interpret.values.kept import Mark
 from helpers.interpret.values.lanes import Lanes, counted, one
 from helpers.interpret.values.seen import Enough
-from helpers.interpret.values.values import Memory, TaskId, Tensor, Tile, Turn
+from helpers.interpret.values.values import TaskId, Tensor, Tile, Turn
 
 SPLIT_AXES = {"UP_DOWN": 0, "LEFT_RIGHT": 1}  # mode of pl.split -> the axis that it halves
 
@@ -36,57 +36,6 @@ class Gate(NamedTuple):
 
 
 OPEN = Gate(True, ())
-
-
-class Task:
-    """What the running chunk has done so far; becomes a `Chunk`."""
-
-    __slots__ = (
-        "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
-        "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
-        "loaded", "in_slots",
-    )  # fmt: skip
-
-    def __init__(self, clock: int, axis: int | None = None) -> None:
-        self.start = clock
-        self.axis = axis  # that the vector cores halve between them, if there is a product (see `ops/halves`)
-        self.cube = False  # there is one
-        self.misuse: FaultError | None = None  # what is done along that axis and cannot be
-        self.total = 0  # bytes of all tiles made
-        self.shapes: list[int] = []
-        self.varying: dict[int, np.ndarray] = {}  # number of an access -> its shape in each block, where they differ
-        self.offsets: list = []
-        self.seen: dict[tuple, tuple] = {}  # accesses made before, to their shape (and what keeps the key's id alive)
-        self.arguments: dict[tuple, list] = {}  # [tensor of orchestration, what is done with it]
-        self.memory: list[Memory] = []
-        self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
-        self.largest = 1
-        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
-        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
-        self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes
-        self.steps: dict[tuple, int] = {}
-        self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
-        self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
-        self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
-        self.in_slots: dict[tuple[str, int], Tile] = {}  # the last tile that was put into each
-        self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
-        self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
-        self.loaded: dict[tuple, tuple[Tile, Tensor]] = {}  # whole tensors of orchestration that vector work has read
-        self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline
-
-    def forget_work(self) -> None:
-        """Start counting: what was done so far was counted in the phase that did it."""
-        self.loaded = {}
-        self.shapes, self.offsets, self.varying, self.moved, self.steps = [], [], {}, [], {}
-        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
-        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
-
-    def work(self, row: int = 0) -> Work:
-        """What was done; `row` picks the block where the bytes moved differ."""
-        counts = (self.loads, self.stores, self.read_bytes, self.write_bytes)
-        moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in counts)
-        return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved)
 
 
 class Launches:
@@ -125,6 +74,10 @@ class Launches:
             self.dry = self._dry = made[0].index not in self.replay.only
         if self.follow is not None:
             self.dry = self._dry = at not in self.follow.sites
+        if self.reopened is not None:
+            group = -1 if self.batch is None else len(self.batch.groups) - 1
+            number = len(self.trace.dispatches)
+            self.dry = self._dry = not self.reopened.wants(made[0].index, number, group)
         return made
 
     def _commit(self, dispatches: list[Dispatch]) -> None:
@@ -145,39 +98,28 @@ class Launches:
             self._tell(len(blocks))
         task = self.task = Task(self.clock, SPLIT_AXES.get(first.split))
         self._launched = launched
-        if self.look is not None and self.look.begin(launched, blocks, self.phase):
+        again = self.reopened is not None and not self.dry  # a chunk that is done again
+        if again:
+            self.log.take_back()
+            self.reopened.begin(launched)
+        looks = self.look is not None and (again or self.reopened is None)
+        if looks and self.look.begin(launched, blocks, self.phase):
             self.looking = self.look
         if self.dumps is not None:
             turns = None if first.kind == "spmd" else self.batch
             self.dumping = self.dumps.begin(launched, turns)
+        start = self._written_so_far()
         try:
             yield
-            if task.cube and task.misuse is not None:
-                raise task.misuse
-            if task.pipes:
-                self.check_rings()
-            if self.fit:
-                self._check_fit(first, self._plan(first, task).peaks)
-            arguments = [
-                (Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()
-            ]
-            if self.batch is not None:
-                self.batch.shapes += task.shapes
-                self.batch.offsets += task.offsets
-                if not self.batch.groups:  # blocks of one pl.spmd
-                    self._check_conflicts()
-            rewritten = self._note_writes([a.buffer for a, _, bits in arguments if bits & OUT])
-            for d in launched if rewritten else ():
-                d.rewritten |= rewritten
-            for rows, chunk in self._chunks(task, blocks, arguments):
-                if len(launched) == 1:
-                    first.parts.append(Part(chunk, None))
-                    continue
-                for row, d in enumerate(launched if rows is None else (launched[r] for r in rows)):
-                    d.parts.append(Part(chunk, row))
-            site = (first.name, first.place)
-            if len(task.memory) > len(self.trace.memory.get(site, ())):
-                self.trace.memory[site] = task.memory
+            if self.reopened is None:
+                self._ended(launched, blocks, task)
+            elif again:
+                self.reopened.end()
+            if self.kept is not None:
+                batch = self.batch
+                group = (len(batch.groups) - 1, len(self.trace.dispatches)) if batch and batch.groups else None
+                mark = Mark(launched, blocks, self.phase, batch is not None, group, start, self._written_so_far())
+                self.kept.marks.append(mark)
             if self.looking is not None:
                 self.looking.end(task.memory, None)
             if self.dumps is not None:
@@ -190,6 +132,40 @@ class Launches:
             self.task = self.looking = self.dumping = None
             if self.follow is not None:
                 self.dry = self._dry = True
+        if again and not self.reopened.left:
+            raise Enough
+
+    def _written_so_far(self) -> int:
+        """Entries that the log has, or will have when the batch that runs is done."""
+        return len(self.log.entries) + (0 if self.batch is None else len(self.batch.undo))
+
+    def _ended(self, launched: list[Dispatch], blocks: np.ndarray, task: Task) -> None:
+        """Check what a chunk has done as a whole, and put it into the trace."""
+        first = launched[0]
+        if task.cube and task.misuse is not None:
+            raise task.misuse
+        if task.pipes:
+            self.check_rings()
+        if self.fit:
+            self._check_fit(first, self._plan(first, task).peaks)
+        arguments = [(Argument(t.buffer.id, 0, t.shape, t.strides), t.offset, b) for t, b in task.arguments.values()]
+        if self.batch is not None:
+            self.batch.shapes += task.shapes
+            self.batch.offsets += task.offsets
+            if not self.batch.groups:  # blocks of one pl.spmd
+                self._check_conflicts()
+        rewritten = self._note_writes([a.buffer for a, _, bits in arguments if bits & OUT])
+        for d in launched if rewritten else ():
+            d.rewritten |= rewritten
+        for rows, chunk in self._chunks(task, blocks, arguments):
+            if len(launched) == 1:
+                first.parts.append(Part(chunk, None))
+                continue
+            for row, d in enumerate(launched if rows is None else (launched[r] for r in rows)):
+                d.parts.append(Part(chunk, row))
+        site = (first.name, first.place)
+        if len(task.memory) > len(self.trace.memory.get(site, ())):
+            self.trace.memory[site] = task.memory
 
     def _note_writes(self, buffers: list[int]) -> frozenset[int]:
         """Remember that these buffers are written; returns those that an earlier launch of the scope had written."""
@@ -327,7 +303,10 @@ class Launches:
                 stopped.add(run(i))
                 return self.task.largest
 
-        if self.replay is not None and launched[0].index in self.replay.backward:
+        if self.reopened is not None:  # of others only what orchestration goes on with
+            ids, as_batch = ([n - 1], False) if dry else self.reopened.chosen(self.phase)
+            together(ids) if as_batch else alone(int(ids[0]))
+        elif self.replay is not None and launched[0].index in self.replay.backward:
             for i in reversed(range(n)):
                 alone(i)
         else:

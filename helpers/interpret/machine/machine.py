@@ -24,22 +24,25 @@ from helpers.chips import Chip
 from helpers.errors import FaultError
 from helpers.interpret.machine.batches import BATCH_SIZES, Batch, Batches
 from helpers.interpret.machine.gm import GlobalMemory
-from helpers.interpret.machine.launch import Launches, Task
+from helpers.interpret.machine.launch import Launches
 from helpers.interpret.machine.masks import Masks
 from helpers.interpret.machine.memory import Plan
 from helpers.interpret.machine.onchip import OnChip
 from helpers.interpret.machine.pipes import Cluster, Pipes
-from helpers.interpret.machine.progress import watcher
+from helpers.interpret.machine.task import Task
 from helpers.interpret.machine.task_ids import TaskIds
+from helpers.interpret.progress import watcher
 from helpers.interpret.source.source import Place, located
 from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.extents import lane_values, plain
+from helpers.interpret.values.kept import Kept, Log, Reopened
 from helpers.interpret.values.lanes import Lanes
 from helpers.interpret.values.seen import Look
 from helpers.interpret.values.values import Buffer, Tile, Turn
 
-# What a dry run takes for an element that it has not computed.
+# How much of what a run overwrites is remembered, to be put back when the run fails or a task of it is opened.
+LOG_BYTES = 1 << 29
 
 
 @dataclass
@@ -89,13 +92,14 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     buffer an error, as it is for PyPTO's compiler. `fill` is what memory holds that nothing was written to, and what
     the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
     what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know. `look`: which
-    task is recorded; the run ends with it (`Enough`). `dumps`: who keeps values of the tasks' arguments.
+    task is recorded; the run ends with it (`Enough`). `dumps`: who keeps values of the tasks' arguments. `kept`: what
+    is to hold all that opening a task later takes. `reopened`: a task of such a run, which alone is computed.
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
         replay: Replay | None = None, follow: Follow | None = None, guess: int = 0, look: Look | None = None,
-        dumps: Recorder | None = None,
+        dumps: Recorder | None = None, kept: Kept | None = None, reopened: Reopened | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
         self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
@@ -131,8 +135,9 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.gated: list | None = None  # what the predicate= that is evaluated reads
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_plans: dict[tuple, Plan] = {}
-        self._log_entries: list[tuple] = []  # what the arguments held where they were overwritten
-        self._log_bytes = 0
+        self.kept, self.reopened = kept, reopened  # the record that is made of this run, and the one it goes by
+        self.logs_all = kept is not None or reopened is not None
+        self.log = kept.log if kept is not None else Log(LOG_BYTES)
         self._sizes: dict[Place, int] = {} if dry else BATCH_SIZES
         self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
         self._largest = 1  # elements of the largest tile since a pl.parallel began
@@ -153,7 +158,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     def skips(self, loop: Place) -> bool:
         """True when nothing is computed in this loop of orchestration."""
         if self.follow is None or not self.follow.sites:
-            return self.dry
+            return self.dry and self.reopened is None
         return not self.follow.inside.get(loop, self.follow.sites) & self.follow.sites
 
     def ask(self, buffer: Buffer) -> None:

@@ -173,7 +173,7 @@ class Look:
         """Do an operation and record it; those that it is made of are not recorded."""
         if self._depth or m.quiet or m.dry:
             return fn(m, at, *args, **named)
-        function, names = self._names()
+        function, names = self._names(m.task.start)
         moment = Moment(at, operation, function, tuple(map(self._operand, args)), names, m.clock)
         moment.operands += tuple((n, self._operand(v)) for n, v in named.items())
         self._chunk.moments.append(moment)
@@ -220,14 +220,18 @@ class Look:
         rows = np.flatnonzero(chunk.blocks == self.block)
         return int(rows[0]) if chunk.launched[0].index == self.launch and len(rows) else None
 
-    def _names(self) -> tuple[str, dict[str, Any]]:
-        """The function of the kernel that runs, and what its names hold."""
+    def _names(self, start: int) -> tuple[str, dict[str, Any]]:
+        """The function of the kernel that runs, and what its names hold; tiles of tasks before this one are no more."""
         frame = sys._getframe(3)
         while frame is not None and "__source__" not in frame.f_globals:
             frame = frame.f_back
         if frame is None:
             return "", {}
-        held = {n: self._value(v) for n, v in frame.f_locals.items() if not n.startswith("_") and _shown(v)}
+        there = {
+            n: v for n, v in frame.f_locals.items()
+            if not n.startswith("_") and _shown(v) and not (type(v) is Tile and v.memory.born < start)
+        }  # fmt: skip
+        held = {n: self._value(v) for n, v in there.items()}
         return frame.f_globals["__source__"].name, held
 
     def _operand(self, x: Any) -> Any:

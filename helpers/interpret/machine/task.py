@@ -1,0 +1,62 @@
+"""What the chunk that runs has done so far."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from helpers.errors import FaultError
+from helpers.interpret.machine.pipes import Ring
+from helpers.interpret.source.source import Place
+from helpers.interpret.trace.trace import Work
+from helpers.interpret.values.values import Memory, Tensor, Tile
+
+
+class Task:
+    """What the running chunk has done so far; becomes a `Chunk`."""
+
+    __slots__ = (
+        "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
+        "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
+        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
+        "loaded", "in_slots",
+    )  # fmt: skip
+
+    def __init__(self, clock: int, axis: int | None = None) -> None:
+        self.start = clock
+        self.axis = axis  # that the vector cores halve between them, if there is a product (see `ops/halves`)
+        self.cube = False  # there is one
+        self.misuse: FaultError | None = None  # what is done along that axis and cannot be
+        self.total = 0  # bytes of all tiles made
+        self.shapes: list[int] = []
+        self.varying: dict[int, np.ndarray] = {}  # number of an access -> its shape in each block, where they differ
+        self.offsets: list = []
+        self.seen: dict[tuple, tuple] = {}  # accesses made before, to their shape (and what keeps the key's id alive)
+        self.arguments: dict[tuple, list] = {}  # [tensor of orchestration, what is done with it]
+        self.memory: list[Memory] = []
+        self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
+        self.largest = 1
+        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
+        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+        self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes
+        self.steps: dict[tuple, int] = {}
+        self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
+        self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
+        self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
+        self.in_slots: dict[tuple[str, int], Tile] = {}  # the last tile that was put into each
+        self.slots: dict[str, Memory] = {}  # allocations of pl.MemRef by name
+        self.channels: dict[str, Memory] = {}  # by buffer: slots for tiles of the other kind of core
+        self.loaded: dict[tuple, tuple[Tile, Tensor]] = {}  # whole tensors of orchestration that vector work has read
+        self.crossed: dict[object, set[str]] = {}  # the buffers that get such tiles in each pl.pipeline
+
+    def forget_work(self) -> None:
+        """Start counting: what was done so far was counted in the phase that did it."""
+        self.loaded = {}
+        self.shapes, self.offsets, self.varying, self.moved, self.steps = [], [], {}, [], {}
+        self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
+        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+
+    def work(self, row: int = 0) -> Work:
+        """What was done; `row` picks the block where the bytes moved differ."""
+        counts = (self.loads, self.stores, self.read_bytes, self.write_bytes)
+        moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in counts)
+        return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved)

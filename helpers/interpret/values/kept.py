@@ -1,0 +1,235 @@
+"""What a run leaves so that any task of it can be done again: a log of what it overwrote, and its chunks in order.
+
+Memory as it was when a chunk began is that of the end, with what was overwritten since put back (`Reopened.back`). The
+kernel is then gone through once more without arithmetic, in the batches that the run had, and only the chunks of one
+task are computed. What they store must be what the run stored, bit by bit: if it is not, this is `Astray`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from helpers.interpret.source.source import Place
+
+Where = Any  # a view of global memory, or (a table of rows, which rows)
+
+
+class Astray(Exception):
+    """A task that was done again went another way than in the run."""
+
+
+def restore(entries: list[tuple[Where, torch.Tensor]]) -> None:
+    """Put back what was overwritten, the latest first."""
+    for where, old in reversed(entries):
+        put(where, old)
+
+
+def put(where: Where, values: torch.Tensor) -> None:
+    """Write to a place of global memory."""
+    if isinstance(where, tuple):
+        where[0].index_copy_(0, where[1], values)
+    else:
+        where.copy_(values)
+
+
+def get(where: Where) -> torch.Tensor:
+    """A copy of what a place of global memory holds."""
+    return where[0].index_select(0, where[1]) if isinstance(where, tuple) else where.clone()
+
+
+class Log:
+    """What global memory held where a run overwrote it, in the order of its writing; `limit`: bytes to be kept."""
+
+    def __init__(self, limit: int) -> None:
+        self.entries: list[tuple[Where, torch.Tensor]] = []
+        self.bytes, self.limit = 0, limit
+
+    @property
+    def whole(self) -> bool:
+        """False once more was written than is kept."""
+        return self.bytes <= self.limit
+
+    def add(self, where: Where, old: torch.Tensor) -> None:
+        """Something is overwritten that was `old`."""
+        if self.whole:
+            self.entries.append((where, old))
+            self.bytes += old.numel() * old.element_size()
+
+    def take_back(self) -> bool:
+        """Put everything back; False when too much was written to be kept."""
+        if self.whole:
+            restore(self.entries)
+            self.entries, self.bytes = [], 0
+        return self.whole
+
+
+@dataclass(eq=False, slots=True)
+class Mark:
+    """A chunk of a run: blocks that were executed together.
+
+    `launched`: its launches, one, or that of each turn of a batch; they have their numbers once the run is over.
+    `group`: of a batch of turns, which launch of the loop's body it is, and the number that the first of them got.
+    `start`, `end`: what the run had written when it began and ended, in entries of the log.
+    """
+
+    launched: list
+    blocks: np.ndarray
+    phase: int
+    batched: bool
+    group: tuple[int, int] | None
+    start: int
+    end: int = -1
+
+
+@dataclass(eq=False)
+class Kept:
+    """A run, so that its tasks can be opened. The machine fills it in while it runs.
+
+    Attributes:
+        log: What was overwritten.
+        marks: Its chunks, in order.
+        groups: How each loop or launch was divided: (place, launches made before, phase) -> (numbers, as a batch?).
+        numbers: What orchestration read from global memory, in order.
+        memory: What the kernel's buffers hold, by number; filled in at the end.
+        given, args: What the kernel was called with, and the same as the machine holds it (FP4 an element a byte).
+        dims: Its dynamic extents.
+        versions: How often each of `memory` was written to when the run was over.
+    """
+
+    log: Log
+    marks: list[Mark] = field(default_factory=list)
+    groups: dict[tuple[Place, int, int], list[tuple[np.ndarray, bool]]] = field(default_factory=dict)
+    numbers: list = field(default_factory=list)
+    memory: list[torch.Tensor] = field(default_factory=list)
+    given: list = field(default_factory=list)
+    args: list = field(default_factory=list)
+    dims: dict[str, int] = field(default_factory=dict)
+    versions: list[int] = field(default_factory=list)
+
+    def position(self) -> tuple[int, int, int]:
+        """Where it is now, to go back to when a batch is given up."""
+        return len(self.log.entries), len(self.marks), len(self.numbers)
+
+    def back(self, position: tuple[int, int, int]) -> None:
+        """Forget what came after; what was written then has been put back."""
+        entries, marks, numbers = position
+        del self.log.entries[entries:], self.marks[marks:], self.numbers[numbers:]
+
+    def finish(self, memory: list[torch.Tensor]) -> None:
+        """The run is over."""
+        self.memory, self.versions = memory, [x._version for x in memory]
+
+    def changed(self) -> list[int]:
+        """The numbers of buffers that somebody has written to since."""
+        return [n for n, x in enumerate(self.memory) if x._version != self.versions[n]]
+
+
+class Rewound:
+    """The memory of a run that was kept, at other times of the run than its end; `end` when that is over."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept, self._at = kept, len(kept.log.entries)
+        self._later: list[torch.Tensor] = []  # what entries of the log wrote that are undone, the last one first
+
+    def to(self, position: int) -> None:
+        """Memory becomes what it was when the run had made so many entries in its log."""
+        entries = self._kept.log.entries
+        while self._at > position:
+            self._at -= 1
+            where, old = entries[self._at]
+            self._later.append(get(where))
+            put(where, old)
+        while self._at < position:
+            put(entries[self._at][0], self._later.pop())
+            self._at += 1
+
+    def end(self) -> None:
+        """Memory becomes what it was when the run was over."""
+        self.to(len(self._kept.log.entries))
+        self._kept.versions = [x._version for x in self._kept.memory]
+
+
+class Reopened:
+    """The chunks of one task of a run, done again: from `begin` to `close` memory is what it was at their time.
+
+    Args:
+        kept: The run.
+        launch: The number of the launch, and the block.
+
+    Raises:
+        Astray: the run did not keep enough.
+    """
+
+    def __init__(self, kept: Kept, launch: int, block: int) -> None:
+        self.kept, self.launch = kept, launch
+        self.left = [m for m in kept.marks if block in m.blocks and any(d.index == launch for d in m.launched)]
+        self.left = [m for m in self.left if len(m.launched) > 1 or m.launched[0].index == launch]
+        if not kept.log.whole or not self.left:
+            raise Astray
+        self.now: Mark | None = None  # the chunk that runs
+        self._rewound = Rewound(kept)
+        self._stored: list[tuple[Mark, list[torch.Tensor]]] = []
+        self._numbers = iter(kept.numbers)
+        self._rewound.to(self.left[0].start)
+
+    def wants(self, index: int, made: int, group: int) -> bool:
+        """True for a launch whose chunk is the next: its number, those made before it, and which of a body it is."""
+        of = self.left[0].group if self.left else None
+        return bool(self.left) and ((group, made) == of if of is not None else group < 0 and index == self.launch)
+
+    def chosen(self, phase: int) -> tuple[np.ndarray, bool]:
+        """The blocks of the next chunk, and whether they are a batch.
+
+        Raises:
+            Astray: it is not of this phase.
+        """
+        if not self.left or self.left[0].phase != phase:
+            raise Astray
+        return self.left[0].blocks, self.left[0].batched
+
+    def begin(self, launched: list) -> None:
+        """The next chunk begins."""
+        self.now = self.left.pop(0)
+        if len(launched) != len(self.now.launched):
+            raise Astray
+        for made, known in zip(launched, self.now.launched):
+            made.index = known.index
+        self._rewound.to(self.now.start)
+
+    def end(self) -> None:
+        """The chunk is over: what it stored is there."""
+        entries = self.kept.log.entries[self.now.start : self.now.end]
+        self._stored.append((self.now, [get(where) for where, _ in entries]))
+        self.now = None
+
+    def memory(self, number: int, elements: int) -> torch.Tensor:
+        """What the run allocated as its buffer of that number."""
+        if number >= len(self.kept.memory) or self.kept.memory[number].numel() != elements:
+            raise Astray
+        return self.kept.memory[number]
+
+    def number(self) -> Any:
+        """The next number that orchestration reads."""
+        try:
+            return next(self._numbers)
+        except StopIteration:
+            raise Astray from None
+
+    def close(self) -> bool:
+        """Memory becomes what it was at the end of the run; True when every chunk stored what it had stored then."""
+        same = not self.left
+        for mark, stored in self._stored:
+            self._rewound.to(mark.end)
+            entries = self.kept.log.entries[mark.start : mark.end]
+            same = same and all(_alike(get(where), was) for (where, _), was in zip(entries, stored))
+        self._rewound.end()
+        return same
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal bit by bit."""
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
