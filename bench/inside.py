@@ -1,26 +1,31 @@
-"""How long it takes to open a task at full shapes, beside the run that it is a task of.
+"""How long it takes to open a task at full shapes, and what it costs a run to be kept for that.
 
-    python -m bench.inside [STAGE ...]
+    python -m bench.inside [STAGE[.VERSION] ...] [--tasks N]
 
-For the last version of each stage: seconds of the run without anybody looking, seconds to open a block of its first and
-of its last launch, and the operations of the last. Both are done one after the other in one process, on the same
-inputs. A task is opened by running up to it, so the last one costs about as much as the run.
+For every version of every stage but `decode`, each in a process of its own: medians of five runs without and with
+`keep=True`, one after the other in turn, and their ratio; the memory that the process takes more because of it, as a
+share of all it takes; then the slowest of N openings (12 if it is not said), of the first and the last launch and of
+others drawn at random, in seconds, with the operations of that task and whether a barrier crosses it. An opening that
+had to run the kernel from the beginning is counted in the last column.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import multiprocessing
+import random
+import resource
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from golden.spec import TensorSpec
 from helpers import stages
-from helpers.inside import inside
-from helpers.run import run
+
+RUNS = 5
 
 
 def _seconds(what: Callable[[], Any]) -> tuple[float, Any]:
@@ -29,29 +34,73 @@ def _seconds(what: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, out
 
 
-def main(names: Sequence[str]) -> int:
-    """Measure and print the table."""
-    table = Table("stage", "run, s", "first task, s", "last task, s", "operations", box=None, padding=(0, 3, 0, 0))
-    for name in names or [n for n in stages.STAGES if n != "decode"]:
-        stage = stages.find(name)
-        kernel = stage.versions[stage.names[-1]]
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
-        def made(of: stages.Stage = stage) -> dict[str, Any]:
-            specs = of.specs(batch=of.batch)
-            return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
 
+def measured(name: str, version: str, tasks: int) -> list[str]:
+    """The cells of a row of the table."""
+    from golden.spec import values_of
+    from helpers.inside import inside
+    from helpers.inside import opened as opening
+    from helpers.run import run
+
+    stage = stages.find(name)
+    kernel = stage.versions[version]
+
+    def made() -> dict[str, Any]:
+        return values_of(stage.specs(batch=stage.batch))
+
+    run(kernel, made(), platform="a2a3interp")  # compiles it, and finds the batches
+    run(kernel, made(), platform="a2a3interp")
+    peak = _peak()
+    plain, kept, pairs = [], [], []
+    for _ in range(RUNS):
         args = made()
-        run(kernel, args, platform="a2a3interp")  # compiles it, and finds the batches
+        plain.append(_seconds(lambda a=args: run(kernel, a, platform="a2a3interp"))[0])
         args = made()
-        plain, result = _seconds(lambda k=kernel, a=args: run(k, a, platform="a2a3interp"))
-        args = made()
-        first, _ = _seconds(lambda k=kernel, a=args: inside(k, 0, args=a))
-        last = len(result.trace.dispatches) - 1
-        late, opened = _seconds(lambda k=kernel, a=args, n=last: inside(k, n, args=a))
-        table.add_row(name, f"{plain:.2f}", f"{first:.2f}", f"{late:.2f}", f"{len(opened):,}")
-    Console(width=120).print(table)
-    return 0
+        seconds, result = _seconds(lambda a=args: run(kernel, a, platform="a2a3interp", keep=True))
+        kept.append(seconds)
+        pairs.append(seconds / plain[-1])
+    more = _peak() / peak
+    again: list[int] = []
+    once_more = opening.once_more
+    opening.once_more = lambda *a, **k: again.append(1) or once_more(*a, **k)
+    launches = [d for d in result.trace.dispatches if d.parts]
+    draw = random.Random(0)
+    chosen = {launches[0].index, launches[-1].index, *(draw.choice(launches).index for _ in range(tasks - 2))}
+    opened = []
+    for n in sorted(chosen):
+        block = draw.randrange(result.trace.dispatches[n].blocks)
+        seconds, one = _seconds(lambda n=n, b=block: inside(result, n, b))
+        opened.append((seconds, len(one), "yes" if one.launch.barriers else ""))
+    slowest, operations, barrier = max(opened)
+    numbers = [statistics.median(plain), statistics.median(kept)]
+    ratio = f"{statistics.median(pairs):.3f}"
+    return [
+        f"{name}.{version}", *(f"{n:.2f}" for n in numbers), ratio, f"{more:.2f}", f"{slowest:.2f}", f"{operations:,}",
+        barrier, str(len(again)),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.inside", description=__doc__.splitlines()[0])
+    parser.add_argument("subjects", nargs="*", metavar="STAGE[.VERSION]")
+    parser.add_argument("--tasks", type=int, default=12)
+    args = parser.parse_args()
+    heads = ("version", "run, s", "kept, s", "ratio", "memory", "slowest, s", "operations", "barrier", "run again")
+    table = Table(*heads, box=None, padding=(0, 3, 0, 0))
+    console = Console(width=120)
+    context = multiprocessing.get_context("spawn")
+    for subject in args.subjects or [n for n in stages.STAGES if n != "decode"]:
+        name, _, version = subject.partition(".")
+        for one in [version] if version else stages.find(name).names:
+            with context.Pool(1) as pool:
+                row = pool.apply(measured, (name, one, args.tasks))
+            console.print("  ".join(row), style="dim")
+            table.add_row(*row)
+    console.print(table)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +165,11 @@ class ScalarSpec:
         if self.dtype == torch.float32:
             return ctypes.c_float(self.value.item())
         return ctypes.c_uint16(self.value.view(torch.int16).item() & 0xFFFF)
+
+
+def values_of(specs: Iterable[TensorSpec | ScalarSpec]) -> dict[str, Any]:
+    """What specs make, by name: tensors and numbers, which a kernel takes as its arguments."""
+    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
 
 
 def _check_name(kind: str, name: object) -> None:

@@ -376,11 +376,11 @@ def trace_kernel(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
 
 def trace_settled(kernel: Any, specs: list, *, chip: str = "a2a3") -> Trace:
     """The same, also for a kernel that goes by more than can be computed at once: that one is run."""
-    from golden.spec import TensorSpec
+    from golden.spec import values_of
     from helpers.run import run
 
     trace = trace_kernel(kernel, specs, chip=chip)
     if not trace.partial:
         return trace
-    values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+    values = values_of(specs)
     return run(kernel, values, platform=f"{chip}interp").trace

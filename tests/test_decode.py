@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from golden import TensorSpec, decode, decode_layer
+from golden import decode, decode_layer
 from golden.compare import compare_outputs
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.interpret.trace.depend import races
 from helpers.interpret.trace.trace import Trace
@@ -46,7 +47,7 @@ def layer_tasks(version: str, groups: int) -> dict[str, int]:
 def inputs() -> Values:
     """Two layers and a vocabulary of three chunks, for three sequences and eight steps; shared, not to be written."""
     specs = decode.specs(len(CTX), CTX, seed=7, mode=3, ahead=7)
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+    return values_of(specs)
 
 
 def fresh(names: tuple[str, ...] = ()) -> Values:

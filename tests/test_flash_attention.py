@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from golden import TensorSpec
 from golden.flash_attention import reference, specs
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.run import run
 from helpers.stages import find, run_stage
@@ -23,7 +23,7 @@ Values = dict[str, Any]
 
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(*args, **kwargs)}
+    return values_of(specs(*args, **kwargs))
 
 
 def copied(values: Values) -> Values:

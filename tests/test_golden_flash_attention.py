@@ -11,9 +11,10 @@ import torch
 from transformers import DynamicCache, Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention, Qwen3RotaryEmbedding, eager_attention_forward
 
-from golden import ScalarSpec, TensorSpec, measure, rope_kv_cache
+from golden import ScalarSpec, measure, rope_kv_cache
 from golden.compare import compare_outputs
 from golden.flash_attention import COMPARE_FN, check, exact, limits, reference, specs, written
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels.qwen3 import (
     BATCH,
@@ -37,7 +38,7 @@ INPUT_HIDDEN = 64  # of the attention layer built here; only its projections see
 
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(*args, **kwargs)}
+    return values_of(specs(*args, **kwargs))
 
 
 def copied(values: Values) -> Values:

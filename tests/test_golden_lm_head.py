@@ -12,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from golden import ScalarSpec, TensorSpec
 from golden.compare import compare_outputs
 from golden.lm_head import CHUNKS, COMPARE_FN, MODES, TOLERANCE, VOCAB_CHUNK, check, exact, reference, specs, written
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels import lm_head as kernels
 from kernels.qwen3 import BATCH, EPS, HIDDEN, VOCAB, VOCAB_PADDED
@@ -21,7 +22,7 @@ Values = dict[str, Any]
 
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(*args, **kwargs)}
+    return values_of(specs(*args, **kwargs))
 
 
 @pytest.fixture(scope="module")

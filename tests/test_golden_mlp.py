@@ -13,6 +13,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from golden import TensorSpec
 from golden.mlp import check, exact, reference, specs, written
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels import qwen3
 from kernels.qwen3 import BATCH, EPS, HEAD_DIM
@@ -25,7 +26,7 @@ Values = dict[str, Any]
 def make(*args: Any, hidden: int = HIDDEN, inter: int = INTER, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
     described = specs(*args, hidden=hidden, inter=inter, **kwargs)
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    return values_of(described)
 
 
 def layer_of(values: Values, layer: int) -> Qwen3DecoderLayer:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import DynamicCache, Qwen3Config, Qwen3Model
 
-from golden import TensorSpec
 from golden.compare import compare_outputs
 from golden.prefill import COMPARE_FN, Q_WIDTH, check, exact, limits, reference, specs, written
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels import qwen3
 from kernels.qwen3 import (
@@ -38,7 +38,7 @@ OUTPUTS = ("k_cache", "v_cache", "hidden_states")
 def make(*args: Any, hidden: int = HIDDEN, inter: int = INTER, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
     described = specs(*args, hidden=hidden, inter=inter, **kwargs)
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    return values_of(described)
 
 
 def copied(values: Values) -> Values:

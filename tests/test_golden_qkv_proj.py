@@ -12,6 +12,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention, Qwen3RMSNor
 
 from golden import ScalarSpec, TensorSpec
 from golden.qkv_proj import PROJECTIONS, TOLERANCE, check, exact, reference, specs, written
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels.qwen3 import BATCH, EPS, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, KV_HIDDEN
 
@@ -20,7 +21,7 @@ Values = dict[str, Any]
 
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(*args, **kwargs)}
+    return values_of(specs(*args, **kwargs))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from golden.rope_kv_cache import (
     specs,
     written,
 )
+from golden.spec import values_of
 from helpers.errors import InputError
 from kernels.qwen3 import (
     BATCH,
@@ -51,7 +52,7 @@ INPUT_HIDDEN = 64  # of the attention layers built here; only their projections 
 
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes."""
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(*args, **kwargs)}
+    return values_of(specs(*args, **kwargs))
 
 
 def copied(values: Values) -> Values:
@@ -367,7 +368,7 @@ def test_every_input_is_one_the_stage_can_run_on(
     described = [
         s for s in specs(batch, None, seed, layers, layer, rope_rows, spare) if s.name not in ("k_cache", "v_cache")
     ]
-    values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    values = values_of(described)
     cache = next(s for s in specs(batch, None, seed, layers, layer, rope_rows, spare) if s.name == "k_cache")
     values["k_cache"] = values["v_cache"] = torch.empty(cache.shape, dtype=cache.dtype)
     check(values)

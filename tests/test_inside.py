@@ -8,7 +8,7 @@ import kernelgen
 import pytest
 import torch
 
-from golden.spec import TensorSpec
+from golden.spec import values_of
 from helpers import stages
 from helpers.errors import FaultError, InputError
 from helpers.inside import Inside, inside, marks, text
@@ -24,9 +24,7 @@ VERSIONS = [(name, version) for name, one in stages.STAGES.items() for version i
 
 
 def arguments(stage: stages.Stage) -> dict:
-    return {
-        s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in stage.specs(**stage.small)
-    }
+    return values_of(stage.specs(**stage.small))
 
 
 def stored(opened: Inside) -> list[torch.Tensor]:

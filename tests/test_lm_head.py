@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from golden import TensorSpec
 from golden.compare import compare_outputs
 from golden.lm_head import CHUNKS, COMPARE_FN, VOCAB_CHUNK, reference, specs
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.interpret.trace.depend import races
 from helpers.interpret.trace.trace import Trace
@@ -33,7 +33,7 @@ def tasks(version: str, chunks: int) -> dict[str, int]:
 def make(batch: int, chunks: int, filled: tuple[int, ...]) -> Values:
     """Inputs whose weight is random in some chunks and zero in the others, with many chunks to compute."""
     described = specs(batch, seed=batch, mode="skip")
-    values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    values = values_of(described)
     values["chunks"] = chunks
     random = torch.Generator().manual_seed(batch)
     for chunk in filled:

@@ -10,6 +10,7 @@ import torch
 
 from golden import TensorSpec
 from golden.mlp import TOLERANCE, reference, specs
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.interpret.trace.depend import races
 from helpers.interpret.trace.trace import Trace
@@ -41,7 +42,7 @@ def tasks(version: str, hidden: int, inter: int) -> dict[str, int]:
 def make(batch: int, hidden: int, inter: int) -> Values:
     """Inputs of three layers, those of the first and the last all NaN, and what the reference makes of them."""
     described = specs(batch, seed=batch, layers=3, layer=1, hidden=hidden, inter=inter)
-    values = {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    values = values_of(described)
     for name in ("norm_weight", "wo", "w_gate", "w_up", "w_down"):
         values[name].view(3, -1)[[0, 2]] = torch.nan
     reference(values)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from golden import TensorSpec
 from golden.prefill import Q_WIDTH, reference, specs, written
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.course.exercises import EXERCISES
 from helpers.interpret.trace.depend import races, stated
@@ -29,7 +29,7 @@ Values = dict[str, Any]
 def make(*args: Any, **kwargs: Any) -> Values:
     """The values that `specs` describes, at narrow widths."""
     described = specs(*args, **{**NARROW, **kwargs})
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in described}
+    return values_of(described)
 
 
 def copied(values: Values) -> Values:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from golden import TensorSpec
 from golden.qkv_proj import PROJECTIONS, TOLERANCE, reference, specs
+from golden.spec import values_of
 from helpers.chips import chip
 from helpers.interpret.trace.depend import races
 from helpers.interpret.trace.trace import Trace
@@ -33,9 +33,7 @@ Values = dict[str, Any]
 @lru_cache(maxsize=1)
 def golden(batch: int) -> Values:
     """Inputs, the other layer's all NaN, and what the reference makes of them."""
-    values = {
-        s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs(batch, seed=batch)
-    }
+    values = values_of(specs(batch, seed=batch))
     for name in ("norm_weight", "wq", "wk", "wv"):
         values[name][: len(values[name]) // 2] = torch.nan
     reference(values)

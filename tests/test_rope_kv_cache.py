@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from golden import rope_kv_cache as golden
-from golden.spec import TensorSpec
+from golden.spec import values_of
 from helpers import stages
 from helpers.errors import WorkbookError
 from helpers.run import run
@@ -36,7 +36,7 @@ def test_matches_the_golden(version: str, batch: int, platform: str):
 
 def values(**options: object) -> dict:
     specs = golden.specs(batch=3, ctx=[1, 128, 129], **options)
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+    return values_of(specs)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

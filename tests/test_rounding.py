@@ -6,7 +6,7 @@ import kernelgen
 import pytest
 import torch
 
-from golden.spec import TensorSpec
+from golden.spec import values_of
 from helpers import stages
 from helpers.chips import chip
 from helpers.inside import inside, rounding
@@ -19,9 +19,7 @@ LAST = [(name, one.names[-1]) for name, one in stages.STAGES.items() if name != 
 def test_the_parts_of_the_lines_add_up_to_the_error(name: str, version: str):
     stage = stages.find(name)
     kernel = stage.versions[version]
-    args = {
-        s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in stage.specs(**stage.small)
-    }
+    args = values_of(stage.specs(**stage.small))
     names = dict.fromkeys(d.name for d in trace(kernel, args, "a2a3interp", chip("a2a3")).dispatches if not d.dummy)
     priced = 0
     for task in list(names)[:6]:

@@ -285,9 +285,9 @@ def _made(args: Any) -> Any:
 
 
 def _values(specs: Sequence[Any]) -> dict[str, Any]:
-    from golden.spec import TensorSpec
+    from golden.spec import values_of
 
-    return {s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs}
+    return values_of(specs)
 
 
 def _copied(parameters: Sequence[Any], args: Sequence[Any]) -> list[Any]:

@@ -174,7 +174,7 @@ def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = Non
     Raises:
         WorkbookError: what keeps the kernel from running to its end.
     """
-    from golden.spec import TensorSpec
+    from golden.spec import values_of
 
     made: list[Recorder] = []
 
@@ -182,7 +182,7 @@ def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = Non
         made.append(Recorder(*args, launch=launch, **options))
         return made[0]
 
-    values = [s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in specs]
+    values = list(values_of(specs).values())
     trace = interpret(kernel, values, f"{chip_name}interp", chip(chip_name), make_machine=machine)
     return _plain(made[0], trace, launch)
 

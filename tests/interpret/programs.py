@@ -209,8 +209,9 @@ class _Writer:
             return
         axis = 1 if row else 0
         shape, valid = list(a.shape), list(a.valid)
+        column = row and shape[1] == 1  # it is folded already, which interpret mode refuses to do again
         shape[axis], valid[axis] = 1, "1"
-        if not fits(a.dtype, shape):
+        if column or not fits(a.dtype, shape):
             return
         more = f", dtype={TYPES[a.dtype]}" if fold == "sum" else ""
         self.bind(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from kernelgen import seeds
 from programs import legal
 
-from golden.spec import TensorSpec
+from golden.spec import values_of
 from helpers import stages
 from helpers.chips import chip
 from helpers.errors import InputError
@@ -55,9 +55,7 @@ def opened_all(of: Run, args: Any, chosen: random.Random, most: int = 8) -> int:
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
 def test_tasks_of_a_stage_store_again_what_they_stored(name: str, version: str):
     stage = stages.find(name)
-    args = {
-        s.name: s.create_tensor() if isinstance(s, TensorSpec) else s.to_python() for s in stage.specs(**stage.small)
-    }
+    args = values_of(stage.specs(**stage.small))
     kept = run(stage.versions[version], args, platform="a2a3interp", keep=True)
     assert opened_all(kept, args, random.Random(f"{name} {version}"))
 
