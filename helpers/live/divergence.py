@@ -115,7 +115,7 @@ class Recorder(Machine):
     def __init__(self, *args: Any, launch: Launch | None = None, **options: Any):
         super().__init__(*args, **options)
         self.asked = launch
-        self.kept: list[tuple[Dispatch, Turn, Access, int, torch.Tensor]] = []  # offset, values
+        self.wrote: list[tuple[Dispatch, Turn, Access, int, torch.Tensor]] = []  # offset, values
         self.tiles: list[tuple[Dispatch, Turn, Place, torch.Tensor]] = []
         self._bytes = 0
         self._made: list[tuple[Place, Tile]] = []  # of the running task, whose values are not kept yet
@@ -165,7 +165,7 @@ class Recorder(Machine):
                 offset = int(offsets[row]) if isinstance(offsets, np.ndarray) else int(offsets)
                 values = torch.as_strided(buffer.base, access.extent, access.strides, buffer.origin + offset).clone()
                 self._bytes += values.nbytes
-                self.kept.append((d, (part.chunk.phase, int(part.chunk.blocks[row])), access, offset, values))
+                self.wrote.append((d, (part.chunk.phase, int(part.chunk.blocks[row])), access, offset, values))
 
 
 def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = None) -> Record:
@@ -203,7 +203,7 @@ def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
         counts[name] += 1
         out.shapes[tensors[b.id]] = tuple(b.shape)
     gathered: dict[Launch, dict[tuple[str, int], list]] = defaultdict(lambda: defaultdict(list))
-    for d, turn, access, offset, values in m.kept:
+    for d, turn, access, offset, values in m.wrote:
         if id(d) not in names:  # it was taken back, and made in another way
             continue
         launch = names[id(d)]

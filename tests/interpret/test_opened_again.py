@@ -6,9 +6,11 @@ import random
 from typing import Any
 
 import kernelgen
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kernelgen import seeds
 from programs import legal
 
@@ -19,6 +21,7 @@ from helpers.errors import InputError
 from helpers.inside import inside
 from helpers.inside import opened as opening
 from helpers.interpret.call import again, interpret
+from helpers.interpret.values.kept import Unwritten
 from helpers.interpret.values.seen import Look, Seen
 from helpers.run import Run, run
 
@@ -177,3 +180,23 @@ def test_a_run_that_overwrote_too_much_is_said(monkeypatch: pytest.MonkeyPatch):
     kept = run(kernelgen.kernel(OVER), over(), keep=True)
     with pytest.raises(InputError, match="too much to be kept"):
         inside(kept, 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_counts_as_unwritten_has_not_been_written(data):
+    """Windows of a matrix, of one shape or of several, on a grid or not."""
+    rows, columns = data.draw(st.sampled_from([(8, 8), (6, 12), (4, 16)]))
+    shape = data.draw(st.tuples(st.integers(1, rows), st.integers(1, columns)))
+    known, touched = Unwritten(shape, (columns, 1)), torch.zeros(rows, columns, dtype=torch.bool)
+    for _ in range(data.draw(st.integers(1, 10))):
+        h, w = (
+            shape if data.draw(st.booleans()) else data.draw(st.tuples(st.integers(1, rows), st.integers(1, columns)))
+        )
+        y, x = data.draw(st.integers(0, rows - h)), data.draw(st.integers(0, columns - w))
+        if data.draw(st.booleans()):
+            y, x = y // h * h, x // w * w
+        window = touched[y : y + h, x : x + w]
+        if known.take((h, w), (columns, 1), np.array([y * columns + x])):
+            assert not window.any()
+        window[:] = True

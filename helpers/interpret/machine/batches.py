@@ -7,6 +7,7 @@ last one by one in program order.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from helpers.errors import FaultError
 from helpers.interpret.machine.boxes import separate, unrelated
 from helpers.interpret.machine.task_ids import Carry
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.trace import READ, Dispatch
+from helpers.interpret.trace.trace import READ, Access, Dispatch
 from helpers.interpret.values.kept import restore
 from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns
 from helpers.interpret.values.values import Tensor
@@ -95,10 +96,12 @@ class Batches:
     def _check_conflicts(self) -> None:
         """Raise Conflict when two blocks of the batch touch the same memory and one of them writes."""
         batch, shapes = self.batch, self.trace.shapes
-        written = {shapes[s].buffer for s in batch.shapes if shapes[s].mode != READ}
-        for b in written:
-            entries = [(shapes[s], o) for s, o in zip(batch.shapes, batch.offsets) if shapes[s].buffer == b]
-            if not separate(entries, len(batch.ids)):
+        touched: dict[int, list[tuple[Access, Any]]] = defaultdict(list)
+        for s, offset in zip(batch.shapes, batch.offsets):
+            touched[shapes[s].buffer].append((shapes[s], offset))
+        for entries in touched.values():
+            written = any(access.mode != READ for access, _ in entries)
+            if written and not separate(entries, len(batch.ids)):
                 raise Conflict
 
     def turns(self, place: Place, bounds: tuple, body: Callable, captured: tuple, sequential: bool,

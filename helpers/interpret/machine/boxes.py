@@ -5,6 +5,7 @@ A box is an offset, an extent and strides, all in elements. Offsets of several b
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import product
 
@@ -112,10 +113,11 @@ def separate(entries: list, lanes: int) -> bool:
 
 def _whole_apart(groups: list[dict[int, np.ndarray]], shapes: list[Access]) -> bool:
     """True when no box of one group, taken as a whole, overlaps one of another in the same buffer."""
-    for buffer in {shapes[s].buffer for g in groups for s in g}:
-        boxes = [
-            (i, shapes[s].span, o) for i, g in enumerate(groups) for s, o in g.items() if shapes[s].buffer == buffer
-        ]
+    by_buffer: dict[int, list[tuple[int, int, np.ndarray]]] = defaultdict(list)
+    for i, g in enumerate(groups):
+        for s, o in g.items():
+            by_buffer[shapes[s].buffer].append((i, shapes[s].span, o))
+    for boxes in by_buffer.values():
         owners, spans = ([b[n] for b in boxes] for n in (0, 1))
         counts, starts = [len(o) for _, _, o in boxes], np.concatenate([o for _, _, o in boxes])
         if not intervals_apart(starts, starts + np.repeat(spans, counts), np.repeat(owners, counts)):

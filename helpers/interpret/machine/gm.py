@@ -17,6 +17,7 @@ from helpers.interpret.machine.boxes import affine_step, disjoint, row_index
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
 from helpers.interpret.values.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
+from helpers.interpret.values.kept import Where, get
 from helpers.interpret.values.lanes import Diverged, Lanes, one
 from helpers.interpret.values.products import Product
 from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides
@@ -48,20 +49,25 @@ class GlobalMemory:
         """
         part, turns = int(np.prod(shape, dtype=np.int64)), 1 if self.batch is None else len(self.batch.ids)
         n, base = part * turns, None
+        filled = self.unwritten(dtype) if init is None else init
         number = len(self.trace.buffers)
         if self.reopened is not None:
             base = self.reopened.memory(number, n)
         elif self.replay is not None and number in self.replay.memory:
             base = self.replay.memory[number]
         elif not self.dry or self.replay is not None or self._kept(name if at is None else at):
-            base = torch.full((n,), self.unwritten(dtype) if init is None else init, dtype=dtype.torch)
+            base = torch.full((n,), filled, dtype=dtype.torch)
             if init is None and self.fill is not None:
                 vary(base, self.fill)
             if self.replay is not None:
                 self.replay.memory[number] = base
         buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
         buffer.since = len(self.trace.dispatches)
-        buffer.initialised, buffer.shape = init is not None, shape if turns == 1 else (turns, *shape)
+        buffer.filled, buffer.initialised, buffer.shape = (
+            filled,
+            init is not None,
+            shape if turns == 1 else (turns, *shape),
+        )
         self.trace.buffers.append(buffer)
         offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
         return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
@@ -327,9 +333,9 @@ class GlobalMemory:
                 raise Conflict  # every block of the batch writes here
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
             if undo is not None:
-                undo.append((dst, dst.clone(), buffer.argument))
+                undo.append((dst, self._before(w, dst), buffer.argument))
             elif buffer.argument or self.logs_all:
-                self.log.add(dst, dst.clone())
+                self.log.add(dst, self._before(w, dst))
             dst.add_(data) if atomic else dst.copy_(data)
             return
         if atomic or not disjoint(w.offset, w):
@@ -338,20 +344,28 @@ class GlobalMemory:
         if step is not None:
             shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
             dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
-            undo.append((dst, dst.clone(), buffer.argument))
+            undo.append((dst, self._before(w, dst), buffer.argument))
             dst.copy_(data)
             return
         rows = row_index(w)
         if rows is not None:
             table, index = rows[0](buffer), rows[1]
-            undo.append(((table, index), table.index_select(0, index), buffer.argument))
+            undo.append(((table, index), self._before(w, (table, index)), buffer.argument))
             wanted = (len(w.offset), *w.shape)
             table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
             return
         for i, o in enumerate(w.offset):
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
-            undo.append((dst, dst.clone(), buffer.argument))
+            part = Tensor(buffer, int(o), w.shape, w.strides, w.dtype)
+            undo.append((dst, self._before(part, dst), buffer.argument))
             dst.copy_(data[i] if data.dim() > len(w.shape) else data)
+
+    def _before(self, w: Tensor, where: Where) -> torch.Tensor:
+        """A copy of what a window holds; what nothing was written to holds one value, which is not copied."""
+        if self.kept is None or not self.kept.first(w):
+            return get(where)
+        shape = (len(where[1]), *where[0].shape[1:]) if isinstance(where, tuple) else where.shape
+        return torch.full((), w.buffer.filled, dtype=w.buffer.base.dtype).expand(shape)
 
     def by_host(self, at: Place, mode: int, w: Tensor) -> None:
         """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
@@ -373,7 +387,7 @@ class GlobalMemory:
         if self.dumps is not None:
             self.dumps.changed(w.buffer)
         if w.buffer.argument or self.logs_all:
-            self.log.add(view, view.clone())
+            self.log.add(view, self._before(w, view))
         view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)
 
     def record(self, at: Place, mode: int, w: Tensor) -> None:

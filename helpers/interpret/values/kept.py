@@ -7,6 +7,7 @@ task are computed. What they store must be what the run stored, bit by bit: if i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 import torch
 
 from helpers.interpret.source.source import Place
+from helpers.interpret.values.values import Tensor
+
+SMALL = 1 << 14  # elements of a window
 
 Where = Any  # a view of global memory, or (a table of rows, which rows)
 
@@ -57,7 +61,7 @@ class Log:
         """Something is overwritten that was `old`."""
         if self.whole:
             self.entries.append((where, old))
-            self.bytes += old.numel() * old.element_size()
+            self.bytes += old.nbytes if old.is_contiguous() else old.untyped_storage().nbytes()  # or one value for all
 
     def take_back(self) -> bool:
         """Put everything back; False when too much was written to be kept."""
@@ -85,6 +89,38 @@ class Mark:
     end: int = -1
 
 
+class Unwritten:
+    """Which parts of an allocation nothing was written to yet: those need no copy to be put back.
+
+    It is certain of windows of one shape whose places form a grid; of others it says that they were written to.
+    """
+
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        self._window = shape, strides
+        self._spans = [(n * s, s) for n, s in zip(shape, strides)]
+        nested = all(outer % span == 0 for outer, (span, _) in zip(strides, self._spans[1:]))
+        self._grid = nested and all(s > 0 for s in strides)
+        self._written: set[int] = set()
+
+    def take(self, shape: tuple[int, ...], strides: tuple[int, ...], offsets: np.ndarray) -> bool:
+        """Windows are about to be written to; True when nothing was written to any of them."""
+        self._grid = self._grid and (shape, strides) == self._window and self._on_grid(offsets)
+        if not self._grid:
+            return False
+        found = set(offsets.tolist())
+        new = len(found) == len(offsets) and not found & self._written
+        self._written |= found
+        return new
+
+    def _on_grid(self, offsets: np.ndarray) -> bool:
+        rest = offsets
+        for span, stride in self._spans:
+            rest = rest % span
+            if (rest >= stride).any():
+                return False
+        return not rest.any()
+
+
 @dataclass(eq=False)
 class Kept:
     """A run, so that its tasks can be opened. The machine fills it in while it runs.
@@ -94,6 +130,7 @@ class Kept:
         marks: Its chunks, in order.
         groups: How each loop or launch was divided: (place, launches made before, phase) -> (numbers, as a batch?).
         numbers: What orchestration read from global memory, in order.
+        unwritten: Of allocations, by number, what was not written to yet; None: that is not known.
         memory: What the kernel's buffers hold, by number; filled in at the end.
         given, args: What the kernel was called with, and the same as the machine holds it (FP4 an element a byte).
         dims: Its dynamic extents.
@@ -104,11 +141,24 @@ class Kept:
     marks: list[Mark] = field(default_factory=list)
     groups: dict[tuple[Place, int, int], list[tuple[np.ndarray, bool]]] = field(default_factory=dict)
     numbers: list = field(default_factory=list)
+    unwritten: dict[int, Unwritten | None] = field(default_factory=dict)
     memory: list[torch.Tensor] = field(default_factory=list)
     given: list = field(default_factory=list)
     args: list = field(default_factory=list)
     dims: dict[str, int] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
+
+    def first(self, w: Tensor) -> bool:
+        """A window is about to be written to; True when it is certain that nothing was before."""
+        if w.buffer.argument:
+            return False
+        known = self.unwritten.get(w.buffer.id, ...)
+        if math.prod(w.shape) < SMALL:  # as fast to copy as to look up; the buffer is looked up no more
+            self.unwritten[w.buffer.id] = None
+            return False
+        if known is ...:
+            known = self.unwritten[w.buffer.id] = Unwritten(w.shape, w.strides)
+        return known is not None and known.take(w.shape, w.strides, np.atleast_1d(w.offset))
 
     def position(self) -> tuple[int, int, int]:
         """Where it is now, to go back to when a batch is given up."""

@@ -38,6 +38,7 @@ class Buffer:
     origin: int = 0  # storage offset of element 0 of `base`
     manual_dep: bool = False
     initialised: bool = False  # allocated with an init_value
+    filled: float = 0  # what each element of an allocation held at first
     since: int = 0  # launches that were made before it
     shape: tuple[int, ...] = ()  # as it was declared
     place: object = None  # the source.Place of the parameter, or of what allocated it
