@@ -16,8 +16,8 @@ from helpers.interpret import dumps, follow, running_script
 from helpers.interpret.call import interpret
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.lower import signature
-from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.machine.machine import LOG_BYTES
+from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.kept import Kept, Log
 from helpers.platforms import resolve
