@@ -156,7 +156,8 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     if not m.dry:
         plain = x.valid is None and v.valid is None
         fn = partial(divide, m, at) if name == "div" else EXPAND[name]
-        data = wrap(fn(x.data, v.data if plain else fitted(v, held(x.shape, x.valid))), x.dtype)
+        other = v.data if plain else fitted(v, held(x.shape, x.valid), lambda: m.undefined(at))
+        data = wrap(fn(x.data, other), x.dtype)
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
 
@@ -251,7 +252,7 @@ def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
     if not m.dry:
         lead = (v.data.shape[0],) if v.batched else ()
         extents = held(target.shape, target.valid)
-        data = fitted(v, extents).expand(*lead, *extents)
+        data = fitted(v, extents, lambda: m.undefined(at)).expand(*lead, *extents)
     return m.tile(at, data, target.shape, v.dtype, target.valid)
 
 

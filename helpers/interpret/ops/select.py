@@ -93,10 +93,15 @@ def _valid(x: Tile, y: Tile, shape: tuple) -> tuple | None:
     return None if all(type(v) is not Lanes for v in valid) and valid == shape else valid
 
 
-def _compare(m: Machine, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
+def _fitted(m: Machine, at: Place, tile: Tile, extents: tuple) -> torch.Tensor:
+    """The data of a tile at these extents; lanes that are not valid are used where it has fewer."""
+    return fitted(tile, extents, lambda: m.undefined(at))
+
+
+def _compare(m: Machine, at: Place, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
     extents = held(shape, valid)
-    other = fitted(y, extents) if type(y) is Tile else scalar(y, len(shape), x.dtype)
-    out = fn(fitted(x, extents), other)
+    other = _fitted(m, at, y, extents) if type(y) is Tile else scalar(y, len(shape), x.dtype)
+    out = fn(_fitted(m, at, x, extents), other)
     return out.expand(*out.shape[: out.dim() - len(extents)], *extents)
 
 
@@ -120,7 +125,7 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     if x.shape[-1] == 1:
         raise m.fault(at, f"pl.cmp of the column {x}: its mask is no column", "pl.reshape it to a row")
     vector(m, shape, x.dtype, "cmp")
-    data = None if m.dry else _compare(m, x, y, shape, valid, fn).to(x.dtype.torch)
+    data = None if m.dry else _compare(m, at, x, y, shape, valid, fn).to(x.dtype.torch)
     out = m.tile(at, data, shape, x.dtype, valid)
     TRUTHS.add(out)
     return out
@@ -141,7 +146,7 @@ def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> 
     last = each(lambda v: -(-v // 8), limits[-1])
     data = None
     if not m.dry:
-        data = pack(_compare(m, x, y, shape, valid, fn))
+        data = pack(_compare(m, at, x, y, shape, valid, fn))
         if type(last) is Lanes:
             data = torch.nn.functional.pad(data, (0, packed[-1] - data.shape[-1]))
     return m.tile(at, data, packed, UINT8, (*limits[:-1], last))
@@ -172,8 +177,9 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: 
     if m.dry:
         return None
     if plain:
-        return fitted(mask, extents) != 0
-    words = filled(mask, 0)
+        return _fitted(m, at, mask, extents) != 0
+    have, wanted = held(mask.shape, mask.valid), (*extents[:-1], -(-extents[-1] // mask.dtype.bits))
+    words = filled(mask, m.undefined(at) if any(h < w for h, w in zip(have, wanted)) else 0)
     return unpack(bits_of(words, mask.dtype), mask.dtype.bits)[(..., *(slice(0, n) for n in extents))]
 
 
@@ -191,8 +197,8 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     m.touch(mask)
     data = None
     if not m.dry:
-        other = fitted(y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
-        data = torch.where(chosen, fitted(x, extents), wrap(other.to(x.dtype.torch), x.dtype))
+        other = _fitted(m, at, y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
+        data = torch.where(chosen, _fitted(m, at, x, extents), wrap(other.to(x.dtype.torch), x.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
 
@@ -252,8 +258,8 @@ def _leaky(m: Machine, at: Place, name: str, tile: Any, slope: Any) -> Tile:
     data = None
     if not m.dry:
         extents = held(shape, valid)
-        a = fitted(x, extents)
-        b = fitted(s, extents) if type(s) is Tile else _number(s, len(shape))
+        a = _fitted(m, at, x, extents)
+        b = _fitted(m, at, s, extents) if type(s) is Tile else _number(s, len(shape))
         data = torch.where(a > 0, a, (a * b).to(a.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
