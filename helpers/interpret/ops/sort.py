@@ -49,7 +49,8 @@ def sort32(m: Machine, at: Place, src: Any, idx: Any) -> Tile:
     data = None
     if not m.dry:
         extents = held(x.shape, None if x.valid is None else (*x.valid[:-1], one(x.valid[-1])))
-        values, index = same_lead(fitted(x, extents), fitted(i, extents), len(x.shape))
+        index = fitted(i, extents, lambda: m.undefined(at))
+        values, index = same_lead(fitted(x, extents), index, len(x.shape))
         data = _pairs(*_sorted_runs(values, index))
     return m.tile(at, data, shape, FP32, valid)
 
