@@ -154,7 +154,7 @@ def _judge(
         stray = nonfinite_text(actual, expected)
         if stray:
             return error, False, stray
-    passed, detail = comparator(
+    judged = comparator(
         actual,
         expected,
         actual_outputs=outputs,
@@ -163,4 +163,6 @@ def _judge(
         rtol=rtol,
         atol=atol,
     )
-    return error, bool(passed), detail
+    if not isinstance(judged, tuple) or len(judged) != 2:
+        raise InputError(f"the comparator {label} returned {judged!r}, not whether it passed and what is wrong")
+    return error, bool(judged[0]), judged[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -167,6 +167,11 @@ def run_jit(
     _check_options("runtime_cfg", runtime_cfg, _RUNTIME_OPTIONS)
     _check_options("compile_cfg", compile_cfg, _COMPILE_OPTIONS)
     _check_specs(specs)
+    if golden_fn is not None and not callable(golden_fn):
+        raise InputError(f"golden_fn must be a function that writes the golden, not {golden_fn!r}")
+    for name, comparator in (compare_fn or {}).items():
+        if not callable(comparator):
+            raise InputError(f"compare_fn[{name!r}] must be a comparator, see golden.comparators, not {comparator!r}")
     _check_names(fn, [spec.name for spec in specs])
     platforms = (runtime_cfg.get("platform"), compile_cfg.get("platform"), "default")
     platform = next(name for name in platforms if name is not None)
@@ -305,6 +310,8 @@ def _check_options(what: str, options: dict[str, Any], known: frozenset[str]) ->
 
 
 def _check_specs(specs: Iterable[Spec]) -> None:
+    if not isinstance(specs, Sequence) or isinstance(specs, str):
+        raise InputError(f"specs must be a list of TensorSpec and ScalarSpec, not {type(specs).__name__}")
     seen: set[str] = set()
     for spec in specs:
         if not isinstance(spec, (TensorSpec, ScalarSpec)):

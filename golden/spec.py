@@ -68,8 +68,12 @@ class TensorSpec:
         _check_name("TensorSpec", self.name)
         if not isinstance(self.dtype, torch.dtype):
             raise InputError(f"TensorSpec {self.name!r}: dtype must be a torch.dtype, not {self.dtype!r}")
-        if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in self.shape):
-            raise InputError(f"TensorSpec {self.name!r}: shape must hold integers of 0 or more, not {self.shape!r}")
+        if not isinstance(self.shape, (list, tuple)) or any(
+            isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in self.shape
+        ):
+            raise InputError(
+                f"TensorSpec {self.name!r}: shape must be a list of integers of 0 or more, not {self.shape!r}"
+            )
         _check_init_value(self)
         _check_resident(self)
 
@@ -109,7 +113,7 @@ class TensorSpec:
         elif init in _FACTORIES:
             return init(self.shape, dtype=self.dtype)
         else:
-            made = torch.as_tensor(init())
+            made = _as_tensor(self.name, init())
         if list(made.shape) != list(self.shape):
             raise InputError(
                 f"TensorSpec {self.name!r}: init_value has shape {list(made.shape)}, the spec says {list(self.shape)}"
@@ -175,6 +179,15 @@ def values_of(specs: Iterable[TensorSpec | ScalarSpec]) -> dict[str, Any]:
 def _check_name(kind: str, name: object) -> None:
     if not isinstance(name, str) or not name.isidentifier():
         raise InputError(f"{kind}: name must be a Python identifier, not {name!r}")
+
+
+def _as_tensor(name: str, value: Any) -> torch.Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(
+            f"TensorSpec {name!r}: init_value returned {type(value).__name__}, which is no tensor"
+        ) from None
 
 
 def _untouched(shape: list[int], dtype: torch.dtype) -> torch.Tensor:

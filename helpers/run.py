@@ -152,6 +152,8 @@ def call(kernel: Any, args: tuple, kwargs: dict, config: Any) -> None:
     """What calling a decorated kernel does where PyPTO is not installed."""
     if args and kwargs:
         raise InputError("pass a kernel's arguments all by position or all by name")
+    if config is not None and not hasattr(config, "platform"):
+        raise InputError(f"config= takes a RunConfig, not {config!r}")
     asked = {"enable_dump_args": getattr(config, "enable_dump_args", 0)}
     ran = run(kernel, kwargs or args, platform=getattr(config, "platform", None) or "default", options=asked)
     if ran.dumps:

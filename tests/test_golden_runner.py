@@ -271,7 +271,20 @@ def test_impossible_spec_lists_are_refused(calls: list[dict]) -> None:
         run_jit(scale, ["x"])
     with pytest.raises(InputError, match="nothing to compare"):
         run_jit(scale, specs()[:2], golden_scale)
+    for given in (None, "x", {"x": specs()[0]}, torch.zeros(2)):
+        with pytest.raises(InputError, match=f"must be a list of .*, not {type(given).__name__}"):
+            run_jit(scale, given, golden_scale)
     assert calls == []
+
+
+def test_what_is_no_function_is_refused(calls: list[dict]) -> None:
+    with pytest.raises(InputError, match="golden_fn must be a function that writes the golden, not 'golden_scale'"):
+        run_jit(scale, specs(), "golden_scale")
+    with pytest.raises(InputError, match=r"compare_fn\['y'\] must be a comparator.*, not 'exact'"):
+        run_jit(scale, specs(), golden_scale, compare_fn={"y": "exact"})
+    assert calls == []
+    with pytest.raises(InputError, match=r"the comparator .* returned None, not whether it passed"):
+        run_jit(scale, specs(), golden_scale, compare_fn={"y": lambda *a, **named: None})
 
 
 def test_what_the_platform_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

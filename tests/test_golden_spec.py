@@ -80,6 +80,12 @@ def test_another_shape_is_refused(init) -> None:
         TensorSpec("x", [4], torch.float32, init_value=init).create_tensor()
 
 
+@pytest.mark.parametrize("value", [None, "seven", {1: 2}, [1, "a"]])
+def test_what_is_no_tensor_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=rf"'x': init_value returned {type(value).__name__}"):
+        TensorSpec("x", [2], torch.float32, init_value=lambda: value).create_tensor()
+
+
 def test_init_value_set_later_counts() -> None:
     spec = TensorSpec("x", [2], torch.float32)
     spec.init_value = 7
@@ -96,6 +102,8 @@ def test_init_value_set_later_counts() -> None:
         ({"name": ""}, "identifier"),
         ({"shape": [2, -1]}, "shape"),
         ({"shape": [2.0]}, "shape"),
+        ({"shape": 2}, "a list of integers"),
+        ({"shape": None}, "a list of integers"),
         ({"dtype": "float32"}, "dtype"),
         ({"init_value": "zeros"}, "init_value"),
         ({"fill": 3}, "fill"),

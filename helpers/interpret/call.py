@@ -283,6 +283,12 @@ def _check_tensor(compiled: Compiled, p: Parameter, v: Any, dims: dict[str, tupl
                     raise InputError(f"{where}: axis {axis} ({want.name}) is empty")
             elif n != want:
                 raise InputError(f"{where}: shape {list(shape)} does not fit {t}: axis {axis} must be {want}")
+    if v.layout != torch.strided:
+        raise InputError(f"{where}: the tensor is {v.layout}; pass v.to_dense()")
+    if t.direction != "In" and v.requires_grad and torch.is_grad_enabled():
+        raise InputError(f"{where}: the kernel writes it, and torch watches it for gradients; pass v.detach()")
+    if t.direction != "In" and v.is_inference() and not torch.is_inference_mode_enabled():
+        raise InputError(f"{where}: the kernel writes it, and it was made in inference mode; pass v.clone()")
     if not v.is_contiguous():
         raise InputError(f"{where}: the tensor is not contiguous (strides {tuple(v.stride())}); pass v.contiguous()")
 

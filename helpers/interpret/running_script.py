@@ -40,9 +40,9 @@ def current() -> Session | None:
 
 
 def interpreted(platform: str) -> str:
-    """The interpret-mode platform of the chip that a script asks for."""
-    chip = platform.removesuffix("sim").removesuffix("interp")
-    return f"{chip}interp" if chip in ("a2a3", "a5") else "a2a3interp"
+    """The interpret-mode platform of the chip that a script asks for; a name that no platform has stays as it is."""
+    chip = "a2a3" if platform == "default" else platform.removesuffix("sim").removesuffix("interp")
+    return f"{chip}interp" if chip in ("a2a3", "a5") else platform
 
 
 @contextmanager

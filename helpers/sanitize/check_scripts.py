@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from helpers.interpret.call import arrange
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.pypto import script
-from helpers.interpret.trace.trace import Trace
+from helpers.interpret.trace.trace import READ, Trace
 from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at
 from helpers.sanitize.rules import lint, results
 from helpers.sanitize.rules.findings import ERROR, Finding, grouped
 from helpers.sanitize.rules.replay import Subject
 
-MOST_BYTES = 1 << 31  # of a kernel's arguments that are kept for further runs
+MOST_BYTES = 1 << 31  # of a kernel's arguments that are copied for further runs
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ class _Last:
     run: Run
     compiled: Compiled
     made: dict[str, Any]
+
+
+def _to_copy(kernel: Any, made: dict[str, Any], on: Chip) -> set[str]:
+    """The tensors that another run needs a copy of: all, or where these are too many, those that the kernel writes."""
+    tensors = {n: v for n, v in made.items() if isinstance(v, torch.Tensor) and v.layout == torch.strided}
+    if sum(t.nbytes for t in tensors.values()) <= MOST_BYTES:
+        return set(tensors)
+    return _written(Subject(kernel, dict, on).run(made, dry=True))
+
+
+def _written(trace: Trace) -> set[str]:
+    """The arguments that a run wrote to, and those that are declared as outputs."""
+    stored = {a.buffer for a in trace.shapes if a.mode != READ}
+    return {b.name for b in trace.buffers if b.argument and (b.id in stored or b.direction != "In")}
 
 
 def check_script(file: Path, args: Sequence[str], trace_only: bool = False, only: str | None = None) -> list[Finding]:
@@ -61,20 +75,24 @@ def check_script(file: Path, args: Sequence[str], trace_only: bool = False, only
             compiled = compile_kernel(kernel)
             found.extend(of_text(compiled))
             made = dict(zip([p.name for p in compiled.parameters], arrange(compiled, given)))
-            tensors = [v for v in made.values() if isinstance(v, torch.Tensor)]
-            keep = not dry and sum(t.nbytes for t in tensors) <= MOST_BYTES
-            before = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in made.items()} if keep else {}
-            subject = Subject(
-                kernel, lambda: {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in before.items()}, on
-            )
+            copied = set() if dry else _to_copy(kernel, made, on)
+            keep = not dry and sum(made[n].nbytes for n in copied) <= MOST_BYTES
+            before = {n: v.clone() if n in copied else v for n, v in made.items()} if keep else {}
+            subject = Subject(kernel, lambda: {n: v.clone() if n in copied else v for n, v in before.items()}, on)
             trace = subject.run(made, dry=dry)
         except WorkbookError as error:
             found.append(of_error(error))
             raise
         run = look(trace, compiled, made, on, dry)
+        keep = keep and _written(trace) <= copied
         last = _Last(run, compiled, made)
         ran.append(last)
-        found.extend(certain(subject, compiled, run) if keep else [*run.findings, *(f for f, _ in run.clashes)])
+        if keep:
+            found.extend(certain(subject, compiled, run))
+        else:
+            proof = "" if dry else "none was looked for: the kernel writes too much to be run again beside it"
+            found.extend(replace(f, proof=proof) if f.kind == "uninitialized-read" else f for f in run.findings)
+            found.extend(replace(f, proof=proof) for f, _ in run.clashes)
         return trace
 
     def compared(outputs: Mapping, expected: Mapping, inputs: Mapping, rtol: float, atol: float, fns: Mapping) -> None:

@@ -124,6 +124,25 @@ def test_contiguous():
     refused("argument 's'.*not contiguous", s=torch.zeros(1, 8).expand(2, 8))
 
 
+def test_what_torch_would_not_let_the_kernel_write():
+    with torch.inference_mode():
+        made = torch.ones(2, 8)
+        run(K, **arguments() | {"s": made})
+    assert (made == 4).all()
+    refused("argument 's'.*made in inference mode", s=made)
+    watched = torch.zeros(2, 8, requires_grad=True)
+    refused("argument 'o'.*torch watches it for gradients", o=watched)
+    with torch.no_grad():
+        run(K, **arguments() | {"o": watched})
+    assert watched.any()
+    run(K, **arguments() | {"x": torch.zeros(6, 8, requires_grad=True)})
+
+
+def test_layout():
+    with pytest.raises(InputError, match=r"argument 'x'.*torch.sparse_coo; pass v.to_dense\(\)"):
+        run(K, **arguments() | {"x": torch.zeros(6, 8).to_sparse()})
+
+
 def test_a_window_of_a_larger_tensor_is_fine():
     a = arguments()
     store = torch.randn(10, 8)

@@ -8,7 +8,7 @@ import kernelgen
 import pytest
 import torch
 
-from helpers.errors import InputError, KernelError
+from helpers.errors import InputError, KernelError, PlatformError
 from helpers.interpret import running_script
 from helpers.interpret.pypto import package, script
 from helpers.interpret.pypto.package import RunConfig
@@ -133,3 +133,17 @@ def test_a_name_that_is_not_served_is_told_at_its_line(tmp_path: Path, line: str
         script.run_script(file, [])
     assert f"{file}:2:" in str(e.value)
     assert ("which interpret mode does not have" in str(e.value)) == ("dynamic" not in line)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("a5", "config= takes a RunConfig, not 'a5'"),
+        (RunConfig(platform="a7"), "platform 'a7'"),
+        (RunConfig(platform="a2a3_sim"), "platform 'a2a3_sim'"),
+    ],
+)
+def test_a_platform_that_is_none_is_told_in_a_script(config: object, said: str):
+    k = kernelgen.kernel(SOURCE)
+    with running_script.begun(False, None), pytest.raises((InputError, PlatformError), match=said):
+        k(*[torch.zeros(32, 64) for _ in range(3)], config=config)

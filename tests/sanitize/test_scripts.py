@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers import cli
-from helpers.sanitize import check
+from helpers.sanitize import check, check_scripts
 
 KERNEL = """import sys
 import torch
@@ -113,3 +113,51 @@ def test_a_golden_that_fails_leaves_the_findings(tmp_path: Path):
     assert set(found) == {"script-failed", "unread-result"}
     assert "KeyError: 'z'" in found["script-failed"].what
     assert found["script-failed"].place.file == __file__
+
+
+LARGE = """import torch
+import pypto.language as pl
+from golden import TensorSpec, run_jit
+
+
+@pl.jit
+def k(w: pl.Tensor[[4096, 64], pl.FP32], c: pl.Tensor[[64, 64], pl.FP32], y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+    t = pl.create_tensor([64, 64], dtype=pl.FP32)
+    with pl.at(level=pl.Level.CORE_GROUP):
+        t[0:32, :] = pl.add(c[0:32, :], w[0:32, :])
+        c[32:64, :] = pl.mul(c[32:64, :], 2.0)
+    with pl.at(level=pl.Level.CORE_GROUP):
+        a = t[:, :]
+        y[0:32, :] = a[{rows}, :]
+        y[32:64, :] = c[32:64, :]
+    return y
+
+
+def golden(v):
+    v["c"][32:] *= 2
+    v["y"].copy_(v["c"])
+    v["y"][:32] += v["w"][:32]
+
+
+c = TensorSpec("c", [64, 64], torch.float32, init_value=torch.randn, is_output=True)
+w = TensorSpec("w", [4096, 64], torch.float32, init_value=torch.randn)
+run_jit(k, [w, c, TensorSpec("y", [64, 64], torch.float32, is_output=True)], golden)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "severity", "proof"),
+    [
+        ("0:32", 1 << 17, "hint", "no output depends on it"),  # w is not copied, c is: it is written, whatever it says
+        ("16:48", 1 << 17, "error", "with other values in it, 1,024 of 4,096 elements of 'y' differ"),
+        ("0:32", 1 << 10, "error", "none was looked for"),
+    ],
+)
+def test_a_read_is_proved_where_the_arguments_are_too_many_to_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, most: int, severity: str, proof: str
+):
+    monkeypatch.setattr(check_scripts, "MOST_BYTES", most)
+    script = tmp_path / "script.py"
+    script.write_text(LARGE.format(rows=rows))
+    found = [f for f in check_scripts.check_script(script, []) if f.kind == "uninitialized-read"]
+    assert [(f.severity, proof in f.proof) for f in found] == [(severity, True)]
