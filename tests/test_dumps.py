@@ -111,6 +111,40 @@ def test_marked_tensors():
     assert torch.equal(found[1].data, x + 1)
 
 
+def test_roles_and_order_are_those_of_the_compiler():
+    """As PyPTO e2d0f78a generates them: arguments in the order in which the region first uses them; what is only
+    written is InOut in a loop of orchestration, and where an earlier task of the scope has written it."""
+    k = kernelgen.kernel("""
+N = 128
+
+@pl.jit
+def k(x: pl.Tensor[[N, N], pl.FP32], y: pl.Tensor[[N, N], pl.FP32], z: pl.Tensor[[N, N], pl.FP32],
+      a: pl.InOut[pl.Tensor[[N, N], pl.FP32]], b: pl.Out[pl.Tensor[[N, N], pl.FP32]],
+      c: pl.Out[pl.Tensor[[N, N], pl.FP32]]):
+    for i in pl.range(2):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="loop"):
+            b[i * 64 : i * 64 + 64, :] = pl.add(a[i * 64 : i * 64 + 64, :], x[i * 64 : i * 64 + 64, :])
+            a[i * 64 : i * 64 + 64, :] = pl.add(z[i * 64 : i * 64 + 64, :], y[i * 64 : i * 64 + 64, :])
+    for i in pl.parallel(2):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="parallel"):
+            c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 1.0)
+    for i in pl.spmd(2, name_hint="again"):
+        c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 2.0)
+    return a, b, c
+""")
+    args = [torch.randn(128, 128) for _ in range(6)]
+    found = run(k, args, platform="a2a3interp", options={"enable_dump_args": 2}).dumps
+    inputs, both, output = "input", "inout", "output"
+
+    def arguments(name: str) -> list:
+        return sorted({(d.index, d.tensor, d.role) for d in found.of(found.of(name)[0].task)})
+
+    loop = [("a", both), ("x", inputs), ("b", both), ("z", inputs), ("y", inputs)]
+    assert arguments("loop") == [(i, *one) for i, one in enumerate(loop)]
+    assert arguments("parallel") == [(0, "x", inputs), (1, "c", output)]
+    assert arguments("again") == [(0, "x", inputs), (1, "c", both)]
+
+
 def test_turns_that_run_together_are_dumped_one_after_the_other():
     found, x, out = dumped(2, ["rows"])
     want = (x + 1) * 2
@@ -318,26 +352,31 @@ def test_command(tmp_path: Path):
 
 
 def test_static_print(capsys: pytest.CaptureFixture):
-    """A line prints once, however often it runs: names with their types, numbers with theirs, text as it stands."""
+    """A line prints once, however often it runs, and what PyPTO e2d0f78a prints, but for the path."""
     k = kernelgen.kernel("""
 ROWS = 32
 
 @pl.jit
-def k(x: pl.Tensor[[128, 64], pl.FP32], out: pl.Out[pl.Tensor[[128, 64], pl.FP32]]):
+def k(x: pl.Tensor[[128, 64], pl.FP32], n: pl.Scalar[pl.INT32], out: pl.Out[pl.Tensor[[128, 64], pl.FP32]]):
     pl.static_print("input:", x, ROWS, 42)
     for i in pl.spmd(4, name_hint="rows"):
         r = i * ROWS
         t = pl.load(x, [r, 0], [ROWS, 64])
+        v = pl.load(x, [r, 0], [ROWS, 64], valid_shape=[5, 64])
+        s = x[r : r + ROWS, :]
         pl.static_print(f"a tile {t} of {i}")
+        pl.static_print(v, r + 1, n, s)
         out = pl.store(pl.mul(t, 2.0), [r, 0], out)
     return out
 """)
     for _ in range(2):
-        run(k, [torch.ones(128, 64), torch.zeros(128, 64)], platform="a2a3interp")
+        run(k, [torch.ones(128, 64), 3, torch.zeros(128, 64)], platform="a2a3interp")
     lines = [line.partition("]: ") for line in capsys.readouterr().out.splitlines()]
     assert [line[2] for line in lines] == [
         "input: x: pl.Tensor[[128, 64], pl.FP32] 32: pl.Scalar[pl.INDEX] 42: pl.Scalar[pl.INDEX]",
-        "a tile t: pl.Tile[[32, 64], pl.FP32] of i: pl.Scalar[pl.INDEX]",
+        "a tile t: pl.Tile[[32, 64], pl.FP32, pl.Mem.Vec] of i: pl.Scalar[pl.INDEX]",
+        "v: pl.Tile[[32, 64], pl.FP32, pl.Mem.Vec, pl.TileView(valid_shape=[5, 64])] r + 1 3: pl.Scalar[pl.INDEX] "
+        "s: pl.Tensor[[32, 64], pl.FP32]",
     ]
     assert lines[0][0].startswith("static_print [")
     assert lines[0][0].endswith(":7")

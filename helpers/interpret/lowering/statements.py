@@ -13,7 +13,7 @@ from helpers.interpret.language import annotations
 from helpers.interpret.lowering.code import Part, Whole, assigned, call, load, machine
 from helpers.interpret.lowering.groups import POPS
 from helpers.interpret.source.walk import walk
-from helpers.interpret.values.printed import Printer
+from helpers.interpret.values.printed import NUMBER, Printer
 
 MARKERS = ("func_attr", "dump_tag", "tensor.dump_tag", "static_print")
 
@@ -329,13 +329,12 @@ class Statements(Part):
             return node
         text = ast.unparse(node)
         if isinstance(node, ast.Name) and node.id in self.subject.locals and self.kind(node) not in ("scalar", "bool"):
-            return ast.Tuple([ast.Constant(text), self.whole.expr(node)], ast.Load())
-        value = self.whole.expr(node)  # what is wrong with it is said
-        dtype = self.facts.dtype(node)
-        plain = isinstance(node, (ast.Name, ast.Constant)) or isinstance(value, ast.Constant)
-        if isinstance(value, ast.Constant) and not isinstance(value.value, str):
-            text = str(value.value)
-        return ast.Constant(f"{text}: pl.Scalar[pl.{dtype}]" if plain and dtype else text)
+            level = ast.Constant(self.facts.level(node))
+            return ast.Tuple([ast.Constant(text), level, self.whole.expr(node)], ast.Load())
+        value, dtype = self.whole.expr(node), self.facts.dtype(node)
+        if dtype and (isinstance(value, ast.Constant) or self.facts.constant(node)):
+            return ast.Tuple([ast.Constant(f"pl.Scalar[pl.{dtype}]"), ast.Constant(NUMBER), value], ast.Load())
+        return ast.Constant(f"{text}: pl.Scalar[pl.{dtype}]" if dtype and isinstance(node, ast.Name) else text)
 
     def _static_assert(self, made: ast.Call) -> list[ast.stmt]:
         if not 1 <= len(made.args) <= 2:

@@ -196,15 +196,21 @@ class Recorder:
 
     def _keep_all(self, one: _Launch, row: int, stage: str, held: dict[int, torch.Tensor]) -> None:
         """Keep the arguments of a launch; `held`: what memory holds, where it is not what it holds now."""
+        launch = one.launched[row]
         for number, use in enumerate(one.uses.values()):
-            if use.bits & (IN if stage == BEFORE else OUT) and (use.marked or self.level != MARKED):
-                self._keep(one.launched[row], number, use, row, stage, held.get(id(use.window.buffer)))
+            buffer, bits = use.window.buffer, use.bits
+            if bits & OUT and (launch.sequential or buffer.id in launch.rewritten or buffer.direction == "InOut"):
+                bits |= IN  # as `depend` has it
+            if bits & (IN if stage == BEFORE else OUT) and (use.marked or self.level != MARKED):
+                self._keep(launch, number, use, row, ROLES[bits], stage, held.get(id(buffer)))
 
-    def _keep(self, launch: Dispatch, number: int, use: _Use, row: int, stage: str, held: torch.Tensor | None) -> None:
+    def _keep(
+        self, launch: Dispatch, number: int, use: _Use, row: int, role: str, stage: str, held: torch.Tensor | None
+    ) -> None:
         w = use.window
         offset = int(w.offset[row]) if isinstance(w.offset, np.ndarray) else int(w.offset)
         part = _Part(w.buffer, offset, w.shape if w.inside is None else w.inside, w.strides)
-        one = Kept(launch, number, *part, ROLES[use.bits], stage, None)
+        one = Kept(launch, number, *part, role, stage, None)
         self._kept.append(one)
         if self.level == LAYOUT and not use.marked:
             return
