@@ -54,6 +54,25 @@ def k(x: pl.Tensor[[N, N], pl.FP32], out: pl.Out[pl.Tensor[[N, N], pl.FP32]]):
     return out
 """
 
+ROLES = """
+N = 128
+
+@pl.jit
+def k(x: pl.Tensor[[N, N], pl.FP32], y: pl.Tensor[[N, N], pl.FP32], z: pl.Tensor[[N, N], pl.FP32],
+      a: pl.InOut[pl.Tensor[[N, N], pl.FP32]], b: pl.Out[pl.Tensor[[N, N], pl.FP32]],
+      c: pl.Out[pl.Tensor[[N, N], pl.FP32]]):
+    for i in pl.range(2):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="loop"):
+            b[i * 64 : i * 64 + 64, :] = pl.add(a[i * 64 : i * 64 + 64, :], x[i * 64 : i * 64 + 64, :])
+            a[i * 64 : i * 64 + 64, :] = pl.add(z[i * 64 : i * 64 + 64, :], y[i * 64 : i * 64 + 64, :])
+    for i in pl.parallel(2):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="parallel"):
+            c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 1.0)
+    for i in pl.spmd(2, name_hint="again"):
+        c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 2.0)
+    return a, b, c
+"""
+
 
 def dumped(level: int, tasks: list | None = None, source: str = SOURCE) -> tuple[Dumps, torch.Tensor, torch.Tensor]:
     """What `k` dumps, its input and its output."""
@@ -114,24 +133,7 @@ def test_marked_tensors():
 def test_roles_and_order_are_those_of_the_compiler():
     """As PyPTO e2d0f78a generates them: arguments in the order in which the region first uses them; what is only
     written is InOut in a loop of orchestration, and where an earlier task of the scope has written it."""
-    k = kernelgen.kernel("""
-N = 128
-
-@pl.jit
-def k(x: pl.Tensor[[N, N], pl.FP32], y: pl.Tensor[[N, N], pl.FP32], z: pl.Tensor[[N, N], pl.FP32],
-      a: pl.InOut[pl.Tensor[[N, N], pl.FP32]], b: pl.Out[pl.Tensor[[N, N], pl.FP32]],
-      c: pl.Out[pl.Tensor[[N, N], pl.FP32]]):
-    for i in pl.range(2):
-        with pl.at(level=pl.Level.CORE_GROUP, name_hint="loop"):
-            b[i * 64 : i * 64 + 64, :] = pl.add(a[i * 64 : i * 64 + 64, :], x[i * 64 : i * 64 + 64, :])
-            a[i * 64 : i * 64 + 64, :] = pl.add(z[i * 64 : i * 64 + 64, :], y[i * 64 : i * 64 + 64, :])
-    for i in pl.parallel(2):
-        with pl.at(level=pl.Level.CORE_GROUP, name_hint="parallel"):
-            c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 1.0)
-    for i in pl.spmd(2, name_hint="again"):
-        c[i * 64 : i * 64 + 64, :] = pl.add(x[i * 64 : i * 64 + 64, :], 2.0)
-    return a, b, c
-""")
+    k = kernelgen.kernel(ROLES)
     args = [torch.randn(128, 128) for _ in range(6)]
     found = run(k, args, platform="a2a3interp", options={"enable_dump_args": 2}).dumps
     inputs, both, output = "input", "inout", "output"

@@ -10,11 +10,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import test_dumps as dump_cases
+import torch
 
 from helpers import chips, stages
 from helpers.errors import KernelError, PlatformError
 from helpers.interpret.language.decorated import unwrap
+from helpers.interpret.lowering import lower
 from helpers.interpret.pypto import language
+from helpers.run import run
 from helpers.toolchain import artifacts, near, process
 from helpers.toolchain.side_by_side import common, compare, outline, tasks_of
 
@@ -197,6 +201,33 @@ def test_what_the_checks_say_the_compiler_says(platform: str, case: Check):
         assert refused
         return
     assert not refused or not compiled.assembled, "it takes it"
+
+
+@pytest.mark.parametrize("source", [dump_cases.SOURCE, dump_cases.ROLES], ids=["marks", "roles"])
+def test_dumps_have_roles_and_marks_as_the_compiler_generates_them(source: str):
+    """The arguments of each task in order, what it does with them, and which of them are dumped at level 1."""
+    kernel = kernelgen.kernel(source)
+    args = [torch.randn(128, 128) for _ in lower.signature(kernel).parameters]
+    folder = near.compile_kernel(kernel, "a2a3sim", args).folder
+    (orchestration,) = (folder / "orchestration").glob("*.cpp")
+    text = orchestration.read_text()
+    tasks = [
+        (re.findall(rf"params_t{n}\.add_(input|output|inout)\((\w+)\)", text), re.findall(rf"params_t{n}\.dump\((.*)\);", text))
+        for n in sorted(set(map(int, re.findall(r"params_t(\d+)\.add_", text))))
+    ]
+    full, marked = (
+        run(kernel, [a.clone() for a in args], platform="a2a3interp", options={"enable_dump_args": level}).dumps
+        for level in (2, 1)
+    )
+    names = list(dict.fromkeys(d.name for d in full))
+    assert len(names) == len(tasks)
+    for name, (arguments, dumped) in zip(names, tasks):
+        first = next(d.task for d in full if d.name == name)
+        ours = {d.index: d.role for d in full if d.task == first}
+        assert [role for _, role in sorted(ours.items())] == [role for role, _ in arguments]
+        places = {argument: i for i, (_, argument) in enumerate(arguments)}
+        theirs = {places[a] for a in (dumped[0].split(", ") if dumped else ())}
+        assert {d.index for d in marked if d.task == first} == theirs
 
 
 def test_the_page_of_the_language_has_every_name():

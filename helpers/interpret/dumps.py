@@ -300,12 +300,12 @@ def _spelled(dtype: str) -> str:
     for there, here in _RUNTIMES.items():
         if dtype.startswith(here) and dtype[len(here) :].isdigit() and len(dtype) == 4:
             return there + dtype[len(here) :]
-    return "INT64" if dtype == "INDEX" else dtype
+    return {"INDEX": "INT64", "FP4": "FP4E2M1"}.get(dtype, dtype)
 
 
 def _known(spelled: str) -> DType | None:
     """The type that the runtime spells like this."""
-    name = spelled.upper()
+    name = "FP4" if spelled == "FP4E2M1" else spelled.upper()
     for there, here in _RUNTIMES.items():
         if name.startswith(there):
             name = here + name[len(there) :]
@@ -389,7 +389,7 @@ def _of_entry(
         raise InputError(f"{where}: the element type {e['dtype']!r} is not known here")
     if role not in ROLES or stage not in STAGES.values():
         raise InputError(f"{where}: role {role!r}, stage {stage!r}; known are {', '.join(ROLES)}; {BEFORE}, {AFTER}")
-    lost, scalar = bool(e.get("truncated") or e.get("overwritten")), e.get("kind") == "scalar"
+    lost, scalar = bool(e.get("truncated") or e.get("overwritten")) or dtype is FP4, e.get("kind") == "scalar"
     stored = _STORED.get(dtype.name, dtype.torch)
     whole = math.prod(shape) * (stored.itemsize if dtype.bits >= 8 else 0)
     if length and not scalar:
@@ -397,7 +397,7 @@ def _of_entry(
             raise InputError(f"{where}: its values are in {payload or PAYLOAD}, which is not there")
         if start + length > size:
             raise InputError(f"{where}: its values end at byte {start + length:,} of {payload}, which has {size:,}")
-        if length != whole and not lost and dtype is not FP4:
+        if length != whole and not lost:
             raise InputError(f"{where}: {length:,} bytes for {list(shape)} of {dtype}, which take {whole:,}")
     readable = length == whole and length > 0 and not e.get("overwritten") and not scalar
     made = Dump(
