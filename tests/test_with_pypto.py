@@ -211,10 +211,9 @@ def test_dumps_have_roles_and_marks_as_the_compiler_generates_them(source: str):
     folder = near.compile_kernel(kernel, "a2a3sim", args).folder
     (orchestration,) = (folder / "orchestration").glob("*.cpp")
     text = orchestration.read_text()
-    tasks = [
-        (re.findall(rf"params_t{n}\.add_(input|output|inout)\((\w+)\)", text), re.findall(rf"params_t{n}\.dump\((.*)\);", text))
-        for n in sorted(set(map(int, re.findall(r"params_t(\d+)\.add_", text))))
-    ]
+    numbers = sorted(set(map(int, re.findall(r"params_t(\d+)\.add_", text))))
+    added = [re.findall(rf"params_t{n}\.add_(input|output|inout)\((\w+)\)", text) for n in numbers]
+    tasks = list(zip(added, (re.findall(rf"params_t{n}\.dump\((.*)\);", text) for n in numbers)))
     full, marked = (
         run(kernel, [a.clone() for a in args], platform="a2a3interp", options={"enable_dump_args": level}).dumps
         for level in (2, 1)
