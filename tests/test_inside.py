@@ -16,8 +16,10 @@ from helpers.inside.debugger import Debugger
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.values.seen import Seen
 from helpers.plots import tile
+from helpers.profile import profile
 from helpers.run import run
-from helpers.widgets import look
+from helpers.widgets import graph, look, timeline
+from helpers.widgets.look import Controls
 
 STORES = ("x[...] = y", "assemble", "store", "tile.store", "tensor.assemble", "write", "tensor.write", "mscatter")
 VERSIONS = [(name, version) for name, one in stages.STAGES.items() for version in one.names]
@@ -252,25 +254,98 @@ def test_the_debugger(softmax):
 def test_the_widget_steps_through_a_task(softmax):
     kernel, args = softmax
     opened = inside(kernel, args=args, block=1)
-    shown = look(opened, at=2, live=True)
-    title, (back, on, step, odd), source, image, facts = (
-        c.children if hasattr(c, "children") else c for c in shown.controls().children
+    c = Controls(look(opened, at=2, live=True))
+    assert "block 1 of 4" in c.title.value
+    assert (c.step.value, c.step.max) == (2, len(opened) - 1)
+    assert "made m = tile [16, 1] FP32" in c.facts.value
+    assert "pl.row_max(y)" in c.source.value
+    assert c.tiles.tiles[0]["shape"] == [16, 1]
+    before = c.tiles.values
+    c.on.click()
+    assert c.step.value == 3
+    assert c.tiles.values != before
+    assert torch.equal(
+        torch.frombuffer(bytearray(c.tiles.values), dtype=torch.float64), opened[3].result.data.double().flatten()
     )
-    assert "block 1 of 4" in title.value
-    assert (step.value, step.max) == (2, len(opened) - 1)
-    assert "made m = tile [16, 1] FP32" in facts.value
-    assert "pl.row_max(y)" in source.value
-    before = image.value
-    on.click()
-    assert step.value == 3
-    assert image.value != before
-    back.click()
-    back.click()
-    back.click()
-    assert step.value == 0
-    assert back.disabled
-    assert odd.disabled  # nothing is odd in it
-    assert look(opened, live=True).controls().children[1].children[2].value == 0  # where it was left
+    for _ in range(3):
+        c.back.click()
+    assert c.step.value == 0
+    assert c.back.disabled
+    assert c.odd.disabled  # nothing is odd in it
+    c.line.value = opened[4].place.line
+    assert opened[c.step.value].place.line == opened[4].place.line
+    assert Controls(look(opened, live=True)).step.value == c.step.value  # where it was left
+
+
+def test_the_widget_opens_another_block(softmax):
+    kernel, args = softmax
+    c = Controls(look(inside(kernel, args=args, block=1), live=True))
+    c.block.value = 3
+    c.job.wait(60)
+    assert "block 3 of 4" in c.title.value
+    assert c.view.opened.block == 3
+
+
+TURNS = """
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], o: pl.Out[pl.Tensor[[16, 32], pl.FP32]]):
+    with pl.at(level=pl.Level.CORE_GROUP):
+        total = pl.mul(a[0:16, :], 1.0)
+        for i in pl.range(1, 4):
+            total = pl.add(total, a[i * 16 : i * 16 + 16, :])
+        o[:, :] = total
+    return o
+"""
+
+
+def test_the_widget_goes_from_turn_to_turn():
+    a = torch.randn(64, 32)
+    c = Controls(look(inside(kernelgen.kernel(TURNS), args=[a, torch.zeros(16, 32)]), live=True))
+    c.line.value = next(m.place.line for m in c.view.opened.moments if m.operation == "add")
+    assert (c.turn.value, c.turn.max) == (1, 3)
+    c.turn.value = 3
+    at = c.view.opened.at(c.line.value, -1)
+    assert c.step.value == at
+
+
+def test_two_tasks_side_by_side():
+    a = torch.randn(64, 32)
+    b = a.clone()
+    b[40, 7] = 9.0
+    mine, theirs = (inside(kernelgen.kernel(TURNS), args=[x, torch.zeros(16, 32)]) for x in (a, b))
+    c = Controls(look(mine, beside=theirs, live=True))
+    c.line.value = next(m.place.line for m in mine.moments if m.operation == "add")
+    assert "all 512 elements are the same, bit by bit" in c.facts.value
+    c.turn.value = 2
+    c.to(next(i for i, m in enumerate(mine.moments) if m.operation == "add" and i >= c.step.value))
+    assert "1 of 512 elements differ" in c.facts.value
+    assert "the first at [8, 7]" in c.facts.value
+    assert len(c.tiles.tiles) == 2
+    assert [t["title"].partition(":")[0] for t in c.tiles.tiles] == ["here", "there"]
+    shown = look(mine, at=c.step.value, beside=theirs, live=False)
+    assert "1 of 512 elements differ" in repr(shown)
+
+
+def test_a_click_on_a_task_opens_it(softmax):
+    kernel, args = softmax
+    of = inside(kernel, args=args).run
+    line = timeline(profile(of.trace), live=True, of=of)
+    shown = line.controls()
+    shown.children[0].selected = 2
+    line.opener.job.wait(60)
+    assert "block 2 of 4 of task" in line.opener.box.children[0].children[0].value
+    shown.children[0].selected = -1
+    assert line.opener.box.children == ()
+    boxes = graph(of.trace, live=True, of=of)
+    picture = boxes.controls().children[0]
+    assert picture.tips == {"softmax": "click to open the task"}
+    picture._handle_custom_msg({"clicked": "softmax"}, [])
+    boxes.opener.job.wait(60)
+    assert "block 0 of 4 of task" in boxes.opener.box.children[0].children[0].value
+    two = run(kernelgen.kernel(TURNS), [torch.randn(64, 32), torch.zeros(16, 32)], keep=True)
+    two.trace.dispatches.append(two.trace.dispatches[0])
+    with pytest.raises(InputError, match="has 1 launches and the run 2"):
+        graph(of.trace, of=two)
 
 
 def test_the_picture_of_a_tile():

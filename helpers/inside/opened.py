@@ -78,15 +78,19 @@ class Inside:
         Raises:
             InputError: the task does not run that line, or not so often; says which it does.
         """
-        found = sorted(i for (_, n), numbers in self.lines.items() if n == line for i in numbers)
-        if not found:
+        starts = self.turns(line)
+        if not starts:
             known = sorted({n for _, n in self.lines})
             raise InputError(f"line {line} does nothing in this task; lines that do: {_ranges(known)}")
-        first = self.moments[found[0]]
-        starts = [i for i in found if self.moments[i].place.column == first.place.column]
         if not -len(starts) <= turn < len(starts):
             raise InputError(f"line {line} runs {len(starts)} times in this task, not {turn + 1}")
         return starts[turn]
+
+    def turns(self, line: int) -> list[int]:
+        """The moments that a line begins with, one for each time that it runs."""
+        found = sorted(i for (_, n), numbers in self.lines.items() if n == line for i in numbers)
+        first = self.moments[found[0]].place.column if found else 0
+        return [i for i in found if self.moments[i].place.column == first]
 
     def names(self, number: int) -> dict[str, Any]:
         """What the names of the function hold once a moment is over: `Seen` and numbers."""

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import html
+import math
+from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets
+import torch
+import traitlets
 
 from helpers import plots
-from helpers.inside import Inside, values
-from helpers.interpret.values.seen import Seen
+from helpers.errors import InputError
+from helpers.inside import Inside, inside, values
+from helpers.inside.values import text as values_text
+from helpers.interpret.trace.trace import Trace
+from helpers.interpret.values.seen import Moment, Seen
+from helpers.plots.style import BLUE, LIMIT, ORANGE
+from helpers.run import Run
 from helpers.widgets.front_end import front_end
+from helpers.widgets.job import Cancelled, Job
+
+_HERE = Path(__file__).parent
 
 AROUND = 9  # lines of source above and below
 _kept: dict[tuple, int] = {}  # the operation that is shown, by task
@@ -19,11 +32,12 @@ _kept: dict[tuple, int] = {}  # the operation that is shown, by task
 class Look:
     """What `look` returns: controls where there is a front end, else the operations as text and one figure."""
 
-    def __init__(self, opened: Inside, at: int, live: bool):
-        self.opened, self.at, self.live = opened, at, live
+    def __init__(self, opened: Inside, at: int, live: bool, other: Inside | None = None):
+        self.opened, self.at, self.live, self.other = opened, at, live, other
 
     def __repr__(self) -> str:
-        return f"{self.opened!r}\n{self.opened.described(self.at)}"
+        said = self.difference(self.at)
+        return f"{self.opened!r}\n{self.opened.described(self.at)}" + (f"\n   {said}" if said else "")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if self.live:
@@ -37,8 +51,8 @@ class Look:
     def figure(self, number: int) -> plots.Figure | None:
         """The tile that an operation made; None where it made none."""
         m = self.opened[number]
-        seen = next((r for r in m.results if isinstance(r, Seen) and r.data is not None), None)
-        if seen is None or not seen.data.numel():
+        seen = _tile(m)
+        if seen is None:
             return None
         return plots.tile(seen.data, seen.shape, seen.valid, f"{m.bound or m.operation}, line {m.place.line}")
 
@@ -57,9 +71,10 @@ class Look:
             rows.append(
                 f"<tr{here}><td style='text-align:right;opacity:.6'>{runs or ''}</td>"
                 f"<td style='text-align:right;opacity:.6'>{n}</td>"
-                f"<td><pre style='margin:0'>{html.escape(code)}</pre></td>{mark}</tr>"
+                f"<td><pre style='margin:0;white-space:pre'>{html.escape(code)}</pre></td>{mark}</tr>"
             )
-        return f"<table style='line-height:1.15;border-spacing:6px 0'>{''.join(rows)}</table>"
+        table = f"<table style='line-height:1.15;border-spacing:6px 0'>{''.join(rows)}</table>"
+        return f"<div style='overflow-x:auto'>{table}</div>"
 
     def facts(self, number: int) -> str:
         """What an operation took and made, its elements, and the bytes on chip."""
@@ -70,53 +85,212 @@ class Look:
             out.append(f"{space}: {n:,} of {self.opened.limits.get(space, 0):,} bytes")
         return "\n".join(out)
 
+    def beside(self, number: int) -> int | None:
+        """The operation of the other task that belongs to one of this: the same call, as often before."""
+        if self.other is None:
+            return None
+        m = self.opened[number]
+        key = (m.place.line, m.place.column, m.operation)
+        nth = sum((o.place.line, o.place.column, o.operation) == key for o in self.opened.moments[:number])
+        same = [i for i, o in enumerate(self.other.moments) if (o.place.line, o.place.column, o.operation) == key]
+        return same[nth] if nth < len(same) else None
+
+    def difference(self, number: int) -> str:
+        """How the tile of an operation differs from that of the other task, in one line."""
+        theirs = self.beside(number)
+        if theirs is None:
+            return "the other task does not do this" if self.other is not None else ""
+        a, b = (_tile(of[n]) for of, n in ((self.opened, number), (self.other, theirs)))
+        if a is None or b is None:
+            return ""
+        if a.data.shape != b.data.shape:
+            return f"valid part {list(a.data.shape)} here, {list(b.data.shape)} there"
+        x, y = a.data.double(), b.data.double()
+        where = ((x != y) & ~(x.isnan() & y.isnan())).nonzero()
+        if not len(where):
+            return f"all {x.numel():,} elements are the same, bit by bit"
+        at = tuple(where[0].tolist())
+        most = (x - y).abs().nan_to_num(torch.inf).max()
+        return (
+            f"{len(where):,} of {x.numel():,} elements differ, by {most:.4g} at most; the first at {list(at)}: "
+            f"{x[at]:.6g} here, {y[at]:.6g} there"
+        )
+
     def controls(self) -> ipywidgets.VBox:
-        """A slider over the operations, buttons for one step and for the next odd value. Shown again, it is where it
-        was left."""
-        opened = self.opened
-        key = (opened.title, len(opened))
-        last = len(opened) - 1
-        step = ipywidgets.IntSlider(
-            value=min(_kept.get(key, self.at), last), min=0, max=last, description="operation",
-            layout=ipywidgets.Layout(width="32em"),
-        )  # fmt: skip
+        """See `Controls`."""
+        return Controls(self).box
+
+
+class Tiles(anywidget.AnyWidget):
+    """Tiles side by side; the value of the element under the pointer is shown.
+
+    An entry a tile in `tiles`: "title", "alt", "shape" and "valid", each rows and columns. `values`: the elements of
+    their valid parts one after the other, float64. `colors`: of what is above zero, below, and no number.
+    """
+
+    _esm = _HERE / "tile.js"
+    _css = _HERE / "widgets.css"
+    tiles = traitlets.List(traitlets.Dict()).tag(sync=True)
+    values = traitlets.Bytes().tag(sync=True)
+    colors = traitlets.List([BLUE, ORANGE, LIMIT]).tag(sync=True)
+
+    def show(self, tiles: list[tuple[str, Seen]]) -> None:
+        """Show these, with their titles."""
+        described, values = [], []
+        for title, seen in tiles:
+            columns = seen.shape[-1] if seen.shape else 1
+            data = seen.data.double().reshape(-1, seen.data.shape[-1] if seen.data.dim() else 1)
+            shape = [math.prod(seen.shape[:-1]) if seen.shape else 1, columns]
+            described.append({"title": title, "alt": values_text(seen), "shape": shape, "valid": list(data.shape)})
+            values.append(data.contiguous().numpy().tobytes())
+        with self.hold_sync():
+            self.tiles, self.values = described, b"".join(values)
+
+
+def _tile(m: Moment) -> Seen | None:
+    """The tile that an operation made, with elements to show."""
+    return next((r for r in m.results if isinstance(r, Seen) and r.data is not None and r.data.numel()), None)
+
+
+class Controls:
+    """What steps through a task in a front end: a slider, buttons, lists of lines and of their turns, and the block.
+
+    `box` is the widget. Shown again, it is where it was left. Another block is opened in a thread of its own, `job`.
+    """
+
+    def __init__(self, view: Look):
+        self.view = view
         narrow = ipywidgets.Layout(width="6em")
-        back = ipywidgets.Button(description="back", icon="arrow-left", layout=narrow)
-        on = ipywidgets.Button(description="next", icon="arrow-right", layout=narrow)
-        odd = ipywidgets.Button(description="next odd value", icon="exclamation-triangle")
-        source, facts = ipywidgets.HTML(), ipywidgets.HTML()
-        image = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", width="864px"))
-        strange = [i for i, _ in opened.odd]
+        self.title, self.source, self.facts = (ipywidgets.HTML() for _ in range(3))
+        self.back = ipywidgets.Button(description="back", icon="arrow-left", layout=narrow)
+        self.on = ipywidgets.Button(description="next", icon="arrow-right", layout=narrow)
+        self.step = ipywidgets.IntSlider(description="operation", layout=ipywidgets.Layout(width="32em"))
+        self.odd = ipywidgets.Button(description="next odd value", icon="exclamation-triangle")
+        self.line = ipywidgets.Dropdown(description="line", layout=ipywidgets.Layout(width="40em"))
+        self.turn = ipywidgets.BoundedIntText(description="turn", min=1, layout=ipywidgets.Layout(width="11em"))
+        launch = view.opened.launch
+        self.block = ipywidgets.BoundedIntText(
+            view.opened.block, min=0, max=launch.blocks - 1, description="block",
+            layout=ipywidgets.Layout(width="11em"), continuous_update=False,
+        )  # fmt: skip
+        if view.opened.run is None or launch.blocks == 1:
+            self.block.layout.display = "none"
+        self.tiles = Tiles()
+        self.job = Job(lambda block, check: self._open(block), self._opened)
+        self.box = ipywidgets.VBox([
+            self.title, ipywidgets.HBox([self.back, self.on, self.step, self.odd]),
+            ipywidgets.HBox([self.line, self.turn, self.block]), self.source, self.tiles, self.facts,
+        ])  # fmt: skip
+        self._fill()
+        self.back.on_click(lambda _: self.to(self.step.value - 1))
+        self.on.on_click(lambda _: self.to(self.step.value + 1))
+        self.odd.on_click(lambda _: self.to(next(i for i, _ in self.view.opened.odd if i > self.step.value)))
+        self.step.observe(self._update, "value")
+        self.line.observe(self._to_line, "value")
+        self.turn.observe(self._to_line, "value")
+        self.block.observe(lambda change: self.job.start(change["new"]), "value")
 
-        def update(_: Any = None) -> None:
-            _kept[key] = at = step.value
-            back.disabled, on.disabled = at == 0, at == last
-            odd.disabled = not any(i > at for i in strange)
-            source.value = self.source(at)
-            facts.value = f'<pre style="line-height:1.2">{html.escape(self.facts(at))}</pre>'
-            fig = self.figure(at)
-            image.layout.display = "none" if fig is None else ""
-            if fig is not None:
-                image.value = fig.png()
+    def to(self, number: int) -> None:
+        """Show an operation by its number; one before the first is the first."""
+        self.step.value = max(0, min(self.step.max, number))
 
-        def to(number: int) -> None:
-            step.value = max(0, min(last, number))
+    def _key(self) -> tuple:
+        return self.view.opened.title, len(self.view.opened)
 
-        back.on_click(lambda _: to(step.value - 1))
-        on.on_click(lambda _: to(step.value + 1))
-        odd.on_click(lambda _: to(next(i for i in strange if i > step.value)))
-        step.observe(update, "value")
-        update()
-        title = ipywidgets.HTML(html.escape(f"{opened.title}: {len(opened):,} operations"))
-        return ipywidgets.VBox([title, ipywidgets.HBox([back, on, step, odd]), source, image, facts])
+    def _fill(self) -> None:
+        """The controls of a task that has just been opened."""
+        opened = self.view.opened
+        self.title.value = html.escape(f"{opened.title}: {len(opened):,} operations")
+        if not len(opened):
+            self.facts.value = "<pre>this task does nothing</pre>"
+            return
+        self.step.max = len(opened) - 1
+        first = {}
+        for m in opened.moments:
+            first.setdefault(m.place.line, f"{m.place.line}: {m.place.code.strip()}")
+        self._quiet = True
+        self.line.options = [(first[n], n) for n in sorted(first)]
+        self._quiet = False
+        self.to(_kept.get(self._key(), self.view.at))
+        self._update()
+
+    def _open(self, block: int) -> None:
+        of = self.view.opened
+        other = self.view.other
+        if other is not None and other.run is not None and block < other.launch.blocks:
+            other = inside(other.run, other.launch.index, block)
+        self.view = Look(inside(of.run, of.launch.index, block), self.step.value, True, other)
+
+    def _opened(self, error: Exception | None) -> None:
+        if error is not None:
+            self.facts.value = f"<pre>{html.escape(str(error))}</pre>"
+            return
+        self._fill()
+
+    def _to_line(self, change: dict) -> None:
+        if not self._quiet:
+            self.to(self.view.opened.at(self.line.value, self.turn.value - 1 if change["owner"] is self.turn else 0))
+
+    def _update(self, _: Any = None) -> None:
+        view, opened = self.view, self.view.opened
+        _kept[self._key()] = at = self.step.value
+        m = opened[at]
+        self.back.disabled, self.on.disabled = at == 0, at == self.step.max
+        self.odd.disabled = not any(i > at for i, _ in opened.odd)
+        starts = opened.turns(m.place.line)
+        self._quiet = True
+        self.line.value, self.turn.max = m.place.line, max(1, len(starts))
+        self.turn.value = max(1, sum(i <= at for i in starts))
+        self._quiet = False
+        self.source.value = view.source(at)
+        theirs = view.beside(at)
+        shown = [(f"{m.bound or m.operation}, line {m.place.line}", _tile(m))]
+        if view.other is not None:
+            shown[0] = ("here: " + shown[0][0], shown[0][1])
+            shown.append(("there", _tile(view.other[theirs]) if theirs is not None else None))
+        self.tiles.show([(title, seen) for title, seen in shown if seen is not None])
+        said = "\n".join(x for x in (view.difference(at), view.facts(at)) if x)
+        self.facts.value = f'<pre style="line-height:1.2">{html.escape(said)}</pre>'
 
 
-def look(opened: Inside, at: int = 0, live: bool | None = None) -> Look:
+class Opener:
+    """Tasks of a run that are opened in a place of their own, `box`, the latest only; in a thread of its own, `job`."""
+
+    def __init__(self, of: Run, trace: Trace):
+        if len(of.trace.dispatches) != len(trace.dispatches):
+            mine, theirs = len(trace.dispatches), len(of.trace.dispatches)
+            raise InputError(f"what is shown has {mine:,} launches and the run {theirs:,}: show what this run did")
+        self.of, self.box = of, ipywidgets.VBox()
+        self._look: Look | None = None
+        self.job = Job(lambda task, check: self._open(*task), self._opened)
+
+    def open(self, launch: int, block: int = 0) -> None:
+        """Begin to open a block of a launch."""
+        self.box.children = [ipywidgets.HTML(f"opening launch {launch}, block {block} ...")]
+        self.job.start((launch, block))
+
+    def close(self) -> None:
+        """Show nothing."""
+        self.job.cancel()
+        self.box.children = []
+
+    def _open(self, launch: int, block: int) -> None:
+        self._look = look(inside(self.of, launch, block), live=True)
+
+    def _opened(self, error: Exception | None) -> None:
+        if error is None:
+            self.box.children = [self._look.controls()]
+        elif not isinstance(error, Cancelled):
+            self.box.children = [ipywidgets.HTML(f"<pre>{html.escape(str(error))}</pre>")]
+
+
+def look(opened: Inside, at: int = 0, beside: Inside | None = None, live: bool | None = None) -> Look:
     """An opened task, operation by operation.
 
     Args:
         opened: What `helpers.inside.inside` gives.
         at: The operation to begin with; `opened.at(line)` finds one.
+        beside: A task of another run, shown beside it: the same call, and how the tiles differ.
         live: True for the widget, False for text and a figure; None: the widget where a front end shows the cell.
     """
-    return Look(opened, at, front_end() if live is None else live)
+    return Look(opened, at, front_end() if live is None else live, beside)

@@ -16,7 +16,9 @@ from helpers.errors import shown
 from helpers.plots.core_lanes import shades
 from helpers.plots.style import PALETTE, bytes_text, many, time_text
 from helpers.profile import CORES, Profile
+from helpers.run import Run
 from helpers.widgets.front_end import front_end
+from helpers.widgets.look import Opener
 
 _HERE = Path(__file__).parent
 _kept: dict[tuple, dict[str, Any]] = {}  # what is zoomed to and chosen, by what is shown
@@ -99,8 +101,9 @@ def _table(rows: dict[str, str]) -> str:
 class Timeline:
     """What `timeline` returns: the swimlane to use where there is a front end, else its figure."""
 
-    def __init__(self, profile: Profile, live: bool):
+    def __init__(self, profile: Profile, live: bool, of: Run | None = None):
         self.profile, self.live = profile, live
+        self.opener = Opener(of, profile.trace) if of is not None else None
 
     def __repr__(self) -> str:
         chip = self.profile.chip.name
@@ -127,17 +130,31 @@ class Timeline:
             chosen = shown_lanes.selected
             text.value = "click a task; drag to zoom" if chosen < 0 else _table(details(p, chosen))
 
+        def choose(_: Any) -> None:
+            chosen = shown_lanes.selected
+            if chosen < 0:
+                self.opener.close()
+            else:
+                self.opener.open(p.tasks.launch(chosen).index, int(p.tasks.block[chosen]))
+
         update()
         shown_lanes.observe(update, ["span", "selected"])
-        return ipywidgets.VBox([shown_lanes, text])
+        if self.opener is None:
+            return ipywidgets.VBox([shown_lanes, text])
+        shown_lanes.observe(choose, "selected")
+        return ipywidgets.VBox([shown_lanes, text, self.opener.box])
 
 
-def timeline(profile: Profile, live: bool | None = None) -> Timeline:
+def timeline(profile: Profile, live: bool | None = None, of: Run | None = None) -> Timeline:
     """A lane for each core in use, predicted time from left to right; drag zooms, a click shows a task's details.
 
     Running the cell again keeps what is zoomed to and chosen.
 
     Args:
         live: True for the widget, False for the figure; None: the widget where a front end shows the cell.
+        of: The run whose trace this is, `helpers.run.run(..., keep=True)`: a click opens the task, too (see `look`).
+
+    Raises:
+        InputError: the run has other launches than the profile.
     """
-    return Timeline(profile, front_end() if live is None else live)
+    return Timeline(profile, front_end() if live is None else live, of)
