@@ -16,8 +16,9 @@ from golden.spec import TensorSpec
 from helpers import stages
 from helpers.cli import app
 from helpers.errors import InputError
+from helpers.inside import differences
 from helpers.interpret import dumps
-from helpers.interpret.dumps import Dumps
+from helpers.interpret.dumps import MANIFEST, Dumps
 from helpers.run import run
 
 # Whole dumps of them take seconds; of what is left out of these stages, minutes or gigabytes.
@@ -187,6 +188,24 @@ def test_selection():
 def test_selections_that_cannot_be(do, says: str):
     with pytest.raises(InputError, match=says):
         do()
+
+
+def test_differences(tmp_path: Path):
+    """The first element that a task writes differently; what a task does not touch does not count."""
+    x, out = torch.randn(128, 128), torch.zeros(128, 128)
+    ran = run(kernelgen.kernel(SOURCE), [x, out], platform="a2a3interp", options={"enable_dump_args": 2})
+    theirs = dumps.read(ran.dumps.write(tmp_path))
+    assert differences(ran.trace, ran.dumps, theirs) == []
+    payload, manifest = tmp_path / "args_dump" / "args.bin", json.loads((tmp_path / "args_dump" / MANIFEST).read_text())
+    entry = next(e for e in manifest["args"] if e["task_name"] == "rows" and e["stage"] == "after_completion")
+    raw = bytearray(payload.read_bytes())
+    for element in (5 * 128 + 7, 6 * 128, 64 * 128):  # the first of these tasks writes rows 0 to 31
+        raw[entry["bin_offset"] + 4 * element + 1] ^= 1
+    payload.write_bytes(raw)
+    (found,) = differences(ran.trace, ran.dumps, theirs)
+    assert (found.ours.task, found.element, found.count) == (2, (5, 7), 2)
+    assert str(found).startswith("task 2 'rows': inout 0 out after, FP32 [128, 128]: element [5, 7] is ")
+    assert differences(ran.trace, ran.dumps, theirs, rtol=1e-3, atol=1e-3) == []
 
 
 TYPES = ["FP32", "BF16", "FP16", "INT32", "INT16", "INT8", "UINT8", "INT64", "UINT16", "UINT32", "UINT64", "BOOL"]

@@ -1,8 +1,9 @@
 """Inside a task: every operation with its operands and its result, and what is on chip at that moment."""
 
+from helpers.inside.differences import differences
 from helpers.inside.diverge import diverge
 from helpers.inside.opened import Inside, inside
 from helpers.inside.rounding import rounding
 from helpers.inside.values import marks, text
 
-__all__ = ["Inside", "diverge", "inside", "marks", "rounding", "text"]
+__all__ = ["Inside", "differences", "diverge", "inside", "marks", "rounding", "text"]
