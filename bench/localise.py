@@ -6,6 +6,7 @@ python -m bench.localise --write        also write the counts into docs/debug.md
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import sys
@@ -24,6 +25,7 @@ from helpers.inside.diverge import diverge
 PAGE = Path(__file__).parents[1] / "docs" / "debug.md"
 BEGIN, END = "<!-- localised: written by python -m bench.localise --write -->", "<!-- end of localised -->"
 LINE, USE, OTHER, NONE, FAILS = "the edited line", "the first use of what it makes", "another line", "nothing", "fails"
+ERROR = "an error at either"  # the kernel is refused, or fails, there
 
 
 def outcome(mutant: Mutant) -> tuple[str, str]:
@@ -34,13 +36,16 @@ def outcome(mutant: Mutant) -> tuple[str, str]:
     try:
         found = diverge(*kernels, subject.specs())
     except WorkbookError as error:
-        return FAILS, str(error).splitlines()[0]
+        at = re.search(r":(\d+):\d+$", str(error), re.MULTILINE)
+        changed = _changed(before, after)
+        named = at is not None and int(at[1]) in changed | _uses(after, changed)
+        return (ERROR if named else FAILS), str(error).splitlines()[0]
     if found is None:
         return NONE, ""
     changed = _changed(before, after)
     if found.spot.line in changed:
         return LINE, found.spot.code.strip()
-    if found.spot.line in _uses(after.splitlines(), changed):
+    if found.spot.line in _uses(after, changed):
         return USE, found.spot.code.strip()
     return OTHER, found.spot.code.strip()
 
@@ -55,14 +60,60 @@ def _changed(before: str, after: str) -> set[int]:
     return out
 
 
-def _uses(lines: list[str], changed: set[int]) -> set[int]:
-    """For each name that a changed line binds, the next line that mentions it."""
-    out = set()
-    for n in changed:
-        bound = re.match(r"\s*(?:for )?(\w+)(?:\s*=| in )", lines[n - 1])
-        if bound is not None:
-            later = (i for i in range(n, len(lines)) if re.search(rf"\b{bound[1]}\b", lines[i]))
-            out.update(i + 1 for i in [next(later, n - 1)])
+def _uses(text: str, changed: set[int]) -> set[int]:
+    """Lines of the first statement that uses what a changed statement makes, for each name that it does.
+
+    A statement makes the names that it binds; the head of a loop or an if, those that are bound in it; a return, those
+    that its callers bind; a call of a function of this file, the parameters of that one.
+    """
+    tree = ast.parse(text)
+    functions = {f.name: f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
+    out: set[int] = set()
+    for f in functions.values():
+        for s in (s for s in ast.walk(f) if isinstance(s, ast.stmt) and s is not f and changed & _head(s)):
+            out |= _first_uses(functions, f, s, _bound(s))
+            if hasattr(s, "body"):  # what a loop has made is used after it, too
+                out |= _first_uses(functions, f, s.body[-1], _bound(s))
+            if isinstance(s, ast.Return):
+                for g in functions.values():
+                    calls = [t for t in ast.walk(g) if isinstance(t, ast.Assign) and f.name in _called(t)]
+                    out |= {n for t in calls for n in _first_uses(functions, g, t, _bound(t))}
+            for name in _called(s) & set(functions):
+                g = functions[name]
+                out |= _first_uses(functions, g, g.args, {a.arg for a in g.args.args})
+    return out
+
+
+def _head(s: ast.stmt) -> set[int]:
+    """The lines of a statement without those of the statements in it."""
+    inner = {n for t in ast.iter_child_nodes(s) if isinstance(t, ast.stmt) for n in range(t.lineno, t.end_lineno + 1)}
+    return set(range(s.lineno, s.end_lineno + 1)) - inner
+
+
+def _bound(s: ast.stmt) -> set[str]:
+    return {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _called(s: ast.stmt) -> set[str]:
+    return {n.func.id for n in ast.walk(s) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
+def _first_uses(functions: dict[str, ast.FunctionDef], f: ast.FunctionDef, after: ast.AST, names: set[str]) -> set[int]:
+    """The lines of the first statement of a function after another one that reads each of the names."""
+    end = max(_head(after)) if isinstance(after, ast.stmt) else f.body[0].lineno - 1
+    later = sorted(
+        (s for s in ast.walk(f) if isinstance(s, ast.stmt) and s is not f and s.lineno > end), key=lambda s: s.lineno
+    )
+    out: set[int] = set()
+    for name in names:
+        for s in later:
+            head = _head(s)
+            if any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) and n.lineno in head
+                   for n in ast.walk(s)):  # fmt: skip
+                out |= head
+                for g in (functions[c] for c in _called(s) & set(functions)):  # it is handed on, not used yet
+                    out |= _first_uses(functions, g, g.args, {a.arg for a in g.args.args})
+                break
     return out
 
 
@@ -90,11 +141,12 @@ def main(arguments: Sequence[str]) -> int:
 def summary(counts: Counter[str]) -> str:
     """One sentence for the page."""
     total = counts.total()
-    named = counts[LINE] + counts[USE]
+    named = counts[LINE] + counts[USE] + counts[ERROR]
     rest = ", ".join(f"{counts[k]} {k}" for k in (OTHER, NONE, FAILS) if counts[k])
     return (
         f"Of {total} edits that make numbers wrong `diverge` names the edited line in {counts[LINE]} and the first use "
-        f"of what it makes in {counts[USE]}: {named / total:.0%}." + (f" The rest: {rest}." if rest else "")
+        f"of what it makes in {counts[USE]}, or the kernel fails at either, in {counts[ERROR]}: {named / total:.0%}."
+        + (f" The rest: {rest}." if rest else "")
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from helpers.errors import InputError
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.live import subject as subjects
-from helpers.live.divergence import Divergence, Launch, Record, differing_launch, divergence, record
+from helpers.live.divergence import Divergence, Launch, Record, differing_launch, divergence, elsewhere, record
 
 
 def diverge(
@@ -47,7 +47,7 @@ def diverge(
         raise InputError("the two have no task in common: {} and {}".format(*names))
     part = differing_launch(mine, theirs)
     if part is None:
-        return None
+        return elsewhere(mine, theirs)
     return divergence(record(one, given, chip, part[0]), theirs_of(part[0]), *part)
 
 
@@ -55,7 +55,7 @@ def _renamed(record: Record, files: dict[str, str]) -> Record:
     """The same, as if its kernel stood in the other one's file: lines are paired within a file."""
     texts = {files.get(f, f): lines for f, lines in record.texts.items()}
     tiles = {
-        turn: [(replace(spot, file=files.get(spot.file, spot.file)), nth, values) for spot, nth, values in made]
+        turn: [one._replace(spot=replace(one.spot, file=files.get(one.spot.file, one.spot.file))) for one in made]
         for turn, made in record.tiles.items()
     }
     return replace(record, texts=texts, tiles=tiles)

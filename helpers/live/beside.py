@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from helpers.errors import WorkbookError
-from helpers.live.divergence import Launch, Record, differing_launch, divergence, record
+from helpers.live.divergence import Launch, Record, differing_launch, divergence, elsewhere, record
 
 Specs = Callable[[str], list]  # the specs of a size, over memory of this process
 
@@ -92,8 +92,16 @@ def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[
     version = f"save {earlier.number}"
     for size in sizes:
         theirs = before(size, None)
-        part = theirs and differing_launch(record(kernel, specs(size), chip), theirs)
-        theirs = part and before(size, part[0])
+        if theirs is None:
+            continue
+        mine = record(kernel, specs(size), chip)
+        part = differing_launch(mine, theirs)
+        if part is None:
+            found = elsewhere(mine, theirs)
+            if found is not None:
+                return found.text(version)
+            continue
+        theirs = before(size, part[0])
         if theirs is None:
             continue
         found = divergence(record(kernel, specs(size), chip, part[0]), theirs, *part)

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,6 +54,17 @@ class Spot:
     code: str
 
 
+class Made(NamedTuple):
+    """A tile: its line, which tile of that line, the values of its valid part, its whole shape, whether it was loaded
+    from global memory."""
+
+    spot: Spot
+    nth: int
+    values: torch.Tensor
+    whole: tuple[int, ...]
+    loaded: bool
+
+
 @dataclass
 class Record:
     """What a run wrote, as plain data.
@@ -64,17 +75,21 @@ class Record:
             element which write it was.
         shapes: Of each tensor.
         writers: Of each launch, by number of the write: turn and line.
-        tiles: Of each turn of the launch that was asked for: (line, which tile of that line, values), in order.
+        tiles: Of each turn of the launch that was asked for, in order.
         texts: Lines of each file.
+        skipped: Launches that did not run, for their predicate= was false.
+        places: Where each launch is made.
     """
 
     order: list[Launch] = field(default_factory=list)
+    skipped: set[Launch] = field(default_factory=set)
+    places: dict[Launch, Spot] = field(default_factory=dict)
     writes: dict[Launch, dict[tuple[str, int], tuple[np.ndarray, torch.Tensor, np.ndarray]]] = field(
         default_factory=dict
     )
     shapes: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
     writers: dict[Launch, list[tuple[Turn, Spot]]] = field(default_factory=dict)
-    tiles: dict[Turn, list[tuple[Spot, int, torch.Tensor]]] = field(default_factory=dict)
+    tiles: dict[Turn, list[Made]] = field(default_factory=dict)
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -88,6 +103,7 @@ class Divergence:
         tensor: What was written; "" for a tile.
         index: The element.
         now, before: Its value here, and in the earlier version.
+        what: Where something else than a value differs: in words, of which "{}" is the earlier version.
     """
 
     spot: Spot
@@ -98,15 +114,19 @@ class Divergence:
     index: tuple[int, ...]
     now: float | int
     before: float | int
+    what: str = ""
 
     def text(self, version: str) -> str:
         """One sentence; `version` names the earlier one, as in "save 3"."""
+        where = (
+            f"first differs at {shown(self.spot.file)}:{self.spot.line} `{self.spot.code.strip()}`, task '{self.task}' "
+            f"{self.launch} block {self.block}"
+        )
+        if self.what:
+            return f"{where}: {self.what.format(version)}"
         now, before = apart(self.now, self.before)
         of = f" of {self.tensor}" if self.tensor else ""
-        return (
-            f"first differs at {shown(self.spot.file)}:{self.spot.line} `{self.spot.code.strip()}`, task '{self.task}' "
-            f"{self.launch} block {self.block}, element {list(self.index)}{of}: {now} here, {before} in {version}"
-        )
+        return f"{where}, element {list(self.index)}{of}: {now} here, {before} in {version}"
 
 
 class Recorder(Machine):
@@ -116,10 +136,10 @@ class Recorder(Machine):
         super().__init__(*args, **options)
         self.asked = launch
         self.wrote: list[tuple[Dispatch, Turn, Access, int, torch.Tensor]] = []  # offset, values
-        self.tiles: list[tuple[Dispatch, Turn, Place, torch.Tensor]] = []
+        self.tiles: list[tuple[Dispatch, Turn, Place, torch.Tensor, tuple[int, ...], bool]] = []
         self._bytes = 0
-        self._made: list[tuple[Place, Tile]] = []  # of the running task, whose values are not kept yet
-        self._seen: list[tuple[Place, torch.Tensor, bool]] = []
+        self._made: list[tuple[Place, Tile, bool]] = []  # of the running task, whose values are not kept yet
+        self._seen: list[tuple[Place, Tile, torch.Tensor, bool]] = []
 
     @contextmanager
     def running(self, launched: list[Dispatch], blocks: np.ndarray) -> Iterator[None]:
@@ -132,7 +152,10 @@ class Recorder(Machine):
             for row, block in enumerate(blocks.tolist()):
                 d = launched[row if len(launched) > 1 else 0]
                 turn = (self.phase, block)
-                self.tiles += [(d, turn, at, data[row] if many else data) for at, data, many in self._seen]
+                self.tiles += [
+                    (d, turn, at, data[row] if made.batched else data, tuple(made.shape), loaded)
+                    for at, made, data, loaded in self._seen
+                ]
         for d, before in zip(launched, parts):
             for part in d.parts[before:]:
                 self._keep(d, part)
@@ -141,15 +164,15 @@ class Recorder(Machine):
         self._look()
         made = super().tile(at, *args, **named)
         if self.asked is not None and self._launched[0].name == self.asked[0] and not self.quiet:
-            self._made.append((at, made))
+            self._made.append((at, made, bool(named.get("loaded"))))
         return made
 
     def _look(self) -> None:
         """Keep the values of the tiles that were made last: what makes them has ended."""
-        for at, made in self._made:
+        for at, made, loaded in self._made:
             if made.data is not None and self._bytes <= MOST_BYTES:
                 self._bytes += made.data.nbytes
-                self._seen.append((at, made.data.clone(), made.batched))
+                self._seen.append((at, made, made.data.clone(), loaded))
         self._made = []
 
     def _keep(self, d: Dispatch, part: Any) -> None:
@@ -195,6 +218,9 @@ def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
         names[id(d)] = (d.name, counts[d.name])
         counts[d.name] += 1
         out.order.append(names[id(d)])
+        out.places[names[id(d)]] = _spot(out, d.place)
+        if d.skipped:
+            out.skipped.add(names[id(d)])
     tensors: dict[int, tuple[str, int]] = {}
     counts.clear()
     for b in trace.buffers:
@@ -226,10 +252,10 @@ def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
                 np.concatenate([p[2] for p in pieces])[last],
             )  # fmt: skip
     seen: dict[Turn, Counter] = defaultdict(Counter)
-    for d, turn, place, values in m.tiles:
+    for d, turn, place, values, whole, loaded in m.tiles:
         if names.get(id(d)) == asked:
             spot = _spot(out, place)
-            out.tiles.setdefault(turn, []).append((spot, seen[turn][spot], values))
+            out.tiles.setdefault(turn, []).append(Made(spot, seen[turn][spot], values, whole, loaded))
             seen[turn][spot] += 1
     return out
 
@@ -256,24 +282,70 @@ def differing_launch(now: Record, before: Record) -> tuple[Launch, int] | None:
     return None
 
 
+def elsewhere(now: Record, before: Record) -> Divergence | None:
+    """The first launch that one of them skips, or that writes elements which no launch of the earlier version writes.
+
+    That is where two versions part which write the same values where both write.
+    """
+    written: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
+    for by_tensor in before.writes.values():
+        for tensor, (flat, _, _) in by_tensor.items():
+            written[tensor].append(flat)
+    everywhere = {tensor: np.unique(np.concatenate(parts)) for tensor, parts in written.items()}
+    theirs = set(before.order)
+    for launch in now.order:
+        if launch not in theirs:
+            continue
+        if (launch in now.skipped) != (launch in before.skipped):
+            did = ("is skipped", "runs") if launch in now.skipped else ("runs", "is skipped")
+            return Divergence(now.places[launch], *launch, 0, "", (), 0, 0, f"it {did[0]} here and {did[1]} in {{}}")
+        for tensor, (flat, values, writers) in now.writes.get(launch, {}).items():
+            if tensor not in everywhere or now.shapes[tensor] != before.shapes[tensor]:
+                continue
+            new = np.flatnonzero(~np.isin(flat, everywhere[tensor]))
+            if new.size:
+                first = new[np.argmin(writers[new])]
+                turn, spot = now.writers[launch][int(writers[first])]
+                index = _index(int(flat[first]), now.shapes[tensor])
+                what = f"element {list(index)} of {tensor[0]} is written here, and not in {{}}"
+                return Divergence(spot, *launch, turn[1], tensor[0], index, values[int(first)].item(), 0, what)
+    return None
+
+
 def divergence(now: Record, before: Record, launch: Launch, level: int) -> Divergence | None:
-    """The first value of a launch that differs: of a tile, if both have the launch's; else of what was written."""
+    """The first value of a launch that differs: of a tile, if both have the launch's; else of what was written.
+
+    A tile that is computed from tiles which are the same, bit by bit, parts them as soon as it differs by more than the
+    smallest rounding; one that may have inherited less than `level` must differ by more.
+    """
     last, written = _of_writes(now, before, launch, level) or (None, None)
     lines = _Lines(now.texts, before.texts)
     for turn in sorted(now.tiles.keys() & before.tiles.keys()):
         if last is not None and turn > last:
             break
-        known: dict[tuple, torch.Tensor] = {}
-        for spot, nth, values in before.tiles[turn]:
-            known[spot.file, spot.line, nth] = values
-        for spot, nth, values in now.tiles[turn]:
-            other = known.get((spot.file, lines.before(spot), nth))
-            if other is None or other.shape != values.shape or other.dtype != values.dtype:
+        known = {(made.spot.file, made.spot.line, made.nth): made for made in before.tiles[turn]}
+        exact = True  # all tiles up to here are the same, bit by bit
+        for made in now.tiles[turn]:
+            other = known.get((made.spot.file, lines.before(made.spot), made.nth))
+            if other is None or other.values.dtype != made.values.dtype:
                 continue
-            a, b = values.reshape(-1), other.reshape(-1)
-            at = _first(a, b, ROUNDING[level], torch.arange(a.numel()) % (values.shape[-1] if values.dim() else 1))
+            if other.values.shape != made.values.shape:
+                if other.whole != made.whole:  # it may be cut in another way all through
+                    continue
+                valid = f"the valid part is {list(made.values.shape)} here, {list(other.values.shape)} in {{}}"
+                return Divergence(made.spot, *launch, turn[1], "", (), 0, 0, valid)
+            a, b = made.values.reshape(-1), other.values.reshape(-1)
+            rounding = ROUNDING[-1] if exact and not made.loaded else ROUNDING[level]
+            columns = torch.arange(a.numel()) % (made.values.shape[-1] if made.values.dim() else 1)
+            at = _first(a, b, rounding, columns)
             if at is not None:
-                return Divergence(spot, *launch, turn[1], "", _index(at, values.shape), a[at].item(), b[at].item())
+                index = _index(at, made.values.shape)
+                return Divergence(made.spot, *launch, turn[1], "", index, a[at].item(), b[at].item())
+            exact = exact and bool(((a == b) | (a.isnan() & b.isnan())).all())
+    mine, theirs = (max((block for _, block in r.tiles), default=-1) + 1 for r in (now, before))
+    if mine != theirs and mine and theirs and launch in now.places:  # those that both have made the same tiles
+        what = f"it has {mine} blocks here, {theirs} in {{}}"
+        return Divergence(now.places[launch], *launch, 0, "", (), 0, 0, what)
     return written
 
 
