@@ -106,3 +106,49 @@ def test_the_debug_command(tmp_path):
     assert done.exit_code == 0, done.output
     for said in ("block 1 of 4 of task 'softmax'", "made m = tile [16, 1] FP32", "what the task stored is off by"):
         assert said in done.output
+
+
+def test_another_valid_part_is_named():
+    before = kernelgen.kernel(PARTLY)
+    now = kernelgen.kernel(PARTLY.replace("valid_shape=[16, n]", "valid_shape=[16, n - 1]"))
+    found = diverge(now, before, specs())
+    assert found.spot.code.strip().startswith("x = pl.slice(")
+    assert found.text("the other").endswith("the valid part is [16, 19] here, [16, 20] in the other")
+
+
+PARTLY = """
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], o: pl.Out[pl.Tensor[[64, 32], pl.FP32]]):
+    n = 20
+    for i in pl.spmd(4, name_hint="partly"):
+        x = pl.slice(a, [16, 32], [i * 16, 0], valid_shape=[16, n])
+        o[i * 16 : i * 16 + 16, :] = pl.mul(x, 2.0)
+    return o
+"""
+
+
+def test_elements_that_only_one_writes_are_named():
+    before = kernelgen.kernel(KERNEL.replace("pl.spmd(4,", "pl.spmd(3,"))
+    found = diverge(kernelgen.kernel(KERNEL), before, specs())
+    assert found.spot.code.strip() == 'for i in pl.spmd(4, name_hint="softmax"):'
+    assert found.text("the other").endswith("it has 4 blocks here, 3 in the other")
+    shifted = KERNEL.replace("4, name", "3, name").replace("i * 16", "(i + 1) * 16")
+    found = diverge(kernelgen.kernel(shifted), before, specs())
+    assert found.spot.code.strip().startswith("x = pl.slice(")
+
+
+def test_a_launch_that_one_skips_is_named():
+    source = """
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], o: pl.Out[pl.Tensor[[64, 32], pl.FP32]]):
+    gate = pl.create_tensor([8], dtype=pl.INT32, init_value=1)
+    with pl.manual_scope():
+        with pl.spmd(4, name_hint="twice", predicate=(gate[0] > 0)) as tid:
+            i = pl.tile.get_block_idx()
+            o[i * 16 : i * 16 + 16, :] = pl.mul(a[i * 16 : i * 16 + 16, :], 2.0)
+    return o
+"""
+    before, now = kernelgen.kernel(source), kernelgen.kernel(source.replace("> 0", "<= 0"))
+    found = diverge(now, before, specs())
+    assert "predicate=(gate[0] <= 0)" in found.spot.code
+    assert found.text("the other").endswith("it is skipped here and runs in the other")

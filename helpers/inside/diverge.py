@@ -47,7 +47,11 @@ def diverge(
         raise InputError("the two have no task in common: {} and {}".format(*names))
     part = differing_launch(mine, theirs)
     if part is None:
-        return elsewhere(mine, theirs)
+        found = elsewhere(mine, theirs)
+        launch = (found.task, found.launch) if found is not None else None
+        if launch is None or launch in mine.skipped | theirs.skipped:
+            return found
+        return divergence(record(one, given, chip, launch), theirs_of(launch), launch, 0) or found
     return divergence(record(one, given, chip, part[0]), theirs_of(part[0]), *part)
 
 

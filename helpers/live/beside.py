@@ -98,9 +98,12 @@ def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[
         part = differing_launch(mine, theirs)
         if part is None:
             found = elsewhere(mine, theirs)
-            if found is not None:
-                return found.text(version)
-            continue
+            if found is None:
+                continue
+            launch = found.task, found.launch
+            tiles = before(size, launch) if launch not in mine.skipped | theirs.skipped else None
+            closer = tiles and divergence(record(kernel, specs(size), chip, launch), tiles, launch, 0)
+            return (closer or found).text(version)
         theirs = before(size, part[0])
         if theirs is None:
             continue

@@ -283,15 +283,11 @@ def differing_launch(now: Record, before: Record) -> tuple[Launch, int] | None:
 
 
 def elsewhere(now: Record, before: Record) -> Divergence | None:
-    """The first launch that one of them skips, or that writes elements which no launch of the earlier version writes.
+    """The first launch that only one of them runs, or that writes elements which no launch of the other one writes.
 
     That is where two versions part which write the same values where both write.
     """
-    written: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
-    for by_tensor in before.writes.values():
-        for tensor, (flat, _, _) in by_tensor.items():
-            written[tensor].append(flat)
-    everywhere = {tensor: np.unique(np.concatenate(parts)) for tensor, parts in written.items()}
+    here, there = _written(now), _written(before)
     theirs = set(before.order)
     for launch in now.order:
         if launch not in theirs:
@@ -300,16 +296,30 @@ def elsewhere(now: Record, before: Record) -> Divergence | None:
             did = ("is skipped", "runs") if launch in now.skipped else ("runs", "is skipped")
             return Divergence(now.places[launch], *launch, 0, "", (), 0, 0, f"it {did[0]} here and {did[1]} in {{}}")
         for tensor, (flat, values, writers) in now.writes.get(launch, {}).items():
-            if tensor not in everywhere or now.shapes[tensor] != before.shapes[tensor]:
+            if tensor not in there or now.shapes[tensor] != before.shapes[tensor]:
                 continue
-            new = np.flatnonzero(~np.isin(flat, everywhere[tensor]))
+            new = np.flatnonzero(~np.isin(flat, there[tensor]))
             if new.size:
                 first = new[np.argmin(writers[new])]
                 turn, spot = now.writers[launch][int(writers[first])]
                 index = _index(int(flat[first]), now.shapes[tensor])
                 what = f"element {list(index)} of {tensor[0]} is written here, and not in {{}}"
                 return Divergence(spot, *launch, turn[1], tensor[0], index, values[int(first)].item(), 0, what)
+            lost = np.setdiff1d(before.writes.get(launch, {}).get(tensor, (flat,))[0], here[tensor])
+            if lost.size:
+                index = _index(int(lost[0]), now.shapes[tensor])
+                what = f"element {list(index)} of {tensor[0]} is not written here, and is in {{}}"
+                return Divergence(now.places[launch], *launch, 0, tensor[0], index, 0, 0, what)
     return None
+
+
+def _written(of: Record) -> dict[tuple[str, int], np.ndarray]:
+    """The elements of each tensor that any launch writes."""
+    parts: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
+    for by_tensor in of.writes.values():
+        for tensor, (flat, _, _) in by_tensor.items():
+            parts[tensor].append(flat)
+    return {tensor: np.unique(np.concatenate(found)) for tensor, found in parts.items()}
 
 
 def divergence(now: Record, before: Record, launch: Launch, level: int) -> Divergence | None:
