@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
 import re
 import sys
 from collections import Counter
@@ -19,8 +20,10 @@ from rich.table import Table
 
 from bench import mutants
 from bench.mutant_subjects import SUBJECTS, VALUE, Mutant
+from helpers.course.defects import DEFECTS, Defect
 from helpers.errors import WorkbookError
 from helpers.inside.diverge import diverge
+from helpers.interpret.lowering.lower import compile_kernel
 
 PAGE = Path(__file__).parents[1] / "docs" / "debug.md"
 BEGIN, END = "<!-- localised: written by python -m bench.localise --write -->", "<!-- end of localised -->"
@@ -48,6 +51,27 @@ def outcome(mutant: Mutant) -> tuple[str, str]:
     if found.spot.line in _uses(after, changed):
         return USE, found.spot.code.strip()
     return OTHER, found.spot.code.strip()
+
+
+def of_defect(defect: Defect) -> tuple[str, str] | None:
+    """The same of a defect of notebook 07 and its repair; None where no number is wrong."""
+    if isinstance(defect.wrong, Path) or defect.wrong is defect.right:
+        return None
+    sizes = [dict(zip(defect.sweep, sizes)) for sizes in itertools.product(*defect.sweep.values())]
+    for size in ({}, *sizes):
+        try:
+            found = diverge(defect.wrong, defect.right, defect.specs(**size))
+        except WorkbookError:  # it is refused: other findings say so
+            continue
+        if found is None:
+            continue
+        wrong, right = (compile_kernel(k).source for k in (defect.wrong, defect.right))
+        lines = Path(wrong.file).read_text().splitlines()
+        texts = ["\n".join(lines[s.tree.lineno - 1 : s.tree.end_lineno]) for s in (right, wrong)]
+        changed, line = _changed(*texts), found.spot.line - wrong.tree.lineno + 1
+        kind = LINE if line in changed else USE if line in _uses(texts[1], changed) else OTHER
+        return kind, found.spot.code.strip()
+    return None
 
 
 def _changed(before: str, after: str) -> set[int]:
@@ -124,13 +148,21 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [m for m in mutants.MUTANTS if m.family == VALUE and not m.survives]
     chosen = [m for m in chosen if not names or any(n in m.name for n in names)]
     table, counts = Table("mutant", "named", "line", box=None, padding=(0, 2, 0, 0)), Counter()
+    defects = Counter()
+    for defect in DEFECTS if not names else ():
+        found = of_defect(defect)
+        if found is not None:
+            defects[found[0]] += 1
+            table.add_row(f"{defect.name} {defect.title}", *found)
     for mutant in chosen:
         kind, line = outcome(mutant)
         counts[kind] += 1
         if kind != LINE:
             table.add_row(mutant.name, kind, line)
     console.print(table)
-    said = summary(counts)
+    said = summary(counts, "edits that make numbers wrong")
+    if defects:
+        said += "\n" + summary(defects, "defects of notebook 07 that make numbers wrong")
     console.print(said)
     if write:
         page = PAGE.read_text()
@@ -138,14 +170,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def summary(counts: Counter[str]) -> str:
+def summary(counts: Counter[str], what: str) -> str:
     """One sentence for the page."""
     total = counts.total()
     named = counts[LINE] + counts[USE] + counts[ERROR]
     rest = ", ".join(f"{counts[k]} {k}" for k in (OTHER, NONE, FAILS) if counts[k])
     return (
-        f"Of {total} edits that make numbers wrong `diverge` names the edited line in {counts[LINE]} and the first use "
-        f"of what it makes in {counts[USE]}, or the kernel fails at either, in {counts[ERROR]}: {named / total:.0%}."
+        f"Of {total} {what} `diverge` names the line in {counts[LINE]} and the first use of what it makes in "
+        f"{counts[USE]}, or the kernel fails at either, in {counts[ERROR]}: {named / total:.0%}."
         + (f" The rest: {rest}." if rest else "")
     )
 

@@ -38,10 +38,13 @@ def diverge(
     other, _ = _subject(before, given, size, chip)
     files = {compile_kernel(other).source.file: compile_kernel(one).source.file}
 
-    def theirs_of(launch: Launch | None) -> Record:
-        return _renamed(record(other, given, chip, launch), files)
+    def mine_of(launch: Launch | None) -> Record:
+        return _without(record(one, given, chip, launch), other, one)
 
-    mine, theirs = record(one, given, chip), theirs_of(None)
+    def theirs_of(launch: Launch | None) -> Record:
+        return _without(_renamed(record(other, given, chip, launch), files), one, other)
+
+    mine, theirs = mine_of(None), theirs_of(None)
     if not {n for n, _ in mine.order} & {n for n, _ in theirs.order}:
         names = (", ".join(dict.fromkeys(n for n, _ in r.order)) for r in (mine, theirs))
         raise InputError("the two have no task in common: {} and {}".format(*names))
@@ -51,8 +54,8 @@ def diverge(
         launch = (found.task, found.launch) if found is not None else None
         if launch is None or launch in mine.skipped | theirs.skipped:
             return found
-        return divergence(record(one, given, chip, launch), theirs_of(launch), launch, 0) or found
-    return divergence(record(one, given, chip, part[0]), theirs_of(part[0]), *part)
+        return divergence(mine_of(launch), theirs_of(launch), launch, 0) or found
+    return divergence(mine_of(part[0]), theirs_of(part[0]), *part)
 
 
 def _renamed(record: Record, files: dict[str, str]) -> Record:
@@ -63,6 +66,18 @@ def _renamed(record: Record, files: dict[str, str]) -> Record:
         for turn, made in record.tiles.items()
     }
     return replace(record, texts=texts, tiles=tiles)
+
+
+def _without(record: Record, kernel: Any, among: Any) -> Record:
+    """The same; where both kernels stand in one file, as if the lines of `kernel` were none that others can be paired
+    with: those of the two are to be."""
+    source, own = compile_kernel(kernel).source, compile_kernel(among).source
+    if source.file != own.file or source.tree.name == own.tree.name:
+        return record
+    lines = list(record.texts.get(own.file, ()))
+    for n in range(source.tree.lineno - 1, min(source.tree.end_lineno, len(lines))):
+        lines[n] = f"{source.tree.name}\0{n}"
+    return replace(record, texts={**record.texts, own.file: tuple(lines)})
 
 
 def _subject(what: Any, specs: Sequence[Any] | None, size: str, chip: str) -> tuple[Any, Sequence[Any]]:

@@ -309,7 +309,8 @@ def elsewhere(now: Record, before: Record) -> Divergence | None:
             if lost.size:
                 index = _index(int(lost[0]), now.shapes[tensor])
                 what = f"element {list(index)} of {tensor[0]} is not written here, and is in {{}}"
-                return Divergence(now.places[launch], *launch, 0, tensor[0], index, 0, 0, what)
+                turn, spot = now.writers[launch][int(writers.min())]  # what it writes there instead
+                return Divergence(spot, *launch, turn[1], tensor[0], index, 0, 0, what)
     return None
 
 
