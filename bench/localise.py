@@ -75,12 +75,12 @@ def of_defect(defect: Defect) -> tuple[str, str] | None:
 
 
 def _changed(before: str, after: str) -> set[int]:
-    """Lines of the second text that differ from the first, counted from 1; of a removed line the next one."""
+    """Lines of the second text that differ from the first, counted from 1; of a removed line those around it."""
     old, new = before.splitlines(), after.splitlines()
     out = set()
     for kind, _, _, start, end in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if kind != "equal":
-            out.update(range(start + 1, max(end, start + 1) + 1))
+            out.update(range(start + 1, end + 1) if end > start else (start, start + 1))
     return out
 
 
