@@ -150,6 +150,13 @@ class _Scopes:
         }
 
     def block(self, body: list[ast.stmt], known: set[str]) -> set[str]:
+        for s in body[:-1]:
+            if _yield_of(s) is not None:
+                raise refuse(
+                    self.source.place(s),
+                    "statements after a pl.yield_: it is the last of its block",
+                    "put it at the end",
+                )
         for s in body:
             known = self.statement(s, known)
         return known
@@ -169,14 +176,15 @@ class _Scopes:
         if isinstance(s, ast.If):
             self.read(s.test, known)
             arms = [self.block(s.body, set(known)), self.block(s.orelse, set(known))]
-            return known | (arms[0] & arms[1])
+            handed = self._handed_on(s, known)
+            return known | (arms[0] & arms[1] if handed is None else handed)
         if isinstance(s, ast.For):
             self.read(s.iter, known)
             inner = self.block(s.body, known | names_in(s.target))
             if _is_placement(s.iter):
                 return known | (inner - names_in(s.target))
             s.promoted = promoted(s.body, known)
-            return known | _yielded(s.body) | set(s.promoted)
+            return known | self._carried_on(s, known) | set(s.promoted)
         if isinstance(s, ast.While):
             self.read(s.test, known)
             self.block(s.body, set(known))
@@ -197,6 +205,105 @@ class _Scopes:
             return known
         self.read(s, known)
         return known
+
+    def _handed_on(self, s: ast.If, known: set[str]) -> set[str] | None:
+        """The names that the arms of an if hand on with pl.yield_, and nothing else is known after it; None: none does.
+
+        PyPTO gives such an if these results and no more: each arm has them, and binds nothing again that is bound
+        before (src/ir/transforms/convert_to_ssa_pass.cpp and the verifiers of its form).
+        """
+        ends = [_end(arm) for arm in (s.body, s.orelse)]
+        named = [end for end in ends if isinstance(end, (ast.Assign, ast.AnnAssign))]
+        if not named:
+            return None
+        handed, text = names_bound(named[0]), _targets(named[0])
+        for end, arm in zip(ends, (s.body, s.orelse)):
+            if end is None:
+                raise refuse(
+                    self.source.place(named[0]), "an if of which one arm hands values on with pl.yield_",
+                    f"end the other one likewise: {text} = pl.yield_(...)",
+                )  # fmt: skip
+            again = next(((n, x) for x in _bindings(arm) for n in _bound(x) & known - handed), None)
+            if again is not None:
+                raise refuse(
+                    self.source.place(again[1]),
+                    f"'{again[0]}' is bound again in an if that hands values on with pl.yield_",
+                    f"hand it on as well, from both arms: {text}, {again[0]} = pl.yield_(..., {again[0]})",
+                )  # fmt: skip
+        counts = [len(_yield_of(end).args) for end in ends]
+        if counts[0] != counts[1]:
+            raise refuse(
+                self.source.place(ends[1]), f"pl.yield_ of {counts[1]} values, in the other arm of {counts[0]}",
+                "hand on as many in both",
+            )  # fmt: skip
+        if len(named) == 1 or _targets(named[1]) != text:  # PyPTO goes by their order, whatever they are called
+            raise refuse(
+                self.source.place(ends[1]), "the arms of an if hand values on with pl.yield_ to other names",
+                f"{text} = pl.yield_(...) in both",
+            )  # fmt: skip
+        return handed
+
+    def _carried_on(self, s: ast.For, known: set[str]) -> set[str]:
+        """The names that a loop hands on: those of one with init_values."""
+        end = _end(s.body)
+        if end is None:
+            return set()
+        called = s.iter if isinstance(s.iter, ast.Call) else None
+        if called is None or any(k.arg == "init_values" for k in called.keywords):
+            return names_bound(end)
+        unrolled = isinstance(called.func, ast.Attribute) and called.func.attr == "unroll"
+        again = sorted(set().union(*(_bound(x) for x in _bindings(s.body))) & known)
+        if again and not unrolled:
+            raise refuse(
+                self.source.place(end), "pl.yield_ in a loop without init_values, which carries other names",
+                f"for i, ({again[0]}_,) in pl.range(n, init_values=({again[0]},)), or leave it out",
+            )  # fmt: skip
+        return set()
+
+
+def _yield_of(s: ast.stmt | None) -> ast.Call | None:
+    """The pl.yield_(...) that is all of a statement, or is bound by it."""
+    call = s.value if isinstance(s, (ast.Assign, ast.AnnAssign, ast.Expr)) else None
+    found = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "yield_"
+    return call if found else None
+
+
+def _targets(s: ast.Assign | ast.AnnAssign) -> str:
+    """What a pl.yield_ is bound to, as it is written; `(x,)` is `x`."""
+    target = s.targets[0] if isinstance(s, ast.Assign) else s.target
+    return ", ".join(map(ast.unparse, target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]))
+
+
+def _end(body: list[ast.stmt]) -> ast.stmt | None:
+    """The pl.yield_ that a block ends with, in a region at its end too."""
+    last = body[-1] if body else None
+    if isinstance(last, ast.With):
+        return _end(last.body)
+    return last if _yield_of(last) is not None else None
+
+
+def handed_on(body: list[ast.stmt]) -> list[ast.expr]:
+    """What a block hands on at its end with a pl.yield_ that binds names."""
+    end = _end(body)
+    return [] if end is None or isinstance(end, ast.Expr) else _yield_of(end).args
+
+
+def _bindings(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The assignments in a block, at any depth."""
+    return (n for s in body for n in walk(s) if isinstance(n, (ast.Assign, ast.AnnAssign)))
+
+
+def _bound(s: ast.Assign | ast.AnnAssign) -> set[str]:
+    """The names that an assignment binds, that of a tensor whose window it writes among them."""
+    out = set()
+    for t in s.targets if isinstance(s, ast.Assign) else [s.target]:
+        for n in walk(t):
+            root = n
+            while isinstance(root, ast.Subscript) and isinstance(root.ctx, ast.Store):
+                root = root.value
+            if isinstance(root, ast.Name) and (root is not n or isinstance(root.ctx, ast.Store)):
+                out.add(root.id)
+    return out
 
 
 STORES = ("store", "mscatter")
@@ -251,12 +358,3 @@ def yields(body: list[ast.stmt]) -> bool:
     """True when a block hands values on with pl.yield_."""
     calls = [s.value for s in body if isinstance(s, (ast.Assign, ast.AnnAssign, ast.Expr))]
     return any(isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute) and c.func.attr == "yield_" for c in calls)
-
-
-def _yielded(body: list[ast.stmt]) -> set[str]:
-    """The names that the last statement of a loop hands on with pl.yield_: they are read after the loop."""
-    last = body[-1]
-    if isinstance(last, ast.Assign) and isinstance(last.value, ast.Call) and isinstance(last.value.func, ast.Attribute):
-        if last.value.func.attr == "yield_":
-            return set().union(*(names_in(t) for t in last.targets))
-    return set()

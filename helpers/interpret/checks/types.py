@@ -116,6 +116,19 @@ class VariableTypes(Check):
             return None, None, None, None
         return level, self.facts.element(node), self.facts.shape(node), self.facts.valid(node)
 
+    def hand_on(self, value: ast.expr) -> None:
+        """A value of a pl.yield_, where the lowering is at it."""
+        value.handed = self.type_of(value)
+
+    def check_arms(self, first: list[ast.expr], second: list[ast.expr]) -> None:
+        """What the arms of an if hand on is of one type in both."""
+        for a, b in zip(first, second):
+            if not _compatible(a.handed, b.handed) or (a.handed[0] == "scalar" and a.handed[1] != b.handed[1]):
+                raise self.refuse(
+                    b, f"pl.yield_ of {_described(b.handed)}, in the other arm of {_described(a.handed)}",
+                    "hand on values of one type in both",
+                )  # fmt: skip
+
     def check_kept(self, s: ast.Assign, target: ast.Name, annotated: str | None) -> None:
         """A variable keeps its type; `annotated`: that of a number, where it is written."""
         variable = self._variables.get(id(target))

@@ -75,6 +75,8 @@ def parse(node: ast.expr, pl_path: Callable[[ast.expr], str | None], value: Call
         return evaluated(value(node))
     if name in ("Out", "InOut"):
         inner = parse(node.slice, pl_path, value)
+        if inner.direction != "In":
+            raise ValueError(f"`{ast.unparse(node)}`: one direction, pl.Out or pl.InOut")
         if inner.kind == "scalar":
             raise ValueError(f"a scalar parameter is no pl.{name}; write the number to a tensor of one element")
         return Type(inner.kind, name, inner.shape, inner.dtype, inner.layout)
@@ -210,6 +212,8 @@ def evaluated(found: Any) -> Type:
     if isinstance(found, Annotation):
         if found.kind in ("Out", "InOut"):
             inner = evaluated(found.args[0])
+            if inner.direction != "In":
+                raise ValueError(f"{found!r}: one direction, pl.Out or pl.InOut")
             return Type(inner.kind, found.kind, inner.shape, inner.dtype)
         if found.kind == "Tensor":
             return Type("tensor", "In", tuple(_dim(d) for d in found.args[0]), dtypes.of(found.args[1]))

@@ -258,7 +258,11 @@ class Statements(Part):
         return [assigned(target, name, ast.copy_location(stored, target))]
 
     def _yield(self, made: ast.Call, target: ast.expr | None) -> list[ast.stmt]:
+        if made.keywords:
+            raise self.refuse(made, "pl.yield_ takes values by position", "a, b = pl.yield_(x, y)")
         values = [self.whole.expr(a) for a in made.args]
+        for a in made.args:
+            self.checks.types.hand_on(a)
         value = values[0] if len(values) == 1 else ast.Tuple(values, ast.Load())
         if isinstance(target, (ast.Tuple, ast.List)) and len(target.elts) == len(values) == 1:
             target = target.elts[0]  # (x,) = pl.yield_(value)
@@ -360,6 +364,7 @@ class Statements(Part):
                 return self.whole.task_ids.arm(s, body, known)
 
         body, orelse = self.names.arms(lambda: arm(s.body), lambda: arm(s.orelse) if s.orelse else [])
+        self.checks.types.check_arms(rules.handed_on(s.body), rules.handed_on(s.orelse))
         if not one and self.region.incore and self.whole.masked.only_numbers([s]):
             return self.whole.masked.masked_if(s, test, body, orelse)
         return [ast.If(test, body, orelse), *([] if one else self.whole.task_ids.after_arms(s))]

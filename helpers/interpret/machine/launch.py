@@ -381,6 +381,11 @@ class Launches:
         """A value that leaves an InCore region: a tile becomes a new tensor in global memory."""
         if not isinstance(value, Tile):
             return value
+        if len(value.shape) == 1:
+            n = value.shape[0]
+            raise self.fault(
+                place, f"{value}, which has one axis, leaves its region", f"pl.reshape it to [1, {n}] there"
+            )
         t = self.allocate(f"{place.line}", value.shape, value.dtype, at=place)
         self.store(place, Tensor(t.buffer, t.offset, t.shape, t.strides, t.dtype, value.valid), value)
         t.valid = value.valid

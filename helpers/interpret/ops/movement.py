@@ -87,6 +87,8 @@ def create_tile(
 ) -> Tile:
     """A new on-chip tile holding poison."""
     space = "UB" if target_memory is None else space_of(target_memory)
+    if getattr(target_memory, "name", "") == "DDR":
+        raise m.fault(at, "a tile in pl.Mem.DDR", "pl.create_tensor in orchestration")
     if transpose and (space != "L1" or len(shape) != 2):
         raise m.fault(
             at, f"pl.create_tile({list(shape)}, transpose=True) in {space}", "a tile of two axes in pl.Mem.Mat"
@@ -422,8 +424,9 @@ def load(
     if type(tensor) is not Tensor:
         raise m.fault(at, f"pl.load of {describe(tensor)}")
     space = "UB" if target_memory is None else space_of(target_memory)
-    if space not in ("UB", "L1"):
-        raise m.fault(at, f"pl.load into {space}", "load into pl.Mem.Mat, then pl.move to the operand buffer")
+    into = getattr(target_memory, "name", "Vec")
+    if into not in ("Vec", "Mat"):
+        raise m.fault(at, f"pl.load into pl.Mem.{into}", "load into pl.Mem.Vec, or into pl.Mem.Mat and pl.move on")
     shape = static(m, at, shapes)
     if clamp:
         valid_shape = _clamped(tensor, shape, offsets, valid_shape)

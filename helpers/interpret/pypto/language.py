@@ -30,9 +30,23 @@ from helpers.interpret.language.kernel import DataType, DynVar, JitFunction, Pla
 from helpers.interpret.pypto import package, text
 from helpers.interpret.pypto.callable import CallableKernel, CallableProgram
 
+# What `@pl.jit` and its family take, `@pl.function` and `@pl.program`.
+OPTIONS = {
+    "entry": ("auto_scope",), "incore": ("level",), "inline": ("auto_scope",), "opaque": (), "host": ("auto_scope",),
+    "function": ("level", "role", "attrs", "auto_scope", "strict_ssa", "external_source"), "program": ("strict_ssa",),
+}  # fmt: skip
+
+
+def _check_options(kind: str, name: str, options: dict[str, Any]) -> None:
+    unknown = [n for n in options if n not in OPTIONS.get(kind, options)]
+    if unknown:
+        takes = ", ".join(OPTIONS[kind]) or "none"
+        raise KernelError(f"{name} has no option {', '.join(map(repr, unknown))}; those that it has: {takes}")
+
 
 def _decorator(kind: str) -> Callable:
     def decorate(fn: Callable | None = None, **options: Any) -> Any:
+        _check_options(kind, "@pl.jit" if kind == "entry" else f"@pl.jit.{kind}", options)
         if fn is None:
             return lambda f: CallableKernel(f, kind, options)
         return CallableKernel(fn, kind, options)
@@ -43,6 +57,7 @@ def _decorator(kind: str) -> Callable:
 
 def program(cls: type | None = None, **options: Any) -> Any:
     """`@pl.program`: the methods of a class become the functions of a program."""
+    _check_options("program", "@pl.program", options)
     if cls is None:
         return lambda c: program(c, **options)
     return CallableProgram(cls.__name__, {n: f for n, f in vars(cls).items() if isinstance(f, JitFunction)})
@@ -58,6 +73,7 @@ FUNCTION_KINDS = {
 def function(fn: Callable | None = None, *, type: Any = None, **options: Any) -> Any:
     """`@pl.function(type=...)`: one function of a program, or a standalone one."""
     around = sys._getframe(1)
+    _check_options("function", "@pl.function", options)
     if fn is None:
         return lambda f: _function(f, type, options, around)
     return _function(fn, type, options, around)

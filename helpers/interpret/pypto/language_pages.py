@@ -186,6 +186,12 @@ MORE = (
     ("an incore function without a return; the old name of its output", "o = f(x, o)"),
     ("@pl.jit.opaque, of which PyPTO generates no code", "@pl.jit.inline"),
     ("init_values= without a pl.yield_ at the end of the body", "n_ = pl.yield_(n + 1)"),
+    (
+        "a pl.yield_ before the end of its block; in one arm of an if, of another type or to other names there",
+        "the same names = pl.yield_(...) at the end of both",
+    ),
+    ("a name bound again, or a store, in an if that hands values on with pl.yield_", "hand it on as well"),
+    ("a tile of one axis that leaves its region", "pl.reshape(x, [1, n])"),
     ("`and`, `or` and `/` of numbers that only the run knows, in orchestration; `/` of integers", "an if in an if; //"),
     ("a sum of floats in a region", "a - (-b)"),
     ("an `if` that orders an FP32 number that has a name or is read", "larger = x[0, 0] > 2.0, and if larger:"),
