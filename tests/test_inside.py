@@ -109,6 +109,18 @@ def test_every_value_of_a_block(softmax, block: int):
     assert opened.title == f"block {block} of 4 of task 'softmax', launch 0, on a2a3interp"
 
 
+def test_a_value_shows_itself(softmax):
+    kernel, args = softmax
+    x = inside(kernel, args=args)[0].result
+    assert repr(x).startswith("tile [16, 32] FP32 in UB\ntensor([[")
+    html = x._repr_html_()
+    assert "tile [16, 32] FP32 in UB" in html
+    assert f"<td>{args['a'][0, 0].item():.5g}</td>" in html
+    assert html.count("<tr>") == 8
+    window = inside(kernel, args=args)[0].operands[0]
+    assert repr(window).startswith("window [64, 32] FP32 of a at 0")
+
+
 def test_a_turn_of_a_parallel_loop_that_ran_as_a_batch():
     kernel = kernelgen.kernel("""
 @pl.jit

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME
-from helpers.interpret.values.seen import Seen
-
-EDGE = 3  # rows and columns from each end that are shown of a large tile
+from helpers.interpret.values.seen import EDGE, Seen
 
 
 def marks(seen: Any) -> list[str]:
@@ -42,12 +40,7 @@ def _limit(dtype: str) -> float | None:
 
 def kind(seen: Any) -> str:
     """What a value is, without its elements: "tile [16, 128] FP32 in UB, valid [5, 128]"."""
-    if not isinstance(seen, Seen):
-        return str(seen)
-    valid = "" if seen.valid is None else f", valid {list(seen.valid)}"
-    if seen.kind == "tensor":
-        return f"window {list(seen.shape)} {seen.dtype} of {seen.source} at {seen.offset:,}{valid}"
-    return f"tile {list(seen.shape)} {seen.dtype} in {seen.buffer}{valid}"
+    return seen.what if isinstance(seen, Seen) else str(seen)
 
 
 def text(seen: Any) -> str:

@@ -67,11 +67,11 @@ class Look:
             code = m.place.text.line(n) if m.place.text is not None else m.place.code if n == m.place.line else ""
             runs = len(self.opened.lines.get((m.place.file, n), ()))
             here = ' style="background:#0072b230"' if n == m.place.line else ""
-            mark = f'<td style="color:#c84400">{html.escape(odd.get(n, ""))}</td>'
+            mark = f'<td style="color:{LIMIT};white-space:nowrap">{html.escape(odd.get(n, ""))}</td>'
             rows.append(
                 f"<tr{here}><td style='text-align:right;opacity:.6'>{runs or ''}</td>"
                 f"<td style='text-align:right;opacity:.6'>{n}</td>"
-                f"<td><pre style='margin:0;white-space:pre'>{html.escape(code)}</pre></td>{mark}</tr>"
+                f"{mark}<td><pre style='margin:0;white-space:pre'>{html.escape(code)}</pre></td></tr>"
             )
         table = f"<table style='line-height:1.15;border-spacing:6px 0'>{''.join(rows)}</table>"
         return f"<div style='overflow-x:auto'>{table}</div>"

@@ -1,6 +1,6 @@
 // Tiles side by side as heatmaps whose elements can be read. Python's side is helpers/widgets/look.py.
 const TEXT = "#7a7a7a"; // reads on white and on black, as in the figures
-const GAP = 24, TOP = 18, LOW = 4, MOST = 512;
+const GAP = 24, TOP = 18, LOW = 6, BARS = 44, LABEL = 16, BINS = 40, MOST = 512;
 
 function numbers(view) {
   return new Float64Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
@@ -57,11 +57,33 @@ function render({ model, el }) {
     return made;
   }
 
+  // How often each value occurs, by the logarithm, above the smallest and the largest one.
+  function bars(c, tile, left, top, width) {
+    const finite = tile.values.filter(Number.isFinite);
+    if (!finite.length) return;
+    const low = finite.reduce((a, b) => Math.min(a, b)), high = finite.reduce((a, b) => Math.max(a, b));
+    const counts = new Array(BINS).fill(0);
+    for (const v of finite) counts[high > low ? Math.min(BINS - 1, Math.floor(((v - low) / (high - low)) * BINS)) : BINS >> 1]++;
+    const most = Math.log1p(Math.max(...counts)), wide = width / BINS;
+    c.fillStyle = model.get("colors")[0];
+    counts.forEach((n, i) => {
+      const tall = (Math.log1p(n) / most) * BARS;
+      c.fillRect(left + i * wide, top + BARS - tall, Math.max(1, wide - 1), tall);
+    });
+    c.fillStyle = TEXT;
+    c.fillText(text(low), left, top + BARS + 12);
+    c.textAlign = "right";
+    c.fillText(text(high), left + width, top + BARS + 12);
+    c.textAlign = "center";
+    c.fillText(`${finite.length} of ${tile.values.length} finite; how often, by the logarithm`, left + width / 2, top + BARS + 12);
+    c.textAlign = "left";
+  }
+
   function draw() {
     const ratio = window.devicePixelRatio || 1, width = canvas.clientWidth;
     const each = (width - GAP * (tiles.length - 1)) / Math.max(1, tiles.length);
     const heights = tiles.map((t) => Math.min(260, Math.max(28, (t.shape[0] / t.shape[1]) * each, Math.min(120, 7 * t.shape[0]))));
-    const height = TOP + Math.max(0, ...heights) + LOW;
+    const below = TOP + Math.max(0, ...heights) + LOW, height = below + BARS + LABEL;
     canvas.style.height = `${height}px`;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -79,6 +101,7 @@ function render({ model, el }) {
       c.setLineDash([2, 3]);
       c.strokeRect(left + 0.5, top + 0.5, w - 1, h - 1);
       c.setLineDash([]);
+      bars(c, t, left, below, w);
     });
     if (at) {
       const { left, top, width: w, height: h } = boxes[at[0]], t = tiles[at[0]];

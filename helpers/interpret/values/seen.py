@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,14 @@ LIMIT = 1 << 31  # bytes of values that are kept; of later ones only what they a
 WINDOW = 1 << 16  # elements of a window on global memory that are kept, as an operand: more than a tile in UB has
 
 
+EDGE = 3  # rows and columns from each end that are shown of a large tile
+
+
 class Enough(BaseException):
     """The task has been seen: the run need not go on."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Seen:
     """A tile, or a window on global memory, as it was when an operation took or made it.
 
@@ -47,6 +51,33 @@ class Seen:
     _data: torch.Tensor | Product | None = None  # a Product until the task ends
     _row: int | None = None  # of a batch
     _rank: int = 0
+
+    @property
+    def what(self) -> str:
+        """Without its elements: "tile [16, 128] FP32 in UB, valid [5, 128]"."""
+        valid = "" if self.valid is None else f", valid {list(self.valid)}"
+        if self.kind == "tensor":
+            return f"window {list(self.shape)} {self.dtype} of {self.source} at {self.offset:,}{valid}"
+        return f"tile {list(self.shape)} {self.dtype} in {self.buffer}{valid}"
+
+    def __repr__(self) -> str:
+        return self.what if self.data is None else f"{self.what}\n{self.data}"
+
+    def _repr_html_(self) -> str:
+        """The first and the last rows and columns as a table."""
+        if self.data is None:
+            return f"<p>{escape(self.what)}</p>"
+        data = self.data.reshape(-1, self.data.shape[-1]) if self.data.dim() > 1 else self.data.reshape(1, -1)
+        rows, columns = ([*range(n)] if n <= 2 * EDGE + 1 else [*range(EDGE), None, *range(n - EDGE, n)]
+                         for n in data.shape)  # fmt: skip
+        head = "".join(f"<th>{'&hellip;' if c is None else c}</th>" for c in columns)
+        body = "".join(
+            f"<tr><th>{'&hellip;' if r is None else r}</th>"
+            + "".join(f"<td>{'' if None in (r, c) else format(data[r, c].item(), '.5g')}</td>" for c in columns)
+            + "</tr>"
+            for r in rows
+        )
+        return f"<p>{escape(self.what)}</p><table><tr><th></th>{head}</tr>{body}</table>"
 
     @property
     def buffer(self) -> str:
