@@ -31,7 +31,7 @@ from helpers.interpret.source.source import Place, Source, located
 from helpers.interpret.trace.dumped import Recorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values import fp4
-from helpers.interpret.values.kept import Astray, Kept, Reopened, Rewound
+from helpers.interpret.values.kept import Astray, Kept, Reopened
 from helpers.interpret.values.lanes import Diverged
 from helpers.interpret.values.products import one_thread
 from helpers.interpret.values.seen import Enough, Look
@@ -135,15 +135,13 @@ def again(kernel: Any, kept: Kept, launch: int, platform: str, chip: Chip, look:
 
 def once_more(kernel: Any, kept: Kept, platform: str, chip: Chip, look: Look) -> None:
     """Run a kernel from the beginning of a run that was kept, up to what `look` records; nothing has changed after."""
-    rewound = Rewound(kept)
     packed = [(elements, given) for elements, given in zip(kept.args, kept.given) if elements is not given]
     try:
-        rewound.to(0)
-        for elements, given in packed:
-            fp4.pack(elements, given)
-        interpret(kernel, kept.given, platform, chip, look=look)
+        with kept.beginning():
+            for elements, given in packed:
+                fp4.pack(elements, given)
+            interpret(kernel, kept.given, platform, chip, look=look)
     finally:
-        rewound.end()
         for elements, given in packed:
             fp4.pack(elements, given)
 

@@ -224,7 +224,7 @@ def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
     tensors: dict[int, tuple[str, int]] = {}
     counts.clear()
     for b in trace.buffers:
-        name = b.name if b.argument else _assigned(b.place)
+        name = b.name if b.argument else assigned(b.place)
         tensors[b.id] = (name, counts[name])
         counts[name] += 1
         out.shapes[tensors[b.id]] = tuple(b.shape)
@@ -260,7 +260,7 @@ def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:
     return out
 
 
-def _assigned(place: Place | None) -> str:
+def assigned(place: Place | None) -> str:
     """The name that what is allocated at a place gets: of `x = pl.create_tensor(...)` "x"."""
     code = place.code if place is not None else ""
     name, equals, _ = code.partition("=")

@@ -8,6 +8,8 @@ task are computed. What they store must be what the run stored, bit by bit: if i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,6 +174,16 @@ class Kept:
     def finish(self, memory: list[torch.Tensor]) -> None:
         """The run is over."""
         self.memory, self.versions = memory, [x._version for x in memory]
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Memory is what it was before the run."""
+        rewound = Rewound(self)
+        try:
+            rewound.to(0)
+            yield
+        finally:
+            rewound.end()
 
     def changed(self) -> list[int]:
         """The numbers of buffers that somebody has written to since."""
