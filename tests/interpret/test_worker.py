@@ -147,3 +147,15 @@ def test_a_platform_that_is_none_is_told_in_a_script(config: object, said: str):
     k = kernelgen.kernel(SOURCE)
     with running_script.begun(False, None), pytest.raises((InputError, PlatformError), match=said):
         k(*[torch.zeros(32, 64) for _ in range(3)], config=config)
+
+
+def test_what_a_refused_kernel_raises_is_what_scripts_catch():
+    from pypto.backend.pto_backend import PartialCodegenError
+
+    rebound = SOURCE.replace("[[32, 64], pl.FP32]", "").replace(
+        "out[:, :] = pl.add(a[:, :], b[:, :])", "out = pl.add(a, b)"
+    )
+    with pytest.raises(PartialCodegenError, match="which has one axis, leaves its region"):
+        kernelgen.run(rebound, *[torch.zeros(64) for _ in range(3)])
+    with pytest.raises(PartialCodegenError, match="print"):
+        kernelgen.run(SOURCE.replace("return out", "print(out)"), *[torch.zeros(32, 64) for _ in range(3)])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from helpers.errors import KernelError
+from helpers.errors import KernelError, WorkbookError
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.kernel import JitFunction, Program
 from helpers.interpret.pypto.callable import NO_COMPILER, CompiledKernel
@@ -149,7 +149,7 @@ BUILDERS: dict[str, Callable[[], dict[str, Any]]] = {
     "pypto.runtime.runner": lambda: {"RunConfig": RunConfig, "run": run},
     "pypto.pypto_core": dict,
     "pypto.pypto_core.passes": lambda: {"MemoryPlanner": MemoryPlanner},
-    "pypto.backend.pto_backend": lambda: {"PartialCodegenError": KernelError},  # what a kernel that is refused raises
+    "pypto.backend.pto_backend": lambda: {"PartialCodegenError": WorkbookError},  # what a refused kernel raises
     "pypto.backend": lambda: {"BackendType": BackendType, "set_backend_type": lambda kind: None},
     "pypto.ir": lambda: {
         "compile": compile_,
