@@ -54,7 +54,7 @@ def notebook(name: str, folder: Path, environment: dict[str, str]) -> Iterator[N
     try:
         client.execute(f"from helpers.widgets import live\nview = live({name!r}, view=True)\nview")
         yield
-        client.execute("view.stop()")
+        client.execute_interactive("view.stop()", timeout=60)
     finally:
         client.stop_channels()
         manager.shutdown_kernel()
@@ -67,9 +67,8 @@ def saves(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def measured(name: str, host: str, folder: Path, edits: int) -> list[dict[str, Any]]:
-    """The saves of so many edits of a stage's kernel in a copy of the repository at `folder`."""
-    shutil.rmtree(folder / "out", ignore_errors=True)
+def kernel_file(name: str, folder: Path) -> tuple[Path, dict[str, str]]:
+    """The file of a stage's last version in a copy of the repository, and the environment in which that copy runs."""
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     asked = (
         "import sys; from helpers.stages import find; last = list(find(sys.argv[1]).versions.values())[-1]; "
@@ -78,7 +77,13 @@ def measured(name: str, host: str, folder: Path, edits: int) -> list[dict[str, A
     found = subprocess.run(
         [sys.executable, "-c", asked, name], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
-    file = Path(found.stdout.strip())
+    return Path(found.stdout.strip()), environment
+
+
+def measured(name: str, host: str, folder: Path, edits: int) -> list[dict[str, Any]]:
+    """The saves of so many edits of a stage's kernel in a copy of the repository at `folder`."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    file, environment = kernel_file(name, folder)
     with {"watch": watch, "notebook": notebook}[host](name, folder, environment):
         for edit in range(edits + 1):  # the first is no edit: it makes the inputs
             end = time.monotonic() + WAIT
