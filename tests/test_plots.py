@@ -411,13 +411,14 @@ def test_memory_map_agrees_with_the_peak_of_the_trace(hello_runs):
     trace = hello_runs["two_tasks"]
     fig = plots.memory_map(trace, "normalize")
     above, below = fig.axes
-    assert above.lines[0].get_ydata()[0] == chip("a2a3").buffers["UB"] <= above.get_ylim()[1]
-    peak = max(s.get_data().values.max() for s in above.patches)
+    used, limit = above.lines
+    assert limit.get_ydata()[0] == chip("a2a3").buffers["UB"] <= above.get_ylim()[1]
+    peak = max(used.get_ydata())
     (records,) = [m for (n, _), m in trace.memory.items() if n == "normalize"]
     assert peak == alive([m for m in records if m.space == "UB"])
     planned = plan(records, chip("a2a3").buffers).peaks["UB"]
     assert peak <= planned == trace.dispatches[0].parts[0].chunk.peaks["UB"]
-    assert len(below.patches) == len(records)
+    assert len(below.collections[0].get_paths()) == len(records)
     assert len(below.get_yticks()) == len({(b.line, b.label) for b in bars(records)})
     assert any(t.get_text().startswith("x_tile = slice") for t in below.get_yticklabels())
     assert_legible(fig)
@@ -443,7 +444,7 @@ def test_memory_map_of_many_buffers_in_every_space():
     fig = plots.memory_map(trace, "big")
     assert len(fig.axes) == 10
     assert all(f"{space} peak" in fig.alt for space in SPACES)
-    assert sum(len(axes.patches) for axes in fig.axes[1::2]) == 3000
+    assert sum(len(axes.collections[0].get_paths()) for axes in fig.axes[1::2]) == 3000
     assert max(len(axes.get_yticks()) for axes in fig.axes[1::2]) <= 25
     assert_legible(fig)
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib.colors
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
+from matplotlib.collections import PolyCollection
 from matplotlib.ticker import MaxNLocator
 
 from helpers.chips import chip
@@ -142,14 +143,14 @@ def _row_label(key: tuple, mine: Sequence[Bar]) -> str:
 def _usage(axes: Axes, mine: Sequence[Bar], space: str, limit: int, end: int) -> None:
     used = _in_use(mine)
     used = np.append(used, np.zeros(end - len(used), used.dtype))
-    axes.stairs(used, np.arange(end + 1), fill=True, color=BLUE, alpha=0.35)
-    axes.stairs(used, np.arange(end + 1), color=BLUE)
+    steps = np.append(used, used[-1:])  # not `stairs`, which looks at every corner in Python
+    axes.fill_between(np.arange(end + 1), steps, step="post", color=BLUE, alpha=0.35, linewidth=0)
+    axes.plot(np.arange(end + 1), steps, drawstyle="steps-post", color=BLUE)
     axes.axhline(limit, color=LIMIT, linestyle=(0, (5, 3)))
     peak = int(used.max())
     axes.set_ylim(0, 1.08 * max(limit, peak))
     axes.set_title(f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}")
-    steps = np.linspace(0, limit, 3)
-    axes.set_yticks(steps)
+    axes.set_yticks(np.linspace(0, limit, 3))
     byte_axis(axes)
     axes.grid(axis="y")
     axes.xaxis.set_visible(False)  # the panel below has it
@@ -157,11 +158,14 @@ def _usage(axes: Axes, mine: Sequence[Bar], space: str, limit: int, end: int) ->
 
 def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:
     largest = max(b.bytes for _, mine in rows for b in mine)
+    boxes, colours = [], []
     for i, (_, mine) in enumerate(rows):
         for b in mine:
+            left, right, top, bottom = b.first, b.last + 1, i - 0.36, i + 0.36
+            boxes.append([(left, top), (right, top), (right, bottom), (left, bottom)])
             strength = 0.35 + 0.65 * np.log2(1 + b.bytes) / np.log2(1 + largest)
-            width = b.last + 1 - b.first
-            axes.add_patch(Rectangle((b.first, i - 0.36), width, 0.72, color=GREEN, alpha=strength, linewidth=0))
+            colours.append(matplotlib.colors.to_rgba(GREEN, strength))
+    axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors=colours, linewidths=0.4))
     axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
