@@ -8,11 +8,10 @@ import torch
 
 from golden.spec import values_of
 from helpers import stages
-from helpers.chips import chip
 from helpers.inside import inside, rounding
-from helpers.interpret.follow import trace
+from helpers.run import run
 
-LAST = [(name, one.names[-1]) for name, one in stages.STAGES.items() if name != "decode"]  # decode: memory
+LAST = [(name, one.names[-1]) for name, one in stages.STAGES.items()]
 
 
 @pytest.mark.parametrize(("name", "version"), LAST)
@@ -20,10 +19,11 @@ def test_the_parts_of_the_lines_add_up_to_the_error(name: str, version: str):
     stage = stages.find(name)
     kernel = stage.versions[version]
     args = values_of(stage.specs(**stage.small))
-    names = dict.fromkeys(d.name for d in trace(kernel, args, "a2a3interp", chip("a2a3")).dispatches if not d.dummy)
+    done = run(kernel, args, platform="a2a3interp", keep=True)
+    names = dict.fromkeys(d.name for d in done.trace.dispatches if not d.dummy)
     priced = 0
     for task in list(names)[:6]:
-        found = rounding(inside(kernel, task, args=args))
+        found = rounding(inside(done, task))
         if found.measured > 0:
             priced += 1
             assert 0.5 <= found.added / found.measured <= 2, (task, found)
@@ -61,7 +61,7 @@ def test_the_dearest_line_is_named_and_without_it_the_error_falls_as_predicted(o
     assert dearest.dtype == "BF16"
     assert 0.3 < dearest.ulps <= 0.51
     assert second.code == "b = pl.cast(y, pl.FP16)"
-    predicted = before.measured * (1 - dearest.share) ** 0.5
+    predicted = before.without(dearest.line)
     without = KERNEL.format(first="BF16").replace("pl.cast(x, pl.BF16)", "pl.mul(x, 1.0)").replace(
         "pl.cast(a, pl.FP32)", "a"
     )  # fmt: skip

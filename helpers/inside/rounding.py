@@ -60,16 +60,22 @@ class Rounding:
     """The prices of a task's lines, the dearest first, and the error of what it stored: root mean squares.
 
     `measured`: against the same operations in FP64. `added`: of the lines' parts together. `kept`: operations that are
-    not done again, and so have no price.
+    not done again, and so have no price. `largest`: the most that an element is off by; a tolerance below that fails
+    for the rounding of this task alone.
     """
 
     measured: float
     added: float
     prices: tuple[Price, ...]
     kept: tuple[str, ...]
+    largest: float = 0.0
+
+    def without(self, line: int) -> float:
+        """The error that is predicted if a line did not round: if its cast were to FP32, for example."""
+        return self.measured * max(0.0, 1 - sum(p.share for p in self.prices if p.line == line)) ** 0.5
 
     def __repr__(self) -> str:
-        off = f"what the task stored is off by {self.measured:.3g} (root mean square)"
+        off = f"what the task stored is off by {self.measured:.3g} (root mean square), {self.largest:.3g} at most"
         rows = [f"{off}; its lines, added up: {self.added:.3g}"]
         rows += [
             f"  {p.share:6.1%}  {p.error:9.3g}  {p.ulps:8.3g} ULP of {p.dtype:<5} line {p.line}: {p.code}"
@@ -107,7 +113,8 @@ def rounding(opened: Inside) -> Rounding:
     kept = dict.fromkeys(
         m.operation for i, m in enumerate(opened.moments) if i not in own and m.operation not in SAME and _rounds(m)
     )
-    return Rounding(measured, squares**0.5, tuple(sorted(prices, key=lambda p: -p.error)), tuple(kept))
+    largest = max((float((actual[i] - exact[i]).abs().max()) for i in outputs if actual[i].numel()), default=0.0)
+    return Rounding(measured, squares**0.5, tuple(sorted(prices, key=lambda p: -p.error)), tuple(kept), largest)
 
 
 def _stored(
