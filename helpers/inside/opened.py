@@ -232,9 +232,13 @@ def _of_run(of: Run, launch: Dispatch, block: int) -> Inside:
         raise InputError(f"the run overwrote more than {LOG_BYTES >> 20} MB, too much to be kept: open a smaller one")
     on = chip_of(of.platform.removesuffix("interp"))
     look = Look(launch.index, block, launch.place)
-    if not again(of.kernel, of.kept, launch.index, of.platform, on, look):
-        look = Look(launch.index, block, launch.place)
-        once_more(of.kernel, of.kept, of.platform, on, look)
+    with (
+        torch.inference_mode(any(x.is_inference() for x in of.kept.memory)),
+        torch.no_grad(),
+    ):  # as the run may have had
+        if not again(of.kernel, of.kept, launch.index, of.platform, on, look):
+            look = Look(launch.index, block, launch.place)
+            once_more(of.kernel, of.kept, of.platform, on, look)
     return _seen(look, of.platform, launch, block, None, of)
 
 

@@ -200,3 +200,15 @@ def test_what_counts_as_unwritten_has_not_been_written(data):
         if known.take((h, w), (columns, 1), np.array([y * columns + x])):
             assert not window.any()
         window[:] = True
+
+
+def test_tensors_that_torch_does_not_count_the_writes_of():
+    with torch.inference_mode():
+        args = over()
+        kept = run(kernelgen.kernel(OVER), args, keep=True)
+    assert len(inside(kept, "count")) > 0
+    args = over()
+    args[3].requires_grad_()
+    with torch.no_grad():
+        kept = run(kernelgen.kernel(OVER), args, keep=True)
+    assert len(inside(kept, "twice")) > 0

@@ -173,7 +173,7 @@ class Kept:
 
     def finish(self, memory: list[torch.Tensor]) -> None:
         """The run is over."""
-        self.memory, self.versions = memory, [x._version for x in memory]
+        self.memory, self.versions = memory, [_version(x) for x in memory]
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
@@ -187,7 +187,7 @@ class Kept:
 
     def changed(self) -> list[int]:
         """The numbers of buffers that somebody has written to since."""
-        return [n for n, x in enumerate(self.memory) if x._version != self.versions[n]]
+        return [n for n, x in enumerate(self.memory) if _version(x) != self.versions[n]]
 
 
 class Rewound:
@@ -212,7 +212,7 @@ class Rewound:
     def end(self) -> None:
         """Memory becomes what it was when the run was over."""
         self.to(len(self._kept.log.entries))
-        self._kept.versions = [x._version for x in self._kept.memory]
+        self._kept.versions = [_version(x) for x in self._kept.memory]
 
 
 class Reopened:
@@ -290,6 +290,11 @@ class Reopened:
             same = same and all(_alike(get(where), was) for (where, _), was in zip(entries, stored))
         self._rewound.end()
         return same
+
+
+def _version(x: torch.Tensor) -> int:
+    """How often a tensor has been written to; -1 for one of inference mode, which does not count that."""
+    return -1 if x.is_inference() else x._version
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
