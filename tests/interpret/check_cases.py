@@ -256,6 +256,12 @@ ENTRIES = [
     entry("two subscripts of an array", f"q = pl.array.create(2, pl.INT32)\nq[0, 0] = 1  #!\n{AT}", "0, 0"),
     entry("pl.dump_tag of a part", f"pl.dump_tag(x[0:1, :])  #!\n{AT}", "x[0:1"),
     entry("pl.dump_tag of a number", f"pl.dump_tag(n)  #!\n{AT}", "n"),
+    entry("pl.dump_tag bound to a name", f"z = pl.dump_tag(x)  #!\n{AT}", "pl.dump_tag"),
+    entry(
+        "pl.dump_tag as an operand",
+        f"with pl.at({CORE}):\n    out[:, :] = pl.add(pl.dump_tag(x), 1.0)  #!",
+        "pl.dump_tag",
+    ),
     entry("pl.dump_tag of nothing", f"pl.dump_tag(z)  #!\n{AT}", "z"),
     entry("pl.dump_tag in a region", f"with pl.at({CORE}):\n    pl.dump_tag(x)\n    {COPY}"),
     entry("pl.dump_tag", f"pl.dump_tag(x)\n{AT}"),

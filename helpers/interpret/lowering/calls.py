@@ -34,6 +34,7 @@ DIRECTIVE_PLACE = {
     "yield_": "assign it: x = pl.yield_(value)",
     "at": "write `with pl.at(...):`",
     "range": "write `for i in pl.range(...):`",
+    **dict.fromkeys(("dump_tag", "tensor.dump_tag", "static_print"), "it is a line of its own, and gives nothing"),
 }
 
 
@@ -100,7 +101,7 @@ class Calls(Part):
             return ast.Constant(self.outside(node.func)())
         if path == "system.task_dummy":
             return self._task_dummy(node)
-        if path in names.DIRECTIVES or path in ("cond", "yield_"):
+        if path in names.DIRECTIVES or path in DIRECTIVE_PLACE:
             raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
         if path == "cmp" and node.args and self.facts.level(node.args[0]) == "tile":
             path = "tile.cmp"  # of tiles it gives a packed mask
