@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import kernelgen
@@ -222,7 +223,7 @@ def test_every_type_comes_back_bit_for_bit(dtype: str, tmp_path: Path):
     if dtype in ("UINT32", "UINT16"):
         data[0, 3] = 2**kind.bits - 1
     one = dumps.Dump(3, "task", "x", 1, "inout", dumps.AFTER, dtype, (2, 4), (4, 1), 8, data)
-    back = dumps.read(Dumps([one, one]).write(tmp_path))
+    back = dumps.read(Dumps([one, replace(one, index=2)]).write(tmp_path))
     assert back[1].data.dtype == data.dtype
     torch.testing.assert_close(back[1].data, data, **NAN)
     assert (tmp_path / "args_dump" / "args.bin").stat().st_size == 8 * kind.bits // 8  # what is the same is there once
@@ -298,6 +299,23 @@ def test_a_dump_of_the_runtime_is_read(tmp_path: Path):
     assert found[3].data is None
     assert found.left_out == 1
     assert found.of("0x0000000200000001")[0] is found[3]
+
+
+def test_what_the_runtime_does_with_blocks_and_scopes(tmp_path: Path):
+    """As a2a3sim (simpler 93adc386) wrote it: a pl.spmd of two blocks has each input twice, in any order, and a task id
+    counts within its scope; deps.json has the order of submission."""
+    folder = tmp_path / "dfx_outputs" / "args_dump"
+    made = runtimes(folder)
+    later = {**made["args"][0], "bin_offset": 30}
+    made["args"] = [later, *made["args"][:2], {**made["args"][1], "task_id": "0x0000000200000000"}]
+    (folder / "args_dump.json").write_text(json.dumps(made))
+    (folder / "args.bin").write_bytes((folder / "args.bin").read_bytes() + struct.pack("<4f", 9, 9, 9, 9))
+    found = dumps.read(tmp_path)
+    assert [(d.task, d.index) for d in found] == [(0, 0), (0, 1), (1, 1)]
+    assert found[0].data.tolist() == [[1.0, 2.0], [3.0, 4.5]]
+    tasks = [{"task_id": str(2 << 32)}, {"task_id": str(1 << 32)}]
+    (tmp_path / "dfx_outputs" / "deps.json").write_text(json.dumps({"tasks": tasks}))
+    assert [(d.task, d.index) for d in dumps.read(folder)] == [(1, 0), (1, 1), (0, 1)]
 
 
 def broken(change, tmp_path: Path) -> Path:

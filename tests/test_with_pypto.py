@@ -15,6 +15,7 @@ import torch
 
 from helpers import chips, stages
 from helpers.errors import KernelError, PlatformError
+from helpers.inside import differences
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering import lower
 from helpers.interpret.pypto import language
@@ -227,6 +228,22 @@ def test_dumps_have_roles_and_marks_as_the_compiler_generates_them(source: str):
         places = {argument: i for i, (_, argument) in enumerate(arguments)}
         theirs = {places[a] for a in (dumped[0].split(", ") if dumped else ())}
         assert {d.index for d in marked if d.task == first} == theirs
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize("source", [dump_cases.SOURCE, dump_cases.ROLES], ids=["marks", "roles"])
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_simulator_dumps_the_same(source: str, level: int):
+    """The same arguments at the same moments, with the same values where a task reads or writes them."""
+    kernel = kernelgen.kernel(source)
+    args = [torch.randn(128, 128) for _ in lower.signature(kernel).parameters]
+    options = {"enable_dump_args": level}
+    ours = run(kernel, [a.clone() for a in args], platform="a2a3interp", options=options)
+    theirs = run(kernel, args, platform="a2a3sim", options=options).dumps
+    assert [(d.task, d.name, d.index, d.role, d.stage, d.shape, d.dtype) for d in ours.dumps] == [
+        (d.task, d.name, d.index, d.role, d.stage, d.shape, d.dtype) for d in theirs if d.value is None
+    ]
+    assert differences(ours.trace, ours.dumps, theirs) == []
 
 
 def test_the_page_of_the_language_has_every_name():

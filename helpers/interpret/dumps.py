@@ -324,7 +324,9 @@ def _bytes(data: torch.Tensor, dtype: DType) -> bytes:
 def read(folder: Path | str) -> Dumps:
     """The dumps in a folder that PyPTO's runtime, or `Dumps.write`, has written: that folder, or one above it.
 
-    Values are read from the file when they are asked for.
+    Values are read from the file when they are asked for. The runtime dumps what a pl.spmd takes once for each of its
+    blocks: the first counts. Tasks are numbered as they were submitted where the runtime wrote its deps.json, too
+    (enable_dep_gen), else by their ids, which count by scope.
 
     Raises:
         InputError: there is none, or it is not of the form that is known here; says what is wrong.
@@ -345,11 +347,24 @@ def read(folder: Path | str) -> Dumps:
     name = found.get("bin_file", PAYLOAD)
     payload = manifest.parent / name if name else None
     size = payload.stat().st_size if payload is not None and payload.is_file() else None
-    numbers: dict[str, int] = {}
-    for task_id in sorted({str(e.get("task_id")) for e in entries if isinstance(e, dict)}, key=_by_number):
-        numbers[task_id] = len(numbers)
-    level = found.get("dump_args_level", FULL)
-    return Dumps((_of_entry(i, e, numbers, manifest, payload, size) for i, e in enumerate(entries)), level)
+    ids = {str(e.get("task_id")) for e in entries if isinstance(e, dict)}
+    order = _submitted(manifest.parent.parent / "deps.json")
+    numbers = {i: order.get(_by_number(i)[0], n) for n, i in enumerate(sorted(ids, key=_by_number))}
+    made = [_of_entry(i, e, numbers, manifest, payload, size) for i, e in enumerate(entries)]
+    first: dict[tuple, int] = {}  # of what each block of a pl.spmd has dumped: where the first lies
+    for i, (d, e) in enumerate(zip(made, entries)):
+        key = d.task_id, d.index, d.stage
+        if key not in first or e.get("bin_offset", 0) < entries[first[key]].get("bin_offset", 0):
+            first[key] = i
+    return Dumps((made[i] for i in sorted(first.values())), found.get("dump_args_level", FULL))
+
+
+def _submitted(graph: Path) -> dict[int, int]:
+    """The number of each task id in what the runtime's dep-gen wrote beside the dump; empty where there is none."""
+    try:
+        return {int(task["task_id"]): n for n, task in enumerate(json.loads(graph.read_bytes())["tasks"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _by_number(task_id: str) -> tuple[int, str]:
