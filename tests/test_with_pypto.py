@@ -233,13 +233,14 @@ def test_dumps_have_roles_and_marks_as_the_compiler_generates_them(source: str):
 @pytest.mark.simulator
 @pytest.mark.parametrize("source", [dump_cases.SOURCE, dump_cases.ROLES], ids=["marks", "roles"])
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_simulator_dumps_the_same(source: str, level: int):
+@pytest.mark.parametrize("platform", ["a2a3sim"])  # on A5 the runtime's values are not to be trusted, simpler 1560
+def test_a_simulator_dumps_the_same(platform: str, source: str, level: int):
     """The same arguments at the same moments, with the same values where a task reads or writes them."""
     kernel = kernelgen.kernel(source)
     args = [torch.randn(128, 128) for _ in lower.signature(kernel).parameters]
     options = {"enable_dump_args": level}
     ours = run(kernel, [a.clone() for a in args], platform="a2a3interp", options=options)
-    theirs = run(kernel, args, platform="a2a3sim", options=options).dumps
+    theirs = run(kernel, args, platform=platform, options=options).dumps
     assert [(d.task, d.name, d.index, d.role, d.stage, d.shape, d.dtype) for d in ours.dumps] == [
         (d.task, d.name, d.index, d.role, d.stage, d.shape, d.dtype) for d in theirs if d.value is None
     ]
