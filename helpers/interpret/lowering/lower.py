@@ -35,8 +35,10 @@ from helpers.interpret.lowering.numbers import Numbers
 from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.task_ids import TaskIds
+from helpers.interpret.ops.common import OPS
 from helpers.interpret.source import chunks, live, task_ids
 from helpers.interpret.source.source import refuse
+from helpers.interpret.source.walk import walk
 
 _CACHE: dict[tuple[Callable, str], Compiled] = {}
 
@@ -105,6 +107,7 @@ def _prepared(subject: Subject) -> set[str]:
     """Rewrite the tree as PyPTO's parser does, and refuse what no kernel may contain; the names of task ids."""
     tree = subject.tree
     chunks.rewrite(tree, subject.pl_path)
+    _operands_in_place(subject)
     task_ids.rename(tree)
     ids = task_ids.names(tree, subject.pl_path)
     rules.check(subject.source, program=subject.closure)
@@ -112,6 +115,29 @@ def _prepared(subject: Subject) -> set[str]:
     subject.read()
     rules.check_names(subject)
     return ids
+
+
+OPERANDS = {
+    "lhs", "rhs", "src0", "src1", "acc", "input", "tile", "tensor", "src", "dst", "data", "target", "source", "mask",
+    "mem", "array", "row_vec", "col_vec", "rhs2", "src2", "src3", "bias", "lhs_scale", "rhs_scale", "slope", "tmp",
+    "tmp_tile", "idx", "indices", "indexes", "index", "value",
+}  # fmt: skip
+
+
+def _operands_in_place(subject: Subject) -> None:
+    """Operands that a call names come first, as everything that looks at calls expects them: pl.exp(input=x) is
+    pl.exp(x). What makes a tensor or tile has none, and what else an operation takes stays as it is written."""
+    for n in walk(subject.tree):
+        record = OPS.get(subject.pl_path(n.func) or "") if isinstance(n, ast.Call) and n.keywords else None
+        if record is None or record.creates:
+            continue
+        names = list(record.signatures[subject.pl_path(n.func)].parameters)
+        for name in names[len(n.args) :]:
+            given = next((k for k in n.keywords if k.arg == name), None)
+            if given is None or not (name in OPERANDS or record.name in ("read", "write")):
+                break
+            n.keywords.remove(given)
+            n.args.append(given.value)
 
 
 def signature(kernel: Any) -> Signature:
