@@ -59,6 +59,11 @@ class Product:
             self.x = self.y = None
         return self.done
 
+    def of_row(self, row: int, rank: int) -> Product:
+        """That of one block of a batch, not worked out either; `rank`: axes of what it gives for one block."""
+        x, y = (t[row : row + 1] if t.dim() > rank and t.shape[0] > 1 else t for t in (self.x, self.y))
+        return Product(x, y, self.terms, self.hold)
+
     def detach(self) -> None:
         """Work it out: the memory that it reads is about to change."""
         self.value()

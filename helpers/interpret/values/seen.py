@@ -163,6 +163,7 @@ class Look:
         self._tiles: dict[int, tuple[Any, Seen]] = {}  # id -> the tile, which keeps the id its own, and what it was
         self._kept = 0
         self._depth = 0
+        self._now: int | None = None  # the row of the chunk that runs, where it is known before it ends
 
     # ---- told by the machine ---------------------------------------------------------------------------------
 
@@ -180,6 +181,7 @@ class Look:
             self._tiles.clear()
             self._kept = 0
         self._chunk = _Chunk(launched, blocks, phase)
+        self._now = self._row(self._chunk)
         return True
 
     def end(self, memory: list[Memory], error: BaseException | None) -> None:
@@ -189,7 +191,11 @@ class Look:
         self._chunks = [c for c in self._chunks if not (c.launched is chunk.launched and c.phase == chunk.phase)]
         for _, seen in self._tiles.values():
             if isinstance(seen._data, Product):  # what it reads is still there: later tasks may write to it
-                seen._data = seen._data.value()
+                product = seen._data
+                if product.done is None and self._now is not None:  # a partial sum, which the run has not worked out
+                    seen._data = product.of_row(self._now, seen._rank).value()
+                else:
+                    seen._data = self._ours(product.value(), seen._rank)
         if error is None:
             self._chunks.append(chunk)
         else:
@@ -241,6 +247,12 @@ class Look:
         found = [c for c in self._chunks if self._row(c) is not None]
         return found[-1].memory if found else self._failed.memory if self._failed is not None else []
 
+    def _ours(self, data: torch.Tensor, rank: int) -> torch.Tensor:
+        """What belongs to the task of the values of a batch, where that is known."""
+        if self._now is None or data.dim() <= rank or data.shape[0] == 1:
+            return data
+        return data[self._now : self._now + 1]
+
     def _may_be(self, chunk: _Chunk) -> bool:
         return any(d.index in (-1, self.launch) for d in chunk.launched)
 
@@ -272,6 +284,8 @@ class Look:
             return seen
         extents = held(x.shape, x.valid)
         offsets = np.atleast_1d(x.offset)
+        if self._now is not None and len(offsets) > 1:
+            offsets = offsets[self._now : self._now + 1]
         if math.prod(extents) > WINDOW or len(offsets) * math.prod(extents) > 64 * WINDOW:
             return seen
         base, origin = x.buffer.base.view(-1), x.buffer.origin
@@ -296,8 +310,8 @@ class Look:
             if x.pending is not None:
                 seen._data = x.pending
             elif not x.empty:
-                seen._data = x.data.clone()
-                self._kept += x.data.numel() * x.data.element_size()
+                seen._data = self._ours(x.data, len(x.shape)).clone()
+                self._kept += seen._data.nbytes
         self._tiles[id(x)] = x, seen
         return seen
 
