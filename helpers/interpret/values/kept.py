@@ -19,7 +19,7 @@ import torch
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.values import Tensor
 
-SMALL = 1 << 14  # elements of a window
+SMALL = 1 << 14  # elements of a window, or of those of a batch
 
 Where = Any  # a view of global memory, or (a table of rows, which rows)
 
@@ -155,7 +155,7 @@ class Kept:
         if w.buffer.argument:
             return False
         known = self.unwritten.get(w.buffer.id, ...)
-        if math.prod(w.shape) < SMALL:  # as fast to copy as to look up; the buffer is looked up no more
+        if math.prod(w.shape) * np.size(w.offset) < SMALL:  # as fast to copy as to look up; the buffer is looked up no more
             self.unwritten[w.buffer.id] = None
             return False
         if known is ...:
