@@ -155,7 +155,7 @@ class Kept:
         if w.buffer.argument:
             return False
         known = self.unwritten.get(w.buffer.id, ...)
-        if math.prod(w.shape) * np.size(w.offset) < SMALL:  # as fast to copy as to look up; the buffer is looked up no more
+        if math.prod(w.shape) * np.size(w.offset) < SMALL:  # as fast to copy as to look up, here and from now on
             self.unwritten[w.buffer.id] = None
             return False
         if known is ...:
