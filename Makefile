@@ -37,10 +37,10 @@ test: $(READY)
 	$(TEST)
 
 # What could depend on how a processor rounds: every file of tests but these, and the notebooks. See .ci/run.
-SAME := test_browser test_browser_live test_cli test_diverge test_divergence test_docs test_environment test_files \
-        test_help test_in_notebooks test_inside test_language_page test_layering test_live test_live_edits \
-        test_newcomer test_notebooks_html test_platforms test_plots test_plots_time test_profile \
-        test_profile_schedule test_published test_repo_rules test_sweep test_toolchain_records \
+SAME := test_browser test_browser_inside test_browser_live test_cli test_diverge test_divergence test_docs \
+        test_environment test_files test_help test_in_notebooks test_inside test_language_page test_layering \
+        test_live test_live_edits test_newcomer test_notebooks_html test_platforms test_plots test_plots_time \
+        test_profile test_profile_schedule test_published test_repo_rules test_sweep test_toolchain_records \
         test_toolchain_refusals test_toolchain_regions test_toolchain_worker test_tuning test_with_pypto \
         test_with_pypto_errors test_yardsticks interpret/test_any_kernel interpret/test_bound_source \
         interpret/test_checks interpret/test_depend interpret/test_dry interpret/test_element_types \

@@ -17,7 +17,7 @@ from helpers.interpret.call import interpret
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.machine.machine import LOG_BYTES
-from helpers.interpret.trace.dumped import Recorder
+from helpers.interpret.trace.dumped import DumpRecorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.kept import Kept, Log
 from helpers.platforms import resolve
@@ -92,7 +92,7 @@ def run(
     elif watched:
         trace = script.observer.interpret(kernel, args, name, on, dry)
     else:
-        keeper = Recorder(level, tasks) if level else None
+        keeper = DumpRecorder(level, tasks) if level else None
         trace = interpret(kernel, args, name, on, dry, dumps=keeper, kept=kept)
         found = found if keeper is None else dumps.of_run(keeper, trace)
     if not watched:

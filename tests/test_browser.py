@@ -232,6 +232,21 @@ def pictures(page: Page, name: str) -> None:
     page.set_viewport_size(before)
 
 
+@contextmanager
+def run_all(chrome: BrowserType, lab: str, name: str) -> Iterator[Page]:
+    """A notebook, all of it run; at the end its pictures are taken, on white and on black."""
+    page = new_page(chrome)
+    opened(page, lab, name)
+    begin(page)
+    ended(page, lab, name)
+    yield page
+    pictures(page, name)
+    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    pictures(page, f"{name}-dark")
+    closed(page)
+
+
 @pytest.fixture(scope="module")
 def running(chrome: BrowserType, lab: str) -> Iterator[dict[str, Page]]:
     """Pages of notebooks that have been begun, by name."""
@@ -296,16 +311,8 @@ def slide(handle: Locator, key: str) -> None:
 @pytest.fixture(scope="module")
 def widgets(chrome: BrowserType, lab: str) -> Iterator[Page]:
     """The notebook WIDGETS, all of it run."""
-    page = new_page(chrome)
-    opened(page, lab, "widgets")
-    begin(page)
-    ended(page, lab, "widgets")
-    yield page
-    pictures(page, "widgets")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
-    pictures(page, "widgets-dark")
-    closed(page)
+    with run_all(chrome, lab, "widgets") as page:
+        yield page
 
 
 def test_a_slider_moves_the_figure(widgets: Page):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from test_browser import begin, chrome, closed, ended, jupyterlab, new_page, notebook, opened, output, pictures
+from test_browser import chrome, jupyterlab, notebook, output, run_all
 
 __all__ = ["chrome"]
 CELLS = [
@@ -29,17 +29,8 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder: Path = tmp_path_factory.mktemp("inside")
     (folder / "notebooks").mkdir()
     notebook(folder / "notebooks" / "inside.ipynb", CELLS)
-    with jupyterlab(folder) as lab:
-        page = new_page(request.getfixturevalue("chrome"))
-        opened(page, lab, "inside")
-        begin(page)
-        ended(page, lab, "inside")
+    with jupyterlab(folder) as lab, run_all(request.getfixturevalue("chrome"), lab, "inside") as page:
         yield page
-        pictures(page, "inside")
-        page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-        expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
-        pictures(page, "inside-dark")
-        closed(page)
 
 
 def test_a_click_in_the_timeline_opens_the_task(page: Page):

@@ -17,7 +17,7 @@ from helpers.interpret.lowering.lower import signature
 from helpers.interpret.values.seen import Seen
 from helpers.plots import tile
 from helpers.profile import profile
-from helpers.run import run
+from helpers.run import Run, run
 from helpers.widgets import graph, look, timeline
 from helpers.widgets.look import Controls
 
@@ -336,6 +336,42 @@ def test_two_tasks_side_by_side():
     assert [t["title"].partition(":")[0] for t in c.tiles.tiles] == ["here", "there"]
     shown = look(mine, at=c.step.value, beside=theirs, live=False)
     assert "1 of 512 elements differ" in repr(shown)
+
+
+IDLE = """
+@pl.jit
+def k(a: pl.Tensor[[64, 32], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.InOut[pl.Tensor[[64, 32], pl.FP32]]):
+    for i in pl.spmd(4):
+        if i < n:
+            o[i * 16 : i * 16 + 16, :] = pl.mul(a[i * 16 : i * 16 + 16, :], 2.0)
+    return o
+"""
+
+
+def test_a_task_that_does_nothing():
+    idle = inside(kernelgen.kernel(IDLE), args=[torch.ones(64, 32), 1, torch.ones(64, 32)], block=3)
+    assert not len(idle)
+    assert repr(look(idle, live=False)).endswith("this task does nothing")
+    assert set(look(idle, live=False)._repr_mimebundle_()[0]) == {"text/plain"}
+    c = Controls(look(idle, live=True))
+    assert "this task does nothing" in c.facts.value
+    assert c.on.disabled
+    c.block.value = 0
+    c.job.wait(60)
+    assert not c.step.disabled
+    assert c.step.max == len(c.view.opened) - 1
+
+
+def test_what_cannot_be_looked_at(softmax):
+    kernel, args = softmax
+    opened = inside(kernel, args=args)
+    with pytest.raises(InputError, match=r"operation 99: block 0 of 4 of task 'softmax', .* has 8, counted from 0"):
+        look(opened, at=99)
+    elsewhere = Run("a2a3sim", 1.0, None)  # a simulator leaves nothing of the kind
+    with pytest.raises(InputError, match="was not kept"):
+        inside(elsewhere, 0)
+    with pytest.raises(InputError, match="was not kept"):
+        timeline(profile(opened.run.trace), of=elsewhere)
 
 
 def test_a_click_on_a_task_opens_it(softmax):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from helpers.errors import InputError, shown
-from helpers.inside.opened import Inside, inside
+from helpers.inside.opened import Inside, check_kept, inside
+from helpers.interpret.trace.trace import READ
 from helpers.interpret.values.values import Buffer
 from helpers.live.divergence import assigned
 from helpers.run import Run
@@ -84,8 +85,7 @@ def against(
     Raises:
         InputError: the run was not kept; the golden and the kernel have no name in common.
     """
-    if run.kept is None or not run.kept.log.whole:
-        raise InputError("this run was not kept: run(..., keep=True) keeps what its tensors hold")
+    check_kept(run)
     if callable(golden):
         with run.kept.beginning():
             values = {b.name: run.kept.memory[b.id].clone() for b in run.trace.buffers if b.argument}
@@ -128,6 +128,6 @@ def _first_writes(run: Run) -> dict[int, int]:
         for part in d.parts:
             for shape in set(part.chunk.shapes.tolist()):
                 access = run.trace.shapes[shape]
-                if access.mode != 0:
+                if access.mode != READ:
                     out.setdefault(access.buffer, d.index)
     return out

@@ -188,6 +188,7 @@ def inside(
     if platform not in ("a2a3interp", "a5interp"):
         raise InputError(f"platform is {platform!r}: a task is opened on a2a3interp or a5interp")
     if isinstance(what, Run):
+        check_kept(what)
         return _chosen(what.trace, lambda launch, b: _of_run(what, launch, b), task, block, wrote, line)
     kernel, given = (what, _made(args)) if args is not None else _of_subject(what, size, platform)
     parameters = compile_kernel(kernel).parameters
@@ -221,15 +222,25 @@ def _chosen(
     return opening(launch, block)
 
 
+def check_kept(of: Run) -> None:
+    """Make sure that tasks of a run can be opened.
+
+    Raises:
+        InputError: it was not kept, or wrote too much.
+    """
+    if of.kept is None:
+        raise InputError(
+            "this run was not kept: run(kernel, args, keep=True) on interpret mode keeps what opening a task takes"
+        )
+    if not of.kept.log.whole:
+        raise InputError(f"the run overwrote more than {LOG_BYTES >> 20} MB, too much to be kept: open a smaller one")
+
+
 def _of_run(of: Run, launch: Dispatch, block: int) -> Inside:
     """Open a block of a launch of a run that was kept."""
-    if of.kept is None:
-        raise InputError("this run was not kept: run(..., keep=True) keeps what opening a task takes")
     changed = [of.trace.buffers[n].name for n in of.kept.changed()]
     if changed:
         raise InputError(f"'{changed[0]}' has changed since the run, so its tasks cannot be done again: run it again")
-    if not of.kept.log.whole:
-        raise InputError(f"the run overwrote more than {LOG_BYTES >> 20} MB, too much to be kept: open a smaller one")
     on = chip_of(of.platform.removesuffix("interp"))
     look = Look(launch.index, block, launch.place)
     with (

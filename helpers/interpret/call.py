@@ -28,7 +28,7 @@ from helpers.interpret.machine.batches import Conflict
 from helpers.interpret.machine.machine import Follow, Machine, Replay
 from helpers.interpret.source import texts
 from helpers.interpret.source.source import Place, Source, located
-from helpers.interpret.trace.dumped import Recorder
+from helpers.interpret.trace.dumped import DumpRecorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values import fp4
 from helpers.interpret.values.kept import Astray, Kept, Reopened
@@ -50,7 +50,7 @@ def interpret(
     guess: int = 0,
     make_machine: Callable[..., Machine] = Machine,
     look: Look | None = None,
-    dumps: Recorder | None = None,
+    dumps: DumpRecorder | None = None,
     kept: Kept | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.

@@ -21,7 +21,7 @@ from helpers.errors import InputError
 from helpers.files import whole
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import FP4, DType
-from helpers.interpret.trace.dumped import AFTER, BEFORE, FULL, LAYOUT, MARKED, OFF, Kept, Recorder
+from helpers.interpret.trace.dumped import AFTER, BEFORE, FULL, LAYOUT, MARKED, OFF, DumpedArgument, DumpRecorder
 from helpers.interpret.trace.trace import Trace
 
 MANIFEST, PAYLOAD, FOLDER = "args_dump.json", "args.bin", "args_dump"
@@ -213,7 +213,7 @@ def asked(options: Mapping[str, Any] | None) -> tuple[int, list[int | str] | Non
     return int(level), [int(t) if isinstance(t, str) and t.isdigit() else t for t in tasks]
 
 
-def of_run(recorder: Recorder, trace: Trace) -> Dumps:
+def of_run(recorder: DumpRecorder, trace: Trace) -> Dumps:
     """What a recorder kept of a run.
 
     Raises:
@@ -244,8 +244,8 @@ def of_runtime(folder: Path, trace: Trace | None, ids: Mapping[int, int], tasks:
     Args:
         trace: Of the run, and `ids` the number of the launch of each task id; None where there is none.
     """
-    found = []
-    for d in read(folder):
+    there, found = read(folder), []
+    for d in there:
         number = ids.get(int(d.task_id, 16))
         if trace is not None and number is not None:
             d = replace(d, task=number, name=trace.dispatches[number].name)
@@ -253,10 +253,10 @@ def of_runtime(folder: Path, trace: Trace | None, ids: Mapping[int, int], tasks:
             found.append(replace(d, _data=d.data))
     if trace is not None:
         check_tasks(tasks, trace)
-    return Dumps(sorted(found, key=lambda d: (d.task, not d.before, d.index)), read(folder).level)
+    return Dumps(sorted(found, key=lambda d: (d.task, not d.before, d.index)), there.level)
 
 
-def _of_kept(k: Kept) -> Dump:
+def _of_kept(k: DumpedArgument) -> Dump:
     buffer = k.buffer
     four = buffer.dtype is FP4
     return Dump(

@@ -15,6 +15,7 @@ import traitlets
 from helpers import plots
 from helpers.errors import InputError
 from helpers.inside import Inside, inside, values
+from helpers.inside.opened import check_kept
 from helpers.inside.values import text as values_text
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.seen import Moment, Seen
@@ -26,6 +27,7 @@ from helpers.widgets.job import Cancelled, Job
 _HERE = Path(__file__).parent
 
 AROUND = 9  # lines of source above and below
+NOTHING = "this task does nothing"
 _kept: dict[tuple, int] = {}  # the operation that is shown, by task
 
 
@@ -36,13 +38,15 @@ class Look:
         self.opened, self.at, self.live, self.other = opened, at, live, other
 
     def __repr__(self) -> str:
+        if not len(self.opened):
+            return f"{self.opened!r}\n{NOTHING}"
         said = self.difference(self.at)
         return f"{self.opened!r}\n{self.opened.described(self.at)}" + (f"\n   {said}" if said else "")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if self.live:
             return self.controls()._repr_mimebundle_()
-        fig = self.figure(self.at)
+        fig = self.figure(self.at) if len(self.opened) else None
         if fig is None:
             return {"text/plain": repr(self)}, {}
         bundle, metadata = fig._repr_mimebundle_()
@@ -202,8 +206,12 @@ class Controls:
         opened = self.view.opened
         self.title.value = html.escape(f"{opened.title}: {len(opened):,} operations")
         if not len(opened):
-            self.facts.value = "<pre>this task does nothing</pre>"
+            self.facts.value = f"<pre>{NOTHING}</pre>"
+            for control in (self.back, self.on, self.step, self.odd, self.line, self.turn):
+                control.disabled = True
             return
+        for control in (self.step, self.line, self.turn):
+            control.disabled = False
         self.step.max = len(opened) - 1
         first = {}
         for m in opened.moments:
@@ -257,6 +265,7 @@ class Opener:
     """Tasks of a run that are opened in a place of their own, `box`, the latest only; in a thread of its own, `job`."""
 
     def __init__(self, of: Run, trace: Trace):
+        check_kept(of)
         if len(of.trace.dispatches) != len(trace.dispatches):
             mine, theirs = len(trace.dispatches), len(of.trace.dispatches)
             raise InputError(f"what is shown has {mine:,} launches and the run {theirs:,}: show what this run did")
@@ -292,5 +301,10 @@ def look(opened: Inside, at: int = 0, beside: Inside | None = None, live: bool |
         at: The operation to begin with; `opened.at(line)` finds one.
         beside: A task of another run, shown beside it: the same call, and how the tiles differ.
         live: True for the widget, False for text and a figure; None: the widget where a front end shows the cell.
+
+    Raises:
+        InputError: it has no such operation.
     """
+    if at and not 0 <= at < len(opened):
+        raise InputError(f"operation {at}: {opened.title} has {len(opened):,}, counted from 0")
     return Look(opened, at, front_end() if live is None else live, beside)

@@ -33,7 +33,7 @@ from helpers.interpret.machine.task import Task
 from helpers.interpret.machine.task_ids import TaskIds
 from helpers.interpret.progress import watcher
 from helpers.interpret.source.source import Place, located
-from helpers.interpret.trace.dumped import Recorder
+from helpers.interpret.trace.dumped import DumpRecorder
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.extents import lane_values, plain
 from helpers.interpret.values.kept import Kept, Log, Reopened
@@ -99,13 +99,13 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
         replay: Replay | None = None, follow: Follow | None = None, guess: int = 0, look: Look | None = None,
-        dumps: Recorder | None = None, kept: Kept | None = None, reopened: Reopened | None = None,
+        dumps: DumpRecorder | None = None, kept: Kept | None = None, reopened: Reopened | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
         self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
         self.look, self.looking = look, None  # who looks at a task, and the same while that one runs
         self.dumps = dumps  # who keeps values of arguments
-        self.dumping: Recorder | None = None  # the same, while it wants to be told of stores
+        self.dumping: DumpRecorder | None = None  # the same, while it wants to be told of stores
         self.tags: list[tuple] = []  # tensors that are marked for a dump, by the launches and calls around
         self._dry = dry  # what `dry` is when no phase is being gone through again
         self.trace = Trace(platform)

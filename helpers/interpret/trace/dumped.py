@@ -1,7 +1,7 @@
 """What a run is asked to dump of its tasks' arguments: their values before a task begins, and after it has ended.
 
-A `Recorder` is handed to a run, which tells it of each launch. Values are copied as they lie in global memory, so they
-are those that the run had, bit for bit; a run without a recorder does none of this. Levels are those of PyPTO's
+A `DumpRecorder` is handed to a run, which tells it of each launch. Values are copied as they lie in global memory: they
+are those that the run had, bit for bit. A run without a recorder does none of this. Levels are those of PyPTO's
 runtime: 1 the marked tensors (`pl.dump_tag`, `dumps=`), 2 every argument, 3 the layout of every argument, with values
 of the marked ones alone.
 """
@@ -26,7 +26,7 @@ BEFORE, AFTER = "before_dispatch", "after_completion"
 
 
 @dataclass(eq=False)
-class Kept:
+class DumpedArgument:
     """One argument of one launch, at one moment. `data` is None where its values were not kept."""
 
     launch: Dispatch
@@ -80,7 +80,7 @@ class _Part(NamedTuple):
         return self.of(self.buffer.base, self.buffer.origin)
 
 
-class Recorder:
+class DumpRecorder:
     """Asked to keep values of a run's arguments.
 
     Args:
@@ -96,14 +96,14 @@ class Recorder:
         self._turns: list[_Launch] = []  # of the turns that run as one, launch by launch
         self._batch: object = None  # which turns these are
         self._before: dict[int, torch.Tensor] = {}  # id of a buffer -> what it held before the launch, or the turns
-        self._kept: list[Kept] = []
+        self._kept: list[DumpedArgument] = []
         self._values: dict[tuple, torch.Tensor] = {}  # (part, how often its buffer had been written) -> its values
         self._written: dict[int, list] = {}  # id of a buffer -> [how often it was written, itself]
         self._bytes = 0
 
     # ---- told by the machine ---------------------------------------------------------------------------------
 
-    def begin(self, launched: list[Dispatch], turns: object) -> Recorder | None:
+    def begin(self, launched: list[Dispatch], turns: object) -> DumpRecorder | None:
         """Blocks of these launches begin, or one launch of each of these turns; returns itself where stores are to be
         told."""
         if turns is not None:
@@ -176,7 +176,7 @@ class Recorder:
 
     # ---- asked afterwards ------------------------------------------------------------------------------------
 
-    def kept(self, trace: Trace) -> list[Kept]:
+    def kept(self, trace: Trace) -> list[DumpedArgument]:
         """What was kept of the launches of the trace, in their order; of others a batch was given up."""
         launches = trace.dispatches
         there = [k for k in self._kept if 0 <= k.launch.index < len(launches) and launches[k.launch.index] is k.launch]
@@ -210,7 +210,7 @@ class Recorder:
         w = use.window
         offset = int(w.offset[row]) if isinstance(w.offset, np.ndarray) else int(w.offset)
         part = _Part(w.buffer, offset, w.shape if w.inside is None else w.inside, w.strides)
-        one = Kept(launch, number, *part, role, stage, None)
+        one = DumpedArgument(launch, number, *part, role, stage, None)
         self._kept.append(one)
         if self.level == LAYOUT and not use.marked:
             return

@@ -1,6 +1,6 @@
 """What a run leaves so that any task of it can be done again: a log of what it overwrote, and its chunks in order.
 
-Memory as it was when a chunk began is that of the end, with what was overwritten since put back (`Reopened.back`). The
+Memory as it was when a chunk began is that of the end, with what was overwritten since put back (`Rewound`). The
 kernel is then gone through once more without arithmetic, in the batches that the run had, and only the chunks of one
 task are computed. What they store must be what the run stored, bit by bit: if it is not, this is `Astray`.
 """
