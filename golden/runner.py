@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from golden.compare import (
 )
 from golden.spec import ScalarSpec, TensorSpec
 from golden.twins import twins
-from helpers.errors import InputError
+from helpers.errors import InputError, shown
 
 Spec = TensorSpec | ScalarSpec
 Values = dict[str, Any]
@@ -159,8 +159,8 @@ def run_jit(
         Exception: what golden_fn, check or an init_value raises.
     """
     from helpers.run import compared as tell
+    from helpers.run import records_writes, scripted, tracing
     from helpers.run import run as run_kernel  # here, so that golden can be imported without the interpreter
-    from helpers.run import scripted, tracing
 
     start = time.perf_counter()
     compile_cfg, runtime_cfg = compile_cfg or {}, runtime_cfg or {}
@@ -220,7 +220,8 @@ def run_jit(
         return finish(None, ", compile only: nothing computed or compared")
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
-    sealed = {} if save_data or scripted() else _seals(tensor_specs, values)
+    large = [] if save_data or scripted() else _too_large_to_copy(tensor_specs, values)
+    sealed = {name: None if records_writes(fn, platform) else seal(values[name]) for name in large}
     outputs = save_data or (golden_data is None and golden_fn is not None)
     before = _copies(specs, values, sealed, shared, outputs=outputs)
 
@@ -234,7 +235,7 @@ def run_jit(
     if os.environ.get("PYPTO_BENCH", "") not in ("", "0", "false", "False"):
         log("[RUN] PYPTO_BENCH is set, but there are no device timings to take on this platform")
 
-    problems = _modified_inputs(tensor_specs, before, sealed, values)
+    problems = _modified_inputs(tensor_specs, before, sealed, values, result.trace)
     if scripted():  # upstream's harness does not look at inputs, and its scripts mark few of the caches they write
         for problem in problems:
             log(f"[RUN] note: {problem}")
@@ -356,13 +357,12 @@ def _make_values(specs: Iterable[Spec], shared: Values | None = None) -> Values:
     return values
 
 
-def _seals(specs: Iterable[TensorSpec], values: Values) -> dict[str, Seal]:
-    """A seal for each input that is too large to copy: golden and kernel get the same memory."""
-    large = [spec.name for spec in specs if not spec.is_output and values[spec.name].nbytes > _LARGE]
-    return {name: seal(values[name]) for name in large}
+def _too_large_to_copy(specs: Iterable[TensorSpec], values: Values) -> list[str]:
+    """Inputs of which golden and kernel get the same memory."""
+    return [spec.name for spec in specs if not spec.is_output and values[spec.name].nbytes > _LARGE]
 
 
-def _copies(specs: Iterable[Spec], values: Values, sealed: dict[str, Seal], shared: Values, *, outputs: bool) -> Values:
+def _copies(specs: Iterable[Spec], values: Values, sealed: Collection[str], shared: Values, *, outputs: bool) -> Values:
     """The values, tensors copied but for those sealed or shared; without the output tensors unless `outputs`."""
     copied = {}
     for spec in specs:
@@ -381,12 +381,20 @@ def _scalar(spec: ScalarSpec, values: Values) -> torch.Tensor:
     return torch.tensor(values[spec.name], dtype=spec.dtype)
 
 
-def _modified_inputs(specs: Iterable[TensorSpec], before: Values, sealed: dict[str, Seal], after: Values) -> list[str]:
+def _modified_inputs(
+    specs: Iterable[TensorSpec], before: Values, sealed: dict[str, Seal | None], after: Values, trace: Any
+) -> list[str]:
+    """What to say of each input that the run changed. Of those without a seal the trace says which it wrote."""
     problems = []
+    unsealed = [name for name, found in sealed.items() if found is None]
+    written = trace.written(unsealed) if unsealed else {}
     for spec in specs:
         if spec.is_output:
             continue
-        if spec.name in sealed:
+        if spec.name in unsealed:
+            place = written.get(spec.name)
+            found = place and f"{shown(place.file)}:{place.line} writes it"
+        elif spec.name in sealed:
             found = broken(after[spec.name], sealed[spec.name])
         else:
             difference = first_difference(after[spec.name], before[spec.name])

@@ -28,9 +28,8 @@ class Run:
     """What a run was: the platform that really ran it, its duration in seconds, and the trace it left.
 
     `notes` says which files have changed since the kernel was loaded from them, and which parameters it writes that are
-    declared as inputs. `dumps`: values of tasks' arguments, where the option enable_dump_args asked for them.
-    declared as inputs. `kernel` and `kept`: what `helpers.inside` opens a task of this run with, where it was asked to
-    be kept.
+    declared as inputs. `dumps`: values of tasks' arguments, where the option enable_dump_args asked for them. `kernel`
+    and `kept`: what `helpers.inside` opens a task of this run with, where it was asked to be kept.
     """
 
     platform: str
@@ -128,6 +127,15 @@ def parameters(kernel: Any) -> list[str] | None:
         KernelError: its source cannot be read, or a parameter has no usable type.
     """
     return [p.name for p in signature(kernel).parameters] if unwrap(kernel) is not None else None
+
+
+def records_writes(kernel: Any, platform: str) -> bool:
+    """True where the trace of a run will say which arguments it wrote: a `pl` kernel in interpret mode.
+
+    Raises:
+        PlatformError: the platform does not exist or does not work here.
+    """
+    return unwrap(kernel) is not None and resolve(platform).endswith("interp")
 
 
 def tracing() -> bool:

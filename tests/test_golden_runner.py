@@ -43,6 +43,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     module.run = fake
     module.tracing = module.scripted = lambda: False
     module.compared = lambda *_: None
+    module.records_writes = lambda kernel, platform: False
     module.parameters = lambda kernel: list(inspect.signature(kernel).parameters)
     monkeypatch.setitem(sys.modules, "helpers.run", module)
     monkeypatch.chdir(tmp_path)

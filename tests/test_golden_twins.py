@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from golden import TensorSpec, run_jit, runner
 from golden.twins import twins
 from helpers import cli
 
@@ -52,3 +55,29 @@ def test_a_script_may_write_a_large_input(tmp_path: Path):
     result = CliRunner().invoke(cli.app, ["interpret", str(script)])
     assert result.exit_code == 0, result.output
     assert "modified its input 'x'" in result.output
+
+
+@pytest.mark.parametrize("written", ["", "x = pl.assemble(x, a, [0, 0])"])
+def test_interpret_mode_says_which_large_input_was_written(tmp_path: Path, monkeypatch, written: str):
+    """Such an input is neither copied nor sealed: the trace says what writes it."""
+    file = tmp_path / "writes_its_input.py"
+    file.write_text(
+        "import pypto.language as pl\n"
+        "@pl.jit\n"
+        "def k(x: pl.Tensor[[64, 32], pl.FP32], y: pl.Out[pl.Tensor[[16, 32], pl.FP32]]):\n"
+        "    with pl.at(level=pl.Level.CORE_GROUP):\n"
+        "        a = pl.add(pl.slice(x, [16, 32], [0, 0]), 1.0)\n"
+        f"        {written or 'pass'}\n"
+        "        y = pl.assemble(y, a, [0, 0])\n"
+        "    return y\n"
+    )
+    monkeypatch.setattr(runner, "_LARGE", 64)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, file.stem, raising=False)
+    kernel = importlib.import_module(file.stem).k
+    specs = [TensorSpec("x", [64, 32], torch.float32), TensorSpec("y", [16, 32], torch.float32, is_output=True)]
+    result = run_jit(kernel, specs, runtime_cfg={"platform": "a2a3interp"}, quiet=True)
+    assert result.passed == (not written)
+    if written:
+        assert "modified its input 'x':" in result.error
+        assert "writes_its_input.py:6 writes it" in result.error

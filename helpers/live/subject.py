@@ -47,6 +47,13 @@ class Subject:
             return f"{self.stage}.{self.version}"
         return ".".join(filter(None, (Path(self.file).stem, self.kernel)))
 
+    def golden_digest(self, file: str) -> str:
+        """A digest of what a file gives to the golden's side, which runs share and do not import again.
+
+        That is all of it, kernels too, but for the subject's own file: every run runs that one again. "" for no file.
+        """
+        return outside_kernels(file) if file == self.file else _digest(file, lambda node: True)
+
 
 @dataclass(frozen=True)
 class Given:
@@ -186,12 +193,12 @@ def user_files() -> dict[str, str]:
     out = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and file.endswith(".py") and not _installed(file):
+        if file and file.endswith(".py") and not installed(file):
             out[name] = os.path.abspath(file)
     return out
 
 
-def _installed(file: str) -> bool:
+def installed(file: str) -> bool:
     """True for a file of Python or of an installed package."""
     folders = {sys.prefix, sys.base_prefix, sys.exec_prefix}
     return "site-packages" in file or "dist-packages" in file or any(file.startswith(f + os.sep) for f in folders)
@@ -199,12 +206,16 @@ def _installed(file: str) -> bool:
 
 def outside_kernels(file: str) -> str:
     """A digest of what a file says beside its kernels: what inputs and goldens can depend on. "" for no such file."""
+    return _digest(file, lambda node: not _is_kernel(node))
+
+
+def _digest(file: str, counts: Callable[[ast.stmt], bool]) -> str:
+    """Of the statements of a file that count; comments never do."""
     try:
-        text = Path(file).read_bytes()
-        tree = ast.parse(text)
+        tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return ""
-    tree.body = [n for n in tree.body if not _is_kernel(n)]
+    tree.body = [n for n in tree.body if counts(n)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 

@@ -187,6 +187,11 @@ def compile_kernel(kernel: Any, plane: str | None = None) -> Compiled:
     return cached
 
 
+def compiled_kernels() -> list[tuple[Callable, str]]:
+    """What was compiled in this process: functions, each with its plane."""
+    return list(_CACHE)
+
+
 DEEPEST = "use names for parts of its expressions"
 
 

@@ -10,7 +10,7 @@ blocks the offset may be an array with one entry a block.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -262,18 +262,23 @@ class Trace:
             self.shapes.append(Access(buffer.id, mode, extent, strides, place))
         return got
 
+    def written(self, names: Iterable[str]) -> dict[str, Place]:
+        """Those of the arguments of these names that the run wrote, each with the first place that writes it."""
+        first: dict[int, Place] = {}
+        for a in self.shapes:
+            if a.mode != READ:
+                first.setdefault(a.buffer, a.place)
+        asked = set(names)
+        return {b.name: first[b.id] for b in self.buffers if b.argument and b.name in asked and b.id in first}
+
     def misdeclared(self) -> tuple[str, ...]:
         """What to say of parameters that are declared as inputs and written."""
-        out = []
-        for b in self.buffers:
-            places = (a.place for a in self.shapes if a.buffer == b.id and a.mode != READ)
-            place = next(places, None) if b.id in self.inputs else None
-            if place is not None:
-                out.append(
-                    f"'{b.name}' is written ({shown(place.file)}:{place.line}) and declared as an input: declare it "
-                    "pl.Out, or pl.InOut where not all of it is written; callers and the scheduler go by it"
-                )
-        return tuple(out)
+        inputs = [b.name for b in self.buffers if b.id in self.inputs]
+        return tuple(
+            f"'{name}' is written ({shown(place.file)}:{place.line}) and declared as an input: declare it "
+            "pl.Out, or pl.InOut where not all of it is written; callers and the scheduler go by it"
+            for name, place in self.written(inputs).items()
+        )
 
     def step(self, key: tuple) -> Step:
         """Intern a step."""
