@@ -22,11 +22,10 @@ Specs = Callable[[str], list]  # the specs of a size, over memory of this proces
 
 @dataclass(frozen=True)
 class Earlier:
-    """A save that passed: its number, the other end of its process's connection, the file that answers lie in."""
+    """A save that passed: its number, the other end of its process's connection."""
 
     number: int
     connection: Connection
-    file: int
 
 
 STOP = ("stop",)  # what is left of a run is not wanted any more
@@ -68,13 +67,16 @@ def answer(there: Connection, n: int, rest: Any, file: int, kernel: Any, chip: s
             break
 
 
-def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[str], earlier: Earlier) -> str:
+def compared(
+    number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[str], earlier: Earlier, file: int
+) -> str:
     """Where the kernel of a save first writes something else than an earlier one, in a sentence; "" if nobody knows.
 
     Args:
         number: Of the save.
         sizes: At which it was run, the small one first.
         earlier: What it is compared with.
+        file: The file that its answers lie in.
     """
 
     def before(size: str, launch: Launch | None) -> Record | None:
@@ -83,10 +85,10 @@ def compared(number: int, kernel: Any, chip: str, specs: Specs, sizes: Sequence[
         while message[::2] != (number, ANSWER):  # what was under way when that run was stopped comes first
             message = earlier.connection.recv()
         length = message[1]
-        data = os.pread(earlier.file, length, 0) if length else b""
+        data = os.pread(file, length, 0) if length else b""
         while 0 < len(data) < length:
-            data += os.pread(earlier.file, length - len(data), len(data))
-        os.ftruncate(earlier.file, 0)
+            data += os.pread(file, length - len(data), len(data))
+        os.ftruncate(file, 0)
         return pickle.loads(data) if data else None
 
     version = f"save {earlier.number}"

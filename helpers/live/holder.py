@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from helpers.live import ahead, beside
-from helpers.live.one_save import ALL, FAILED, INPUTS, Held, Work, files_of, mistake, run, run_later
+from helpers.live.one_save import ALL, FAILED, INPUTS, Held, Work, files_of, go, mistake, run, run_later
 from helpers.live.processes import Child, fork
 from helpers.live.subject import Given, Subject, load_given, user_files
 
@@ -36,10 +36,9 @@ def hold(there: Connection, subject: Subject) -> None:
 
 @dataclass
 class _Spare:
-    """A process that waits to be the next run: the save that passed when it was forked, what it has imported."""
+    """A process that waits to be the next run, and what it has imported."""
 
     child: Child
-    stays: tuple[int, Child] | None
     digests: dict[str, str] | None = None  # once it is ready
 
 
@@ -49,7 +48,7 @@ class _Holder:
     def __init__(
         self, there: Connection, subject: Subject, given: Given, held: dict[str, Held], before: frozenset[str]
     ):
-        self._there, self._subject, self._given, self._held, self._before = there, subject, given, held, before
+        self._there = there
         self._filler: Child | None = fork(_fill, given, held)
         self._broken: tuple | None = None  # why there is no golden
         self._run: Child | None = None
@@ -59,6 +58,7 @@ class _Holder:
         self._last: ahead.Loaded | None = None  # by the latest run that got so far
         self._edited: set[str] = set()
         self._answers = tempfile.TemporaryFile()
+        self._work = Work(subject, given, held, before, self._answers.fileno())
         self._latest = 0
 
     def serve(self) -> None:
@@ -92,19 +92,14 @@ class _Holder:
             self._there.send((n, "done"))
             return
         spare, self._spare = self._spare, None
-        if spare and spare.stays is self._stays and spare.digests is not None and ahead.fits(spare.digests):
+        if spare and spare.digests is not None and ahead.fits(spare.digests):
             self._run = spare.child
-            self._run.connection.send(n)
+            go(self._run, n, self._stays)
             return
         if spare:
             spare.child.end()
-        self._run = fork(run, n, self._work())
-
-    def _work(self) -> Work:
-        earlier = self._stays and beside.Earlier(
-            self._stays[0], self._stays[1].connection, self._answers.fileno()
-        )  # fmt: skip
-        return Work(self._subject, self._given, self._held, self._before, self._answers.fileno(), earlier)
+        earlier = self._stays and beside.Earlier(self._stays[0], self._stays[1].connection)
+        self._run = fork(run, n, self._work, earlier)
 
     def _ready(self, spare: _Spare) -> None:
         try:
@@ -136,6 +131,7 @@ class _Holder:
             return
         if message[0] == "loaded":
             self._edited, self._last = message[1].differing(self._last), message[1]
+            self._prepare()
         elif message[-1] == "passed":
             if self._stays:
                 self._stays[1].end()
@@ -146,10 +142,14 @@ class _Holder:
                 self._end()
 
     def _end(self) -> None:
-        """A run is over: have a process prepare for the next one."""
+        """A run is over."""
         self._over = True
+        self._prepare()  # where it had a mistake, this has not been done
+
+    def _prepare(self) -> None:
+        """Have a process do what can be done for the next run; it may be beside the one that is under way."""
         if self._spare is None and self._last is not None and not self._broken:
-            self._spare = _Spare(fork(run_later, self._last, self._edited, self._work()), self._stays)
+            self._spare = _Spare(fork(run_later, self._last, self._edited, self._work))
 
 
 def _reserve(specs: list) -> Held:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import TYPE_CHECKING, Any
 
 from helpers.live import ahead, beside
-from helpers.live.processes import fork
+from helpers.live.processes import Child, fork
 from helpers.live.subject import Given, Subject, installed, load_kernel, user_files
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ class Work:
         held: By size, the small one first.
         before: Modules that the server has imported.
         file: The file that answers lie in, see `beside`.
-        earlier: The latest save that passed.
     """
 
     subject: Subject
@@ -57,24 +57,28 @@ class Work:
     held: dict[str, Held]
     before: frozenset[str]
     file: int
-    earlier: beside.Earlier | None
 
     def own(self, size: str) -> list:
         """The specs of a size over memory of this process."""
         return _own(self.held[size])[0]
 
 
-def run(there: Connection, n: int, work: Work) -> None:
-    """Judge a save. If it passes, stay to be compared with later ones, while another process does the rest."""
+def run(there: Connection, n: int, work: Work, earlier: beside.Earlier | None) -> None:
+    """Judge a save. If it passes, stay to be compared with later ones, while another process does the rest.
+
+    Args:
+        earlier: The latest save that passed, which this one is compared with if it fails.
+    """
     _start_threads()
     judged = _judge(there, n, work)
     if judged is None:
         return
     kernel, sizes, result = judged
-    there.send(("loaded", ahead.loaded(kernel, work.before)))
     chip, size = work.subject.chip, sizes[-1]
     if not result.passed:
-        compared = partial(beside.compared, n, kernel, chip, work.own, sizes, work.earlier) if work.earlier else None
+        compared = None
+        if earlier:
+            compared = partial(beside.compared, n, kernel, chip, work.own, sizes, earlier, work.file)
         _rest(there, n, work, kernel, size, result, compared)
         return
     there.send((n, "passed"))
@@ -91,7 +95,20 @@ def run_later(there: Connection, last: ahead.Loaded, edited: Collection[str], wo
         return
     _start_threads()
     there.send(("ready", digests))
-    run(there, there.recv(), work)
+    n, passed = there.recv()
+    earlier = None if passed is None else beside.Earlier(passed, Connection(recv_handle(there)))
+    run(there, n, work, earlier)
+
+
+def go(child: Child, n: int, passed: tuple[int, Child] | None) -> None:
+    """Make a process that waits in `run_later` the run of a save.
+
+    Args:
+        passed: The latest save that passed, and its process.
+    """
+    child.connection.send((n, passed and passed[0]))
+    if passed:
+        send_handle(child.connection, passed[1].connection.fileno(), child.pid)
 
 
 def _start_threads() -> None:
@@ -118,6 +135,8 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
             sizes.append(size)
             found, result = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
             there.send((n, "judged", found))
+            if len(sizes) == 1:  # what this save has imported, the next one may
+                there.send(("loaded", ahead.loaded(kernel, work.before)))
             if not found.passed:
                 break
     except _NoGolden:

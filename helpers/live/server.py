@@ -6,8 +6,8 @@
     run        forked from the holder for each save; imports the kernel, runs and judges it. The latest whose save
                passed stays, to be run again beside one that fails, see `beside`
     rest       forked from a run that passed: its figures and findings
-    spare      forked from the holder after each save: has done what can be done before the next one, and becomes its
-               run if no file that it has imported changed, see `ahead`
+    spare      forked from the holder once a save is judged: does what can be done before the next one, and becomes
+               its run if no file that it has imported changed, see `ahead`
 
 Nothing is imported twice in one process, so no object of an earlier save can be met. A save ends the run before it. A
 golden's side that changed takes a new holder, anything that the server itself has imported a new server. A process
