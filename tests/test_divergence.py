@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers.live.divergence import ROUNDING, Divergence, differing_launch, divergence, record
+from helpers.inside.divergence import ROUNDING, Divergence, differing_launch, divergence, record
 from helpers.stages import STAGES
 
 ROOT = Path(__file__).parents[1]

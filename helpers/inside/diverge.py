@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from helpers.errors import InputError
+from helpers.inside.divergence import Divergence, Launch, Record, differing_launch, divergence, elsewhere, record
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.live import subject as subjects
-from helpers.live.divergence import Divergence, Launch, Record, differing_launch, divergence, elsewhere, record
 
 
 def diverge(

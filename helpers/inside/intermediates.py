@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from helpers.errors import InputError, shown
+from helpers.inside.divergence import assigned
 from helpers.inside.opened import Inside, check_kept, inside
 from helpers.interpret.trace.trace import READ
 from helpers.interpret.values.values import Buffer
-from helpers.live.divergence import assigned
 from helpers.run import Run
 from helpers.sanitize.rules import origin
 from helpers.sanitize.rules.origin import Writer

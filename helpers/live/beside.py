@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from helpers.errors import WorkbookError
-from helpers.live.divergence import Launch, Record, differing_launch, divergence, elsewhere, record
+from helpers.inside.divergence import Launch, Record, differing_launch, divergence, elsewhere, record
 
 Specs = Callable[[str], list]  # the specs of a size, over memory of this process
 

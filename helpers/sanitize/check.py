@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from golden.spec import ScalarSpec, TensorSpec
 from helpers.chips import Chip, chip
 from helpers.errors import InputError, KernelError, WorkbookError
 from helpers.interpret.call import arrange
@@ -22,33 +18,19 @@ from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
 from helpers.sanitize import cases
+from helpers.sanitize.case_run import Run, again, arguments, by_parameter, bytes_of, directions, extents, make
 from helpers.sanitize.cases import Space, Specs
-from helpers.sanitize.rules import atomics, chips, lint, order, padding, read_and_written, results
+from helpers.sanitize.judged import Judge
+from helpers.sanitize.rules import atomics, chips, lint, order, padding, read_and_written
 from helpers.sanitize.rules.findings import ERROR, WARNING, Finding, grouped
 from helpers.sanitize.rules.padding import Padding
 from helpers.sanitize.rules.replay import Subject, in_another_order, refilled, reordered
 from helpers.sanitize.rules.untaken import Untaken
 
-NO_MEMORY = 1 << 20  # bytes: float tensors of this size and more have no memory in a run without arithmetic
 MOST_PROOFS = 4  # replays of one kernel; each is two runs
 MOST_SHRINKS = 8
 MUCH = 1 << 28  # bytes of tensors with which a kernel that reads back what it computed is only gone through
 LITTLE = 1 << 24  # bytes of tensors with which another size is run and compared, not only gone through
-
-
-@dataclass
-class Run:
-    """One run of a case and what was seen.
-
-    `values` are what it ran on and wrote, `before` copies of what those held that both go in and come out.
-    """
-
-    trace: Trace | None
-    findings: list[Finding]
-    clashes: list[tuple[Finding, order.Clash]] = field(default_factory=list)
-    memory: read_and_written.Memory | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    before: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def check(
@@ -64,6 +46,7 @@ def check(
     sweeps: bool = True,
     dry: bool = False,
     given: Place | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Run `kernel` under every sanitizer.
 
@@ -79,6 +62,8 @@ def check(
         sweeps: False: only the sizes given.
         dry: No arithmetic where the control flow does not need it: no golden, no proofs by running again.
         given: Where the tolerance is written, for findings about it.
+        beside: Other kernels that take the same and should compute the same, by name, such as the other versions of a
+            stage. A wrong result is traced to the first line that computes something else than in one that is right.
 
     Returns:
         Findings, worst first, one for each line and kind; see findings.grouped.
@@ -99,11 +84,14 @@ def check(
     base: list = list(build(**_defaults(build, start)) if build else specs)
 
     run = _examine(kernel, compiled, base, home, dry)
+    judge = None
+    if reference is not None and not dry:
+        judge = Judge(kernel, compiled, reference, rtol, atol, compare_fn or {}, given, beside or {}, home)
     if run.trace is not None and not dry:
-        subject = Subject(kernel, lambda: _again(compiled, base, run), home)
+        subject = Subject(kernel, lambda: again(compiled, base, run), home)
         found += certain(subject, compiled, run)
-        if reference is not None:
-            found += _compared(kernel, compiled, base, run, reference, rtol, atol, compare_fn or {}, given)
+        if judge is not None:
+            found += judge(base, run)
     else:
         found += [*run.findings, *(f for f, _ in run.clashes)]
     for name in on[1:]:
@@ -113,13 +101,7 @@ def check(
             space = cases.by_calling(build, sweep or {})
         else:
             space = cases.by_resizing(compiled, base, run.trace, sweep or {})
-
-        def judge(specs: list, of: Run) -> list[Finding]:
-            if reference is None or dry:
-                return []
-            return _compared(kernel, compiled, specs, of, reference, rtol, atol, compare_fn or {}, given)
-
-        sweep_ = _Sweep(kernel, compiled, space, home, judge, _most(compiled, space, base))
+        sweep_ = _Sweep(kernel, compiled, space, home, judge or (lambda specs, run: []), _most(compiled, space, base))
         found += sweep_.findings(found, _blind(kernel, compiled, base, home))
         if not dry:
             found += sweep_.padded(run, base)
@@ -152,66 +134,10 @@ def of_error(error: WorkbookError) -> Finding:
     return Finding(kind, ERROR, error.what or str(error), error.place, fix=error.fix or "")
 
 
-def raised_at(error: Exception, file: str = "") -> Place | None:
-    """The line of a file that an exception came through last; of any file that is not this project's."""
-    ours = str(Path(__file__).parents[2] / "helpers")
-    lines = [(frame.f_code.co_filename, n) for frame, n in traceback.walk_tb(error.__traceback__)]
-    theirs = [(f, n) for f, n in lines if (f == file if file else not f.startswith(ours))]
-    return Place(theirs[-1][0], theirs[-1][1], 1) if theirs else None
-
-
-def _bytes(specs: Specs) -> int:
-    return sum(math.prod(s.shape) * s.dtype.itemsize for s in specs if isinstance(s, TensorSpec))
-
-
-def _make(specs: Specs, dry: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for s in specs:
-        if isinstance(s, ScalarSpec):
-            out[s.name] = s.to_python()
-        elif dry and s.dtype.is_floating_point and math.prod(s.shape) * s.dtype.itemsize >= NO_MEMORY:
-            out[s.name] = torch.empty(s.shape, dtype=s.dtype, device="meta")
-        else:
-            out[s.name] = s.create_tensor()
-    return out
-
-
-def _arguments(compiled: Compiled, specs: Specs, made: dict[str, Any]) -> dict[str, Any]:
-    """Values by parameter name: specs are in parameter order and may have names of their own."""
-    names = [p.name for p in compiled.parameters]
-    if set(made) <= set(names):
-        return made
-    if len(specs) > len(names):
-        raise InputError(f"kernel '{compiled.name}' takes {len(names)} arguments, there are {len(specs)} specs")
-    return {n: made[s.name] for n, s in zip(names, specs)}
-
-
-def _again(compiled: Compiled, specs: Specs, run: Run) -> dict[str, Any]:
-    """The values that a run began with: its own tensors where it left inputs alone, others for the rest."""
-    written = {run.trace.buffers[b].name for b in run.memory.writes if run.trace.buffers[b].argument}
-    again = dict(run.values)
-    for name, s in _by_parameter(compiled, specs).items():
-        if name in run.before:
-            again[name] = run.before[name].clone()
-        elif name in written or getattr(s, "is_output", False):
-            again[name] = s.create_tensor()
-    return again
-
-
-def _by_parameter(compiled: Compiled, specs: Specs) -> dict[str, Any]:
-    """The specs by the names of the kernel's parameters."""
-    return _arguments(compiled, specs, {s.name: s for s in specs})
-
-
-def directions(compiled: Compiled) -> dict[str, str]:
-    """ "In", "Out" or "InOut" of each tensor parameter."""
-    return {p.name: p.type.direction for p in compiled.parameters if p.type.kind == "tensor"}
-
-
 def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool) -> Run:
     """Run one case, without arithmetic when `dry` and when that goes the same way, and look at its trace."""
-    made = _arguments(compiled, specs, _make(specs, dry))
-    updated = [n for n, s in _by_parameter(compiled, specs).items() if getattr(s, "is_output", False) and s.is_input]
+    made = arguments(compiled, specs, make(specs, dry))
+    updated = [n for n, s in by_parameter(compiled, specs).items() if getattr(s, "is_output", False) and s.is_input]
     before = {} if dry else {n: made[n].clone() for n in updated}
     subject = Subject(kernel, lambda: made, on)
     try:
@@ -221,7 +147,7 @@ def _examine(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, dry: bool)
     except WorkbookError as error:
         return Run(None, [of_error(error)])
     if dry and trace.blind:
-        if _bytes(specs) <= MUCH:
+        if bytes_of(specs) <= MUCH:
             return _examine(kernel, compiled, specs, on, False)
         mem = read_and_written.walk(trace, directions(compiled))
         return Run(trace, _whatever_was_read(trace, compiled, mem, on), [], mem, made)
@@ -257,13 +183,6 @@ def _whatever_was_read(trace: Trace, compiled: Compiled, mem: read_and_written.M
     """What is wrong with a run even where it went by zeros, in place of what the kernel computed and reads back."""
     found = read_and_written.directions_of(trace, mem, directions(compiled))
     return [*found, *chips.overflow(trace, on), *chips.syncall(trace, on)]
-
-
-def extents(compiled: Compiled, made: dict[str, Any]) -> list[int]:
-    """What is dynamic in a run: extents of dynamic dimensions, integer scalars."""
-    arguments = arrange(compiled, made)
-    sizes = list(check_arguments(compiled, arguments, True).values())
-    return sizes + [v for v in arguments if isinstance(v, int) and not isinstance(v, bool)]
 
 
 def certain(subject: Subject, compiled: Compiled, run: Run) -> list[Finding]:
@@ -334,35 +253,11 @@ def _on_chip(trace: Trace, proof: str) -> list[Finding]:
     return out
 
 
-def _compared(
-    kernel: Any, compiled: Compiled, specs: Specs, run: Run, reference: Callable, rtol: float, atol: float,
-    compare_fn: Mapping[str, Callable], given: Place | None,
-) -> list[Finding]:  # fmt: skip
-    arranged = arrange(compiled, run.values)
-    by_spec, expected = (
-        dict(zip([s.name for s in specs], v)) for v in (arranged, arrange(compiled, _again(compiled, specs, run)))
-    )
-    inputs = results.as_inputs(list(specs), expected)
-    try:
-        reference(expected)
-    except Exception as error:  # the caller's own
-        what = f"the golden ended with {type(error).__name__}: {error}"
-        return [Finding("script-failed", ERROR, what, raised_at(error), fix="nothing is compared until it does not")]
-    names = [s.name for s in specs if isinstance(s, TensorSpec) and s.is_output]
-    seen = results.Seen(
-        run.trace, run.memory, dict(zip([s.name for s in specs], [p.name for p in compiled.parameters])),
-        extents(compiled, run.values), given,
-    )  # fmt: skip
-    return results.against_golden(
-        seen, {n: by_spec[n] for n in names}, {n: expected[n] for n in names}, inputs, rtol, atol, compare_fn
-    )
-
-
 def _elsewhere(kernel: Any, compiled: Compiled, specs: Specs, on: Chip, run: Run) -> list[Finding]:
     """What is wrong on another chip: only what depends on the chip is new."""
     if run.trace is None:
         return []
-    made = _arguments(compiled, specs, _make(specs, True))
+    made = arguments(compiled, specs, make(specs, True))
     subject = Subject(kernel, lambda: made, on)
     try:
         trace = subject.run(made, dry=True)
@@ -385,7 +280,7 @@ def _most(compiled: Compiled, space: Space, base: Specs) -> dict[str, int]:
 
 def _blind(kernel: Any, compiled: Compiled, specs: Specs, on: Chip) -> bool:
     """True when a run without arithmetic does not go the way of one with it: the kernel reads back what it computed."""
-    made = _arguments(compiled, specs, _make(specs, True))
+    made = arguments(compiled, specs, make(specs, True))
     try:
         return Subject(kernel, lambda: made, on).run(made, dry=True).blind
     except WorkbookError:
@@ -426,7 +321,7 @@ class _Sweep:
         """Errors and warnings of one case; compared with the golden where that is little work."""
         try:
             specs = self.space.build(sizes)
-            little = _bytes(specs) <= LITTLE
+            little = bytes_of(specs) <= LITTLE
             run = _examine(self.kernel, self.compiled, specs, self.on, not little)
             found = [*run.findings, *(f for f, _ in run.clashes)]
             if run.trace is not None and run.memory is not None:
@@ -441,7 +336,7 @@ class _Sweep:
     def _note_padding(self, run: Run, specs: list, case: str) -> None:
         extents = check_arguments(self.compiled, arrange(self.compiled, run.values), True)
         for p in padding.read(run.trace, self.compiled, extents, self.most):
-            size = _bytes(specs), case
+            size = bytes_of(specs), case
             if p.name not in self.padding or size < self.padding[p.name][:2]:
                 self.padding[p.name] = *size, specs, p
 
@@ -452,7 +347,7 @@ class _Sweep:
         out = []
         for case in dict.fromkeys(case for _, case, *_ in self.padding.values()):
             specs = next(s for _, c, s, _ in self.padding.values() if c == case)
-            subject = Subject(self.kernel, lambda s=specs: _arguments(self.compiled, s, _make(s, False)), self.on)
+            subject = Subject(self.kernel, lambda s=specs: arguments(self.compiled, s, make(s, False)), self.on)
             mine = [p for _, c, _, p in self.padding.values() if c == case]
             out += [replace(f, case=case) for f in padding.reaching(subject, self.compiled, mine)]
         return out

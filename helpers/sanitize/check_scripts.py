@@ -17,7 +17,8 @@ from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.lowering.lower import compile_kernel
 from helpers.interpret.pypto import script
 from helpers.interpret.trace.trace import READ, Trace
-from helpers.sanitize.check import Run, certain, extents, look, of_error, of_text, raised_at
+from helpers.sanitize.case_run import Run, extents, raised_at
+from helpers.sanitize.check import certain, look, of_error, of_text
 from helpers.sanitize.rules import lint, results
 from helpers.sanitize.rules.findings import ERROR, Finding, grouped
 from helpers.sanitize.rules.replay import Subject

@@ -58,4 +58,13 @@ def check_stage(
         sweep=sweep_of(stage) if sweep is None else sweep,
         sweeps=sweeps,
         dry=dry,
+        beside=_nearest(stage, version),
     )
+
+
+def _nearest(stage: Stage, version: str) -> dict[str, Any]:
+    """The other versions of a stage, those that are next to this one in its ladder first; of two, the earlier one."""
+    names = list(stage.versions)
+    at = names.index(version)
+    others = sorted((abs(n - at), n) for n in range(len(names)) if n != at)
+    return {f"'{names[n]}'": stage.versions[names[n]] for _, n in others}
