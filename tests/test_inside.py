@@ -11,7 +11,7 @@ import torch
 from golden.spec import values_of
 from helpers import stages
 from helpers.errors import FaultError, InputError
-from helpers.inside import Inside, inside, marks, text
+from helpers.inside import Inside, inside, marks, rounding, text
 from helpers.inside.debugger import Debugger
 from helpers.interpret.lowering.lower import signature
 from helpers.interpret.values.seen import Seen
@@ -287,6 +287,17 @@ def test_the_widget_steps_through_a_task(softmax):
     c.line.value = opened[4].place.line
     assert opened[c.step.value].place.line == opened[4].place.line
     assert Controls(look(opened, live=True)).step.value == c.step.value  # where it was left
+
+
+def test_the_widget_shows_each_lines_own_error_on_request(softmax):
+    kernel, args = softmax
+    opened = inside(kernel, args=args, block=1)
+    c = Controls(look(opened, at=2, live=True))
+    assert "ULP" not in c.source.value
+    c.errors.click()
+    c.measuring.wait(60)
+    most = max(p.ulps for p in rounding(opened).prices)
+    assert f"{most:.2g} ULP" in c.source.value
 
 
 def test_the_widget_opens_another_block(softmax):

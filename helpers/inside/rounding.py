@@ -45,6 +45,7 @@ class Price:
         ulps: The largest error that an operation of the line adds itself, in spacings of its type at the value.
         error: The root mean square of its part of the error of what the task stored.
         share: Its part of the sum of squares of all lines, 0 to 1.
+        wide: What is left of `error` if its results that are narrower than FP32 were FP32.
     """
 
     line: int
@@ -53,6 +54,7 @@ class Price:
     ulps: float
     error: float
     share: float
+    wide: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,13 @@ class Rounding:
     largest: float = 0.0
 
     def without(self, line: int) -> float:
-        """The error that is predicted if a line did not round: if its cast were to FP32, for example."""
+        """The error that is predicted if a line did not round at all."""
         return self.measured * max(0.0, 1 - sum(p.share for p in self.prices if p.line == line)) ** 0.5
+
+    def in_fp32(self, line: int) -> float:
+        """The error that is predicted if what a line makes were FP32 where it is narrower: `redone` does it."""
+        left = sum(p.wide**2 for p in self.prices if p.line == line)
+        return (self.without(line) ** 2 + left) ** 0.5
 
     def __repr__(self) -> str:
         off = f"what the task stored is off by {self.measured:.3g} (root mean square), {self.largest:.3g} at most"
@@ -102,11 +109,19 @@ def rounding(opened: Inside) -> Rounding:
         with_it = _stored(opened.moments, None, {i: own[i] for i in numbers})
         parts[line] = _rms([with_it[i] - exact[i] for i in outputs])
     squares = sum(p * p for p in parts.values())
+
+    def wide(line: int) -> float:
+        numbers = [i for i in lines[line] if BY_NAME[opened[i].result.dtype].bits >= 32]
+        if len(numbers) == len(lines[line]):
+            return parts[line]
+        with_it = _stored(opened.moments, None, {i: own[i] for i in numbers}) if numbers else exact
+        return _rms([with_it[i] - exact[i] for i in outputs])
+
     prices = [
         Price(
             line, opened[numbers[0]].place.code.strip(), _narrowest(opened, numbers),
             max(_ulps(opened[i].result, own[i]) for i in numbers), parts[line],
-            parts[line] ** 2 / squares if squares else 0.0,
+            parts[line] ** 2 / squares if squares else 0.0, wide(line),
         )
         for line, numbers in lines.items()
     ]  # fmt: skip
@@ -117,14 +132,44 @@ def rounding(opened: Inside) -> Rounding:
     return Rounding(measured, squares**0.5, tuple(sorted(prices, key=lambda p: -p.error)), tuple(kept), largest)
 
 
+def own_errors(opened: Inside) -> dict[int, float]:
+    """By line, the largest error that an operation of it adds itself, in spacings of its type at the value (ULPs)."""
+    own: dict[int, torch.Tensor] = {}
+    _stored(opened.moments, own, {})
+    out: dict[int, float] = {}
+    for i, error in own.items():
+        line = opened[i].place.line
+        out[line] = max(out.get(line, 0.0), _ulps(opened[i].result, error))
+    return out
+
+
+def redone(opened: Inside, fp32: int | None = None) -> float:
+    """What the task would store is off by (root mean square), with every operation done again and rounded to its type.
+
+    Args:
+        fp32: A line whose results are rounded to FP32 in place of their own type: "what if this cast were FP32".
+    """
+    exact = _stored(opened.moments, None, {})
+
+    def rounded(i: int, value: torch.Tensor) -> torch.Tensor:
+        m = opened[i]
+        wide = m.place.line == fp32 and BY_NAME[m.result.dtype].bits < 32
+        return value.to(torch.float32 if wide else BY_NAME[m.result.dtype].torch).double()
+
+    found = _stored(opened.moments, None, {}, rounded)
+    return _rms([found[i] - exact[i] for i in exact if exact[i] is not None and i in found])
+
+
 def _stored(
-    moments: list[Moment], own: dict[int, torch.Tensor] | None, given: dict[int, torch.Tensor]
-) -> dict[int, torch.Tensor]:
+    moments: list[Moment], own: dict[int, torch.Tensor] | None, given: dict[int, torch.Tensor],
+    rounded: Callable[[int, torch.Tensor], torch.Tensor] = lambda i, value: value,
+) -> dict[int, torch.Tensor]:  # fmt: skip
     """By the number of each store what is stored when all is done in FP64.
 
     Args:
         own: Filled with what each operation is off by, on the operands that it had.
         given: Errors that are added to the results of these moments.
+        rounded: What becomes of the result of a moment, by its number.
     """
     known: dict[int, torch.Tensor] = {}  # id of what was seen -> it in FP64
     out: dict[int, torch.Tensor] = {}
@@ -156,7 +201,7 @@ def _stored(
                 own[i] = result.data.double() - alone
         if i in given:
             value = value + given[i]
-        known[id(result)] = value
+        known[id(result)] = rounded(i, value)
     return out
 
 

@@ -16,6 +16,7 @@ from helpers import plots
 from helpers.errors import InputError
 from helpers.inside import Inside, inside, values
 from helpers.inside.opened import check_kept
+from helpers.inside.rounding import own_errors
 from helpers.inside.values import text as values_text
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.seen import Moment, Seen
@@ -36,6 +37,11 @@ class Look:
 
     def __init__(self, opened: Inside, at: int, live: bool, other: Inside | None = None):
         self.opened, self.at, self.live, self.other = opened, at, live, other
+        self.errors: dict[int, float] = {}  # by line, in ULPs, once `measure` was called
+
+    def measure(self) -> None:
+        """Have the source show each line's own rounding: all operations are done again in FP64."""
+        self.errors = own_errors(self.opened)
 
     def __repr__(self) -> str:
         if not len(self.opened):
@@ -61,7 +67,8 @@ class Look:
         return plots.tile(seen.data, seen.shape, seen.valid, f"{m.bound or m.operation}, line {m.place.line}")
 
     def source(self, number: int) -> str:
-        """The source around an operation as HTML: how often each line runs in the task, and what is odd there."""
+        """The source around an operation as HTML: how often each line runs in the task, the largest error that it adds
+        itself, if that was measured, and what is odd there."""
         m = self.opened[number]
         odd: dict[int, str] = {}
         for i, what in self.opened.odd:
@@ -73,12 +80,19 @@ class Look:
             here = ' style="background:#0072b230"' if n == m.place.line else ""
             mark = f'<td style="color:{LIMIT};white-space:nowrap">{html.escape(odd.get(n, ""))}</td>'
             rows.append(
-                f"<tr{here}><td style='text-align:right;opacity:.6'>{runs or ''}</td>"
+                f"<tr{here}><td style='text-align:right;opacity:.6'>{runs or ''}</td>{self._error(n)}"
                 f"<td style='text-align:right;opacity:.6'>{n}</td>"
                 f"{mark}<td><pre style='margin:0;white-space:pre'>{html.escape(code)}</pre></td></tr>"
             )
         table = f"<table style='line-height:1.15;border-spacing:6px 0'>{''.join(rows)}</table>"
         return f"<div style='overflow-x:auto'>{table}</div>"
+
+    def _error(self, line: int) -> str:
+        """The cell of the gutter that has a line's own error."""
+        if not self.errors:
+            return ""
+        text = f"{self.errors[line]:.2g} ULP" if line in self.errors else ""
+        return f"<td style='text-align:right;white-space:nowrap;opacity:.8'>{text}</td>"
 
     def facts(self, number: int) -> str:
         """What an operation took and made, its elements, and the bytes on chip."""
@@ -170,6 +184,9 @@ class Controls:
         self.on = ipywidgets.Button(description="next", icon="arrow-right", layout=narrow)
         self.step = ipywidgets.IntSlider(description="operation", layout=ipywidgets.Layout(width="32em"))
         self.odd = ipywidgets.Button(description="next odd value", icon="exclamation-triangle")
+        self.errors = ipywidgets.Button(
+            description="rounding", icon="search", layout=narrow, tooltip="the largest error that each line adds itself"
+        )
         self.line = ipywidgets.Dropdown(description="line", layout=ipywidgets.Layout(width="40em"))
         self.turn = ipywidgets.BoundedIntText(description="turn", min=1, layout=ipywidgets.Layout(width="11em"))
         launch = view.opened.launch
@@ -182,13 +199,15 @@ class Controls:
         self.tiles = Tiles()
         self.job = Job(lambda block, check: self._open(block), self._opened)
         self.box = ipywidgets.VBox([
-            self.title, ipywidgets.HBox([self.back, self.on, self.step, self.odd]),
+            self.title, ipywidgets.HBox([self.back, self.on, self.step, self.odd, self.errors]),
             ipywidgets.HBox([self.line, self.turn, self.block]), self.source, self.tiles, self.facts,
         ])  # fmt: skip
+        self.measuring = Job(lambda view, check: view.measure(), self._measured)
         self._fill()
         self.back.on_click(lambda _: self.to(self.step.value - 1))
         self.on.on_click(lambda _: self.to(self.step.value + 1))
         self.odd.on_click(lambda _: self.to(next(i for i, _ in self.view.opened.odd if i > self.step.value)))
+        self.errors.on_click(lambda _: self.measuring.start(self.view))
         self.step.observe(self._update, "value")
         self.line.observe(self._to_line, "value")
         self.turn.observe(self._to_line, "value")
@@ -207,10 +226,10 @@ class Controls:
         self.title.value = html.escape(f"{opened.title}: {len(opened):,} operations")
         if not len(opened):
             self.facts.value = f"<pre>{NOTHING}</pre>"
-            for control in (self.back, self.on, self.step, self.odd, self.line, self.turn):
+            for control in (self.back, self.on, self.step, self.odd, self.errors, self.line, self.turn):
                 control.disabled = True
             return
-        for control in (self.step, self.line, self.turn):
+        for control in (self.step, self.line, self.turn, self.errors):
             control.disabled = False
         self.step.max = len(opened) - 1
         first = {}
@@ -234,6 +253,12 @@ class Controls:
             self.facts.value = f"<pre>{html.escape(str(error))}</pre>"
             return
         self._fill()
+
+    def _measured(self, error: Exception | None) -> None:
+        if error is None:
+            self._update()
+        elif not isinstance(error, Cancelled):
+            self.facts.value = f"<pre>{html.escape(str(error))}</pre>"
 
     def _to_line(self, change: dict) -> None:
         if not self._quiet:
