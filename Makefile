@@ -5,7 +5,7 @@
 #   make lab     JupyterLab, opened on notebooks/00_start_here.ipynb
 #   make lint    ruff check and ruff format --check
 #   make setup   make the environment in .venv and nothing else
-#   make clean   remove the environment and everything that was made
+#   make clean   remove the environment and everything that was made, but for answers to puzzles (out/answers)
 #
 # PYTHON=...        the interpreter to make the environment with (3.10, 3.11 or 3.12); else the first that fits
 # JOBS=...          how many processes test side by side; each takes up to 4 GB
@@ -37,22 +37,23 @@ test: $(READY)
 	$(TEST)
 
 # What could depend on how a processor rounds: every file of tests but these, and the notebooks. See .ci/run.
-SAME := test_browser test_browser_inside test_browser_live test_cli test_diverge test_divergence test_docs \
-        test_environment test_files test_help test_in_notebooks test_inside test_language_page test_layering \
-        test_live test_live_edits test_newcomer test_notebooks_html test_platforms test_plots test_plots_time \
-        test_profile test_profile_schedule test_published test_repo_rules test_sweep test_toolchain_records \
-        test_toolchain_refusals test_toolchain_regions test_toolchain_worker test_tuning test_with_pypto \
-        test_with_pypto_errors test_yardsticks interpret/test_any_kernel interpret/test_bound_source \
-        interpret/test_checks interpret/test_depend interpret/test_dry interpret/test_element_types \
-        interpret/test_facts interpret/test_new_operation interpret/test_parse interpret/test_plan \
-        interpret/test_refusals interpret/test_signatures interpret/test_task_ids interpret/test_task_names \
-        interpret/test_tile_annotations interpret/test_trace interpret/test_types_of_names interpret/test_writers \
-        sanitize/test_lint sanitize/test_report
+SAME := test_browser test_browser_inside test_browser_live test_browser_puzzles test_cli test_diverge \
+        test_divergence test_docs test_environment test_files test_help test_in_notebooks test_inside \
+        test_language_page test_layering test_live test_live_edits test_newcomer test_notebooks_html test_platforms \
+        test_plots test_plots_time test_profile test_profile_schedule test_published test_puzzle_progress \
+        test_repo_rules test_sweep test_toolchain_records test_toolchain_refusals test_toolchain_regions \
+        test_toolchain_worker test_tuning test_with_pypto test_with_pypto_errors test_yardsticks \
+        interpret/test_any_kernel interpret/test_bound_source interpret/test_checks interpret/test_depend \
+        interpret/test_dry interpret/test_element_types interpret/test_facts interpret/test_new_operation \
+        interpret/test_parse interpret/test_plan interpret/test_refusals interpret/test_signatures \
+        interpret/test_task_ids interpret/test_task_names interpret/test_tile_annotations interpret/test_trace \
+        interpret/test_types_of_names interpret/test_writers sanitize/test_lint sanitize/test_report
 
 test-numbers: $(READY)
 	$(TEST) $(SAME:%=--ignore=tests/%.py)
 
 lab: $(READY)
+	@$(RUN) -m helpers puzzles --copies
 	$(RUN) -m jupyterlab notebooks/00_start_here.ipynb
 
 lint: $(READY)
@@ -60,7 +61,8 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	if [ -d out ]; then find out -mindepth 1 -maxdepth 1 ! -name answers -exec rm -rf {} +; fi
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A launcher may exist and still not run (a version manager's shim, for one), so each candidate is tried.

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helpers.errors import InputError, KernelError, WorkbookError
+from helpers.puzzles import command as puzzles_command
 
 if TYPE_CHECKING:
     from helpers.interpret.trace.trace import Trace
@@ -511,6 +512,9 @@ def compare(
         agree = agree and found.agrees
     if not agree:
         raise typer.Exit(FAILED)
+
+
+app.command()(plainly(puzzles_command.puzzles))
 
 
 @app.command()

@@ -227,12 +227,18 @@ def test_a_long_file_is_seen():
 
 
 def same_names(files: list[Path]) -> dict[str, list[str]]:
-    """Files of one name in several folders; a stage's kernels and its golden share the stage's name."""
+    """Files of one name in several folders; kernels and golden of a stage, or of a puzzle, share its name."""
     named: dict[str, list[str]] = {}
     for f in files:
         if f.name != "__init__.py":
             named.setdefault(f.name, []).append(str(f.parent))
-    return {name: at for name, at in named.items() if len(at) > 1 and sorted(at) != ["golden", "kernels"]}
+    return {name: at for name, at in named.items() if len(at) > 1 and not twins(sorted(at))}
+
+
+def twins(folders: list[str]) -> bool:
+    """golden and kernels, or the same folder of both."""
+    golden, *kernels = folders
+    return golden.startswith("golden") and kernels == [golden.replace("golden", "kernels", 1)]
 
 
 def test_a_files_name_says_what_is_in_it():
@@ -245,4 +251,6 @@ def test_a_files_name_says_what_is_in_it():
 
 def test_one_name_in_two_folders_is_seen():
     assert same_names([Path("helpers/plots/memory.py"), Path("helpers/memory.py"), Path("golden/memory.py")])
+    assert same_names([Path("golden/puzzles/chip/memory.py"), Path("kernels/puzzles/tiles/memory.py")])
     assert not same_names([Path("kernels/mlp.py"), Path("golden/mlp.py"), Path("a/__init__.py"), Path("b/__init__.py")])
+    assert not same_names([Path("kernels/puzzles/chip/ring.py"), Path("golden/puzzles/chip/ring.py")])

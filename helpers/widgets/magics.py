@@ -1,12 +1,8 @@
-"""What `%load_ext helpers` adds to a notebook: `%live` and `%%kernel`."""
+"""What `%load_ext helpers` adds to a notebook: `%live`, `%%kernel` and `%%puzzle`."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -14,6 +10,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from helpers.errors import InputError
 from helpers.files import whole
+from helpers.puzzles.imported import imported
 
 
 @magics_class
@@ -39,27 +36,17 @@ class Workbook(Magics):
             raise InputError(f"%%kernel {file}: there is no folder {file.resolve().parent}")
         with whole(file) as out:
             out.write(cell)
-        module = _imported(file)
+        module = imported(file, file.stem)
         self.shell.user_ns.update({n: v for n, v in vars(module).items() if not n.startswith("_")})
 
+    @cell_magic
+    def puzzle(self, line: str, cell: str) -> Any:
+        """`%%puzzle NAME`: check the cell as the answer to a puzzle, and keep it; see helpers.puzzles."""
+        from helpers.widgets.puzzle_view import judged
 
-def _imported(file: Path) -> ModuleType:
-    """The file as a module of its own name, as it is now."""
-    path = str(file.resolve())
-    importlib.invalidate_caches()
-    spec = importlib.util.spec_from_file_location(file.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(file.stem)
-    sys.modules[file.stem] = module
-    try:
-        exec(compile(file.read_text(encoding="utf-8"), path, "exec"), vars(module))
-    except BaseException:
-        if before is None:
-            del sys.modules[file.stem]
-        else:
-            sys.modules[file.stem] = before
-        raise
-    return module
+        if not line.strip():
+            raise InputError("%%puzzle wants the name of a puzzle, such as %%puzzle copy_tile")
+        return judged(line.strip(), cell)
 
 
 def load(shell: InteractiveShell) -> None:

@@ -1,0 +1,1 @@
+"""Attention and its neighbours: the steps of a decoder, one by one."""

@@ -1,0 +1,1 @@
+"""The cube: products, sums over K, and the hand-over to the vector cores."""

@@ -1,0 +1,1 @@
+"""Tiles: one vector core, its tiles, and what is valid of them."""

@@ -1,0 +1,39 @@
+"""Puzzle add_row: what is asked, and its golden."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from golden.puzzles.record import Puzzle
+from golden.puzzles.tensors import drawn, given, wanted
+from golden.spec import TensorSpec
+
+
+def specs(rows: int = 32) -> list[TensorSpec]:
+    """x [rows, 128], w [1, 128], FP32; rows a multiple of 16."""
+    return [given("x", drawn(rows, 128)), given("w", drawn(1, 128, seed=1)), wanted("y", rows, 128)]
+
+
+def reference(values: dict[str, Any]) -> None:
+    """y = x + w, w added to each row."""
+    values["y"][:] = values["x"] + values["w"]
+
+
+PUZZLE = Puzzle(
+    order=3,
+    title="Add a row vector",
+    math=("y[r, c] = x[r, c] + w[0, c]",),
+    text="""\
+Operations on two tiles want two tiles of one shape. A row beside a tile has operations of its own, whose names
+begin with `pl.col_expand_`: the row is repeated along the columns.""",
+    hints=(
+        "The name of the operation is that of its family, then what it does: add.",
+        "`pl.col_expand_add(tile, row)`.",
+    ),
+    specs=specs,
+    reference=reference,
+    stub="wrong-result",
+    wrong={"wrong_plain_add": "fault", "wrong_times": "wrong-result"},
+    cases=({"rows": 16}, {"rows": 80}),
+    asked={"tasks": 1.0, "bytes": 1.0},
+)

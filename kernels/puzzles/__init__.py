@@ -1,0 +1,1 @@
+"""Kernels of the puzzles, a module each; see golden/puzzles for what is asked in them."""

@@ -1,0 +1,85 @@
+"""Puzzle rope: rotary position embedding, low half with high half."""
+
+import pypto.language as pl
+
+ROWS_DYN = pl.dynamic("ROWS_DYN")
+DIM = 128
+HALF = 64
+TILE = 16
+
+
+@pl.jit
+def stub(
+    x: pl.Tensor[[ROWS_DYN, DIM], pl.FP32],
+    cos: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    sin: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, DIM], pl.FP32]],
+):
+    """y = x turned: element i of a row with element i + HALF."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope"):
+        row = t * TILE
+        low = pl.slice(x, [TILE, HALF], [row, 0])
+        high = pl.slice(x, [TILE, HALF], [row, HALF])
+        c = pl.slice(cos, [TILE, HALF], [row, 0])
+        y = pl.assemble(y, pl.mul(low, c), [row, 0])
+        y = pl.assemble(y, pl.mul(high, c), [row, HALF])
+    return y
+
+
+@pl.jit
+def solution(
+    x: pl.Tensor[[ROWS_DYN, DIM], pl.FP32],
+    cos: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    sin: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, DIM], pl.FP32]],
+):
+    """y = x turned: element i of a row with element i + HALF."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope"):
+        row = t * TILE
+        low = pl.slice(x, [TILE, HALF], [row, 0])
+        high = pl.slice(x, [TILE, HALF], [row, HALF])
+        c = pl.slice(cos, [TILE, HALF], [row, 0])
+        s = pl.slice(sin, [TILE, HALF], [row, 0])
+        y = pl.assemble(y, pl.sub(pl.mul(low, c), pl.mul(high, s)), [row, 0])
+        y = pl.assemble(y, pl.add(pl.mul(high, c), pl.mul(low, s)), [row, HALF])
+    return y
+
+
+@pl.jit
+def wrong_turned_twice(
+    x: pl.Tensor[[ROWS_DYN, DIM], pl.FP32],
+    cos: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    sin: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, DIM], pl.FP32]],
+):
+    """The high half is made from the low half that has been turned already."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope"):
+        row = t * TILE
+        low = pl.slice(x, [TILE, HALF], [row, 0])
+        high = pl.slice(x, [TILE, HALF], [row, HALF])
+        c = pl.slice(cos, [TILE, HALF], [row, 0])
+        s = pl.slice(sin, [TILE, HALF], [row, 0])
+        low = pl.sub(pl.mul(low, c), pl.mul(high, s))
+        high = pl.add(pl.mul(high, c), pl.mul(low, s))
+        y = pl.assemble(y, low, [row, 0])
+        y = pl.assemble(y, high, [row, HALF])
+    return y
+
+
+@pl.jit
+def wrong_one_position(
+    x: pl.Tensor[[ROWS_DYN, DIM], pl.FP32],
+    cos: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    sin: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, DIM], pl.FP32]],
+):
+    """Every tile takes the angles of the first one."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope"):
+        row = t * TILE
+        low = pl.slice(x, [TILE, HALF], [row, 0])
+        high = pl.slice(x, [TILE, HALF], [row, HALF])
+        c = pl.slice(cos, [TILE, HALF], [0, 0])
+        s = pl.slice(sin, [TILE, HALF], [0, 0])
+        y = pl.assemble(y, pl.sub(pl.mul(low, c), pl.mul(high, s)), [row, 0])
+        y = pl.assemble(y, pl.add(pl.mul(high, c), pl.mul(low, s)), [row, HALF])
+    return y

@@ -1,0 +1,1 @@
+"""Kernels of the puzzles of part tiles: of each the stub, the solution, and attempts that are refused."""
