@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import plots
+from helpers.profile import profile
 from helpers.puzzles import answers, glossary, pictures, stub_text
 from helpers.puzzles.found import PARTS, Entry, find, puzzles
 from helpers.puzzles.verdict import OVER_PAR, SOLVED, best, figures, judge, kernel_of, par, ran, text
@@ -97,6 +98,12 @@ def test_the_stub_is_a_module_that_says_nothing_of_the_solution(entry: Entry):
     for other in ("solution", "wrong_", "noqa"):
         assert other not in stub
     assert not stub_text.same(stub, solution)
+
+
+def test_most_of_the_time_of_narrow_tiles_is_dispatches():
+    """As the statement says."""
+    entry = find("wide_tiles")
+    assert profile(ran(entry, entry.stub, {}).trace).losses["dispatch"] > 0.5
 
 
 def test_pictures_are_drawn_of_data():

@@ -19,7 +19,7 @@ START = """\
 You write kernels here. Change the stub in a cell `%%puzzle NAME` and run the cell. The check answers at once: your
 kernel runs at several sizes and is held against a golden, sanitizers look at it, and it must be legal on both chips,
 A2/A3 and A5. What is **asked** must be no more than par, which is what the solution takes. A wrong result is drawn.
-Below the verdict are two hints and the solution.
+Buttons below the verdict give two hints and the solution.
 
 Your answers and your progress are kept in `out/answers`; a restart loses nothing. `make lab` puts copies of these
 notebooks there, so that your edits stay out of git. In a terminal, `workbook puzzles` shows how far you are, and

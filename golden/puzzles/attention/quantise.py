@@ -36,9 +36,9 @@ PUZZLE = Puzzle(
     title="Quantise to INT8",
     math=("scale[r] = max(1e-6, max over c of |x[r, c]|) / 127", "q[r, c] = x[r, c] / scale[r], to the nearest"),
     text="""\
-An INT8 product is twice as fast as a BF16 one, and half the bytes. Each row gets a scale of its own, and a row of
-zeros must not become 0 / 0. `pl.cast` to an integer has a mode: "rint" goes to the nearest, "trunc" toward zero.
-A kernel with two outputs returns both.""",
+INT8 has half the bytes of BF16. Each row gets a scale of its own, and a row of zeros must not become 0 / 0.
+`pl.cast` to an integer has a mode: "rint" goes to the nearest, "trunc" toward zero. A kernel with two outputs
+returns both.""",
     hints=(
         "The largest absolute value: `pl.row_max(pl.abs(tile))`; at least TINY: `pl.maximum(that, TINY)`.",
         "`step = pl.mul(largest, 1.0 / 127)` is stored as scale; `pl.row_expand_div(tile, step)` is what is cast.",

@@ -10,12 +10,12 @@ from golden.puzzles.record import Puzzle
 from golden.puzzles.tensors import drawn, given
 from golden.spec import TensorSpec
 
-LENGTHS = (32, 1, 3, 30, 7, 2, 28, 4, 1, 25, 6, 5, 31, 2, 8, 3, 27, 1, 9, 4, 29, 2, 6, 10)
-MOST = 32
+LENGTHS = (16, 1, 3, 5, 2, 7, 2, 4, 1, 14, 6, 5, 3, 2, 8, 3, 7, 1, 9, 4, 12, 2, 6, 10)
+MOST = 16
 
 
 def specs(batch: int = 16, rotate: int = 0) -> list[TensorSpec]:
-    """x, y [batch * 32 * 16, 512] FP32, tiles [batch] INT32, which are LENGTHS from `rotate` on."""
+    """x, y [batch * 16 * 16, 512] FP32, tiles [batch] INT32, which are LENGTHS from `rotate` on."""
     lengths = [LENGTHS[(rotate + b) % len(LENGTHS)] for b in range(batch)]
     rows = batch * MOST * 16
     before = drawn(rows, 512, seed=1)
@@ -36,9 +36,9 @@ def reference(values: dict[str, Any]) -> None:
 PUZZLE = Puzzle(
     order=3,
     title="Balance ragged work",
-    math=("y[16 (32 b + t) + r, c] = exp(x[the same])   for t < tiles[b], r < 16",),
+    math=("y[16 (16 b + t) + r, c] = exp(x[the same])   for t < tiles[b], r < 16",),
     text="""\
-Sequence b has tiles[b] tiles of 16 rows, at most 32, and the rest of its 32 is not touched: y is `pl.InOut`, it
+Sequence b has tiles[b] tiles of 16 rows, at most 16, and the rest of its 16 is not touched: y is `pl.InOut`, it
 keeps what it held. With a block for each sequence, the longest decides when the launch ends. Number all real
 tiles of all sequences one after the other, and let block i take every blocks-th from i on. Every block can go
 through the sequences and count; a number that a loop binds anew is carried from turn to turn.""",

@@ -24,8 +24,8 @@ PUZZLE = Puzzle(
     title="Load once",
     math=("y[16 t + r, c] = x[16 t + r, c] + w[r, c]   for r < 16",),
     text="""\
-Where a `pl.slice` stands in a task says how often it loads: in a loop, in every turn. A block that does many tiles can
-load what they share before its loop. The stub loads w 64 times, eight times as often as it has blocks.""",
+Where a `pl.slice` stands in a task says how often it loads: in a loop, in every turn. A block that does many
+tiles can load what they share before its loop. The stub loads w 64 times, eight times as often as it has blocks.""",
     hints=(
         "One line moves.",
         "`more = pl.slice(w, ...)` goes between `pl.spmd` and the loop over t.",

@@ -27,9 +27,9 @@ PUZZLE = Puzzle(
     title="Wide tiles",
     math=("c[m, n] = sum over k of a[m, k] b[k, n], N = 6,144",),
     text="""\
-GM hands out 512 bytes at a time. A tile of 32 BF16 columns has rows of 64 bytes, and pays for 512. Every task
-also loads all of a, and costs a dispatch. The stub has 192 narrow tiles; the chip has 24 cubes (36 on A5). Find
-the width of a tile that is as fast as par. N is a multiple of 256.""",
+The stub has 192 narrow tiles, and the chip has 24 cubes (36 on A5): most of its time goes to dispatches. Every
+task also loads all of a. And GM hands out 512 bytes at a time, where a row of 32 BF16 columns has 64. Find the
+width of a tile that is as fast as par. N is a multiple of 256.""",
     hints=(
         "A row of 512 bytes has how many BF16 elements?",
         "256 columns. L0B has 64 KiB, and a tile of 128 x 256 BF16 takes just that.",

@@ -6,7 +6,7 @@ BATCH_DYN = pl.dynamic("BATCH_DYN")
 ROWS_DYN = pl.dynamic("ROWS_DYN")
 TILE = 16
 WIDTH = 512
-MOST = 32  # tiles of the longest sequence
+MOST = 16  # tiles of the longest sequence
 
 
 @pl.jit
