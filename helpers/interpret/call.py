@@ -100,7 +100,7 @@ def interpret(
             fp4.pack(elements, given)
     if kept is not None:
         kept.given, kept.args, kept.dims = values, data, dims
-        kept.finish([b.base for b in machine.trace.buffers])
+        kept.finish(machine.trace)
     for buffer in machine.trace.buffers:  # a trace that is kept does not keep the memory of the run
         buffer.base = None
     return machine.trace
@@ -347,6 +347,9 @@ def _guarded(run: Any) -> None:
         raise located(FaultError, place, what) from e
     finally:
         if collecting:
+            if not gc.get_freeze_count():  # what the run left counts as old at once: no young collection walks it
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

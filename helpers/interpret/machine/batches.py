@@ -19,7 +19,7 @@ from helpers.interpret.machine.boxes import separate, unrelated
 from helpers.interpret.machine.task_ids import Carry
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, Access, Dispatch
-from helpers.interpret.values.kept import restore
+from helpers.interpret.values.kept import Past, restore
 from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns
 from helpers.interpret.values.values import Tensor
 
@@ -114,11 +114,15 @@ class Batches:
         nothing is computed that could be handed on. The trace lists the launches turn by turn either way.
         `ids` and `fixed`: see `Carry`.
         """
+        entry, start = captured, len(self.trace.dispatches)
+        noted = self.batch is None and not ids  # where it ends, for those who open a task that is not in it
+        if noted and self._past(place, False):
+            return captured
         numbers = np.array(counted_turns(bounds), np.int64)
         way = -1 if len(numbers) > 1 and numbers[1] < numbers[0] else 1
         carry = Carry(self, place, len(numbers), ids or {}, sequential, fixed)
         before, after = self._written[-1], set()
-        start, turns = len(self.trace.dispatches), {}  # id of a launch -> the turn that made it, counted up
+        turns: dict[int, int] = {}  # id of a launch -> the turn that made it, counted up
 
         def turn(i: Any, values: tuple) -> tuple:
             self._written.append(set())
@@ -128,8 +132,15 @@ class Batches:
             finally:
                 after.update(self._written.pop())
 
+        def past() -> bool:
+            """Pass over a turn, or a batch of turns, when a task is opened that is not in it."""
+            return noted and self._past(place, True)
+
         def together(ids: np.ndarray) -> None:
             nonlocal captured
+            if past():
+                return
+            first, holding = len(self.trace.dispatches), captured
             values = carry.entering(captured)
             with self.batched(ids):
                 out = turn(Lanes(ids), values)
@@ -145,12 +156,18 @@ class Batches:
                 self._commit(made)
                 turns.update((id(d), i) for d in made)
             captured = carry.leaving(values, out, rows)
+            if noted:
+                self._note_past(place, True, first, holding, captured)
 
         def alone(i: int) -> int:
             nonlocal captured
-            first, values = len(self.trace.dispatches), carry.entering(captured)
+            if past():
+                return self._largest
+            first, holding, values = len(self.trace.dispatches), captured, carry.entering(captured)
             captured = carry.leaving(values, turn(i, values), [(i * way, [])])
             turns.update((id(d), i * way) for d in self.trace.dispatches[first:])
+            if noted:
+                self._note_past(place, True, first, holding, captured)
             return self._largest
 
         self._sequential += sequential
@@ -161,13 +178,30 @@ class Batches:
             else:
                 self._largest = 1
                 self._in_batches(place, numbers, together, alone, self.skips(place))
-                self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
+                if self.reopened is None:
+                    self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
         finally:  # also when a batch around this loop is given up
             self._sequential -= sequential
             if self.follow is not None:
                 self.follow.inside.setdefault(place, set()).update(d.place for d in self.trace.dispatches[start:])
         before |= after
+        if noted:
+            self._note_past(place, False, start, entry, captured)
         return carry.after(captured)
+
+    def _past(self, place: Place, turn: bool) -> bool:
+        """Pass over a loop or a turn of it, if a task is opened that is not in it; the trace goes on as if not."""
+        return self.reopened is not None and self.reopened.past(place, turn, self.trace.dispatches, self.trace.buffers)
+
+    def _note_past(self, place: Place, turn: bool, start: int, before: tuple, after: tuple) -> None:
+        """Note where a loop or a turn of it ended, for `_past`."""
+        if self.kept is None:
+            return
+        end = Past(self.trace.dispatches[start:], len(self.trace.buffers), len(self.kept.numbers))
+        if end.launches and all(map(unchanged, before, after)):
+            self.kept.loops[place, turn, start] = end
+        else:
+            self.kept.loops.pop((place, turn, start), None)
 
     def _in_order(self, start: int, turns: list[int]) -> None:
         """List the launches from number `start` on by turn: turns that diverged ran in another order."""
@@ -289,6 +323,13 @@ def same(a: Any, b: Any) -> bool:
         same = a.buffer is b.buffer and a.shape == b.shape and a.strides == b.strides
         return same and type(b.offset) is not np.ndarray and a.offset == b.offset
     return a is None or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
+
+
+def unchanged(a: Any, b: Any) -> bool:
+    """True when what a name holds after a loop can be had without the loop."""
+    if a is None or not same(a, b):
+        return a is b
+    return not isinstance(a, Tensor) or (a.dtype, a.valid, a.inside) == (b.dtype, b.valid, b.inside)
 
 
 def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:

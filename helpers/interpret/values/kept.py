@@ -53,6 +53,7 @@ class Log:
     def __init__(self, limit: int) -> None:
         self.entries: list[tuple[Where, torch.Tensor]] = []
         self.bytes, self.limit = 0, limit
+        self._memory = np.empty(0, np.int64)  # of each entry, the address of the memory that it lies in
 
     @property
     def whole(self) -> bool:
@@ -64,6 +65,12 @@ class Log:
         if self.whole:
             self.entries.append((where, old))
             self.bytes += old.nbytes if old.is_contiguous() else old.untyped_storage().nbytes()  # or one value for all
+
+    def within(self, memory: list[torch.Tensor]) -> np.ndarray:
+        """The numbers of the entries that lie in the memory of these tensors."""
+        if len(self._memory) != len(self.entries):
+            self._memory = np.array([_address(w[0] if isinstance(w, tuple) else w) for w, _ in self.entries], np.int64)
+        return np.flatnonzero(np.isin(self._memory, [_address(x) for x in memory]))
 
     def take_back(self) -> bool:
         """Put everything back; False when too much was written to be kept."""
@@ -123,6 +130,15 @@ class Unwritten:
         return not rest.any()
 
 
+@dataclass(frozen=True)
+class Past:
+    """A loop of orchestration that a run has done: its launches, and the buffers made and numbers read at its end."""
+
+    launches: list
+    buffers: int
+    numbers: int
+
+
 @dataclass(eq=False)
 class Kept:
     """A run, so that its tasks can be opened. The machine fills it in while it runs.
@@ -132,8 +148,11 @@ class Kept:
         marks: Its chunks, in order.
         groups: How each loop or launch was divided: (place, launches made before, phase) -> (numbers, as a batch?).
         numbers: What orchestration read from global memory, in order.
+        loops: Loops of orchestration, and turns of them, that left every name as it was: (place, is it a turn, or a
+            batch of them?, launches made before) -> Past.
         unwritten: Of allocations, by number, what was not written to yet; None: that is not known.
-        memory: What the kernel's buffers hold, by number; filled in at the end.
+        trace: The run's; filled in at the end, as is:
+        memory: What the kernel's buffers hold, by number.
         given, args: What the kernel was called with, and the same as the machine holds it (FP4 an element a byte).
         dims: Its dynamic extents.
         versions: How often each of `memory` was written to when the run was over.
@@ -143,12 +162,15 @@ class Kept:
     marks: list[Mark] = field(default_factory=list)
     groups: dict[tuple[Place, int, int], list[tuple[np.ndarray, bool]]] = field(default_factory=dict)
     numbers: list = field(default_factory=list)
+    loops: dict[tuple[Place, bool, int], Past] = field(default_factory=dict)
     unwritten: dict[int, Unwritten | None] = field(default_factory=dict)
+    trace: Any = None
     memory: list[torch.Tensor] = field(default_factory=list)
     given: list = field(default_factory=list)
     args: list = field(default_factory=list)
     dims: dict[str, int] = field(default_factory=dict)
     versions: list[int] = field(default_factory=list)
+    _by_launch: dict[int, list[Mark]] = field(default_factory=dict)
 
     def first(self, w: Tensor) -> bool:
         """A window is about to be written to; True when it is certain that nothing was before."""
@@ -171,9 +193,18 @@ class Kept:
         entries, marks, numbers = position
         del self.log.entries[entries:], self.marks[marks:], self.numbers[numbers:]
 
-    def finish(self, memory: list[torch.Tensor]) -> None:
-        """The run is over."""
-        self.memory, self.versions = memory, [_version(x) for x in memory]
+    def finish(self, trace: Any) -> None:
+        """The run is over; this is its trace."""
+        self.trace, self.memory = trace, [b.base for b in trace.buffers]
+        self.versions = [_version(x) for x in self.memory]
+
+    def of_launch(self, number: int) -> list[Mark]:
+        """The chunks of a launch, in order, once the run is over."""
+        if not self._by_launch:
+            for m in self.marks:
+                for d in m.launched:
+                    self._by_launch.setdefault(d.index, []).append(m)
+        return self._by_launch.get(number, [])
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
@@ -191,22 +222,29 @@ class Kept:
 
 
 class Rewound:
-    """The memory of a run that was kept, at other times of the run than its end; `end` when that is over."""
+    """The memory of a run that was kept, at other times of the run than its end; `end` when that is over.
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept, self._at = kept, len(kept.log.entries)
+    Args:
+        numbers: The buffers whose memory that is done to; None: all.
+    """
+
+    def __init__(self, kept: Kept, numbers: set[int] | None = None) -> None:
+        self._kept, log = kept, kept.log
+        some = np.arange(len(log.entries)) if numbers is None else log.within([kept.memory[n] for n in numbers])
+        self._numbers = some  # of the entries that are undone and done again
+        self._at = len(some)
         self._later: list[torch.Tensor] = []  # what entries of the log wrote that are undone, the last one first
 
     def to(self, position: int) -> None:
         """Memory becomes what it was when the run had made so many entries in its log."""
-        entries = self._kept.log.entries
-        while self._at > position:
+        entries, wanted = self._kept.log.entries, int(np.searchsorted(self._numbers, position))
+        while self._at > wanted:
             self._at -= 1
-            where, old = entries[self._at]
+            where, old = entries[self._numbers[self._at]]
             self._later.append(get(where))
             put(where, old)
-        while self._at < position:
-            put(entries[self._at][0], self._later.pop())
+        while self._at < wanted:
+            put(entries[self._numbers[self._at]][0], self._later.pop())
             self._at += 1
 
     def end(self) -> None:
@@ -228,15 +266,19 @@ class Reopened:
 
     def __init__(self, kept: Kept, launch: int, block: int) -> None:
         self.kept, self.launch = kept, launch
-        self.left = [m for m in kept.marks if block in m.blocks and any(d.index == launch for d in m.launched)]
-        self.left = [m for m in self.left if len(m.launched) > 1 or m.launched[0].index == launch]
+        self.left = [m for m in kept.of_launch(launch) if block in m.blocks]
         if not kept.log.whole or not self.left:
             raise Astray
         self.now: Mark | None = None  # the chunk that runs
-        self._rewound = Rewound(kept)
+        self._rewound = Rewound(kept, self._touched())
         self._stored: list[tuple[Mark, list[torch.Tensor]]] = []
-        self._numbers = iter(kept.numbers)
+        self._read = 0  # numbers of orchestration
         self._rewound.to(self.left[0].start)
+
+    def _touched(self) -> set[int]:
+        """The numbers of the buffers that the chunks touched in the run."""
+        shapes = {s for m in self.left for d in m.launched for part in d.parts for s in part.chunk.shapes.tolist()}
+        return {self.kept.trace.shapes[s].buffer for s in shapes}
 
     def wants(self, index: int, made: int, group: int) -> bool:
         """True for a launch whose chunk is the next: its number, those made before it, and which of a body it is."""
@@ -276,10 +318,26 @@ class Reopened:
 
     def number(self) -> Any:
         """The next number that orchestration reads."""
-        try:
-            return next(self._numbers)
-        except StopIteration:
-            raise Astray from None
+        if self._read == len(self.kept.numbers):
+            raise Astray
+        self._read += 1
+        return self.kept.numbers[self._read - 1]
+
+    def past(self, place: Place, turn: bool, launches: list, buffers: list) -> bool:
+        """Pass over a loop of orchestration that the task is not in, if it left every name as it was.
+
+        Args:
+            place: The loop.
+            turn: One turn of it, or a batch of them.
+            launches, buffers: What was made so far; those of the loop are added, as the run made them.
+        """
+        end = self.kept.loops.get((place, turn, len(launches)))
+        if end is None or any(d.index == self.launch for d in end.launches):
+            return False
+        launches += end.launches
+        buffers += self.kept.trace.buffers[len(buffers) : end.buffers]
+        self._read = end.numbers
+        return True
 
     def close(self) -> bool:
         """Memory becomes what it was at the end of the run; True when every chunk stored what it had stored then."""
@@ -290,6 +348,11 @@ class Reopened:
             same = same and all(_alike(get(where), was) for (where, _), was in zip(entries, stored))
         self._rewound.end()
         return same
+
+
+def _address(x: torch.Tensor) -> int:
+    """Where the memory begins that a tensor lies in."""
+    return x.untyped_storage().data_ptr()
 
 
 def _version(x: torch.Tensor) -> int:
