@@ -227,7 +227,8 @@ def text(entry: Entry, verdict: Verdict) -> str:
         out += [f"  {place}" for place in (line(found.place),) if place]
         if found.other is not None and found.other != found.place:
             out.append(f"  {found.role or 'and'}, {line(found.other)}")
-        labelled = (("chip", found.chip), ("proof", found.proof), ("fix", found.fix))
+        fix = "" if verdict.kind == "wrong-result" else found.fix  # it names commands for stages; here it is drawn
+        labelled = (("chip", found.chip), ("proof", found.proof), ("fix", fix))
         out += [f"  {label}: {value}" for label, value in labelled if value]
     if verdict.mine is not None:
         out += [f"  yours: {verdict.mine}", f"  par:   {verdict.par}"]
