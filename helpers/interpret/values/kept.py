@@ -2,7 +2,8 @@
 
 Memory as it was when a chunk began is that of the end, with what was overwritten since put back (`Rewound`). The
 kernel is then gone through once more without arithmetic, in the batches that the run had, and only the chunks of one
-task are computed. What they store must be what the run stored, bit by bit: if it is not, this is `Astray`.
+task are computed; loops of orchestration that it is not in are passed over where they changed no name (`Past`). What
+the chunks store must be what the run stored, bit by bit: if it is not, this is `Astray`.
 """
 
 from __future__ import annotations
