@@ -21,6 +21,7 @@ from helpers.errors import InputError
 from helpers.inside import inside
 from helpers.inside import opened as opening
 from helpers.interpret.call import again, interpret
+from helpers.interpret.machine.machine import Machine
 from helpers.interpret.values.kept import Unwritten
 from helpers.interpret.values.seen import Look, Seen
 from helpers.run import Run, run
@@ -212,3 +213,41 @@ def test_tensors_that_torch_does_not_count_the_writes_of():
     with torch.no_grad():
         kept = run(kernelgen.kernel(OVER), args, keep=True)
     assert len(inside(kept, "twice")) > 0
+
+
+LOOPS = """
+@pl.jit
+def k(
+    x: pl.Tensor[[128, 64], pl.FP32],
+    y: pl.Out[pl.Tensor[[128, 64], pl.FP32]],
+    z: pl.Out[pl.Tensor[[128, 64], pl.FP32]],
+):
+    for i in pl.range(8):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="first"):
+            y[i * 16 : i * 16 + 16, :] = pl.add(x[i * 16 : i * 16 + 16, :], 1.0)
+    for i in pl.parallel(8):
+        for j in pl.range(i + 1):
+            with pl.at(level=pl.Level.CORE_GROUP, name_hint="second"):
+                z[i * 16 : i * 16 + 16, :] = pl.mul(y[i * 16 : i * 16 + 16, :], 2.0)
+    for i in pl.range(8):
+        with pl.at(level=pl.Level.CORE_GROUP, name_hint="third"):
+            z[i * 16 : i * 16 + 16, :] = pl.add(z[i * 16 : i * 16 + 16, :], y[i * 16 : i * 16 + 16, :])
+    return y, z
+"""
+
+
+def test_loops_that_a_task_is_not_in_are_passed_over(monkeypatch: pytest.MonkeyPatch):
+    """Turns of the second loop differ, so they run in groups, in another order than the trace lists them."""
+    args = [torch.rand(128, 64), torch.zeros(128, 64), torch.zeros(128, 64)]
+    done = run(kernelgen.kernel(LOOPS), args, platform="a2a3interp", keep=True)
+    assert [d.name for d in done.trace.dispatches] == ["first"] * 8 + ["second"] * 36 + ["third"] * 8
+    made = []
+    begun = Machine.dispatch
+    monkeypatch.setattr(Machine, "dispatch", lambda m, *a, **o: made.append(1) or begun(m, *a, **o))
+    for d in done.trace.dispatches:
+        made.clear()
+        look = Look(d.index, 0, d.place)
+        assert again(done.kernel, done.kept, d.index, "a2a3interp", chip("a2a3"), look), d.index
+        assert look.moments()[0].place.line == d.place.line + 1
+        assert len(made) <= 8, (d.index, len(made))  # never those of the other loops
+    assert [d.index for d in done.trace.dispatches] == list(range(52))
