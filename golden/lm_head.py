@@ -42,6 +42,12 @@ STAGE = {
             "WIDE_K": ("step of K", (64, 128, 256, 512, 1024)),
         },
     },
+    "changes": {
+        "wide": {
+            "tiles of 256 columns": ({"NARROW_N": 256}, None),
+            "steps of 512 of K": ({"NARROW_K": 512}, {"WIDE_K": 256}),
+        },
+    },
     "context": False,
     "small": {"batch": 2, "mode": "single"},
 }

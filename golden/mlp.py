@@ -51,6 +51,12 @@ STAGE = (
                 "MIXED_K": ("step of K, gate and up", (32, 64, 128, 256, 512)),
             },
         },
+        "changes": {
+            "mixed": {
+                "tiles of 256 columns": ({"TILE_N": 256, "TILE_K": 256}, {"WIDE_N": 64}),
+                "loads run ahead": ({"stages": 2}, {"stages": 1}),
+            },
+        },
         "context": False,
         "small": {"batch": 2, "hidden": 512, "inter": 512},
     },

@@ -50,6 +50,11 @@ STAGE = {
             "SPLITS": ("parts of K", (1, 2, 4, 5, 10, 20)),
         },
     },
+    "changes": {
+        "grouped": {"tiles of 256 columns": ({"TILE_N": 256}, {"GROUP_N": 64})},
+        "spmd": {"loads run ahead": ({"stages": 2}, {"stages": 1})},
+        "split_k": {"K in four parts": (None, {"SPLITS": 1})},
+    },
     "context": False,
     "small": {"batch": 2, "layers": 1, "layer": 0},
 }

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from helpers.errors import InputError, KernelError, WorkbookError
+from helpers.files import whole
 from helpers.puzzles import command as puzzles_command
 
 if TYPE_CHECKING:
@@ -469,6 +470,34 @@ def profile_kernel(
         if deps:
             export.write_dependencies(predicted, deps)
             console.print(f"{deps}: the task graph")
+
+
+@app.command()
+@plainly
+def ablate(
+    stage: Annotated[str, typer.Argument(help="A stage that names the changes of its versions: see `workbook list`.")],
+    version: Annotated[str | None, typer.Option(help="The step to this version.", show_default="every step")] = None,
+    chip: Annotated[str, typer.Option(help="a2a3 or a5.")] = "a2a3",
+    batch: Annotated[int | None, typer.Option(help="Sequences, 1 to 16.", show_default="the stage's own")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw it: one file, of one --version.")] = None,
+) -> None:
+    """Predict what each single change between two versions of a stage is worth, by kernels that differ in it alone."""
+    from helpers import plots
+    from helpers.profile.ablation import ablate as steps
+
+    if chip not in ("a2a3", "a5"):
+        raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
+    console = _console()
+    with console.status(f"{stage} ..."):
+        found = steps(stage, version, chip, batch)
+    if png is not None and len(found) > 1:
+        raise InputError("--png is for one step: name one --version")
+    for step in found:
+        console.print(str(step), highlight=False)
+    if png is not None:
+        with whole(png, "wb") as file:
+            file.write(plots.ablation(found[0]).png())
+        console.print(f"{png}: the figure")
 
 
 @app.command()

@@ -133,7 +133,8 @@ def _cell(value: Any) -> str:
 
 
 def steps(traces: Mapping[str, Trace], errors: Mapping[str, Mapping[str, float]]) -> str:
-    """Text of a table with a line for each version: tasks, bytes to and from global memory, whether errors are allowed.
+    """Text of a table with a line for each version: tasks, bytes to and from global memory (the rings between
+    cube and vector cores are part of them where they lie there), whether errors are allowed.
 
     Args:
         errors: By version, then by output: the largest error over what the tolerance allows.
@@ -143,15 +144,15 @@ def steps(traces: Mapping[str, Trace], errors: Mapping[str, Mapping[str, float]]
 
 
 def parts(trace: Trace, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Tasks of a trace and bytes they move, summed over those of certain names: a row for each of `names`."""
+    """Tasks of a trace and bytes they move, rings included, over those of certain names: a row for each of `names`."""
     rows = {}
     for part, among in names.items():
         launches = [d for d in trace.dispatches if d.runs and d.name in among]
         works = [(p.chunk.work, len(p)) for d in launches for p in d.parts]
         rows[part] = {
             "tasks": sum(d.blocks for d in launches),
-            "GM read": sum(work.gm_read_bytes * n for work, n in works),
-            "GM written": sum(work.gm_write_bytes * n for work, n in works),
+            "GM read": sum((work.gm_read_bytes + work.ring_bytes) * n for work, n in works),
+            "GM written": sum((work.gm_write_bytes + work.ring_bytes) * n for work, n in works),
         }
     return rows
 

@@ -73,6 +73,7 @@ class Stage:
         context: Sequences have lengths, which `specs` takes as `ctx`.
         tiles: The constants of each version that may be changed.
         order: Where it stands among the others.
+        changes: Of a version, what it changes of the one before, see `records`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Stage:
     context: bool = True
     tiles: dict[str, tuple[Knob, ...]] = field(default_factory=dict)
     order: float = math.inf
+    changes: dict[str, dict[str, tuple]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +119,7 @@ def _kernel(module: ModuleType, name: str) -> Any:
 
 
 _GOLDENS = Path(__file__).parents[1] / "golden"
-_KEYS = "name order title notebook kernels versions specs tolerance context batch longest small".split()
+_KEYS = "name order title notebook kernels versions specs tolerance context batch longest small changes".split()
 
 
 def records(file: Path) -> list[dict[str, Any]]:
@@ -137,6 +139,10 @@ def records(file: Path) -> list[dict[str, Any]]:
         tolerance  the golden's name for it; TOLERANCE if it is not said
         context    False: no sequence has a length
         batch, longest, small: see Stage
+        changes    of a version, what it changes of the one before, one thing at a time: for each, by its name, how to
+                   make it in the version before, and how to undo it in this one, as constants; "stages" stands for the
+                   stages of loops that load: {"mixed": {"wide tiles": ({"TILE_N": 256}, {"WIDE_N": 64})}}. None in
+                   place of one: it cannot be done alone there
 
     A text with dots stands for a module's constant: "kernels.qwen3_32b.HIDDEN".
 
@@ -182,7 +188,7 @@ def _stage(file: Path, record: dict[str, Any], package: str) -> Stage:
         batch=record.get("batch", BATCH if package else None), longest=_constant(record.get("longest", MAX_CTX)),
         small=record.get("small", {}), context=record.get("context", bool(package)),
         tiles={version: _tiles(offered) for version, offered in record["versions"].items()},
-        order=record.get("order", math.inf),
+        order=record.get("order", math.inf), changes=record.get("changes", {}),
     )  # fmt: skip
 
 

@@ -41,8 +41,11 @@ def constants(kernel: Any, names: tuple[str, ...]) -> dict[str, int]:
     return {n: out[n] for n in names}
 
 
-def tuned(kernel: Any, **values: int) -> Any:
+def tuned(kernel: Any, stages: int | None = None, **values: int) -> Any:
     """The kernel with other values for constants; what is computed from them follows.
+
+    With `stages`, the loops of its InCore regions that load from global memory are `pl.pipeline(stage=stages)`, or, at
+    1, plain `pl.range`: those of its own module, and of modules whose parts it uses.
 
     A constant is one of the kernel's module, or, written "mlp.WIDE_N", one of a module of kernels/ whose parts it uses,
     directly or through others. The kernel itself and all modules stay as they are. It is made of the text that the
@@ -57,7 +60,9 @@ def tuned(kernel: Any, **values: int) -> Any:
         name: {constant: values[given] for constant, given in names}
         for name, names in _by_module(module, loaded, values).items()
     }
-    return getattr(_copy(module, loaded, wanted, {}), unwrap(kernel)[0].__name__)
+    if stages is not None:
+        wanted = {name: wanted.get(name, {}) for name in (module.__name__, *_parts(module, loaded))}
+    return getattr(_copy(module, loaded, wanted, {}, stages), unwrap(kernel)[0].__name__)
 
 
 def _texts(kernel: Any) -> dict[str, FileText]:
@@ -100,6 +105,7 @@ def _copy(
     loaded: dict[str, FileText],
     wanted: dict[str, dict[str, int]],
     done: dict[str, ModuleType],
+    stages: int | None = None,
 ) -> ModuleType:
     """The module with other constants, and with copies of those that it takes names from, where they change."""
     if module.__name__ in done:
@@ -109,11 +115,14 @@ def _copy(
     copy = done[module.__name__] = ModuleType(module.__name__)
     copy.__file__ = module.__file__
     text, tree = _tree(module, loaded)
+    if stages is not None:
+        text = texts.of_code(text.file, _staged("".join(text.lines), tree, stages))
+        tree = ast.parse("".join(text.lines), text.file)
     left = dict(wanted.get(module.__name__, {}))
     body = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
-            part = _copy(sys.modules[node.module], loaded, wanted, done)
+            part = _copy(sys.modules[node.module], loaded, wanted, done, stages)
             vars(copy).update({a.asname or a.name: getattr(part, a.name) for a in node.names})
             continue
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -129,11 +138,43 @@ def _copy(
     return copy
 
 
-def tuned_stage(stage: Stage, version: str, **values: int) -> Stage:
-    """The stage with a version whose constants have other values; without values the stage itself."""
-    if not values:
+def _staged(code: str, tree: ast.Module, stages: int) -> str:
+    """The text with other loops around loads: `pl.range` and `pl.pipeline` in turn."""
+    rows = code.splitlines(keepends=True)
+    edits = []
+    for inside in ast.walk(tree):
+        if not _is_region(inside):
+            continue
+        for loop in (n for s in inside.body for n in ast.walk(s)):
+            call = loop.iter if isinstance(loop, ast.For) else None
+            what = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            loads = any(isinstance(n, ast.Call) and ast.unparse(n.func) in _LOADS for n in ast.walk(loop))
+            if what in ("pl.range", "pl.pipeline") and loads and call.lineno == call.end_lineno:
+                bounds = [ast.unparse(a) for a in call.args]
+                bounds += [f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords if k.arg != "stage"]
+                new = f"pl.pipeline({', '.join([*bounds, f'stage={stages}'])})" if stages > 1 else ""
+                edits.append((call, new or f"pl.range({', '.join(bounds)})"))
+    for call, new in sorted(set(edits), key=lambda e: (e[0].lineno, e[0].col_offset), reverse=True):
+        row = rows[call.lineno - 1].encode()
+        rows[call.lineno - 1] = (row[: call.col_offset] + new.encode() + row[call.end_col_offset :]).decode()
+    return "".join(rows)
+
+
+_LOADS = ("pl.slice", "pl.load")
+
+
+def _is_region(node: ast.AST) -> bool:
+    """True for what holds an InCore region: `with pl.at(...)`, `for block in pl.spmd(...)`."""
+    calls = [node.iter] if isinstance(node, ast.For) else []
+    calls += [i.context_expr for i in node.items] if isinstance(node, ast.With) else []
+    return any(isinstance(c, ast.Call) and ast.unparse(c.func) in ("pl.at", "pl.spmd") for c in calls)
+
+
+def tuned_stage(stage: Stage, version: str, stages: int | None = None, **values: int) -> Stage:
+    """The stage with a version whose constants, or whose loops' `stages`, are others; without any the stage itself."""
+    if not values and stages is None:
         return stage
-    return replace(stage, versions={**stage.versions, version: tuned(stage.versions[version], **values)})
+    return replace(stage, versions={**stage.versions, version: tuned(stage.versions[version], stages, **values)})
 
 
 def attempt(

@@ -10,8 +10,8 @@ The versions differ in how sums over K are made and in what crosses global memor
 `partial_products`  the down projection as partial products: each tile of mlp is multiplied as soon as it is
                     there, and every product is a task that stores it and another one that adds it up
 `accumulate`        every sum stays in the accumulator, down a K-loop; only whole results cross to the vector side
-`mixed`             cube and vector work in one root: what the cube accumulates goes straight to the vector unit,
-                    gate and up share one K-loop, tiles are wide
+`mixed`             cube and vector work in one root: what the cube accumulates goes to the vector cores without a
+                    launch between, gate and up share one K-loop, tiles are wide
 
 Widths are not in this file: the kernels take them from the tensors, and serve a model of any width that their
 tiles divide, such as Qwen3-14B (kernels/qwen3.py) and the 32B shape (kernels/qwen3_32b.py). Rows beyond the
@@ -436,11 +436,12 @@ def mixed(
 ):
     """Three mixed roots and a norm: 20 + 1 + 68 + 20 tasks for Qwen3-14B.
 
-    The idea: no global memory between a product and what is done with it. In a mixed root the cube runs the
-    K-loop and hands its accumulator to the vector unit of the same core group, which adds the residual or
-    computes SiLU while the cube goes on. `pl.split` UP_DOWN gives each of the two vector cores 8 of the 16
-    rows: both work, and a buffer holds half a tile. Gate and up need the same rows of `normed`: one K-loop
-    loads them once and feeds two accumulators.
+    The idea: no launch between a product and what is done with it. In a mixed root the cube runs the K-loop and
+    hands its accumulator to the vector cores of the same core group, which add the residual or compute SiLU. On A5
+    the tile goes straight into their memory; on A2/A3 it goes out to global memory and comes back, through a ring
+    that the compiler makes, so what is saved there is the launch and not the bytes. `pl.split` UP_DOWN gives each
+    of the two vector cores 8 of the 16 rows: both work, and a buffer holds half a tile. Gate and up need the same
+    rows of `normed`: one K-loop loads them once and feeds two accumulators.
     The residual is the first operand of its sum, for a sum has the valid rows of its first operand; what is
     not valid is filled with zeros before it is stored.
     """

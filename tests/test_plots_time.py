@@ -7,13 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hand_programs import chain
 from test_plots import HUGE, assert_legible, huge, said
 
 from helpers import chips, plots
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Step, Trace, Work
+from helpers.interpret.trace.program import Step
+from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.plots import core_lanes
-from helpers.plots.roofline import points
+from helpers.plots.roofline import points, running
 from helpers.plots.style import time_text
 from helpers.profile import Profile, profile
 from helpers.run import run
@@ -37,11 +39,11 @@ def mixed_trace(names: int, launches: int, blocks: int = 3) -> Trace:
             60,
         ),
     )
-    steps = ((cube,), (vector,), (cube, vector))
+    programs = [chain(cube), chain(vector), chain(cube, vector)]
     for i in range(launches):
         d = Dispatch(i, f"kernel_{i % names}", Place("none.py", 1 + i % names, 1), "spmd", blocks, False, 0)
         d.parts = [
-            Part(Chunk(np.arange(blocks), none, [], [], works[i % names % 3], {}, 0, steps[i % names % 3]), None)
+            Part(Chunk(np.arange(blocks), none, [], [], works[i % names % 3], {}, 0, programs[i % names % 3]), None)
         ]
         trace.dispatches.append(d)
     return trace
@@ -104,8 +106,8 @@ def test_six_colours_whatever_the_number_of_names(names: int):
 def test_swimlane_of_351050_tasks():
     trace, edges = huge()
     none = np.zeros(0, np.int32)
-    steps = ((Step("vector", "mul", "FP32", (16, 32), None, 1), 3),)
-    chunk = Chunk(np.arange(1), none, [], [], Work(vector_ops=3, vector_elements=512, loads=1), {}, 0, steps)
+    program = chain((Step("vector", "mul", "FP32", (16, 32), None, 1), 3))
+    chunk = Chunk(np.arange(1), none, [], [], Work(vector_ops=3, vector_elements=512, loads=1), {}, 0, program)
     for d in trace.dispatches:
         d.parts = [Part(chunk, None)]
     p = profile(trace, edges=edges[: HUGE // 2])
@@ -122,19 +124,39 @@ def test_a_profile_of_nothing_can_be_shown():
         assert_legible(fig)
 
 
-def test_points_are_under_the_roof_and_are_what_the_trace_says():
+def test_points_are_what_the_trace_says():
     x, out = torch.randn(64, hello.WIDTH), torch.zeros(64, hello.WIDTH, dtype=torch.bfloat16)
     trace = run(hello.one_task, [x, torch.ones(1, hello.WIDTH), out], platform="a2a3interp").trace
-    found = points(profile(trace))
-    moved = trace.gm_read_bytes + trace.gm_write_bytes
-    assert found["rms_norm"][0] == pytest.approx(trace.total("vector_elements") / moved)
+    p = profile(trace)
+    found = points(p)
+    assert found["rms_norm"][0] == pytest.approx(trace.total("vector_elements") / p.bytes["HBM"], rel=1e-3)
+    assert p.bytes["HBM"] == pytest.approx(64 * hello.WIDTH * 4 + hello.WIDTH * 4)  # each byte of x and weight once
     assert found["all"][0] == pytest.approx(found["rms_norm"][0])
     assert found["all"][1] < found["rms_norm"][1]
 
 
+@pytest.mark.parametrize("chip", ["a2a3", "a5"])
+@pytest.mark.parametrize("stage", ["rope_kv_cache", "qkv_proj", "flash_attention", "mlp", "lm_head"])
+def test_no_kernel_is_above_the_roof(stage: str, chip: str):
+    for version in find(stage).versions:
+        p = profile(trace_stage(find(stage), version, chip=chip))
+        peak = {"cube": p.chip.cube_tflops * 1e12, "vector": p.chip.vector_gflops * 1e9}
+        peak["mixed"] = peak["cube"] + peak["vector"]
+        core = {r.name: r.core for r in p.by_name()} | {"all": "mixed"}
+        spent = running(p)
+        cores = {"cube": p.chip.cube_cores, "vector": p.chip.vector_cores, "mixed": p.chip.clusters}
+        for name, (each, rate) in points(p).items():
+            share = 1.0 if name == "all" else spent[name][1] / cores[core[name]]
+            assert rate <= min(each * p.chip.memory.shared * 1e9, share * peak[core[name]]) * (1 + 1e-9), (
+                version,
+                name,
+            )
+
+
 def test_roofline_marks_kernels_by_core(five: Profile, mlp: dict[str, Profile]):
     fig = plots.roofline(five)
-    assert {"kernel_0 (cube)", "kernel_1 (vector)", "kernel_2 (mixed)"} <= set(said(fig).split("\n"))
+    labels = {"kernel_0 (2 cube, L2)", "kernel_1 (2 vector, L2)", "kernel_2 (1 mixed, L2)"}
+    assert labels <= set(said(fig).split("\n"))
     assert_legible(fig)
     for p in mlp.values():
         fig = plots.roofline(p)

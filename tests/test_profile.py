@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hand_programs import LOOP, chain
 from hypothesis import given, settings
 from kernelgen import kernel
 from test_plots import huge
@@ -23,18 +24,19 @@ from helpers.interpret import follow
 from helpers.interpret.language.dtypes import FP32
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.edges import Edge, Edges
-from helpers.interpret.trace.trace import IN, OUT, Argument, Chunk, Part, Step, Work
+from helpers.interpret.trace.program import Held, Instruction, Program, Step
+from helpers.interpret.trace.trace import IN, OUT, Argument, Chunk, Part, Work
 from helpers.interpret.values.values import Buffer
 from helpers.profile import Profile, profile
-from helpers.profile.cost import LEVELS, chunk_cost, step_times
+from helpers.profile.cost import LEVELS, program_cost
 from helpers.profile.export import chrome_trace, write_chrome_trace, write_dependencies
+from helpers.profile.pipe_times import CUBE, MTE1, PIPES, VECTOR, pipe_times, product
 from helpers.profile.task_table import MIXED
 from helpers.stages import find, trace_stage
 from kernels.qwen3 import HIDDEN, KV_HIDDEN
 
 A2A3, A5 = chips.chip("a2a3"), chips.chip("a5")
 CYCLE = 1e-3 / 1.85  # us
-LOOP = Place("none.py", 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,8 @@ def accumulate() -> Profile:
     return profile(trace_stage(find("qkv_proj"), "split_k"))
 
 
-def chunk(*steps: tuple[Step, int], loops: tuple = ()) -> Chunk:
-    return Chunk(np.arange(1), np.zeros(0, np.int32), [], [], Work(), {}, 0, steps, loops)
+def chunk(*steps: tuple[Step, int]) -> Chunk:
+    return Chunk(np.arange(1), np.zeros(0, np.int32), [], [], Work(), {}, 0, chain(*steps))
 
 
 FILLED = """
@@ -80,14 +82,17 @@ def test_what_is_created_with_a_value_is_filled_by_the_thread_that_submits():
 
 def test_a_product_takes_its_feeds_and_its_tiles():
     step = Step("cube", "", "BF16", (16, 128, 64), None, 1)
-    cycles = 21 + 1 * 8 * 4 + 16 * 128 * 2 / 129.7 + 64 * 128 * 2 / 85.4
-    assert dict(step_times(step, A2A3)) == pytest.approx({"cube": cycles * CYCLE})
+    feed, multiply = 16 * 128 * 2 / 129.7 + 64 * 128 * 2 / 85.4, 21 + 1 * 8 * 4
+    assert pipe_times(step, A2A3) == [(MTE1, pytest.approx(feed * CYCLE)), (CUBE, pytest.approx(multiply * CYCLE))]
+    wide = product(Step("cube", "", "BF16", (16, 256, 256), None, 1), A2A3)
+    assert (wide.pieces, wide.twice) == (4, True)  # 128 KiB of L0B, which holds two of 32 KiB
+    assert product(step, A2A3)[3:] == (1, True)
+    assert product(Step("cube", "", "BF16", (16, 128, 256), None, 1), A2A3)[3:] == (1, False)
 
 
 def test_fp32_products_take_more_passes():
-    ((_, bf16),) = step_times(Step("cube", "", "BF16", (128, 128, 128), None, 1), A5)
-    ((_, fp32),) = step_times(Step("cube", "", "FP32", (128, 128, 128), None, 1), A5)
-    tiles = 8 * 8 * 8
+    bf16, fp32 = (product(Step("cube", "", d, (128, 64, 128), None, 1), A5).us for d in ("BF16", "FP32"))
+    tiles = 8 * 4 * 8
     assert fp32 > 8 * 2 * tiles * 1e-3 / A5.clock_ghz > bf16 > tiles * 1e-3 / A5.clock_ghz
 
 
@@ -97,18 +102,19 @@ def load(rows: int, nbytes: int, kind: str = "L1", loop: Place | None = None) ->
 
 def test_short_rows_take_as_long_as_a_line():
     def us(chip: chips.Chip, rows: int, nbytes: int) -> float:
-        ((_, t),) = step_times(load(rows, nbytes), chip)
+        ((_, t),) = pipe_times(load(rows, nbytes), chip)
         return t
 
-    assert us(A2A3, 128, 128) == us(A2A3, 128, 512) == pytest.approx(0.12 + 128 * 512 / 145e3)
-    assert us(A2A3, 128, 513) == pytest.approx(0.12 + 128 * 1024 / 145e3)
-    assert us(A2A3, 1, 128 * 128) == pytest.approx(0.12 + 128 * 128 / 145e3)
+    latency = A2A3.memory.latency
+    assert us(A2A3, 128, 128) == us(A2A3, 128, 512) == pytest.approx(latency + 128 * 512 / 145e3)
+    assert us(A2A3, 128, 513) == pytest.approx(latency + 128 * 1024 / 145e3)
+    assert us(A2A3, 1, 128 * 128) == pytest.approx(latency + 128 * 128 / 145e3)
     assert us(A5, 128, 128) < us(A5, 128, 512) < us(A2A3, 128, 513)
 
 
 def test_vector_instructions_by_kind_and_bytes():
     def us(name: str, shape: tuple[int, ...], dtype: str = "FP32", halves: bool = False) -> float:
-        ((_, t),) = step_times(Step("vector", name, dtype, shape, None, 1), A2A3, halves)
+        ((_, t),) = pipe_times(Step("vector", name, dtype, shape, None, 1), A2A3, halves)
         return t
 
     assert us("add", (16, 256)) == pytest.approx((33 + 64 * 2) * CYCLE)
@@ -118,24 +124,31 @@ def test_vector_instructions_by_kind_and_bytes():
     assert us("add", (16, 256), halves=True) == pytest.approx((33 + 32 * 2) * CYCLE)
 
 
-def test_only_a_pipeline_overlaps():
-    cube = Step("cube", "", "BF16", (16, 256, 256), None, 1)
-    ((_, moved),) = step_times(load(256, 512), A2A3)
-    ((_, made),) = step_times(cube, A2A3)
-    plain = chunk_cost(chunk((load(256, 512), 10), (cube, 10)), A2A3)
-    assert plain.total == pytest.approx(10 * (moved + made))
-    ahead = chunk_cost(
-        chunk((load(256, 512, loop=LOOP), 10), (cube._replace(loop=LOOP), 10), loops=((LOOP, 1, 10),)), A2A3
-    )
-    assert ahead.total == pytest.approx(10 * max(moved, made) + min(moved, made))
-    assert (ahead.load, ahead.cube) == pytest.approx((plain.load, plain.cube))
+@pytest.mark.parametrize("halves", [False, True])
+def test_what_cube_and_vector_hand_each_other_goes_through_memory_where_the_ring_is(halves: bool):
+    to_vector, to_cube = (Step("move", kind, "FP32", (16, 512), None, 1) for kind in ("L0C-UB", "UB-L1"))
+    share, size, m = 0.5 if halves else 1.0, 16 * 512 / 1e3, A2A3.memory
+    drained = (164 + 16 * 4.45) * CYCLE
+    (out, us), (back, us_back) = pipe_times(to_vector, A2A3, halves)
+    assert (PIPES[out], PIPES[back]) == ("FIXP", "vector MTE2")
+    assert us == pytest.approx(max(drained, m.latency + size / m.from_l0c))
+    assert us_back == pytest.approx(m.latency + share * size / m.to_ub)
+    (out, us), (back, us_back) = pipe_times(to_cube, A2A3, halves)
+    assert (PIPES[out], PIPES[back]) == ("MTE3", "cube MTE2")
+    assert us == pytest.approx(m.latency + share * size / m.from_ub)
+    assert us_back == pytest.approx(m.latency + size / m.to_l1)
+    assert [PIPES[p] for p, _ in pipe_times(to_vector, A5, halves)] == ["FIXP"]
+    assert [PIPES[p] for p, _ in pipe_times(to_cube, A5, halves)] == ["MTE3"]
 
 
 def test_the_two_lanes_of_a_split_aiv_run_side_by_side():
-    step = Step("vector", "exp", "FP32", (8, 128), None, 1)
-    alone = chunk_cost(chunk((step, 2)), A2A3)
-    both = chunk_cost(chunk((step._replace(lanes=2), 2)), A2A3)
-    assert both.vector == pytest.approx(alone.vector / 2)
+    step = Step("vector", "exp", "FP32", (8, 128), None, 2)
+    one = Instruction(step, LOOP, (), (0,))
+    tiles = tuple(Held("UB", 32, n, LOOP) for n in range(2))
+    alone = program_cost(Program((one, one), tiles[:1]), A2A3)
+    both = program_cost(Program((one, one._replace(lane=1, writes=(1,))), tiles), A2A3)
+    assert both.busy[VECTOR] == pytest.approx(alone.busy[VECTOR] / 2)
+    assert both.total == pytest.approx(alone.total / 2, rel=0.1)
 
 
 # ---- a profile
@@ -172,11 +185,11 @@ def test_the_dependencies_of_many_tasks_are_inferred_and_scheduled():
     before: dict[int, list[int]] = {}
     for e in edges:
         before.setdefault(e.later, []).append(e.earlier)
-    step = (Step("vector", "mul", "FP32", (16, 32), None, 1), 3)
+    one = chunk((Step("vector", "mul", "FP32", (16, 32), None, 1), 3))
     for d in trace.dispatches:
         reads = [(Argument(0, 0, extent, strides), i * size, IN) for i in before.get(d.index, ())]
         writes = [(Argument(0, 0, extent, strides), d.index * size, OUT)]
-        d.parts = [Part(replace(chunk(step), arguments=reads + writes), None)]
+        d.parts = [Part(replace(one, arguments=reads + writes), None)]
     p = profile(trace)
     assert set(zip(p.edges.earlier.tolist(), p.edges.later.tolist())) == {(e.earlier, e.later) for e in edges}
     assert len(p.tasks) == tasks

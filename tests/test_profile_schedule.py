@@ -17,6 +17,7 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.trace.edges import Edge, Edges
 from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.profile.cost import Costs
+from helpers.profile.pipe_times import PIPES
 from helpers.profile.profile import Profile
 from helpers.profile.schedule import Schedule, schedule
 from helpers.profile.task_table import CUBE, MIXED, VECTOR, Tasks, tabulate
@@ -45,7 +46,8 @@ def costs(us: list[float] | np.ndarray, hbm: list[float] | None = None, phases: 
     """Tasks of given durations, and bytes of HBM."""
     total = np.asarray(us, float)
     none = np.zeros(len(total))
-    return Costs(none, none, none, none, total, none, none, none if hbm is None else np.array(hbm), phases or {}, {})
+    busy = np.zeros((len(total), len(PIPES)))
+    return Costs(busy, total, none, none, none if hbm is None else np.array(hbm), phases or {}, {})
 
 
 def run(tasks: Tasks, us: list[float], edges: list[tuple[int, int]] = (), chip: Chip = A2A3, **more) -> Schedule:

@@ -34,7 +34,14 @@ class Vector:
     pair: float
     function: float
     fold: float
-    scalar: float
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """The scalar unit of a core, in cycles: to hand an instruction to its pipe, to read or write an element."""
+
+    issue: float
+    read: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Chip:
     """One chip: cores, the bytes of each on-chip buffer that a kernel may use, rates and costs.
 
     Cores are numbered from 0: first the cube cores, then the vector cores; cluster c is cube core c and vector cores
-    2c and 2c + 1 of theirs.
+    2c and 2c + 1 of theirs. `ring`: where the tiles lie that these hand each other, "GM" or "chip".
     """
 
     name: str
@@ -80,9 +87,11 @@ class Chip:
     clusters: int
     clock_ghz: float
     l2_mib: int
+    ring: str
     buffers: dict[str, int]
     cube: Cube
     vector: Vector
+    scalar: Scalar
     memory: GlobalMemory
     runtime: Runtime
 
@@ -111,5 +120,5 @@ def chip(name: str) -> Chip:
     with open(Path(__file__).with_name("chips.toml"), "rb") as f:
         facts = dict(tomllib.load(f)[name])
     buffers = {k: v * 1024 for k, v in facts.pop("buffers").items()}
-    parts = {"cube": Cube, "vector": Vector, "memory": GlobalMemory, "runtime": Runtime}
+    parts = {"cube": Cube, "vector": Vector, "scalar": Scalar, "memory": GlobalMemory, "runtime": Runtime}
     return Chip(name=name, buffers=buffers, **{k: parts[k](**v) if k in parts else v for k, v in facts.items()})

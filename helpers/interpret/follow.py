@@ -157,5 +157,5 @@ def _guessed(kernel: Any, args: dict, given: Callable[[], dict], platform: str, 
 
 def work(t: Trace) -> tuple:
     """What a trace's tasks do, as far as two runs of a kernel can differ in it."""
-    fields = ("cube_flops", "vector_elements", "loads", "stores", "gm_read_bytes", "gm_write_bytes")
+    fields = ("cube_flops", "vector_elements", "loads", "stores", "gm_read_bytes", "gm_write_bytes", "ring_bytes")
     return t.tasks_by_name(), [t.total(f) for f in fields]

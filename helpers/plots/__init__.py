@@ -5,7 +5,7 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 """
 
 from helpers.plots.balance import balance
-from helpers.plots.core_lanes import swimlane
+from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
 from helpers.plots.footprint import regions
 from helpers.plots.kv_cache import cache_pages
@@ -16,12 +16,14 @@ from helpers.plots.style import Figure
 from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
 from helpers.plots.tile import tile
-from helpers.plots.times import times
+from helpers.plots.times import ablation, times
 
 __all__ = [
     "Figure",
+    "ablation",
     "balance",
     "cache_pages",
+    "core",
     "error_histogram",
     "error_ladder",
     "error_map",

@@ -1,14 +1,19 @@
-"""When which core does what, predicted: a lane for each core, whatever the number of tasks."""
+"""When which core does what, predicted: a lane for each core; within one task, a lane for each pipe of its core."""
 
 from __future__ import annotations
 
 import matplotlib.colors
 import numpy as np
+from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from helpers.errors import InputError
 from helpers.plots.style import FAINT, PALETTE, Figure, figure, many, sign, styled, time_axis, time_text
 from helpers.profile import Profile
+from helpers.profile.core_schedule import Bar, CoreRun
+from helpers.profile.pipe_times import PIPES, SECOND
+from helpers.profile.stalls import stalls
 
 NAMED = len(PALETTE)  # kernel names that have a colour of their own; the others share one
 _BINS = 1200  # moments across the figure: a bar that is shorter is shown by its share of one
@@ -108,3 +113,128 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
 
 def _short(name: str, most: int = 34) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+# ---- one task on the pipes of its core
+
+BUFFERS = {"L1": 0, "UB": 1, "L0": 2, "L0C": 3, "GM": 4, "ring": 5}  # what a bar fills, and its colour's place
+_SAID = 3  # stalls in the figure at most
+_FIRST = 160  # bars that are shown at first of a task that has more
+
+
+def core(
+    profile: Profile, task: int | str | None = None, block: int = 0, span: tuple[float, float] | None = None
+) -> Figure:
+    """A task's instructions on the pipes of its core, or of its cube core and its vector cores, with source lines.
+
+    A bar is coloured by the buffer that it fills: MTE2 fills L1 and UB, MTE1 L0, the cube L0C. A number in it is the
+    line of the kernel. Below the title: what each pipe's time goes to, and what pipes wait for.
+
+    Args:
+        task: The number of a task; or a kernel's name, for a block of its first launch; None: of the name that takes
+            the most time.
+        block: Of a name: which block.
+        span: From when to when, in microseconds from the task's start; None: from there, all of it where it is short.
+
+    Raises:
+        InputError: no such task, or nothing is known of what it does.
+    """
+    number = chosen(profile, task, block)
+    runs = profile.core(number)
+    title = profile.tasks.title(number)
+    if not any(r.bars for r in runs):
+        raise InputError(f"'{title}' does nothing on its core that is known; its cost is 0")
+    mine = max(runs, key=lambda r: r.total)
+    part = "" if len(runs) == 1 else f", the longest of its {len(runs)} phases"
+    if span is None:
+        span = (0.0, mine.total if len(mine.bars) <= _FIRST else mine.bars[_FIRST].end)
+    lanes = [p for p in range(len(PIPES) + SECOND) if any(b.pipe == p for b in mine.bars)]
+    shown = [b for b in mine.bars if b.end > span[0] and b.start < span[1]]
+    busy = busy_text(mine)
+    alt = (
+        f"pipes of {title} on {profile.chip.name}: {many(len(mine.bars), 'instruction')} on {many(len(lanes), 'pipe')}"
+    )
+    with styled():
+        fig = figure(1.5 + 0.34 * len(lanes) + 0.16 * min(_SAID, len(stalls(mine))), alt)
+        axes = fig.subplots()
+        for name, place in BUFFERS.items():
+            bars = [b for b in shown if _colour(b) == name]
+            boxes = [_box(b, lanes.index(b.pipe)) for b in bars]
+            if boxes:
+                axes.add_collection(
+                    PolyCollection(
+                        boxes, facecolor=PALETTE[place], edgecolor="none", alpha=0.9, rasterized=len(boxes) > 500
+                    )
+                )
+        for b in shown:
+            at = mine.program.instructions[b.instruction].place
+            if at is not None and b.end - b.start > (span[1] - span[0]) * 0.028:
+                middle = (max(b.start, span[0]) + min(b.end, span[1])) / 2
+                axes.text(
+                    middle, lanes.index(b.pipe), str(at.line), ha="center", va="center", fontsize=7, color="white"
+                )
+        axes.set_yticks(range(len(lanes)), [_lane(p) for p in lanes])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(lanes) - 0.4, -0.6)
+        axes.set_xlim(*span)
+        axes.xaxis.set_major_locator(MaxNLocator(8))
+        time_axis(axes)
+        whole = "" if span[1] >= mine.total else f", of {time_text(mine.total)}"
+        waits = [f"{100 * s.us / mine.total:.0f} %: {s}" for s in stalls(mine)[:_SAID]]
+        axes.set_xlabel("\n".join([f"time since the task began{whole}, {profile.kind}", *waits]))
+        axes.set_title(f"{title}{part}: {time_text(mine.total)}, {profile.kind}; {busy}")
+        used = {_colour(b) for b in mine.bars}
+        patches = [Patch(color=PALETTE[i], label=_FILLS[n]) for n, i in BUFFERS.items() if n in used]
+        fig.legend(handles=patches, loc="outside upper left", ncols=6, fontsize=8, handlelength=1.2)
+        sign(fig, profile.trace.label, profile.basis)
+    return fig
+
+
+_FILLS = {"L1": "fills L1", "UB": "fills UB", "L0": "fills L0A, L0B", "L0C": "fills L0C", "GM": "to or from GM",
+          "ring": "comes out of the ring"}  # fmt: skip
+
+
+def chosen(profile: Profile, task: int | str | None, block: int = 0) -> int:
+    """The number of a task: see `core`.
+
+    Raises:
+        InputError: there is none.
+    """
+    t = profile.tasks
+    if not len(t):
+        raise InputError("the run has no task")
+    if task is None:
+        task = max(profile.by_name(), key=lambda r: r.total).name
+    if isinstance(task, str):
+        if task not in t.names:
+            raise InputError(f"no task is called {task!r}; there are: {', '.join(t.names)}")
+        first = int(np.argmax(t.name == t.names.index(task)))
+        launch = t.launch(first)
+        if not 0 <= block < launch.blocks:
+            raise InputError(f"'{task}' has blocks 0 to {launch.blocks - 1}, not {block}")
+        return first + block
+    if not 0 <= task < len(t):
+        raise InputError(f"there are tasks 0 to {len(t) - 1:,}, not {task}")
+    return int(task)
+
+
+def busy_text(core: CoreRun) -> str:
+    """ "cube 34 % busy, MTE2 90 %": the pipes that a task uses, the busiest first."""
+    shares = {PIPES[i]: us / core.total for i, us in enumerate(core.busy) if us} if core.total else {}
+    first = sorted(shares, key=lambda n: -shares[n])[:3]
+    return ", ".join(f"{n} {100 * shares[n]:.0f} %" + (" busy" if i == 0 else "") for i, n in enumerate(first))
+
+
+def _colour(bar: Bar) -> str:
+    if bar.buffer.endswith("ring"):
+        return "ring"
+    return "L0" if bar.buffer in ("L0A", "L0B") else bar.buffer if bar.buffer in BUFFERS else "GM"
+
+
+def _box(bar: Bar, lane: int) -> list[tuple[float, float]]:
+    low, high = lane - 0.38, lane + 0.38
+    return [(bar.start, low), (bar.start, high), (bar.end, high), (bar.end, low)]
+
+
+def _lane(pipe: int) -> str:
+    return PIPES[pipe] if pipe < len(PIPES) else f"{PIPES[pipe - SECOND]}, 2nd"

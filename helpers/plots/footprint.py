@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from helpers.interpret.trace.trace import READ, Dispatch, Trace
-from helpers.plots.style import TEXT, Figure, colors, figure, many, sign, styled
+from helpers.plots.style import TEXT, Figure, bytes_text, colors, figure, many, sign, styled
 
 _BOXES = 400  # accesses drawn in a tensor at most
 _NUMBERED = 40  # above this many, boxes have no number
@@ -81,6 +81,9 @@ def regions(trace: Trace, tensors: int = 6) -> Figure:
         fig.legend(handles=legend, loc="outside upper center", ncols=min(6, len(legend)), labelcolor=TEXT)
         most = max((len(mine) for mine in boxes.values()), default=0)
         note = f"the first {_BOXES} accesses of a tensor" if most == _BOXES else "numbers are tasks of a name"
+        ring = trace.ring_bytes
+        if ring:
+            note += f"; not drawn: {bytes_text(ring)} that cube and vector cores hand each other through GM"
         sign(fig, trace.label, note)
     return fig
 

@@ -12,12 +12,17 @@ from helpers.plots.tasks import longest_chain
 
 
 def figures_of(trace: Trace) -> dict[str, int]:
-    """The numbers that `ladder` compares, by title: counts of tasks and launches, bytes."""
+    """The numbers that `ladder` compares, by title: counts of tasks and launches, bytes.
+
+    What cube and vector cores hand each other through global memory is part of what is read and written, and a number
+    of its own.
+    """
     return {
         "tasks": trace.tasks,
         "launches one after the other": longest_chain(trace),
         "GM read": trace.gm_read_bytes,
         "GM written": trace.gm_write_bytes,
+        **({"GM of these: ring": 2 * trace.ring_bytes} if trace.ring_bytes else {}),
         **{f"{space} peak": n for space, n in trace.peaks().items() if n},
     }
 

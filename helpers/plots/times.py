@@ -1,4 +1,4 @@
-"""Versions of a stage by time: what the cost model predicts and where it goes, beside what was published."""
+"""Versions of a stage by time: what is predicted and where it goes, beside what was published; single changes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from helpers.plots.style import (
     time_text,
 )
 from helpers.profile import Profile
+from helpers.profile.ablation import Step
 
 _SHARES = {"busy": BLUE, "dispatch": ORANGE, "dependencies": PURPLE, "imbalance": SKY}
 
@@ -75,4 +76,40 @@ def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None
             platform_of(p.trace for p in profiles.values()),
             "; ".join(dict.fromkeys(p.basis for p in profiles.values())),
         )
+    return fig
+
+
+def ablation(step: Step) -> Figure:
+    """Times of the version before, of it with each change alone, of the version without each change, of the version.
+
+    Where all these kernels exist, a change's label has its share of the gain.
+    """
+    rows: list[tuple[str, float, str]] = [(step.before, step.us_before, TEXT)]
+    for c in step.changes:
+        share = f", {100 * c.share:.0f} % of the gain" if c.share is not None else ""
+        if c.alone is not None:
+            rows.append((f"{step.before} + {c.name}{share}", c.alone, ORANGE))
+    for c in step.changes:
+        if c.without is not None:
+            rows.append((f"{step.after} without {c.name}", c.without, SKY))
+    rows.append((step.after, step.us_after, BLUE))
+    alt = f"{step.stage}, {step.before} to {step.after}: one change at a time, {len(rows)} kernels"
+    with styled():
+        fig = figure(0.9 + 0.3 * len(rows), alt)
+        axes = fig.subplots()
+        for y, (_, us, color) in enumerate(rows):
+            axes.barh(y, us, 0.66, color=color)
+            axes.annotate(time_text(us), (us, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        for us in (step.us_before, step.us_after):
+            axes.axvline(us, color=FAINT)
+        axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(rows) - 0.45, -0.55)
+        axes.set_xlim(0, 1.18 * max(us for _, us, _ in rows))
+        axes.xaxis.set_major_locator(NullLocator())
+        axes.spines["bottom"].set_visible(False)
+        axes.set_title("one change at a time, predicted")
+        parts = [Patch(color=ORANGE, label="one change more"), Patch(color=SKY, label="one change less")]
+        fig.legend(handles=parts, loc="outside upper left", ncols=2, fontsize=8, handlelength=1.2)
+        sign(fig, f"{step.chip}interp", f"predicted by the cost model of {step.chip}")
     return fig

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from helpers.files import whole
+from helpers.profile.pipe_times import PIPES
 from helpers.profile.profile import Profile
 from helpers.profile.task_table import CORES
 
@@ -44,8 +45,7 @@ def chrome_trace(profile: Profile) -> Iterator[dict[str, Any]]:
                 "task": task, "launch": launch.index, "block": int(tasks.block[task]),
                 "source": f"{Path(launch.place.file).name}:{launch.place.line}",
                 "ready": round(float(s.ready[task]), 3), "bound": cost.bound,
-                "cube us": round(cost.cube, 3), "vector us": round(cost.vector, 3),
-                "load us": round(cost.load, 3), "store us": round(cost.store, 3),
+                **{f"{pipe} us": round(us, 3) for pipe, us in zip(PIPES, cost.busy) if us},
                 "read bytes": round(cost.read_bytes), "written bytes": round(cost.write_bytes),
             },
         }  # fmt: skip

@@ -12,6 +12,7 @@ from helpers.chips import Chip
 from helpers.interpret.trace.edges import Edges
 from helpers.interpret.trace.trace import Spans
 from helpers.profile.cost import Costs
+from helpers.profile.pipe_times import PIPES
 from helpers.profile.schedule import Schedule, released
 from helpers.profile.task_table import Tasks
 
@@ -19,7 +20,7 @@ from helpers.profile.task_table import Tasks
 def durations(spans: Spans) -> Costs:
     """Costs that have the tasks' durations and nothing else: what bounds them is not recorded."""
     none = np.zeros(len(spans.start))
-    return Costs(none, none, none, none, spans.end - spans.start, none, none, none, {}, {})
+    return Costs(np.zeros((len(none), len(PIPES))), spans.end - spans.start, none, none, none, {}, {})
 
 
 def measured(tasks: Tasks, spans: Spans, edges: Edges, chip: Chip) -> Schedule:

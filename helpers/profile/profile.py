@@ -15,8 +15,10 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.trace import depend
 from helpers.interpret.trace.edges import Edge, Edges
 from helpers.interpret.trace.trace import Trace
-from helpers.profile.cost import ENGINES, Costs, cost
+from helpers.profile.core_schedule import CoreRun, run
+from helpers.profile.cost import Costs, cost
 from helpers.profile.measured import durations, measured
+from helpers.profile.pipe_times import CUBE_PIPES, PIPES
 from helpers.profile.schedule import Schedule, released, schedule
 from helpers.profile.task_table import CORES, CUBE, MIXED, VECTOR, Tasks, tabulate
 
@@ -25,7 +27,8 @@ from helpers.profile.task_table import CORES, CUBE, MIXED, VECTOR, Tasks, tabula
 class NameRow:
     """All tasks of one kernel name: how many, their microseconds together and on average, where they are launched.
 
-    `bound`: the engine that takes the most of their time, see `helpers.profile.cost.ENGINES`.
+    `bound`: the pipe that is busy longest in them, one of `helpers.profile.pipe_times.PIPES`. `busy`: the share of
+    their time that each of these is busy, those of the cores that they have.
     """
 
     name: str
@@ -35,6 +38,7 @@ class NameRow:
     mean: float
     bound: str
     place: Place
+    busy: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,17 @@ class Profile:
             "imbalance": float((rest * steps)[later <= 0].sum() / whole),
         }
 
+    def core(self, task: int) -> tuple[CoreRun, ...]:
+        """A task's instructions on the pipes of its core: one `CoreRun`, or one for each phase between barriers."""
+        launch, block = self.tasks.launch(task), int(self.tasks.block[task])
+        halves = launch.split != "NONE" and self.tasks.kind[task] == MIXED
+        found = []
+        for p in launch.parts:
+            blocks = p.chunk.blocks if p.row is None else p.chunk.blocks[p.row : p.row + 1]
+            if p.chunk.program is not None and block in blocks:
+                found.append((p.chunk.phase, p.chunk.program))
+        return tuple(run(program, self.chip, halves) for _, program in sorted(found, key=lambda f: f[0]))
+
     @property
     def bytes(self) -> dict[str, int]:
         """Bytes moved, by level: see `helpers.profile.cost.LEVELS`. "HBM" is an estimate."""
@@ -210,14 +225,20 @@ class Profile:
         count = np.bincount(t.name, minlength=len(t.names))
         total = np.bincount(t.name, s.end - s.start, len(t.names))
         _, first = np.unique(t.name, return_index=True)
-        spent = np.array([np.bincount(t.name, getattr(self.costs, e), len(t.names)) for e in ENGINES])
-        return [
-            NameRow(
-                n, CORES[t.kind[first[i]]], int(count[i]), float(total[i]), float(total[i] / count[i]),
-                ENGINES[int(spent[:, i].argmax())] if spent[:, i].any() else "unknown", t.place(first[i]),
+        spent = np.array([np.bincount(t.name, busy, len(t.names)) for busy in self.costs.busy.T])
+        alone = np.bincount(t.name, self.costs.total, len(t.names))
+        rows = []
+        for i, n in enumerate(t.names):
+            kind = CORES[t.kind[first[i]]]
+            of = [p for p, name in enumerate(PIPES) if kind == "mixed" or (p < len(CUBE_PIPES)) == (kind == "cube")]
+            busy = {PIPES[p]: float(spent[p, i] / alone[i]) if alone[i] else 0.0 for p in of}
+            bound = PIPES[int(spent[:, i].argmax())] if spent[:, i].any() else "unknown"
+            rows.append(
+                NameRow(
+                    n, kind, int(count[i]), float(total[i]), float(total[i] / count[i]), bound, t.place(first[i]), busy
+                )
             )
-            for i, n in enumerate(t.names)
-        ]  # fmt: skip
+        return rows
 
 
 def profile(trace: Trace, chip: Chip | None = None, edges: Iterable[Edge] | None = None) -> Profile:

@@ -11,8 +11,8 @@ What is modelled, after simpler's runtime (tensormap_and_ringbuffer) and PyPTO's
   block of the same launch. It may do so while the core still runs the task before. Completing delays those who wait.
 - A consumer all of whose producers allow early resolve is staged before they end, and starts at the ring of a bell.
 - Blocks of a launch with barriers (`pl.system.syncall`) hold their cores from the first to the last phase.
-- Tasks that need more than their share of global memory share what there is: when they ask for more than the chip
-  gives, all of these slow down alike.
+- Tasks that need more than their share of global memory share what the others leave: when they ask for more than the
+  chip gives, all of these slow down alike.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ class _Run:
         self.duration = costs.total.tolist()
         # a task takes part in sharing when it needs more than all cores of the chip could have at once
         demand = np.divide(costs.hbm_bytes, costs.total * 1e3, out=np.zeros(n), where=costs.total > 1e-6)  # GB/s
-        self.demand = np.where(demand > chip.memory.shared / chip.cores, demand, 0.0).tolist()
+        large = demand > chip.memory.shared / chip.cores
+        self.demand = np.where(large, demand, 0.0).tolist()
+        self.little = np.where(large, 0.0, demand).tolist()  # of the others, which get all that they ask for
         self.early = [d.early for d in launches]
         self.after: list[list[int]] = [[] for _ in launches]
         self.waits = [0] * self.count  # producers that are not seen to
@@ -174,6 +176,7 @@ class _Run:
         self.sharing: list[tuple[float, int]] = []  # (work done by then, task)
         self.work = 0.0  # microseconds of work that each sharing task has done since the beginning
         self.wanted = 0.0  # GB/s that the sharing tasks ask for
+        self.taken = 0.0  # GB/s that the others take
         self.rate = 1.0
         self.seen = 0  # launches submitted
 
@@ -228,7 +231,13 @@ class _Run:
 
     def _share(self, change: float) -> None:
         self.wanted += change
-        self.rate = min(1.0, self.chip.memory.shared / self.wanted) if self.wanted > 1e-9 else 1.0
+        left = self.chip.memory.shared - self.taken
+        self.rate = min(1.0, left / self.wanted) if self.wanted > 1e-9 else 1.0
+
+    def _take(self, change: float) -> None:
+        """A task that does not share takes some of the memory's rate, or gives it back."""
+        self.taken = max(0.0, self.taken + change)
+        self._share(0.0)
 
     # ---- what happens ------------------------------------------------------------------------------------
 
@@ -313,6 +322,8 @@ class _Run:
             self._share(self.demand[t])
             heapq.heappush(self.sharing, (self.work + self.duration[t], t))
         else:
+            if self.little[t]:
+                self._take(self.little[t])
             heapq.heappush(self.events, (self.now + self.duration[t], END, t))
 
     def _meet(self, d: int, grid: np.ndarray) -> None:
@@ -325,6 +336,8 @@ class _Run:
 
     def _finish(self, t: int) -> None:
         self.end[t] = self.now
+        if self.little[t] and self.launch[t] not in self.gangs:
+            self._take(-self.little[t])
         self.cores.give_back(self.kind[t], self.core[t])
         d = self.launch[t]
         self.left[d] -= 1

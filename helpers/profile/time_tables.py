@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from helpers.profile.pipe_times import PIPES
 from helpers.profile.profile import PathStep, Profile
+from helpers.profile.stalls import stalls
 
 CAUSES = {"dependency": "it waited for the one above", "core": "its core was the one's above", "submit": "submitted"}
 _STEPS = 12
+_STALLED = 4  # names whose stalls are shown
 
 
 def summary(profile: Profile, title: str) -> RenderableType:
@@ -28,7 +32,10 @@ def summary(profile: Profile, title: str) -> RenderableType:
     )
     if profile.trace.partial:
         head.append(f"\npartial: {profile.trace.partial}", "bold red")
-    return Group(head, _names(profile), Text(), _engines(profile), Text(), _levels(profile), Text(), _path(profile))
+    inside = () if real else (_pipes(profile), Text(), _stalls(profile), Text())
+    return Group(
+        head, _names(profile), Text(), *inside, _engines(profile), Text(), _levels(profile), Text(), _path(profile)
+    )
 
 
 def _table(*headings: str) -> Table:
@@ -49,6 +56,29 @@ def _names(profile: Profile) -> Table:
     return table
 
 
+def _pipes(profile: Profile) -> Table:
+    """How busy the pipes of a core are while it has a task of each name, in the words of the runtime's PMU."""
+    rows = profile.by_name()
+    used = [p for p in PIPES if any(r.busy.get(p, 0.0) > 0 for r in rows)]
+    table = _table("busy while a task runs", *(f">{p}" for p in used))
+    for r in rows:
+        table.add_row(r.name, *(f"{100 * r.busy[p]:.0f} %" if r.busy.get(p) else "" for p in used))
+    return table
+
+
+def _stalls(profile: Profile) -> Table:
+    """What pipes wait for, in the first task of each of the names that take the most time."""
+    table = _table("in the first task of", ">of its time", "")
+    for r in sorted(profile.by_name(), key=lambda r: -r.total)[:_STALLED]:
+        first = int(np.argmax(profile.tasks.name == profile.tasks.names.index(r.name)))
+        runs = profile.core(first)
+        total = sum(core.total for core in runs)
+        for stall in sorted((s for core in runs for s in stalls(core)), key=lambda s: -s.us)[:2]:
+            if stall.us > 0.02 * total:
+                table.add_row(r.name, f"{100 * stall.us / total:.0f} %", str(stall))
+    return table
+
+
 def _engines(profile: Profile) -> Table:
     table = _table("cores", ">busy", ">lost to dispatch", ">to dependencies", ">to imbalance")
     for engine, shares in profile.losses_by_engine.items():
@@ -57,9 +87,11 @@ def _engines(profile: Profile) -> Table:
 
 
 def _levels(profile: Profile) -> Table:
-    table = _table("moved", ">MB")
+    ring = "out to GM and back, each byte twice" if profile.chip.ring == "GM" else "on chip"
+    said = {"C2V": f"cube to vector, {ring}", "V2C": f"vector to cube, {ring}", "HBM": "of what is read; an estimate"}
+    table = _table("moved", ">MB", "")
     for level, nbytes in profile.bytes.items():
-        table.add_row("HBM (estimate)" if level == "HBM" else level, f"{nbytes / 1e6:,.2f}")
+        table.add_row(level, f"{nbytes / 1e6:,.2f}", said.get(level, ""))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from helpers.errors import shown
 from helpers.plots.core_lanes import shades
 from helpers.plots.style import PALETTE, bytes_text, many, time_text
 from helpers.profile import CORES, Profile
+from helpers.profile.pipe_times import PIPES
+from helpers.profile.stalls import stalls
 from helpers.run import Run
 from helpers.widgets.front_end import front_end
 from helpers.widgets.look import Opener
@@ -77,13 +80,15 @@ def details(profile: Profile, task: int) -> dict[str, str]:
     before = [profile.trace.dispatches[d].name for d in profile.producers(launch.index)]
     of = ", ".join(f"{before.count(n):,} x {n}" for n in dict.fromkeys(before))
     start, end, ready = (float(x[task]) for x in (s.start, s.end, s.ready))
-    engines = {"cube": cost.cube, "vector": cost.vector, "load": cost.load, "store": cost.store}
+    pipes = ", ".join(f"{n} {time_text(us)}" for n, us in zip(PIPES, cost.busy) if us)
+    waits = sorted((s for core in profile.core(task) for s in stalls(core)), key=lambda s: -s.us)[:2]
     return {
         "task": t.title(task),
         "core": f"{profile.chip.core_name(int(s.core[task]))} ({CORES[t.kind[task]]} task)",
         "when": f"{time_text(start)} to {time_text(end)}: {time_text(end - start)}, {profile.kind}",
         "ready": f"at {time_text(ready)}, so it waited {time_text(start - ready)} for its dispatch and a core",
-        "engines": ", ".join(f"{n} {time_text(us)}" for n, us in engines.items() if us) + f"; bound by {cost.bound}",
+        "pipes": f"{pipes}; bound by {cost.bound}" if pipes else "not known",
+        **({"waits": "; ".join(f"{time_text(s.us)}: {s}" for s in waits)} if waits else {}),
         "global memory": f"{bytes_text(cost.read_bytes)} read, {bytes_text(cost.write_bytes)} written",
         "depends on": of or "nothing",
         "critical path": "on it" if task in profile.critical_path else "not on it",
@@ -96,6 +101,16 @@ def _table(rows: dict[str, str]) -> str:
     cell = '<tr><td style="padding-right:1.2em;vertical-align:top">{}</td><td>{}</td></tr>'
     values = {k: f"<code>{html.escape(v)}</code>" if k == "source" else html.escape(v) for k, v in rows.items()}
     return f"<table>{''.join(cell.format(k, v) for k, v in values.items())}</table>"
+
+
+def _pipes(profile: Profile, task: int) -> str:
+    """The figure of a task's pipes, where something is known of them."""
+    if not any(core.bars for core in profile.core(task)):
+        return ""
+    figure = plots.core(profile, task)
+    picture = base64.b64encode(figure.png()).decode()
+    width = round(figure.get_size_inches()[0] * 96)
+    return f'<img alt="{html.escape(figure.alt)}" width="{width}" src="data:image/png;base64,{picture}">'
 
 
 class Timeline:
@@ -128,7 +143,7 @@ class Timeline:
         def update(_: Any = None) -> None:
             state.update(span=list(shown_lanes.span), selected=shown_lanes.selected)
             chosen = shown_lanes.selected
-            text.value = "click a task; drag to zoom" if chosen < 0 else _table(details(p, chosen))
+            text.value = "click a task; drag to zoom" if chosen < 0 else _table(details(p, chosen)) + _pipes(p, chosen)
 
         def choose(_: Any) -> None:
             chosen = shown_lanes.selected

@@ -107,7 +107,7 @@ def test_a_product_that_is_multiplied_on_stays_with_the_cube(n: int, cast: str):
     assert chunk.work.vector_ops == 0
     assert chunk.peaks.get("UB", 0) == 0
     assert chunk.peaks["L0C"] <= L0C["a2a3"]
-    assert {s.kind for s, _ in chunk.steps if s.engine == "move"} == {"L0C-L1"}
+    assert {s.kind for s in chunk.program.steps() if s.engine == "move"} == {"L0C-L1"}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_product_that_is_multiplied_on_stays_with_the_cube(n: int, cast: str):
 def test_other_casts_go_by_way_of_a_vector_core(rest: str):
     _, chunk = run(PRODUCT + rest, n=64)
     assert chunk.work.vector_ops > 0
-    assert {s.kind for s, _ in chunk.steps if s.engine == "move"} == {"L0C-UB", "UB-L1"}
+    assert {s.kind for s in chunk.program.steps() if s.engine == "move"} == {"L0C-UB", "UB-L1"}
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class GlobalMemory:
             data = self.view(part)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
         if not self.quiet:
-            moved[-1] = (tile.memory, *self.inside)
+            moved[-1] = (tile.memory, *self.inside, self.lane[1])
         if data is not None:
             self.share(tile, w.buffer)
         if self.parted is not None:
@@ -229,7 +229,7 @@ class GlobalMemory:
         self.task.loads += 1
         self.task.read_bytes += moved_bytes(w)
         if not self.quiet:
-            self.task.moved[-1] = (tile.memory, *self.inside)
+            self.task.moved[-1] = (tile.memory, *self.inside, self.lane[1])
 
     def entry_load(self, at: Place, x: Tensor) -> Tile:
         """A whole tensor of orchestration as an operand of vector work: a region loads it once, before all else.
@@ -290,7 +290,7 @@ class GlobalMemory:
             tile.memory.cut.used(at, cuts.STORED)
         self.record(at, ATOMIC if atomic else WRITE, w)
         if not self.quiet:
-            task.moved[-1] = (tile.memory, *self.inside)
+            task.moved[-1] = (tile.memory, *self.inside, self.lane[1])
         task.stores += 1
         task.write_bytes += moved_bytes(w)
         if self.quiet or self.leaves(w.buffer):
@@ -405,7 +405,8 @@ class GlobalMemory:
             self._record_ours(at, mode, w, root)
             return
         task.offsets.append(w.offset)
-        task.moved.append((None, *self.inside))
+        task.events.append(len(task.moved))
+        task.moved.append((None, *self.inside, self.lane[1]))
         if valid is not None and any(type(v) is Lanes for v in valid):
             self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
             rows = self._extents(valid)
@@ -431,7 +432,8 @@ class GlobalMemory:
         self._use(root, IN if mode == READ else OUT)
         number = self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)
         task.offsets.append(self.nowhere(w))
-        task.moved.append((None, *self.inside))
+        task.events.append(len(task.moved))
+        task.moved.append((None, *self.inside, self.lane[1]))
         task.varying[len(task.shapes)] = np.where(self.mask, number, -1).astype(np.int32)
         task.shapes.append(number)
 
@@ -443,7 +445,7 @@ class GlobalMemory:
             self._rows_follow(at, cell.root or cell)
             self.record(at, WRITE, cell)
             if not self.quiet:
-                task.moved[-1] = (_WRITTEN, *self.inside)
+                task.moved[-1] = (_WRITTEN, *self.inside, self.lane[1])
             task.stores = task.stores + once
             task.write_bytes = task.write_bytes + once * int(t.dtype.bytes)
         else:

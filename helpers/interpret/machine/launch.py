@@ -183,26 +183,25 @@ class Launches:
     def _chunks(self, task: Task, blocks: np.ndarray, arguments: list) -> list[tuple[np.ndarray | None, Chunk]]:
         """The chunk that a task becomes, or one for each group of rows that made the same accesses: (rows, chunk)."""
         planned = self._plan(self._launched[0], task)
-        top, cramped = planned.peaks, planned.cramped
-        loops = tuple((place, *counts) for place, counts in task.loops.items())
+        top = planned.peaks
         shapes = np.asarray(task.shapes, np.int32)
         if not task.varying:
-            steps = self._steps(task, task.shapes, cramped)
+            program = self._program(task, task.shapes, planned)
             offsets = task.offsets
-            return [(None, Chunk(blocks, shapes, offsets, arguments, task.work(), top, self.phase, steps, loops))]
+            return [(None, Chunk(blocks, shapes, offsets, arguments, task.work(), top, self.phase, program))]
         numbers = list(task.varying)
         table = np.stack([task.varying[n] for n in numbers], 1)
         out = []
         for rows in split_by(np.arange(len(blocks)), table):
             part = shapes.copy()
             part[numbers] = table[rows[0]]
+            everything = part.tolist()
             made = np.flatnonzero(part >= 0)  # an access that a block takes no part in is none
             part = part[made]
             offsets = [o[rows] if isinstance(o, np.ndarray) else o for o in (task.offsets[n] for n in made)]
             uses = [(a, o[rows] if isinstance(o, np.ndarray) else o, bits) for a, o, bits in arguments]
-            moved = [task.moved[n] for n in made]
-            work, steps = task.work(int(rows[0])), self._steps(task, part.tolist(), cramped, moved)
-            out.append((rows, Chunk(blocks[rows], part, offsets, uses, work, top, self.phase, steps, loops)))
+            work, program = task.work(int(rows[0])), self._program(task, everything, planned)
+            out.append((rows, Chunk(blocks[rows], part, offsets, uses, work, top, self.phase, program)))
         return out
 
     @contextmanager
@@ -426,13 +425,10 @@ class Launches:
         around = self.inside, self.turn_of, self.since
         if stage > 1:
             self.inside = (at, around[0][1])
-        counts = self.task.loops.setdefault(at, [0, 0])
-        counts[0] += 1
         rest = len(turns) - len(turns) % stage
         waits = self._computed() > around[2][0] and any(t.stages > 1 for t in around[1])
         try:
             for turn, i in enumerate(turns):
-                counts[1] += 1
                 if turn % stage == 0:
                     start = self.clock + 1
                 if turn < rest:

@@ -23,10 +23,12 @@ class Plan:
     Attributes:
         peaks: Bytes by buffer.
         cramped: Where loads of a `pl.pipeline` are made that have one slot only, and cannot run ahead.
+        slots: Of each tile, the slot that it lies in, numbered through all buffers; -1: of none that is planned.
     """
 
     peaks: dict[str, int]
     cramped: frozenset[object]
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -55,15 +57,22 @@ def plan(memory: Sequence[Memory], limits: dict[str, int]) -> Plan:
             spaces.setdefault(m.space or "UB", []).append(m)
     peaks: dict[str, int] = {}
     cramped: set[object] = set()
+    slot_of: dict[int, int] = {}  # by the identity of a Memory
+    count = 0
     for space, tiles in spaces.items():
         if space in _CUT:
             peaks[space] = alive(tiles)
             continue
-        values = _values(tiles)
-        peaks[space], depth = _packed(values, limits[space], space)
+        of: dict[int, _Value] = {}
+        values = _values(tiles, of)
+        slots, depth = _packed(values, limits[space], space)
+        peaks[space] = _size(slots)
+        numbered = {id(v): count + n for n, slot in enumerate(slots) for v in slot}
+        slot_of |= {m: numbered[id(v)] for m, v in of.items()}
+        count += len(slots)
         loads = [v for v in values if v.loaded and v.stages]
         cramped |= {v.place for v in loads} - {v.place for v in loads if any(depth.get(g, 2) > 1 for g in v.stages)}
-    return Plan(peaks, frozenset(cramped))
+    return Plan(peaks, frozenset(cramped), tuple(slot_of.get(id(m), -1) for m in memory))
 
 
 def alive(memory: Sequence[Memory]) -> int:
@@ -76,8 +85,9 @@ def alive(memory: Sequence[Memory]) -> int:
     return top
 
 
-def _values(memory: Sequence[Memory]) -> list[_Value]:
+def _values(memory: Sequence[Memory], of: dict[int, _Value]) -> list[_Value]:
     """The values that these tiles are, in the order in which the compiler defines them, with what each overlaps.
+    Which each tile is goes into `of`, by its identity.
 
     A pipeline's loads come first, together, before its stages compute (pass 29); those of a loop inside it do not. The
     turns left over by its stages are a pipeline of their own after it (pass 28), whose loads come first where it stands
@@ -97,6 +107,7 @@ def _values(memory: Sequence[Memory]) -> list[_Value]:
             same.append(value)
             out.append(value)
         value.last = m.last
+        of[id(m)] = value
         active = [(last, v) for last, v in active if last >= start]
         for _, v in active:
             v.against.add(value)
@@ -113,8 +124,8 @@ def _start(m: Memory) -> int | None:
     return turn.start
 
 
-def _packed(values: list[_Value], limit: int, space: str) -> tuple[int, dict[object, int]]:
-    """Bytes that the values take, and how many stages of each pipeline have slots of their own."""
+def _packed(values: list[_Value], limit: int, space: str) -> tuple[list[list[_Value]], dict[object, int]]:
+    """The slots that the values lie in, and how many stages of each pipeline have slots of their own."""
     widest: dict[object, int] = {}
     stages: dict[object, set[int]] = {}
     for v in values:
@@ -130,17 +141,21 @@ def _packed(values: list[_Value], limit: int, space: str) -> tuple[int, dict[obj
         return (a.loaded or b.loaded) and any(b.stages.get(g, s) != s for g, s in a.stages.items())
 
     while True:
-        used = _slots(values, apart)
+        slots = _slots(values, apart)
         spare = [g for g in depth if depth[g] > 1]
-        if used <= limit or not depth:
-            return used, depth
+        if _size(slots) <= limit or not depth:
+            return slots, depth
         if not spare:
             return _slots(values, loads_apart if not space.startswith("L0") else lambda a, b: False), depth
         depth[max(spare, key=widest.get)] -= 1
 
 
-def _slots(values: list[_Value], apart: Callable[[_Value, _Value], bool]) -> int:
-    """Sum of the slots: largest first, each value into the first slot with nothing that it must not overwrite."""
+def _size(slots: list[list[_Value]]) -> int:
+    return sum(slot[0].bytes for slot in slots)
+
+
+def _slots(values: list[_Value], apart: Callable[[_Value, _Value], bool]) -> list[list[_Value]]:
+    """The slots: largest first, each value into the first slot with nothing that it must not overwrite."""
     slots: list[list[_Value]] = []
     for v in sorted(values, key=lambda v: -v.bytes):
         for slot in slots:
@@ -149,4 +164,4 @@ def _slots(values: list[_Value], apart: Callable[[_Value, _Value], bool]) -> int
                 break
         else:
             slots.append([v])
-    return sum(slot[0].bytes for slot in slots)
+    return slots

@@ -14,6 +14,7 @@ from helpers.interpret.machine import cuts
 from helpers.interpret.machine.launch import Task
 from helpers.interpret.machine.memory import Plan, plan
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.program import Access, Done, Goes, Made, Program, built
 from helpers.interpret.trace.trace import READ, Dispatch
 from helpers.interpret.values.extents import most_elements
 from helpers.interpret.values.lanes import one
@@ -45,6 +46,7 @@ class OnChip:
         task.total += size
         memory = Memory(space, size, self.clock, at, self.turn_of, loaded, shape)
         task.memory.append(memory)
+        task.events.append(Made(memory))
         return Tile(data, shape, dtype, valid, memory)
 
     def check_shape(self, at: Place, shape: tuple[int, ...], dtype: DType, space: str) -> None:
@@ -60,11 +62,13 @@ class OnChip:
         if self.task is not None and elements > self.task.largest:
             self.task.largest = elements
 
-    def step(self, engine: str, kind: str, dtype: DType, size: tuple) -> None:
-        """Note something that takes time, see `trace.Step`."""
-        key = (engine, kind, dtype.name, size, *self.inside)
-        steps = self.task.steps
-        steps[key] = steps.get(key, 0) + 1
+    def step(
+        self, engine: str, kind: str, dtype: DType, size: tuple, at: Place | None = None, handed: Memory | None = None
+    ) -> None:
+        """Note something that takes time, see `trace.program`. `at`: where, if that is not where its result is made;
+        `handed`: what goes to the other kind of core."""
+        step = self.trace.step((engine, kind, dtype.name, size, *self.inside))
+        self.task.events.append(Done(step, at, self.lane[1], handed))
 
     def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
         """An operation takes a temporary buffer of the size of `like` while it runs."""
@@ -128,7 +132,7 @@ class OnChip:
 
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
-        self.touch(tile)
+        self.touch(tile, reads=False)
         self.elsewhere(tile)
         out = Tile(data, shape, dtype, valid, tile.memory)
         if tile.origin is not None:
@@ -143,15 +147,18 @@ class OnChip:
             return
         in_place = was.last < now.born and now.place.line == at.line and now.place.file == at.file
         if not in_place:
-            self.touch(old)
-            self.touch(new)
+            self.touch(old, reads=False)
+            self.touch(new, reads=False)
+            self.task.events.append(Goes(was, now))
             new.memory = was
 
-    def touch(self, tile: Tile, space: str = "") -> None:
-        """`tile` is used now, from buffer `space` if it has none yet."""
+    def touch(self, tile: Tile, space: str = "", reads: bool = True) -> None:
+        """`tile` is used now, from buffer `space` if it has none yet; `reads`: by the operation that runs."""
         self.clock += 1
         memory = tile.memory
         memory.last = self.clock
+        if reads:
+            self.task.events.append(memory)
         if not memory.space:
             memory.space = space or "UB"
 
@@ -181,6 +188,7 @@ class OnChip:
         size = max(whole.bytes, own.bytes * slots)
         self.task.total += size - whole.bytes - own.bytes
         whole.bytes, own.bytes = size, 0
+        self.task.events.append(Goes(whole, own))
         tile.memory = whole
         tile.slot = name, int(one(index))
         self.task.in_slots[tile.slot] = tile
@@ -199,22 +207,26 @@ class OnChip:
                 "more slots, or another one: both are needed at the same time",
             )  # fmt: skip
 
-    def _steps(
-        self, task: Task, shapes: Sequence[int], cramped: frozenset[Place], moved: Sequence | None = None
-    ) -> tuple:
-        """What took a task that made these accesses its time. A load that has no room to run ahead counts as outside
-        of its pl.pipeline."""
-        steps = dict(task.steps)
-        for s, (memory, loop, lanes) in zip(shapes, task.moved if moved is None else moved):
-            rows, nbytes = self.trace.rows(s)
-            access = self.trace.shapes[s]
-            dtype = self.trace.buffers[access.buffer].dtype.name
-            kind = "scalar" if memory is None and access.elements == 1 else "UB" if memory is None else memory.space
-            if memory is not None and memory.place in cramped:
+    def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Program:
+        """What took a task that made these accesses its time; an access below 0 it had no part in. A load that has no
+        room to run ahead counts as outside of its pl.pipeline."""
+
+        def access(number: int) -> Access | None:
+            s = shapes[number]
+            if s < 0:
+                return None
+            memory, loop, lanes, lane = task.moved[number]
+            a = self.trace.shapes[s]
+            dtype = self.trace.buffers[a.buffer].dtype.name
+            kind = "scalar" if memory is None and a.elements == 1 else "UB" if memory is None else memory.space
+            if memory is not None and memory.place in planned.cramped:
                 loop = None
-            key = ("load" if access.mode == READ else "store", kind or "UB", dtype, (rows, nbytes), loop, lanes)
-            steps[key] = steps.get(key, 0) + 1
-        return tuple((self.trace.step(key), n) for key, n in steps.items())
+            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, self.trace.rows(s), loop, lanes)
+            tile = None if memory is None or memory.place is None else memory
+            return Access(self.trace.step(key), a.place, tile, lane)
+
+        slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
+        return self.trace.program(built(task.events, access, slots, SLOTS))
 
     def _plan(self, d: Dispatch, task: Task) -> Plan:
         """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same

@@ -20,6 +20,7 @@ from typing import Any
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.machine.crew import Core, run_in_turns
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.program import Goes
 from helpers.interpret.values.values import Memory, Tile, Turn
 
 TO_VECTOR, TO_CUBE = 1, 2  # bits of dir_mask: cube to vector, vector to cube
@@ -168,6 +169,7 @@ class Pipes:
             wanted = f"{list(shape or tile.shape)} {dtype or tile.dtype}"
             raise self.fault(at, f"{tile}, pushed on line {pushed.line}, is popped as {wanted}", "pop what was pushed")
         out = self.tile(at, tile.data, tile.shape, tile.dtype, tile.valid, CONSUMER[way], loaded=self.cores is not None)
+        self.task.events.append(Goes(out.memory, tile.memory))
         if self.cores is not None:
             out.memory.bytes = 0  # the slot is a part of the buffer that was reserved
         if ring.slots is not None:

@@ -6,7 +6,6 @@ import numpy as np
 
 from helpers.errors import FaultError
 from helpers.interpret.machine.pipes import Ring
-from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Work
 from helpers.interpret.values.values import Memory, Tensor, Tile
 
@@ -17,8 +16,8 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "steps", "loops", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
-        "loaded", "in_slots",
+        "moved", "events", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
+        "loaded", "in_slots", "ring_bytes",
     )  # fmt: skip
 
     def __init__(self, clock: int, axis: int | None = None) -> None:
@@ -36,10 +35,9 @@ class Task:
         self.views: dict[int, list] = {}  # buffer id -> weak references to tiles that still share its memory
         self.largest = 1
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
-        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
-        self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes
-        self.steps: dict[tuple, int] = {}
-        self.loops: dict[Place, list[int]] = {}  # [times entered, turns] of each pl.pipeline
+        self.loads = self.stores = self.read_bytes = self.write_bytes = self.ring_bytes = 0
+        self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes, which of them
+        self.events: list = []  # what happens on chip, see `trace.program`
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
         self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
         self.in_slots: dict[tuple[str, int], Tile] = {}  # the last tile that was put into each
@@ -51,12 +49,12 @@ class Task:
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
         self.loaded = {}
-        self.shapes, self.offsets, self.varying, self.moved, self.steps = [], [], {}, [], {}
+        self.shapes, self.offsets, self.varying, self.moved, self.events = [], [], {}, [], []
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
-        self.loads = self.stores = self.read_bytes = self.write_bytes = 0
+        self.loads = self.stores = self.read_bytes = self.write_bytes = self.ring_bytes = 0
 
     def work(self, row: int = 0) -> Work:
         """What was done; `row` picks the block where the bytes moved differ."""
         counts = (self.loads, self.stores, self.read_bytes, self.write_bytes)
         moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in counts)
-        return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved)
+        return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved, self.ring_bytes)

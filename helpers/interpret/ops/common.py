@@ -158,9 +158,11 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
         x.crossed = True
         if way == "UB-L1":
             halves.check_handed(m, at, x)
-        rows = elements(x.shape[:-1])
+        rows, nbytes = elements(x.shape[:-1]), -(-x.shape[-1] * x.dtype.bits // 8)
+        if m.chip.ring == "GM":
+            m.task.ring_bytes += rows * nbytes
         if not m.quiet:
-            m.step("move", way, x.dtype, (rows, -(-x.shape[-1] * x.dtype.bits // 8)))
+            m.step("move", way, x.dtype, (rows, nbytes), at, x.memory)
         m.channel(at, space, x)
 
 

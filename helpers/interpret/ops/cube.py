@@ -25,6 +25,7 @@ from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import dtype_of, full_shape, op, operand, operands
 from helpers.interpret.ops.shapes import same_rank
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.program import Into
 from helpers.interpret.values.extents import filled, fitted
 from helpers.interpret.values.lanes import Lanes
 from helpers.interpret.values.products import Product
@@ -113,7 +114,7 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     t.cube_ops += 1
     t.cube_flops += 2 * n * rows * cols * ka
     if not m.quiet:
-        m.step("cube", "", a.dtype, (n * rows, ka, cols))
+        m.step("cube", "", a.dtype, (n * rows, ka, cols), at)
     _l0(m, at, a, b)
     return shape, valid, FP32 if a.dtype.is_float else INT32, _Operand(a, a_trans), _Operand(b, b_trans)
 
@@ -262,6 +263,7 @@ def matmul_acc(
     _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")
+    m.task.events.append(Into(c.memory))
     if full_pages(shape):
         raise m.fault(
             at, f"matmul_acc of {a} and {b}, which are several products: PyPTO compiles no such accumulator",

@@ -357,7 +357,7 @@ def _folded(m: Machine, at: Place, x: Tile, d: DType) -> Tile:
         x.memory.cut.used(at, cuts.FOLDED)
     m.touch(x)
     if not m.quiet:
-        m.step("move", "L0C-L1", d, (x.shape[0], x.shape[1] * d.bits // 8))
+        m.step("move", "L0C-L1", d, (x.shape[0], x.shape[1] * d.bits // 8), at)
     return m.tile(at, None if m.dry else x.data.to(d.torch), x.shape, d, x.valid, "L1")
 
 

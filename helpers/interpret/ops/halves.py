@@ -41,9 +41,11 @@ def watched(path: str, fn: Callable) -> Callable:
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
         if m.looking is not None:
             return m.looking.through(m, path, at, done, args, named)
-        if m.task is None or m.task.axis is None:
+        if m.task is None:
             return fn(m, at, *args, **named)
-        return done(m, at, *args, **named)
+        out = fn(m, at, *args, **named) if m.task.axis is None else done(m, at, *args, **named)
+        m.task.events.append(None)  # what it touched and no instruction of it read is of no account
+        return out
 
     def done(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
         if m.task is None or m.task.axis is None:

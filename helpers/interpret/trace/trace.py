@@ -18,6 +18,7 @@ import numpy as np
 
 from helpers.errors import shown
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.program import Program, Step
 from helpers.interpret.values.values import Buffer, Memory
 
 READ, WRITE, ATOMIC = 0, 1, 2
@@ -60,7 +61,11 @@ IN, OUT, INOUT = 1, 2, 3  # what a task does with an argument: bit 0 reads, bit 
 
 @dataclass(frozen=True)
 class Work:
-    """What one block computed. Bytes by the pipe that moves them; FLOPs of the cube by operand type."""
+    """What one block computed, and the bytes that it loads from global memory and stores there.
+
+    `ring_bytes`: of tiles that the cube hands to the vector cores or gets from them through global memory, where the
+    compiler's ring lies on A2/A3. Each is written once and read once. 0 on A5, where they stay on chip.
+    """
 
     cube_flops: int = 0
     vector_elements: int = 0
@@ -70,25 +75,7 @@ class Work:
     stores: int = 0
     gm_read_bytes: int = 0
     gm_write_bytes: int = 0
-
-
-class Step(NamedTuple):
-    """One thing that a task does, as far as the time of it goes. What repeats is noted once, with how often.
-
-    engine     what
-    "load"     global memory to `kind` "UB" or "L1", or "scalar"; size (rows, bytes of a contiguous row)
-    "store"    from `kind` "UB" or "L0C", or "scalar", to global memory; size as above
-    "move"     `kind` "L0C-UB" or "UB-L1", between the cube's buffers and a vector core's, or "L0C-L1"; size as above
-    "cube"     a product; size (m, k, n), of which batches are part of m
-    "vector"   an instruction of `kind`, the operation's name; size: the shape it works on
-    """
-
-    engine: str
-    kind: str
-    dtype: str
-    size: tuple[int, ...]
-    loop: Place | None  # the innermost pl.pipeline around, when its loads have room to run ahead
-    lanes: int  # vector cores that do it side by side: 2 in a pl.split_aiv, where it is noted once for each
+    ring_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +85,7 @@ class Chunk:
     `blocks`: their numbers, a row each. `shapes` and `offsets`: their accesses in order; an offset is an int, or an
     array with one entry a row. `arguments`: the tensors of orchestration they use, as (argument at offset 0, offset,
     IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer. `phase`:
-    how many barriers its blocks had passed. `steps`: what takes time, and how often; `loops`: how often each
-    pl.pipeline was entered, and its turns together.
+    how many barriers its blocks had passed. `program`: what takes time, instruction by instruction; None of a real run.
     """
 
     blocks: np.ndarray
@@ -109,8 +95,7 @@ class Chunk:
     work: Work
     peaks: dict[str, int]
     phase: int = 0
-    steps: tuple[tuple[Step, int], ...] = ()
-    loops: tuple[tuple[Place, int, int], ...] = ()
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +227,7 @@ class Trace:
         self.partial = ""  # why work may be missing from it
         self.blind = False  # a dry run read what it had not computed, so another run may go another way
         self._shape_ids: dict[tuple, int] = {}
+        self._programs: dict[tuple, Program] = {}
         self._rows: dict[int, tuple[int, int]] = {}
         self._steps: dict[tuple, Step] = {}
 
@@ -287,6 +273,14 @@ class Trace:
             known = self._steps[key] = Step(*key)
         return known
 
+    def program(self, made: Program) -> Program:
+        """Intern a program."""
+        key = (
+            tuple((id(i.step), id(i.place), i.reads, i.writes, i.lane) for i in made.instructions),
+            tuple((t.space, t.bytes, t.slot, id(t.place)) for t in made.tiles),
+        )
+        return self._programs.setdefault(key, made)
+
     def rows(self, shape: int) -> tuple[int, int]:
         """(rows, bytes of one) that an access moves: pieces that are contiguous in global memory."""
         known = self._rows.get(shape)
@@ -325,13 +319,18 @@ class Trace:
 
     @property
     def gm_read_bytes(self) -> int:
-        """Bytes read from global memory by all tasks."""
-        return self.total("gm_read_bytes")
+        """Bytes read from global memory by all tasks: loads, and what comes out of the rings (`ring_bytes`)."""
+        return self.total("gm_read_bytes") + self.ring_bytes
 
     @property
     def gm_write_bytes(self) -> int:
-        """Bytes written to global memory by all tasks."""
-        return self.total("gm_write_bytes")
+        """Bytes written to global memory by all tasks: stores, and what goes into the rings (`ring_bytes`)."""
+        return self.total("gm_write_bytes") + self.ring_bytes
+
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes that cube and vector cores hand each other through global memory, see `Work`."""
+        return self.total("ring_bytes")
 
     def peaks(self) -> dict[str, int]:
         """Largest use of each on-chip buffer by any task, in bytes."""

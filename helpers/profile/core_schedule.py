@@ -1,0 +1,222 @@
+"""When each pipe of a core does what, within one task: predicted, in microseconds from the task's start.
+
+The scalar unit of a core goes through the task's instructions in order and hands each to its pipe. A pipe does one at a
+time, in order. An instruction begins when
+
+- its pipe has done the one before, and the scalar unit has got to it;
+- what it reads is there, made by another pipe (PTO's wait_flag for that pipe's set_flag);
+- the slot that it writes to is free: all that used the tile that lay there before have ended. Which tiles share a slot
+  is the compiler's plan (`helpers.interpret.machine.memory`), so a `pl.pipeline` overlaps as far as it got slots.
+
+The scalar unit waits for an element that it reads from global memory. A product's operands go through L0A and L0B,
+which have two slots where two operands fit and the product is in a `pl.pipeline` or cut in pieces. What a cube core and
+its vector cores hand each other goes through a ring: a push waits until the tile that lay in its slot has been used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from helpers.chips import Chip
+from helpers.interpret.trace.program import Instruction, Program
+from helpers.profile.pipe_times import (
+    CUBE,
+    CUBE_SCALAR,
+    MTE1,
+    PIPES,
+    SECOND,
+    VECTOR_MTE2,
+    VECTOR_SCALAR,
+    pipe_times,
+    product,
+)
+
+ORDER, ISSUE, OPERAND, ROOM = "order", "issue", "operand", "room"
+
+
+class Bar(NamedTuple):
+    """What a pipe does of one instruction.
+
+    Attributes:
+        pipe: A place in `PIPES`, or `SECOND` more for the second vector core.
+        start: Microseconds from the task's start; `end` too.
+        instruction: Its number in the program.
+        buffer: Where what it writes lies: "L1", "UB", "L0A" ..., "GM".
+        waited: Microseconds that its pipe did nothing before it, after the bar before.
+        why: What it waited for: OPERAND, that was not there; ROOM, a slot that was in use; ISSUE, the scalar unit;
+            ORDER, nothing but its turn.
+        cause: The bar that it waited for, by its number; -1: none.
+    """
+
+    pipe: int
+    start: float
+    end: float
+    instruction: int
+    buffer: str
+    waited: float
+    why: str
+    cause: int
+
+
+@dataclass(frozen=True, eq=False)
+class CoreRun:
+    """One task on its core, or on a cube core and its vector cores. `bars` are in the order of their instructions."""
+
+    program: Program
+    chip: Chip
+    halves: bool
+    bars: tuple[Bar, ...]
+
+    @property
+    def total(self) -> float:
+        """Microseconds until the last pipe is done."""
+        return max((b.end for b in self.bars), default=0.0)
+
+    @property
+    def busy(self) -> list[float]:
+        """Microseconds that each of `PIPES` is busy; of two vector cores that do different things, their mean. A scalar
+        unit is busy when it hands out instructions, and while it waits for an element."""
+        out = [0.0] * (len(PIPES) + SECOND)
+        issue = self.chip.scalar.issue * 1e-3 / self.chip.clock_ghz
+        for b in self.bars:
+            out[b.pipe] += b.end - b.start
+            if b.pipe not in (CUBE_SCALAR, VECTOR_SCALAR):
+                out[scalar_of(b.pipe)] += issue
+        if any(out[len(PIPES) :]):
+            for pipe in range(VECTOR_MTE2, len(PIPES)):
+                out[pipe] = (out[pipe] + out[pipe + SECOND]) / 2
+        return out[: len(PIPES)]
+
+    @property
+    def cores(self) -> tuple[bool, bool]:
+        """Whether a cube core has part in it, and a vector core."""
+        return sides(self.program)
+
+
+def scalar_of(pipe: int) -> int:
+    """The scalar unit that hands a pipe its instructions."""
+    return CUBE_SCALAR if pipe < VECTOR_MTE2 else VECTOR_SCALAR if pipe < len(PIPES) else VECTOR_SCALAR + SECOND
+
+
+def sides(program: Program) -> tuple[bool, bool]:
+    """Whether a cube core has part in a program, and a vector core."""
+    cube = any(i.step.engine == "cube" or i.step.kind in ("L1", "L0C") for i in program.instructions)
+    vector = any(i.step.engine == "vector" or i.step.kind == "UB" for i in program.instructions)
+    return cube, vector or not cube
+
+
+def run(program: Program, chip: Chip, halves: bool = False) -> CoreRun:
+    """Schedule a program on a core's pipes.
+
+    Args:
+        halves: Two vector cores share its vector work (`pl.split`).
+    """
+    return CoreRun(program, chip, halves, tuple(_Run(program, chip, halves).go()))
+
+
+class _Run:
+    """The state of one schedule: when each pipe, slot and tile is free or there, and which bar decided it."""
+
+    def __init__(self, program: Program, chip: Chip, halves: bool):
+        self.program, self.chip, self.halves = program, chip, halves
+        self.issue_us = chip.scalar.issue * 1e-3 / chip.clock_ghz
+        self.read_us = chip.scalar.read * 1e-3 / chip.clock_ghz
+        self.bars: list[Bar] = []
+        self.free = [0.0] * (len(PIPES) + SECOND)
+        self.issued = [0.0, 0.0, 0.0]  # the cube core's scalar unit, and those of two vector cores
+        self.ready: dict[object, tuple[float, int]] = {}  # tile -> when it is there, and the bar that made it
+        self.used: dict[object, tuple[float, int]] = {}  # slot -> when nobody uses it any more, and who was the last
+        self.cube, self.vector = sides(program)
+        self.products = 0
+
+    def go(self) -> list[Bar]:
+        for number, i in enumerate(self.program.instructions):
+            if i.step.kind == "scalar":
+                self._scalar(number, i)
+            elif i.step.engine == "cube":
+                self._product(number, i)
+            elif i.step.engine == "move":
+                self._move(number, i)
+            else:
+                ((pipe, us),) = pipe_times(i.step, self.chip, self.halves)
+                space = self.program.tiles[i.writes[0]].space if i.writes else "GM"
+                self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
+        return self.bars
+
+    def _on(self, pipe: int, i: Instruction) -> int:
+        """The pipe on the vector core that does it."""
+        return pipe + SECOND if pipe >= VECTOR_MTE2 and i.lane and i.step.lanes == 2 else pipe
+
+    def _scalar(self, number: int, i: Instruction) -> None:
+        """The scalar unit of each core reads or writes an element, and goes on when that is done."""
+        mine = [(0, CUBE_SCALAR)] * self.cube + [(1, VECTOR_SCALAR)] * self.vector
+        for unit, pipe in mine:
+            start = max(self.issued[unit], self.free[pipe])
+            end = self.issued[unit] = self.free[pipe] = start + self.read_us
+            self.bars.append(Bar(pipe, start, end, number, "GM", 0.0, ORDER, -1))
+        if self.vector:
+            self.issued[2] = self.issued[1]
+
+    def _product(self, number: int, i: Instruction) -> None:
+        """Operands go to L0A and L0B, piece by piece, and are multiplied there."""
+        into_a, into_b, us, pieces, twice = product(i.step, self.chip)
+        rooms = 2 if twice and (pieces > 1 or i.step.loop is not None) else 1
+        sources = [t for t in i.reads if self.program.tiles[t].space != "L0C"]
+        into = [t for t in i.reads if self.program.tiles[t].space == "L0C"]
+        for _ in range(pieces):
+            slot = self.products % rooms
+            self.products += 1
+            one, two = ("L0A", slot), ("L0B", slot)
+            self._bar(number, MTE1, into_a / pieces, sources, (), "L0A", (one,))
+            self._bar(number, MTE1, into_b / pieces, sources, (), "L0B", (two,))
+            self._bar(number, CUBE, us / pieces, into, i.writes, "L0C", (), (one, two))
+
+    def _move(self, number: int, i: Instruction) -> None:
+        """A tile leaves one buffer for another; between cube and vector cores through the ring."""
+        times = pipe_times(i.step, self.chip, self.halves)
+        space = self.program.tiles[i.writes[0]].space if i.writes else "L1"
+        if len(times) == 1:
+            ((pipe, us),) = times
+            self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
+            return
+        (out, us), (back, us_back) = times
+        ring = self._slot(i.writes[0])
+        bar = self._bar(number, self._on(out, i), us, i.reads, (), "GM", (ring,))
+        self.ready["pushed", i.writes[0]] = self.bars[bar].end, bar
+        self._bar(number, self._on(back, i), us_back, (), i.writes, space, (), (), ("pushed", i.writes[0]))
+
+    def _slot(self, tile: int) -> object:
+        held = self.program.tiles[tile]
+        return (held.space, held.slot) if held.space.endswith("ring") else held.slot
+
+    def _bar(
+        self, number: int, pipe: int, us: float, reads: tuple | list, writes: tuple, buffer: str,
+        fills: tuple = (), takes: tuple = (), after: object = None,
+    ) -> int:  # fmt: skip
+        """Put an instruction on its pipe: it reads and writes tiles, `fills` slots of L0 or the ring, `takes` what is
+        in some of them, and comes `after` something. Returns its number."""
+        unit = 0 if pipe < VECTOR_MTE2 else 1 if pipe < len(PIPES) else 2
+        self.issued[unit] += self.issue_us
+        before = self.free[pipe]
+        start, why, cause = before, ORDER, -1
+        if self.issued[unit] > start:
+            start, why = self.issued[unit], ISSUE
+        none = (0.0, -1)
+        for what in (*reads, *takes, *(() if after is None else (after,))):
+            when, bar = self.ready.get(what, none)
+            if when > start:
+                start, why, cause = when, OPERAND, bar
+        for slot in (*(self._slot(t) for t in writes), *fills):
+            when, bar = self.used.get(slot, none)
+            if when > start:
+                start, why, cause = when, ROOM, bar
+        end = self.free[pipe] = start + us
+        mine = len(self.bars)
+        self.bars.append(Bar(pipe, start, end, number, buffer, start - before, why, cause))
+        for what in (*writes, *fills):
+            self.ready[what] = end, mine
+        for slot in (*(self._slot(t) for t in (*reads, *writes)), *fills, *takes):
+            if end > self.used.get(slot, none)[0]:
+                self.used[slot] = end, mine
+        return mine
