@@ -8,7 +8,7 @@ sort, gather or make integers keep the values that they had.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,8 @@ class Rounding:
 def rounding(opened: Inside) -> Rounding:
     """What the rounding of each line of an opened task costs."""
     own: dict[int, torch.Tensor] = {}  # number of a moment -> what its result is off by, itself
-    exact = _stored(opened.moments, own, {})
+    values: dict[int, torch.Tensor] = {}
+    exact = _stored(opened.moments, own, {}, values=values)
     lines: dict[int, list[int]] = {}
     for i, error in own.items():
         if bool(error.count_nonzero()):
@@ -106,7 +107,7 @@ def rounding(opened: Inside) -> Rounding:
     measured = _rms([actual[i] - exact[i] for i in outputs])
     parts = {}
     for line, numbers in lines.items():
-        with_it = _stored(opened.moments, None, {i: own[i] for i in numbers})
+        with_it = _stored(opened.moments, None, {i: own[i] for i in numbers}, before=values)
         parts[line] = _rms([with_it[i] - exact[i] for i in outputs])
     squares = sum(p * p for p in parts.values())
 
@@ -114,7 +115,7 @@ def rounding(opened: Inside) -> Rounding:
         numbers = [i for i in lines[line] if BY_NAME[opened[i].result.dtype].bits >= 32]
         if len(numbers) == len(lines[line]):
             return parts[line]
-        with_it = _stored(opened.moments, None, {i: own[i] for i in numbers}) if numbers else exact
+        with_it = _stored(opened.moments, None, {i: own[i] for i in numbers}, before=values) if numbers else exact
         return _rms([with_it[i] - exact[i] for i in outputs])
 
     prices = [
@@ -163,6 +164,7 @@ def redone(opened: Inside, fp32: int | None = None) -> float:
 def _stored(
     moments: list[Moment], own: dict[int, torch.Tensor] | None, given: dict[int, torch.Tensor],
     rounded: Callable[[int, torch.Tensor], torch.Tensor] = lambda i, value: value,
+    values: dict[int, torch.Tensor] | None = None, before: Mapping[int, torch.Tensor] | None = None,
 ) -> dict[int, torch.Tensor]:  # fmt: skip
     """By the number of each store what is stored when all is done in FP64.
 
@@ -170,8 +172,11 @@ def _stored(
         own: Filled with what each operation is off by, on the operands that it had.
         given: Errors that are added to the results of these moments.
         rounded: What becomes of the result of a moment, by its number.
+        values: Filled with all that is made, in FP64, by the id of what was seen.
+        before: The `values` of a pass with no errors given: what does not depend on those given now is taken from it.
     """
-    known: dict[int, torch.Tensor] = {}  # id of what was seen -> it in FP64
+    known: dict[int, torch.Tensor] = {} if values is None else values
+    differ: set[int] = set()  # ids of what is not as it was before
     out: dict[int, torch.Tensor] = {}
 
     def exact(x: Any) -> Any:
@@ -192,6 +197,11 @@ def _stored(
         result = m.result
         if not (isinstance(result, Seen) and result.kind == "tile" and result.data is not None):
             continue
+        if before is not None and i not in given and not any(id(o) in differ for o in _operands(m)):
+            if id(result) in before:
+                known[id(result)] = before[id(result)]
+            continue
+        differ.add(id(result))
         value = _done(m, name, exact)
         if value is None or not result.data.is_floating_point():
             continue
@@ -203,6 +213,11 @@ def _stored(
             value = value + given[i]
         known[id(result)] = rounded(i, value)
     return out
+
+
+def _operands(m: Moment) -> list[Any]:
+    """What an operation took, the values of those that are named in place of the pairs."""
+    return [o[1] if isinstance(o, tuple) and len(o) == 2 and isinstance(o[0], str) else o for o in m.operands]
 
 
 def _done(m: Moment, name: str, of: Callable[[Any], Any]) -> torch.Tensor | None:
