@@ -100,6 +100,15 @@ def test_the_stub_is_a_module_that_says_nothing_of_the_solution(entry: Entry):
     assert not stub_text.same(stub, solution)
 
 
+@pytest.mark.parametrize("entry", ENTRIES, **NAMED)
+def test_what_a_statement_names_has_a_value(entry: Entry):
+    """A constant in the mathematics or the text is in the stub, or the text says its value."""
+    of, stub = entry.record, stub_text.stub(entry)
+    constants = set(re.findall(r"^([A-Z][A-Z_]+) = ", entry.file.read_text(encoding="utf-8"), re.M))
+    for name in constants & set(re.findall(r"\b[A-Z][A-Z_]+\b", " ".join((*of.math, of.text)))):
+        assert f"\n{name} = " in stub or f"{name} = " in of.text, name
+
+
 def test_most_of_the_time_of_narrow_tiles_is_dispatches():
     """As the statement says."""
     entry = find("wide_tiles")

@@ -43,6 +43,7 @@ SAID = {
     "system.available_aiv_count": "how many vector cores the chip has.",
     "arange": "a tile of numbers: start, start + 1 and so on.",
     "add": "the sum of elements.",
+    "transpose": "two axes exchanged: `pl.transpose(x, axis, other)`.",
     "sub": "the difference of elements.",
     "div": "the quotient of elements.",
     "tensor.dim": "the extent of an axis of a tensor.",

@@ -20,7 +20,10 @@ def solution(entry: Entry) -> str:
 
 
 def module(file: Path, function: str, name: str) -> str:
-    """Imports, constants and functions of a file that `function` uses, and itself, called `name`."""
+    """Imports, constants and functions of a file that `function` uses, and itself, called `name`.
+
+    A constant that only its docstring names is there as well: the reader is asked to use it.
+    """
     text = file.read_text(encoding="utf-8")
     lines, body = text.splitlines(), ast.parse(text).body
     defined: dict[str, ast.stmt] = {}
@@ -35,6 +38,8 @@ def module(file: Path, function: str, name: str) -> str:
         if id(node) not in used:
             used.add(id(node))
             todo += [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in defined]
+            said = (ast.get_docstring(node) or "") if isinstance(node, ast.FunctionDef) else ""
+            todo += [n for n in re.findall(r"\b[A-Z][A-Z_]+\b", said) if n in defined]
     imports = [_lines(lines, n) for n in body if isinstance(n, (ast.Import, ast.ImportFrom))]
     constants = [_lines(lines, n) for n in body if id(n) in used and isinstance(n, ast.Assign)]
     functions = [_lines(lines, n) for n in body if id(n) in used and isinstance(n, ast.FunctionDef)]

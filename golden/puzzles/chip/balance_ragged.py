@@ -41,7 +41,9 @@ PUZZLE = Puzzle(
 Sequence b has tiles[b] tiles of 16 rows, at most 16, and the rest of its 16 is not touched: y is `pl.InOut`, it
 keeps what it held. With a block for each sequence, the longest decides when the launch ends. Number all real
 tiles of all sequences one after the other, and let block i take every blocks-th from i on. Every block can go
-through the sequences and count; a number that a loop binds anew is carried from turn to turn.""",
+through the sequences and count; a number that a loop binds anew is carried from turn to turn, and an `if` may stand
+in a loop. As in C, `%` of a negative number is negative. To deal out all 16 places of each sequence and pass over
+the empty ones is right, and over par.""",
     hints=(
         "Tile t of sequence b has number before + t, where before counts the tiles of the sequences ahead of b. Which "
         "is the first t for which (before + t) % blocks is this block?",
@@ -51,9 +53,9 @@ through the sequences and count; a number that a loop binds anew is carried from
     specs=specs,
     reference=reference,
     stub="over-par",
-    wrong={"wrong_same_first": "over-par", "wrong_all_tiles": "wrong-result"},
+    wrong={"wrong_same_first": "over-par", "wrong_all_tiles": "wrong-result", "wrong_places": "over-par"},
     cases=({"batch": 1}, {"batch": 3, "rotate": 1}),
-    asked={"bytes": 1.05, "time": 1.1},
+    asked={"bytes": 1.05, "time": 1.03},
     rtol=2.0**-20,
     atol=2.0**-24,
 )

@@ -29,7 +29,8 @@ Two phases in one launch: in the second a block reads what another one has writt
 blocks have to meet. `pl.system.syncall(core_type="aiv_only")` waits for **all** vector cores of the chip, so the
 launch must have a block for each, and all must start together: `sync_start=True`, an option of `pl.spmd`. Before
 it, what was written leaves the core: `pl.system.cacheinvalid()`, then `pl.system.fence()`. After it,
-`pl.system.cacheinvalid()` again, so that nobody reads old lines.""",
+`pl.system.cacheinvalid()` again, so that nobody reads old lines. Interpret mode has no caches: the check sees a
+barrier that is missing or never completes, and does not see that these three lines are missing.""",
     hints=(
         "Four lines between the loops, and an option of the launch.",
         '`pl.system.cacheinvalid()`, `pl.system.fence()`, `pl.system.syncall(core_type="aiv_only")`, '

@@ -30,7 +30,7 @@ PUZZLE = Puzzle(
     math=("m[r] = mean over c of x[r, c]^2", "y[r, c] = x[r, c] / sqrt(m[r] + EPS) * w[0, c]"),
     text="""\
 A number can be the second operand of `pl.add` and `pl.mul`: it meets each element. A mean is a sum times 1 /
-WIDTH. EPS keeps a row of zeros from becoming 0 / 0, and such rows are tried.""",
+WIDTH. The stub has EPS; it keeps a row of zeros from becoming 0 / 0, and such rows are tried.""",
     hints=(
         "First a column, the factor of each row; then the tile times the column, then times the row w.",
         "`factor = pl.rsqrt(pl.add(mean_square, EPS))`, where mean_square is `pl.mul(pl.row_sum(pl.mul(tile, tile)), "

@@ -74,3 +74,18 @@ def wrong_all_tiles(
         for t in pl.range(block, batch * MOST, pl.get_block_num()):
             y = pl.assemble(y, pl.exp(pl.slice(x, [TILE, WIDTH], [t * TILE, 0])), [t * TILE, 0])
     return y
+
+
+@pl.jit
+def wrong_places(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    tiles: pl.Tensor[[BATCH_DYN], pl.INT32],
+    y: pl.InOut[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """All places are dealt out, real or not: the blocks of the last places of sequences have nothing to do."""
+    batch = pl.tensor.dim(tiles, 0)
+    for block in pl.spmd(pl.system.available_aiv_count(), name_hint="exp"):
+        for p in pl.range(block, batch * MOST, pl.get_block_num()):
+            if p % MOST < pl.cast(pl.tensor.read(tiles, [p // MOST]), pl.INDEX):
+                y = pl.assemble(y, pl.exp(pl.slice(x, [TILE, WIDTH], [p * TILE, 0])), [p * TILE, 0])
+    return y
