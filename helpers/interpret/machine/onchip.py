@@ -68,7 +68,9 @@ class OnChip:
         """Note something that takes time, see `trace.program`. `at`: where, if that is not where its result is made;
         `handed`: what goes to the other kind of core."""
         step = self.trace.step((engine, kind, dtype.name, size, *self.inside))
-        self.task.events.append(Done(step, at, self.lane[1], handed))
+        task = self.task
+        task.events.append(Done(step, at, self.lane[1], handed))
+        task.trail = hash((task.trail, id(step), id(at)))
 
     def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
         """An operation takes a temporary buffer of the size of `like` while it runs."""
@@ -209,7 +211,16 @@ class OnChip:
 
     def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Program:
         """What took a task that made these accesses its time; an access below 0 it had no part in. A load that has no
-        room to run ahead counts as outside of its pl.pipeline."""
+        room to run ahead counts as outside of its pl.pipeline. Worked out once for all tasks of a place that took the
+        same steps and made the same accesses."""
+        d = self._launched[0]
+        key = (
+            id(d.place), len(task.memory), task.total, self.clock - task.start, len(task.events), task.trail,
+            tuple(shapes),
+        )  # fmt: skip
+        known = self._known_programs.get(key)
+        if known is not None:
+            return known
 
         def access(number: int) -> Access | None:
             s = shapes[number]
@@ -226,7 +237,8 @@ class OnChip:
             return Access(self.trace.step(key), a.place, tile, lane)
 
         slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
-        return self.trace.program(built(task.events, access, slots, SLOTS))
+        known = self._known_programs[key] = self.trace.program(built(task.events, access, slots, SLOTS))
+        return known
 
     def _plan(self, d: Dispatch, task: Task) -> Plan:
         """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same

@@ -16,7 +16,7 @@ class Task:
     __slots__ = (
         "shapes", "varying", "offsets", "arguments", "seen", "memory", "total", "start", "views", "largest",
         "cube_flops", "vector_elements", "vector_ops", "cube_ops", "loads", "stores", "read_bytes", "write_bytes",
-        "moved", "events", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
+        "moved", "events", "trail", "pipes", "slots", "channels", "crossed", "axis", "cube", "misuse", "slot_counts",
         "loaded", "in_slots", "ring_bytes",
     )  # fmt: skip
 
@@ -38,6 +38,7 @@ class Task:
         self.loads = self.stores = self.read_bytes = self.write_bytes = self.ring_bytes = 0
         self.moved: list[tuple] = []  # of each access: on-chip buffer, pl.pipeline around, vector lanes, which of them
         self.events: list = []  # what happens on chip, see `trace.program`
+        self.trail = 0  # a hash of the steps among them
         self.pipes: dict[tuple[int, int], Ring] = {}  # cross-core pipes by direction and number
         self.slot_counts: dict[str, tuple[int, str]] = {}  # how many slots each has, and where
         self.in_slots: dict[tuple[str, int], Tile] = {}  # the last tile that was put into each
@@ -49,7 +50,7 @@ class Task:
     def forget_work(self) -> None:
         """Start counting: what was done so far was counted in the phase that did it."""
         self.loaded = {}
-        self.shapes, self.offsets, self.varying, self.moved, self.events = [], [], {}, [], []
+        self.shapes, self.offsets, self.varying, self.moved, self.events, self.trail = [], [], {}, [], [], 0
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = self.ring_bytes = 0
 
