@@ -8,7 +8,6 @@ meets a module of an earlier text; what is left out of the import here only deci
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import sys
 from collections.abc import Collection, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.errors import WorkbookError
+from helpers.live import history
 from helpers.live.subject import user_files
 
 
@@ -27,18 +27,18 @@ class Loaded:
         modules: Module name -> file, those imported first before those that import them.
         digests: File -> digest of its text.
         compiled: Kernels that were compiled: module, name, plane.
-        edited: The kernel's own file.
+        own: The file of the kernel itself.
     """
 
     modules: dict[str, str]
     digests: dict[str, str]
     compiled: tuple[tuple[str, str, str], ...]
-    edited: str
+    own: str
 
     def differing(self, earlier: Loaded | None) -> set[str]:
         """Files that a developer works on: the kernel's own, and those that differ from an earlier run's."""
         old = earlier.digests if earlier else {}
-        return {self.edited} | {f for f, digest in self.digests.items() if old.get(f, digest) != digest}
+        return {self.own} | {f for f, digest in self.digests.items() if old.get(f, digest) != digest}
 
 
 def loaded(kernel: Any, before: Collection[str]) -> Loaded:
@@ -93,10 +93,10 @@ def fits(digests: Mapping[str, str]) -> bool:
 
 
 def digest(file: str) -> str:
-    """A digest of a file's bytes; "" when it is not there."""
+    """The digest of a file's text; "" when it is not there."""
     try:
         with open(file, "rb") as f:
-            return hashlib.sha256(f.read()).hexdigest()
+            return history.digest(f.read())
     except OSError:
         return ""
 

@@ -48,7 +48,7 @@ class Work:
 
     Attributes:
         held: By size, the small one first.
-        before: Modules that the server has imported.
+        before: Modules that were imported before a run was forked.
         file: The file that answers lie in, see `beside`.
     """
 

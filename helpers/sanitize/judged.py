@@ -89,7 +89,7 @@ class Judge:
             return ""
         if wrong is None or wrong.name in own:
             return ""
-        return f"{wrong}"
+        return str(wrong)
 
     def _by_another(self, specs: Specs, expected: Mapping[str, Any], inputs: Mapping[str, torch.Tensor]) -> str:
         """Where it begins, beside another kernel that is right; "" where none is."""

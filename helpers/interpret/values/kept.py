@@ -152,8 +152,8 @@ class Kept:
         loops: Loops of orchestration, and turns of them, that left every name as it was: (place, is it a turn, or a
             batch of them?, launches made before) -> Past.
         unwritten: Of allocations, by number, what was not written to yet; None: that is not known.
-        trace: The run's; filled in at the end, as is:
-        memory: What the kernel's buffers hold, by number.
+        trace: The run's; filled in at its end.
+        memory: What the kernel's buffers hold, by number; filled in at the end of the run.
         given, args: What the kernel was called with, and the same as the machine holds it (FP4 an element a byte).
         dims: Its dynamic extents.
         versions: How often each of `memory` was written to when the run was over.
