@@ -186,7 +186,7 @@ def test_a_wait_has_a_name():
     assert "one slot, so one stage only" in str(worst)
     slow = stalls(run(staged(load._replace(size=(512, 512)), cube, 30, 2), A2A3))[0]
     assert (slow.on, slow.why) == ("cube MTE2", "busy")
-    assert "waits for cube MTE2: that is busy with line 1" in str(slow)
+    assert "waits for cube MTE2: which is busy with line 1" in str(slow)
 
 
 def test_the_scalar_unit_hands_out_instructions_one_by_one():

@@ -62,11 +62,11 @@ class Step:
     def __str__(self) -> str:
         lines = [
             f"{self.stage}: {self.before} to {self.after} on {self.chip}, predicted: "
-            f"{self.us_before:,.1f} to {self.us_after:,.1f} us"
+            f"{self.us_before:,.1f} to {self.us_after:,.1f} µs"
         ]
         for c in self.changes:
-            alone = f"alone {c.alone:,.1f} us" if c.alone is not None else "not alone"
-            without = f"all but this {c.without:,.1f} us" if c.without is not None else "cannot be left out alone"
+            alone = f"alone {c.alone:,.1f} µs" if c.alone is not None else "not alone"
+            without = f"all but this {c.without:,.1f} µs" if c.without is not None else "cannot be left out alone"
             share = f"{100 * c.share:.0f} % of the gain; " if c.share is not None else ""
             lines.append(f"  {c.name}: {share}{alone}; {without}{f' ({c.why})' if c.why else ''}")
         return "\n".join(lines)

@@ -36,7 +36,7 @@ class Stall:
         if self.why == "scalar":
             return f"{self.pipe} waits for the scalar unit ({line})"
         said = {
-            "busy": f"that is busy with {line}",
+            "busy": f"which is busy with {line}",
             "room": f"what {line} makes has {stages} only",
             "ring": f"the ring has {stages} only ({line})",
         }[self.why]
