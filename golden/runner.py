@@ -134,7 +134,8 @@ def run_jit(
         specs: One spec for each parameter of the kernel, in their order.
         golden_fn: Gets a dict with every value by name (tensors of its own, Python scalars) and writes the
             outputs into it, in place. Its inputs are what the kernel's were before the run. Inputs of more than
-            128 MiB are the kernel's own memory, which golden_fn must not write either.
+            128 MiB and those of a spec with `shared` are the kernel's own memory, which golden_fn must not write
+            either.
         golden_data: Directory with in/NAME.pt for inputs and scalars and out/NAME.pt for outputs; nothing is
             generated then and `golden_fn` is not called. With neither, nothing is compared.
         compile_cfg: Options of PyPTO's compiler. Used here: `output_dir`, and `platform` if runtime_cfg has
@@ -220,8 +221,9 @@ def run_jit(
         return finish(None, ", compile only: nothing computed or compared")
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
-    large = [] if save_data or scripted() else _too_large_to_copy(tensor_specs, values)
-    sealed = {name: None if records_writes(fn, platform) else seal(values[name]) for name in large}
+    traced = records_writes(fn, platform)
+    one_memory = [] if save_data or scripted() else _of_one_memory(tensor_specs, values, traced)
+    sealed = {name: None if traced else seal(values[name]) for name in one_memory}
     outputs = save_data or (golden_data is None and golden_fn is not None)
     before = _copies(specs, values, sealed, shared, outputs=outputs)
 
@@ -357,9 +359,10 @@ def _make_values(specs: Iterable[Spec], shared: Values | None = None) -> Values:
     return values
 
 
-def _too_large_to_copy(specs: Iterable[TensorSpec], values: Values) -> list[str]:
-    """Inputs of which golden and kernel get the same memory."""
-    return [spec.name for spec in specs if not spec.is_output and values[spec.name].nbytes > _LARGE]
+def _of_one_memory(specs: Iterable[TensorSpec], values: Values, traced: bool) -> list[str]:
+    """Inputs of which golden and kernel get the same memory: large ones, and shared ones if writes are traced."""
+    inputs = [spec for spec in specs if not spec.is_output]
+    return [s.name for s in inputs if values[s.name].nbytes > _LARGE or (traced and s.shared is not None)]
 
 
 def _copies(specs: Iterable[Spec], values: Values, sealed: Collection[str], shared: Values, *, outputs: bool) -> Values:

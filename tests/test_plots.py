@@ -23,8 +23,9 @@ from helpers.interpret.trace.edges import Edge
 from helpers.interpret.trace.trace import Chunk, Dispatch, Part, Trace, Work
 from helpers.interpret.values.values import Memory, Turn
 from helpers.plots import style, tasks
-from helpers.plots.balance import shares
 from helpers.plots.memory_map import SPACES, bars
+from helpers.plots.versions import shares
+from helpers.plots.written import OF_A_RUN
 from helpers.run import run
 from kernels import hello
 
@@ -400,7 +401,7 @@ def test_order_counts_every_task(hello_runs):
     fig = plots.task_order(hello_runs["two_tasks"], by="wave")
     assert [t.get_text() for t in fig.axes[0].texts] == ["4", "4"]
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["normalize  (4)", "weigh  (4)"]
-    with pytest.raises(ValueError, match="launch"):
+    with pytest.raises(InputError, match="launch"):
         plots.task_order(hello_runs["one_task"], by="time")
 
 
@@ -552,3 +553,39 @@ def test_the_legibility_check_can_fail(hello_runs):
     fig.axes[0].text(4.5, 1.0, "two", ha="center")
     with pytest.raises(AssertionError, match="lies on"):
         assert_legible(fig)
+
+
+@pytest.mark.parametrize("figure", list(OF_A_RUN.values()), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("given", [None, 3, "mlp.mixed", {}, [], {"out": 1}], ids=str)
+def test_a_figure_of_what_it_cannot_be_made_of_says_what_to_give(figure, given):
+    with pytest.raises(InputError, match=r"give|drawn of"):
+        figure(given)
+
+
+@pytest.mark.parametrize("figure", [plots.ladder, plots.times, lambda g: plots.balance(g, "add")])
+@pytest.mark.parametrize("given", [None, {}, {"one": None}, [1]], ids=str)
+def test_versions_side_by_side_want_a_dict_of_runs(figure, given):
+    with pytest.raises(InputError, match="give"):
+        figure(given)
+
+
+def test_figures_take_a_trace_a_profile_or_the_result_of_a_run():
+    from golden.runner import run_jit
+    from golden.spec import TensorSpec
+    from helpers.profile import profile
+
+    specs = [
+        TensorSpec("x", [32, hello.WIDTH], torch.float32, init_value=torch.randn),
+        TensorSpec("weight", [1, hello.WIDTH], torch.float32, init_value=1.0),
+        TensorSpec("out", [32, hello.WIDTH], torch.bfloat16, is_output=True),
+    ]
+    result = run_jit(
+        hello.two_tasks, specs, lambda v: v["out"].zero_(), runtime_cfg={"platform": "a2a3interp"}, quiet=True
+    )
+    for figure in (plots.memory_map, plots.task_graph, plots.task_order, plots.regions, plots.swimlane, plots.core):
+        assert len({said(figure(g)) for g in (result.trace, profile(result.trace), result)}) == 1
+    assert plots.error_map(result).alt
+    assert plots.error_histogram(result).alt
+    assert plots.ladder({"a": result}).alt == plots.ladder({"a": result.trace}).alt
+    with pytest.raises(InputError, match=r"'y': actual is \[2\], expected is \[3\]"):
+        plots.error_map({"y": (torch.zeros(2), torch.zeros(3))})

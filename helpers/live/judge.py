@@ -12,7 +12,6 @@ from golden.runner import RunResult, run_jit
 from helpers import plots
 from helpers.interpret.trace.trace import Trace
 from helpers.live.subject import Given
-from helpers.plots.written import pairs
 from helpers.profile import profile
 
 
@@ -102,12 +101,12 @@ def _ratio(given: Given, result: RunResult) -> float | None:
 def figures(result: RunResult) -> dict[str, Callable[[], bytes]]:
     """The figures of a run by name, as what makes their PNG files: where its errors are, on-chip memory, timeline."""
     made: dict[str, Callable[[], Any]] = {}
-    if pairs(result):
-        made["error map"] = lambda: plots.error_map(pairs(result), result.platform)
+    if result.expected:
+        made["error map"] = lambda: plots.error_map(result)
     if result.trace is not None:
-        made["on-chip memory"] = lambda: plots.memory_map(result.trace)
+        made["on-chip memory"] = lambda: plots.memory_map(result)
         if not result.trace.blind:
-            made["timeline"] = lambda: plots.swimlane(profile(result.trace))
+            made["timeline"] = lambda: plots.swimlane(result)
     return {name: partial(_png, make) for name, make in made.items()}
 
 

@@ -4,12 +4,10 @@ They read outputs, goldens and the recorded trace; they run nothing. On a trace 
 they stay legible: what is many is counted, binned or collapsed, and the figure says so.
 """
 
-from helpers.plots.balance import balance
 from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
 from helpers.plots.footprint import regions
 from helpers.plots.kv_cache import cache_pages
-from helpers.plots.ladder import figures_of, ladder
 from helpers.plots.memory_map import memory_map
 from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
@@ -17,6 +15,7 @@ from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
 from helpers.plots.tile import tile
 from helpers.plots.times import ablation, times
+from helpers.plots.versions import balance, figures_of, ladder
 
 __all__ = [
     "Figure",

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from helpers.errors import InputError
+from helpers.plots.given import profile_of
 from helpers.plots.style import FAINT, PALETTE, Figure, figure, many, sign, styled, time_axis, time_text
 from helpers.profile import Profile
 from helpers.profile.core_schedule import Bar, CoreRun
@@ -68,6 +69,7 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
     Args:
         span: From when to when, in microseconds; None: all of it.
     """
+    profile = profile_of(profile)
     chip = profile.chip
     span = (0.0, profile.makespan or 1.0) if span is None else span
     labels, _ = shades(profile)
@@ -139,6 +141,7 @@ def core(
     Raises:
         InputError: no such task, or nothing is known of what it does.
     """
+    profile = profile_of(profile)
     number = chosen(profile, task, block)
     runs = profile.core(number)
     title = profile.tasks.title(number)

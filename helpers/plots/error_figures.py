@@ -14,10 +14,8 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
+from helpers.plots.given import Pairs, pairs_of, platform_of_result
 from helpers.plots.style import HEAT, LIMIT, Figure, colors, count, figure, sign, styled
-
-Pairs = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-"""Outputs by name: (actual, expected) of the same shape."""
 
 _CELLS = 160  # rows and columns of an error map at most; a cell is then the largest error of several elements
 _AT_ONCE = 1 << 18  # elements that are compared at once, which stay in a processor's cache
@@ -28,6 +26,7 @@ def error_histogram(pairs: Pairs, platform: str | None = None, against: str = "g
 
     Elements without any error are the bar on the left. `against` names what `expected` is.
     """
+    pairs, platform = pairs_of(pairs), platform_of_result(pairs, platform)
     found = {name: _errors(*pair).ravel() for name, pair in pairs.items()}
     low, high = _decades(found.values())
     alt = f"error against {against}: " + "; ".join(f"{n}, {count(e.size)} elements" for n, e in found.items())
@@ -67,6 +66,7 @@ def error_histogram(pairs: Pairs, platform: str | None = None, against: str = "g
 
 def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden") -> Figure:
     """Where the errors are: rows times columns of each output, the largest error of a cell; equal is blank."""
+    pairs, platform = pairs_of(pairs), platform_of_result(pairs, platform)
     found = {name: _spread(*pair) for name, pair in pairs.items()}
     low, high = _decades([f.ends for f in found.values()])
     low = max(low, high - 5)

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from helpers.interpret.trace.trace import READ, Dispatch, Trace
+from helpers.plots.given import trace_of
 from helpers.plots.style import TEXT, Figure, bytes_text, colors, figure, many, sign, styled
 
 _BOXES = 400  # accesses drawn in a tensor at most
@@ -26,6 +27,7 @@ def regions(trace: Trace, tensors: int = 6) -> Figure:
     Args:
         tensors: Panels at most: the first ones touched.
     """
+    trace = trace_of(trace)
     boxes: dict[int, list[tuple[Dispatch, int, int, tuple[int, int, int, int]]]] = {}
     pitch: dict[int, int] = {}
     first: dict[str, int] = {}

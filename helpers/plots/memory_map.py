@@ -16,6 +16,7 @@ from helpers.chips import chip
 from helpers.errors import InputError
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.values import Memory
+from helpers.plots.given import trace_of
 from helpers.plots.style import BLUE, GREEN, LIMIT, Figure, byte_axis, bytes_text, figure, sign, styled
 
 SPACES = ("UB", "L1", "L0A", "L0B", "L0C")
@@ -55,6 +56,7 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
     Raises:
         InputError: the trace has no task of this name.
     """
+    trace = trace_of(trace)
     limits = chip(trace.platform.removesuffix("interp").removesuffix("sim")).buffers
     found = {}
     for (n, _), memory in trace.memory.items():

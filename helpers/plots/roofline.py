@@ -7,6 +7,7 @@ import math
 import numpy as np
 from matplotlib.ticker import FixedLocator
 
+from helpers.plots.given import profile_of
 from helpers.plots.style import LIMIT, PALETTE, TEXT, Figure, figure, many, sign, styled
 from helpers.profile import Profile
 
@@ -59,6 +60,7 @@ def roofline(profile: Profile) -> Figure:
     A roof is that of all cores of the chip; a kernel that runs on a few of them is that much lower. One that reads
     nothing from HBM stands at the right edge: no slope is its roof.
     """
+    profile = profile_of(profile)
     chip = profile.chip
     cube = chip.cube_tflops * 1e12
     vector = chip.vector_gflops * 1e9

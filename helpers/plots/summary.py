@@ -9,6 +9,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 
 from helpers.chips import chip
 from helpers.interpret.trace.trace import Trace
+from helpers.plots.given import trace_of
 from helpers.plots.style import LIMIT, Figure, bytes_text, colors, count, figure, many, sign, styled
 
 _NAMES = 8  # kernel names shown at most; the others are one bar
@@ -20,6 +21,7 @@ def summary(trace: Trace, ratios: Mapping[str, float], title: str = "") -> Figur
     Args:
         ratios: `worst_ratio` by output.
     """
+    trace = trace_of(trace)
     limits = chip(trace.platform.removesuffix("interp").removesuffix("sim")).buffers
     peaks = {space: n for space, n in trace.peaks().items() if n}
     tasks = trace.tasks_by_name()

@@ -20,9 +20,11 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from helpers.errors import InputError
 from helpers.interpret.trace.depend import stated
 from helpers.interpret.trace.edges import Edge, Edges
 from helpers.interpret.trace.trace import Dispatch, Trace
+from helpers.plots.given import trace_of
 from helpers.plots.style import TEXT, WIDTH, Figure, colors, count, figure, many, sign, styled
 
 _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box's height, between boxes, an edge
@@ -58,6 +60,7 @@ def task_graph(trace: Trace, edges: Iterable[Edge] | None = None, expand: Collec
         expand: Kernel names that have a box for each launch, or, where they have more than eight, for each quarter of
             their launches in program order.
     """
+    trace = trace_of(trace)
     edges = stated(trace) if edges is None else Edges.of(edges)
     launched = [d for d in trace.dispatches if d.runs]
     launches = Counter(d.name for d in launched)
@@ -119,7 +122,8 @@ def task_order(trace: Trace, by: str = "launch", edges: Iterable[Edge] | None = 
             them run when cores are without limit, which shows how much can run side by side.
     """
     if by not in ("launch", "wave"):
-        raise ValueError(f"by is {by!r}: must be 'launch' or 'wave'")
+        raise InputError(f"by is {by!r}: must be 'launch' or 'wave'")
+    trace = trace_of(trace)
     launched = [d for d in trace.dispatches if d.runs]
     names = list(dict.fromkeys(d.name for d in launched))
     row = np.array([names.index(d.name) for d in launched], np.int64)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
+from helpers.plots.given import by_version, profile_of
 from helpers.plots.style import (
     BLUE,
     FAINT,
@@ -34,6 +35,7 @@ def times(profiles: Mapping[str, Profile], published: Mapping[str, float] | None
         published: Measured microseconds, by the label of their bar.
         source: Where those were published.
     """
+    profiles = {version: profile_of(p) for version, p in by_version(profiles).items()}
     published = published or {}
     spans = {v: p.makespan for v, p in profiles.items()}
     alt = "times: " + ", ".join(spans) + (f"; published: {', '.join(published)}" if published else "")

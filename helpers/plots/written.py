@@ -8,31 +8,25 @@ from pathlib import Path
 from golden.runner import RunResult
 from helpers.errors import InputError
 from helpers.files import whole
-from helpers.plots.core_lanes import swimlane
+from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_map
 from helpers.plots.footprint import regions
-from helpers.plots.ladder import ladder
 from helpers.plots.memory_map import memory_map
 from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.tasks import task_graph, task_order
-from helpers.profile import profile
-
-
-def pairs(result: RunResult) -> dict[str, tuple]:
-    """(actual, expected) of the outputs that a golden has, by name."""
-    return {n: (t, result.expected[n]) for n, t in result.outputs.items() if n in result.expected}
-
+from helpers.plots.versions import ladder
 
 OF_A_RUN: dict[str, Callable[[RunResult], Figure]] = {
-    "error_map": lambda r: error_map(pairs(r), r.platform),
-    "error_histogram": lambda r: error_histogram(pairs(r), r.platform),
-    "memory_map": lambda r: memory_map(r.trace),
-    "task_graph": lambda r: task_graph(r.trace),
-    "task_order": lambda r: task_order(r.trace),
-    "regions": lambda r: regions(r.trace),
-    "swimlane": lambda r: swimlane(profile(r.trace)),
-    "roofline": lambda r: roofline(profile(r.trace)),
+    "error_map": error_map,
+    "error_histogram": error_histogram,
+    "memory_map": memory_map,
+    "task_graph": task_graph,
+    "task_order": task_order,
+    "regions": regions,
+    "swimlane": swimlane,
+    "core": core,
+    "roofline": roofline,
 }
 """Figures of one version, by name."""
 
@@ -68,10 +62,10 @@ def write(results: dict[str, RunResult], names: Sequence[str], folder: Path, ste
     written = []
     for name in names:
         if name == "ladder":
-            written.append(_write(ladder({v: r.trace for v, r in results.items()}), folder / f"{stem}-ladder.png"))
+            written.append(_write(ladder(results), folder / f"{stem}-ladder.png"))
             continue
         for version, result in results.items():
-            if name.startswith("error_") and not pairs(result):
+            if name.startswith("error_") and not result.expected:
                 if len(names) == 1:
                     raise InputError(f"{stem} {version} has no golden to draw {name} against")
                 continue

@@ -12,8 +12,8 @@ import ipywidgets
 from helpers import plots
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.trace.trace import Trace
-from helpers.plots.ladder import figures_of
 from helpers.plots.style import bytes_text, time_text
+from helpers.plots.versions import figures_of
 from helpers.profile import Profile, profile
 from helpers.stages import Stage
 from helpers.widgets.front_end import front_end
