@@ -22,7 +22,7 @@ from watchfiles import watch
 from helpers.live.history import History, Save
 from helpers.live.subject import Subject
 
-_SETTLE = 30  # milliseconds in which several writes of an editor count as one save
+_SETTLE = 15  # milliseconds in which several writes of an editor count as one save
 _ROOT = Path(__file__).parents[2]
 
 

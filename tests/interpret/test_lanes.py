@@ -32,6 +32,20 @@ def one_by_one() -> Iterator[None]:
         batches.BATCH_SIZES.clear()
 
 
+@contextmanager
+def never_apart() -> Iterator[None]:
+    """No batch is taken apart because its blocks would do different things."""
+
+    def apart(ids: np.ndarray, values: np.ndarray) -> list:
+        raise AssertionError(f"blocks {ids} went apart by {values}")
+
+    before, batches.split_by = batches.split_by, apart
+    try:
+        yield
+    finally:
+        batches.split_by = before
+
+
 def record(trace: Trace) -> tuple:
     """What must not depend on how blocks were grouped. Allocations are counted in the order that launches use them."""
     numbers: dict[tuple, int] = {}
@@ -88,7 +102,7 @@ def groups(trace: Trace) -> list[int]:
     return [len(c.blocks) for c in chunks.values()]
 
 
-ROWS = "DYN = pl.dynamic('DYN')\nN = pl.dynamic('N')\n"
+ROWS = "DYN = pl.dynamic('DYN')\nN = pl.dynamic('N')\nM = pl.dynamic('M')\n"
 X = "x: pl.Tensor[[DYN, 8], pl.FP32]"
 O = "o: pl.InOut[pl.Tensor[[DYN, 8], pl.FP32]]"  # noqa: E741
 I = "i: pl.Tensor[[N], pl.INT32]"  # noqa: E741
@@ -194,6 +208,14 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
     o[r : r + 2, :] = pl.mul(x[b * 2 : b * 2 + 2, :], 2.0)
 """,
 )
+ADDED = source(
+    [X, I, O],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    r = i[b]
+    o = pl.assemble(o, pl.mul(x[b * 2 : b * 2 + 2, :], 0.1), [r, 0], atomic=pl.AtomicType.Add)
+""",
+)
 WIDE = [p.replace("8]", "16]") for p in (X, O)]
 HALVES = source(
     [WIDE[0], I, WIDE[1]],
@@ -217,7 +239,9 @@ for b in pl.spmd(pl.tensor.dim(i, 0)):
 )
 
 
-@pytest.mark.parametrize("body", [GATHER, SCATTER, HALVES, TILES], ids=["gather", "scatter", "halves", "tiles"])
+@pytest.mark.parametrize(
+    "body", [GATHER, SCATTER, ADDED, HALVES, TILES], ids=["gather", "scatter", "added", "halves", "tiles"]
+)
 @few
 @given(st.lists(st.integers(0, 28), min_size=1, max_size=12), seeds)
 def test_index_table(body: str, table: list[int], seed: int):
@@ -269,6 +293,44 @@ for b in pl.spmd(6):
     o = pl.assemble(o, pl.mul(x[b : b + 1, :], 0.1), [b % 2, 0], atomic=pl.AtomicType.Add)
 """,
 )
+ATOMIC_HERE = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o = pl.assemble(o, pl.mul(x[b : b + 1, :], 0.1), [0, 0], atomic=pl.AtomicType.Add)
+""",
+)
+ATOMIC_ALIKE = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o = pl.assemble(o, pl.mul(x[1:2, :], 0.1), [0, 0], atomic=pl.AtomicType.Add)
+""",
+)
+ATOMIC_TWICE = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o = pl.assemble(o, pl.mul(x[b : b + 1, :], 0.1), [b % 2, 0], atomic=pl.AtomicType.Add)
+    o = pl.assemble(o, pl.mul(x[b + 1 : b + 2, :], 0.3), [(b + 1) % 2, 0], atomic=pl.AtomicType.Add)
+""",
+)
+ATOMIC_LOOP = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    for k in pl.range(2):
+        o = pl.assemble(o, pl.mul(x[b + k : b + k + 1, :], 0.1), [2 * (b // 3) + k, 0], atomic=pl.AtomicType.Add)
+""",
+)
+ATOMIC_READ = source(
+    [X, O],
+    """
+for b in pl.spmd(6):
+    o = pl.assemble(o, pl.mul(x[b : b + 1, :], 0.1), [b // 3, 0], atomic=pl.AtomicType.Add)
+    o[b + 2 : b + 3, :] = pl.mul(o[b // 3 : b // 3 + 1, :], 1.5)
+""",
+)
 OWN = source(
     [X, O],
     """
@@ -312,6 +374,19 @@ def in_order(name: str, x: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
             o[b] = o[b + 1] + x[b]
         elif name == "atomic":
             o[b % 2] += x[b] * 0.1
+        elif name == "atomic, one place":
+            o[0] += x[b] * 0.1
+        elif name == "atomic, the same":
+            o[0] += x[1] * 0.1
+        elif name == "atomic, two at a place":
+            o[b % 2] += x[b] * 0.1
+            o[(b + 1) % 2] += x[b + 1] * 0.3
+        elif name == "atomic, turns":
+            o[2 * (b // 3)] += x[b] * 0.1
+            o[2 * (b // 3) + 1] += x[b + 1] * 0.1
+        elif name == "atomic, then read":
+            o[b // 3] += x[b] * 0.1
+            o[b + 2] = o[b // 3] * 1.5
         elif name == "own":
             o[2 * b] = x[b] * 2
             o[2 * b + 1] = o[2 * b] + 1
@@ -328,7 +403,10 @@ def in_order(name: str, x: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
 
 
 MEMORY = {
-    "shared": (SHARED, [1] * 6), "chain": (CHAIN, [1] * 6), "anti": (ANTI, [1] * 6), "atomic": (ATOMIC, [1] * 6),
+    "shared": (SHARED, [1] * 6), "chain": (CHAIN, [1] * 6), "anti": (ANTI, [1] * 6), "atomic": (ATOMIC, [1, 5]),
+    "atomic, one place": (ATOMIC_HERE, [1, 5]), "atomic, the same": (ATOMIC_ALIKE, [1, 5]),
+    "atomic, two at a place": (ATOMIC_TWICE, [1] * 6), "atomic, turns": (ATOMIC_LOOP, [1, 5]),
+    "atomic, then read": (ATOMIC_READ, [1] * 6),
     "own": (OWN, [1, 5]), "in place": (IN_PLACE, [1, 5]), "elements": (WRITES, [1, 5]),
 }  # fmt: skip
 
@@ -409,6 +487,79 @@ def test_valid_shapes_of_a_block(body: str, extents: list[int], seed: int):
     both(kernel(body), x, torch.tensor(extents, dtype=torch.int32), o)
 
 
+LOADED = """
+for b in pl.spmd(pl.tensor.dim(i, 0) // 2):
+    n = pl.cast(i[2 * b], pl.INDEX)
+    k = pl.cast(i[2 * b + 1], pl.INDEX)
+    t = pl.slice(x, [8, 8], [b * 4, 0], valid_shape=[n, k])
+    u = {}
+    o[b * 8 : b * 8 + 8, :] = pl.fillpad(u, pad_value=pl.PadValue.max)
+"""
+ONES = "pl.full([8, 8], dtype=pl.FP32, value=1.0)"
+OTHER = "pl.slice(x, [8, 8], [b * 4, 0], valid_shape=[n, pl.min(k, n)])"
+USES = {
+    "plain": "pl.mul(t, 2.0)", "two": "pl.sub(t, pl.exp(t))", "whole": f"pl.add({ONES}, t)",
+    "cast": "pl.cast(pl.cast(t, pl.INT32), pl.FP32)",
+    "row_max": "pl.row_expand_sub(t, pl.row_max(t))", "row_sum": "pl.row_expand_mul(t, pl.row_sum(t))",
+    "padded": "pl.mul(pl.fillpad(t, pad_value=pl.PadValue.min), 2.0)",
+    "padded, summed": f"pl.row_expand_add({ONES}, pl.row_sum(pl.fillpad(t, pad_value=pl.PadValue.zero)))",
+    "narrowed": "pl.mul(pl.set_validshape(pl.mul(t, 1.0), n, 1), 3.0)",
+    "root": "pl.rsqrt(pl.add(pl.mul(t, t), 0.5))", "larger": "pl.maximum(t, 0.25)",
+}  # fmt: skip
+APART = {  # what asks whether one row or column is valid, or as many as of another tile
+    "row_min": "pl.row_expand_add(t, pl.row_min(t))", "col_sum": "pl.col_expand_mul(t, pl.col_sum(t))",
+    "col_max": "pl.col_expand_sub(t, pl.col_max(t))",
+    "partner": f"pl.sub(pl.exp(t), {OTHER})",
+    "into a column": f"pl.row_expand_sub({ONES}, pl.set_validshape(pl.row_max(t), 8, 1))",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", [*USES.values(), *APART.values()], ids=[*USES, *APART])
+@few
+@given(st.lists(st.integers(1, 8), min_size=6, max_size=12), seeds, st.booleans())
+def test_loads_whose_valid_shape_is_that_of_their_block(use: str, extents: list[int], seed: int, past: bool):
+    """One batch, whatever is valid of each block's tile; where a window reaches past the end of x, the same values."""
+    extents = [*extents[: len(extents) // 2 * 2 - 2], 4, 8]
+    blocks = len(extents) // 2
+    x, o = values((4 * blocks + 4 * (not past), 8), "FP32", seed), torch.zeros(8 * blocks, 8)
+    body = source([X.replace("DYN", "M"), I, O], LOADED.format(use))
+    with nullcontext() if past or use in APART.values() else never_apart():
+        both(kernel(body), x, torch.tensor(extents, dtype=torch.int32), o)
+
+
+RAGGED_K = source(
+    [
+        "x: pl.Tensor[[DYN, 32], pl.BF16]",
+        "w: pl.Tensor[[M, 32], pl.BF16]",
+        I,
+        "o: pl.Out[pl.Tensor[[DYN, 32], pl.FP32]]",
+    ],
+    """
+for b in pl.spmd(pl.tensor.dim(i, 0)):
+    n = pl.cast(i[b], pl.INDEX)
+    left = pl.slice(x, [16, 32], [b * 16, 0], valid_shape=[16, n])
+    right = pl.slice(w, [32, 32], [b * 16, 0], valid_shape=[n, 32])
+    acc = pl.matmul(left, right, out_dtype=pl.FP32)
+    acc = pl.matmul_acc(acc, left, right)
+    o[b * 16 : b * 16 + 16, :] = acc
+""",
+)
+
+
+@few
+@given(st.lists(st.integers(1, 32), min_size=3, max_size=8), seeds)
+def test_products_over_as_much_of_k_as_is_valid_in_their_block(extents: list[int], seed: int):
+    n = len(extents)
+    x = values((16 * n, 32), "BF16", seed, -9, 9).round()
+    w = values((16 * n + 16, 32), "BF16", seed + 1, -9, 9).round()
+    o = torch.zeros(16 * n, 32)
+    with never_apart():
+        both(kernel(RAGGED_K), x, w, torch.tensor(extents, dtype=torch.int32), o)
+    for b, k in enumerate(extents):
+        left, right = x[16 * b : 16 * b + 16, :k].float(), w[16 * b : 16 * b + k].float()
+        same(o[16 * b : 16 * b + 16], 2 * (left @ right))
+
+
 FAULT = source(
     [X, I, O],
     """
@@ -435,7 +586,7 @@ def test_fault_in_one_block(block: int, row: int):
         results.append(o)
     assert f"[block {block} of 8]" in messages[0]
     assert f"axis 0 from {row} to {row + 1} of extent 16" in messages[0]
-    assert re.search(r":11:\d+\n", messages[0])
+    assert re.search(r":12:\d+\n", messages[0])
     assert messages[0] == messages[1]
     assert all((o == 0).all() for o in results)
 

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from helpers.interpret.trace.trace import READ, Access
+from helpers.interpret.trace.trace import ATOMIC, READ, Access
 from helpers.interpret.values.values import Buffer, Tensor
 
 
@@ -94,14 +94,18 @@ def intervals_apart(starts: np.ndarray, ends: np.ndarray, owners: np.ndarray) ->
 
 
 def separate(entries: list, lanes: int) -> bool:
-    """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write."""
+    """True when no two blocks overlap in a buffer, of whose accesses `entries` at least one is a write.
+
+    Those of one atomic add may: what one statement of many blocks adds, is added block by block. What two statements
+    add to the same place may not, for one block would come to the second before another one to the first.
+    """
     starts = np.concatenate([np.broadcast_to(offset, lanes) for _, offset in entries])
     spans = np.repeat([access.span for access, _ in entries], lanes)
     if intervals_apart(starts, starts + spans, np.tile(np.arange(lanes), len(entries))):
         return True
     for i, (a, ao) in enumerate(entries):
-        for b, bo in entries[i:]:
-            if a.mode == READ and b.mode == READ:
+        for k, (b, bo) in enumerate(entries[i:]):
+            if (a.mode == READ and b.mode == READ) or (k == 0 and a.mode == ATOMIC):
                 continue
             ao_, bo_ = np.broadcast_to(ao, lanes), np.broadcast_to(bo, lanes)
             apart = clear(ao_, a.extent, a.strides, bo_, b.extent, b.strides)

@@ -13,14 +13,14 @@ from helpers.errors import FaultError
 from helpers.interpret.language.dtypes import FP4, DType, four_bits
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.batches import Conflict, Unfollowed
-from helpers.interpret.machine.boxes import affine_step, disjoint, row_index
+from helpers.interpret.machine.boxes import affine_step, disjoint, row_index, span
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
 from helpers.interpret.values.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
 from helpers.interpret.values.kept import Where, get
 from helpers.interpret.values.lanes import Diverged, Lanes, one
 from helpers.interpret.values.products import Product
-from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides
+from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides, held
 
 _WRITTEN = Memory("", 0, 0, None)  # where a number lies that pl.write moves: on its way it is a tile of one element
 
@@ -204,15 +204,13 @@ class GlobalMemory:
         if refusal is not None:
             raise self.fault(at, *refusal)
         self._all_there(at, w)
-        self._agreed(w)
+        part = self._part(w)
         self.record(at, READ, w)
         moved = task.moved
         task.loads += 1
         task.read_bytes += moved_bytes(w)
         data = None
         if not self.dry:
-            # what is not valid may lie outside the buffer
-            part = w if w.valid is None else Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
             data = self.view(part)
         tile = self.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
         if not self.quiet:
@@ -256,8 +254,24 @@ class GlobalMemory:
         ):
             raise self.fault(at, f"{w} begins or ends within a byte", "FP4 lies in pairs: even columns, an even number")
 
+    def _part(self, w: Tensor) -> Tensor:
+        """What is read of a window: its valid part; where that differs from block to block, as much as is valid in one
+        of them, for nothing uses the rest.
+
+        Raises:
+            Diverged: so much does not lie in the buffer in every block.
+        """
+        if w.valid is None:
+            return w
+        if not any(type(v) is Lanes for v in w.valid):
+            return Tensor(w.buffer, w.offset, w.valid, w.strides, w.dtype)
+        part = Tensor(w.buffer, w.offset, held(w.shape, w.valid), w.strides, w.dtype)
+        if np.any(w.offset + span(part) > w.buffer.size):
+            self._agreed(w)
+        return part
+
     def _agreed(self, w: Tensor) -> None:
-        """`Diverged` where data of a different extent is to be moved in each block: a tile has one extent for all."""
+        """`Diverged` where data of a different extent is to be written in each block."""
         if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
             raise Diverged(self._extents(w.valid))
 
@@ -329,36 +343,50 @@ class GlobalMemory:
         if self.dumping is not None:
             self.dumping.store(buffer)
         if type(w.offset) is not np.ndarray:
-            if data.dim() > len(w.shape) or (undo is not None and atomic):
+            many = data.dim() > len(w.shape)
+            if many and not atomic:
                 raise Conflict  # every block of the batch writes here
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
             if undo is not None:
                 undo.append((dst, self._before(w, dst), buffer.argument))
             elif buffer.argument or self.logs_all:
                 self.log.add(dst, self._before(w, dst))
-            dst.add_(data) if atomic else dst.copy_(data)
+            if atomic:
+                for n in range(1 if undo is None else len(self.batch.ids)):  # one block after the other, as alone
+                    dst.add_(data[n] if many else data)
+            else:
+                dst.copy_(data)
             return
-        if atomic or not disjoint(w.offset, w):
-            raise Conflict
+        if not disjoint(w.offset, w):
+            if not atomic:
+                raise Conflict
+            self._write_one_by_one(w, data, atomic)
+            return
         step = affine_step(w.offset)
         if step is not None:
             shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
             dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
             undo.append((dst, self._before(w, dst), buffer.argument))
-            dst.copy_(data)
+            dst.add_(data) if atomic else dst.copy_(data)
             return
-        rows = row_index(w)
+        rows = None if atomic else row_index(w)
         if rows is not None:
             table, index = rows[0](buffer), rows[1]
             undo.append(((table, index), self._before(w, (table, index)), buffer.argument))
             wanted = (len(w.offset), *w.shape)
             table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
             return
+        self._write_one_by_one(w, data, atomic)
+
+    def _write_one_by_one(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
+        """Write the windows of a batch's blocks in their order."""
+        buffer = w.buffer
         for i, o in enumerate(w.offset):
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
             part = Tensor(buffer, int(o), w.shape, w.strides, w.dtype)
-            undo.append((dst, self._before(part, dst), buffer.argument))
-            dst.copy_(data[i] if data.dim() > len(w.shape) else data)
+            self.batch.undo.append((dst, self._before(part, dst), buffer.argument))
+            mine = data[i] if data.dim() > len(w.shape) else data
+            dst.add_(mine) if atomic else dst.copy_(mine)
 
     def _before(self, w: Tensor, where: Where) -> torch.Tensor:
         """A copy of what a window holds; what nothing was written to holds one value, which is not copied."""

@@ -30,7 +30,7 @@ from helpers.interpret.values.extents import filled, fitted
 from helpers.interpret.values.lanes import Lanes
 from helpers.interpret.values.products import Product
 from helpers.interpret.values.scales import BLOCK
-from helpers.interpret.values.values import Memory, Tensor, Tile, held
+from helpers.interpret.values.values import Memory, Tensor, Tile
 
 INT32 = BY_NAME["INT32"]
 
@@ -289,7 +289,7 @@ def matmul_acc(
         out.pending = later
         return out
     else:
-        data = None if m.dry else _accumulate(fitted(c, held(shape, valid)), *factors(m, x, y))
+        data = None if m.dry else _accumulate(fitted(c, valid or shape), *factors(m, x, y))
     c.memory.last = m.clock
     return in_place(m, c, data, shape, dtype, valid)
 
@@ -391,7 +391,7 @@ def matmul_mx_acc(m: Machine, at: Place, acc: Any, lhs: Any, lhs_scale: Any, rhs
     if c.shape != shape or c.dtype is not dtype:
         raise m.fault(at, f"matmul_mx_acc into {c} of a product {list(shape)} {dtype}")
     if data is not None:
-        data = data + fitted(c, held(shape, valid))
+        data = data + fitted(c, valid or shape)
     return in_place(m, c, data, shape, dtype, valid)
 
 

@@ -39,7 +39,7 @@ from helpers.interpret.values.division import divide, modulo, remainder
 from helpers.interpret.values.extents import fitted
 from helpers.interpret.values.lanes import Lanes, is_scalar
 from helpers.interpret.values.numbers import larger, smaller
-from helpers.interpret.values.values import Tensor, Tile, held
+from helpers.interpret.values.values import Tensor, Tile
 
 
 def _larger(a: torch.Tensor, b: Any) -> torch.Tensor:
@@ -105,8 +105,7 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         elif x.valid is None and other.valid is None:
             data = fn(x.data, other.data)
         else:
-            extents = held(shape, valid)
-            data = fn(*(fitted(t, extents, lambda: m.undefined(at)) for t in (x, other)))
+            data = fn(*(fitted(t, valid or shape, lambda: m.undefined(at)) for t in (x, other)))
         data = wrap(data if data.dtype == x.dtype.torch else data.to(x.dtype.torch), x.dtype)
     return m.tile(at, data, shape, x.dtype, valid)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, DType, wrap
@@ -73,30 +74,44 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
     valid = None
     if x.valid is not None:
         limit = x.valid[axis]
-        if type(limit) is not Lanes and limit <= 0:
+        if type(limit) is Lanes:
+            if (limit.values <= 0).any():
+                raise Conflict  # one by one, the first block where it is so says so
+        elif limit <= 0:
             raise m.fault(at, f"a reduction over an empty valid shape {list(x.valid)} of {x}", kind="valid extent")
         valid = list(x.valid)
         valid[axis] = 1
-        valid = tuple(valid) if tuple(valid) != tuple(shape) else None
+        valid = None if all(type(v) is not Lanes and v == n for v, n in zip(valid, shape)) else tuple(valid)
     data = None
     if not m.dry:
-        data = x.data
-        if x.valid is not None and type(x.valid[axis]) is Lanes:
+        if name == "sum" and axis == -2 and dtype.is_float and dtype.bits == 16:
+            fold = lambda values, _: column_sum(values, m.chip.name, tmp is not None)  # noqa: E731
+        if x.valid is None or type(x.valid[axis]) is not Lanes:
+            data = fold(x.data, axis)
+        elif name in ("sum", "prod") and dtype.is_float:
+            data = _each(x, axis, fold)
+        else:
             extents = held(x.shape, x.valid)
             limits = [x.valid[a] if a == rank + axis else n for a, n in enumerate(extents)]
-            data = torch.where(
-                inside(extents, tuple(limits)), data, torch.tensor(neutral(data.dtype), dtype=data.dtype)
-            )
-        if name == "sum" and axis == -2 and dtype.is_float and dtype.bits == 16:
-            if x.valid is not None and type(x.valid[axis]) is Lanes:
-                raise Conflict  # how sums pair off depends on how many rows there are
-            data = column_sum(data, m.chip.name, tmp is not None)
-        else:
-            data = fold(data, axis)
+            outside = torch.tensor(neutral(x.data.dtype), dtype=x.data.dtype)
+            data = fold(torch.where(inside(extents, tuple(limits)), x.data, outside), axis)
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
         data = wrap(data, dtype)
     return m.tile(at, data, tuple(shape), dtype, valid)
+
+
+def _each(x: Tile, axis: int, fold: Callable) -> torch.Tensor:
+    """Fold as much as is valid in each block, for what rounds as the number of values has it."""
+    limits = x.valid[axis].values
+    values = x.data if x.batched else x.data.expand(len(limits), *x.data.shape)
+    shape = list(values.shape)
+    shape[axis] = 1
+    out = torch.empty(shape, dtype=values.dtype)
+    for n in np.unique(limits):
+        blocks = torch.from_numpy(np.flatnonzero(limits == n))
+        out[blocks] = fold(values[blocks].narrow(axis, 0, int(n)), axis)
+    return out
 
 
 def _check_room(m: Machine, at: Place, x: Tile, tmp: Any, exact: bool) -> None:
@@ -156,7 +171,7 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     if not m.dry:
         plain = x.valid is None and v.valid is None
         fn = partial(divide, m, at) if name == "div" else EXPAND[name]
-        other = v.data if plain else fitted(v, held(x.shape, x.valid), lambda: m.undefined(at))
+        other = v.data if plain else fitted(v, x.valid or x.shape, lambda: m.undefined(at))
         data = wrap(fn(x.data, other), x.dtype)
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
@@ -167,7 +182,7 @@ def _repeated(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
     data = None
     if not m.dry:
         times = -(-shape[-1] // v.shape[-1])
-        data = torch.cat([fitted(v, held(v.shape, v.valid))] * times, -1)[..., : shape[-1]]
+        data = torch.cat([fitted(v, v.valid or v.shape)] * times, -1)[..., : shape[-1]]
     valid = None if v.valid is None else (*v.valid[:-1], shape[-1])
     return m.alias(v, data, shape, v.dtype, valid)
 
@@ -252,7 +267,7 @@ def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
     if not m.dry:
         lead = (v.data.shape[0],) if v.batched else ()
         extents = held(target.shape, target.valid)
-        data = fitted(v, extents, lambda: m.undefined(at)).expand(*lead, *extents)
+        data = fitted(v, target.valid or target.shape, lambda: m.undefined(at)).expand(*lead, *extents)
     return m.tile(at, data, target.shape, v.dtype, target.valid)
 
 

@@ -105,9 +105,8 @@ def scatter(
         rows, cols = held(i.shape, i.valid)
         cells = checked(m, at, i, x.shape[1], f"the columns of {x}")
         cells = cells + torch.arange(rows).view(-1, 1) * x.shape[1]
-        data = _put(
-            x, cells.flatten(-2), fitted(s, (rows, cols), lambda: m.undefined(at)).flatten(-2), _kept(i, (rows, cols))
-        )
+        new = fitted(s, i.valid or i.shape, lambda: m.undefined(at))
+        data = _put(x, cells.flatten(-2), new.flatten(-2), _kept(i, (rows, cols)))
         data = data[(..., *(slice(0, n) for n in held(x.shape, x.valid)))]
     return m.tile(at, data, x.shape, x.dtype, x.valid)
 
@@ -122,7 +121,7 @@ def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Til
     if not m.dry:
         extents = held(i.shape, i.valid)
         cells = checked(m, at, i, elements(x.shape), f"the elements of {x}").flatten(-2)
-        data = _put(x, cells, fitted(s, extents, lambda: m.undefined(at)).flatten(-2), _kept(i, extents))
+        data = _put(x, cells, fitted(s, i.valid or i.shape, lambda: m.undefined(at)).flatten(-2), _kept(i, extents))
     return _updated(m, x, data)
 
 
@@ -204,7 +203,7 @@ def mscatter(m: Machine, at: Place, src: Any, idx: Any, output_tensor: Any) -> A
         m.store(at, _flat(t, 0, total), m.tile(at, None, (total,), t.dtype, space=""))
         return t
     cells = checked(m, at, i, total, f"the elements of {t}").flatten().numpy()
-    values = fitted(s, held(i.shape, i.valid), lambda: m.undefined(at)).flatten()
+    values = fitted(s, i.valid or i.shape, lambda: m.undefined(at)).flatten()
     places, last = np.unique(cells[::-1], return_index=True)
     values = values[torch.from_numpy(len(cells) - 1 - last)]
     for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1):

@@ -93,15 +93,15 @@ def _valid(x: Tile, y: Tile, shape: tuple) -> tuple | None:
     return None if all(type(v) is not Lanes for v in valid) and valid == shape else valid
 
 
-def _fitted(m: Machine, at: Place, tile: Tile, extents: tuple) -> torch.Tensor:
-    """The data of a tile at these extents; lanes that are not valid are used where it has fewer."""
-    return fitted(tile, extents, lambda: m.undefined(at))
+def _fitted(m: Machine, at: Place, tile: Tile, wanted: tuple) -> torch.Tensor:
+    """The data of a tile as far as wanted; lanes that are not valid are used where it has fewer."""
+    return fitted(tile, wanted, lambda: m.undefined(at))
 
 
 def _compare(m: Machine, at: Place, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
     extents = held(shape, valid)
-    other = _fitted(m, at, y, extents) if type(y) is Tile else scalar(y, len(shape), x.dtype)
-    out = fn(_fitted(m, at, x, extents), other)
+    other = _fitted(m, at, y, valid or shape) if type(y) is Tile else scalar(y, len(shape), x.dtype)
+    out = fn(_fitted(m, at, x, valid or shape), other)
     return out.expand(*out.shape[: out.dim() - len(extents)], *extents)
 
 
@@ -164,8 +164,8 @@ def unpack(words: torch.Tensor, bits: int) -> torch.Tensor:
     return ((words.unsqueeze(-1) >> torch.arange(bits, dtype=words.dtype)) & 1).flatten(-2).to(torch.bool)
 
 
-def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: tuple) -> torch.Tensor | None:
-    """Which elements of `extents` a mask selects."""
+def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, valid: tuple | None) -> torch.Tensor | None:
+    """Which elements a mask selects, of a tile of this shape and valid shape."""
     need = -(-shape[-1] // mask.dtype.bits)
     plain = mask.shape == shape and (mask.dtype.is_float or mask in TRUTHS)
     packed = not mask.dtype.is_float and len(mask.shape) == len(shape) and mask.shape[-1] >= need
@@ -177,7 +177,8 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, extents: 
     if m.dry:
         return None
     if plain:
-        return _fitted(m, at, mask, extents) != 0
+        return _fitted(m, at, mask, valid or shape) != 0
+    extents = held(shape, valid)
     have, wanted = held(mask.shape, mask.valid), (*extents[:-1], -(-extents[-1] // mask.dtype.bits))
     words = filled(mask, m.undefined(at) if any(h < w for h, w in zip(have, wanted)) else 0)
     return unpack(bits_of(words, mask.dtype), mask.dtype.bits)[(..., *(slice(0, n) for n in extents))]
@@ -191,14 +192,14 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
     x, y, shape, valid = _pair(m, at, "sel", lhs, rhs)
     if type(y) is Tile and (x.shape[-1] == 1) != (y.shape[-1] == 1):
         raise m.fault(at, f"pl.sel of {x} and {y}: a column is not broadcast", "pl.row_expand it")
-    extents = held(shape, valid)
-    chosen = _truth(m, at, "sel", mask, shape, extents)
+    chosen = _truth(m, at, "sel", mask, shape, valid)
     vector(m, shape, x.dtype, "sel")
     m.touch(mask)
     data = None
     if not m.dry:
-        other = _fitted(m, at, y, extents) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
-        data = torch.where(chosen, _fitted(m, at, x, extents), wrap(other.to(x.dtype.torch), x.dtype))
+        wanted = valid or shape
+        other = _fitted(m, at, y, wanted) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
+        data = torch.where(chosen, _fitted(m, at, x, wanted), wrap(other.to(x.dtype.torch), x.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
 
@@ -257,9 +258,8 @@ def _leaky(m: Machine, at: Place, name: str, tile: Any, slope: Any) -> Tile:
     vector(m, shape, x.dtype, name)
     data = None
     if not m.dry:
-        extents = held(shape, valid)
-        a = _fitted(m, at, x, extents)
-        b = _fitted(m, at, s, extents) if type(s) is Tile else _number(s, len(shape))
+        a = _fitted(m, at, x, valid or shape)
+        b = _fitted(m, at, s, valid or shape) if type(s) is Tile else _number(s, len(shape))
         data = torch.where(a > 0, a, (a * b).to(a.dtype))
     return m.tile(at, data, shape, x.dtype, valid)
 
@@ -289,7 +289,7 @@ def part(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> Tile:
     data = None
     if not m.dry:
         fn, extents = PARTS[name], held(x.shape, x.valid)
-        a, b = fitted(x, extents), fitted(y, extents)
+        a, b = (fitted(t, x.valid or x.shape) for t in (x, y))
         if y.valid is None:
             data = fn(a, b)
         else:

@@ -203,7 +203,7 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
         )  # fmt: skip
     data, holds = None, held(x.shape, valid)
     if not m.dry:
-        data = fitted(x, holds, lambda: m.undefined(at))[(..., *(slice(0, n) for n in holds))]
+        data = fitted(x, valid or x.shape, lambda: m.undefined(at))[(..., *(slice(0, n) for n in holds))]
     return m.alias(x, data, x.shape, x.dtype, valid)
 
 

@@ -22,7 +22,7 @@ from helpers.interpret.source.source import Place
 from helpers.interpret.values.bits import bits_of
 from helpers.interpret.values.extents import fitted, poison
 from helpers.interpret.values.lanes import one
-from helpers.interpret.values.values import Tile, held
+from helpers.interpret.values.values import Tile
 
 UINT32 = BY_NAME["UINT32"]
 RUN = 32  # elements that sort32 sorts together
@@ -48,9 +48,9 @@ def sort32(m: Machine, at: Place, src: Any, idx: Any) -> Tile:
         valid = (*x.valid[:-1], 2 * one(x.valid[-1]))
     data = None
     if not m.dry:
-        extents = held(x.shape, None if x.valid is None else (*x.valid[:-1], one(x.valid[-1])))
-        index = fitted(i, extents, lambda: m.undefined(at))
-        values, index = same_lead(fitted(x, extents), index, len(x.shape))
+        wanted = x.shape if x.valid is None else (*x.valid[:-1], one(x.valid[-1]))
+        index = fitted(i, wanted, lambda: m.undefined(at))
+        values, index = same_lead(fitted(x, wanted), index, len(x.shape))
         data = _pairs(*_sorted_runs(values, index))
     return m.tile(at, data, shape, FP32, valid)
 

@@ -90,20 +90,36 @@ def filled(tile: Tile, fill: float) -> torch.Tensor:
     return out
 
 
-def fitted(tile: Tile, extents: tuple[int, ...], fill: Callable[[], float] = float) -> torch.Tensor:
-    """The data of a tile cut or, with `fill()`, grown to `extents`; axes of extent 1 stay as they broadcast."""
-    rank = len(tile.shape)
-    data = tile.data
+def fitted(tile: Tile, wanted: Sequence, fill: Callable[[], float] = float) -> torch.Tensor:
+    """The data of a tile as far as `wanted`; axes of extent 1 stay as they broadcast.
+
+    Args:
+        wanted: An extent for each axis; a Lanes where it differs from block to block: the axis is whole then, and
+            what it holds beyond its extent is not looked at.
+        fill: Gives what lanes hold that are wanted and not valid; called only if there are some.
+    """
+    rank, data = len(tile.shape), tile.data
     have = tuple(data.shape[-rank:])
-    wanted = tuple(h if n == 1 else e for h, n, e in zip(have, tile.shape, extents))
-    if have == wanted:
+    extents = tuple(h if n == 1 else n if type(w) is Lanes else w for h, n, w in zip(have, tile.shape, wanted))
+    lacks = tile.valid is not None and _lacks(tile, wanted)
+    if have == extents and not lacks:
         return data
-    data = data[(..., *(slice(0, min(h, w)) for h, w in zip(have, wanted)))]
-    if any(h < w for h, w in zip(have, wanted)):
-        out = torch.full((*data.shape[:-rank], *wanted), fill(), dtype=data.dtype)
+    value = fill() if lacks else 0
+    data = data[(..., *(slice(0, min(h, e)) for h, e in zip(have, extents)))]
+    if lacks and any(type(v) is Lanes for v in tile.valid):
+        mask = inside(tuple(data.shape[-rank:]), tile.valid)
+        data = torch.where(mask, data, torch.tensor(value, dtype=data.dtype))
+    if any(h < e for h, e in zip(have, extents)):
+        out = torch.full((*data.shape[:-rank], *extents), value, dtype=data.dtype)
         out[(..., *(slice(0, n) for n in data.shape[-rank:]))] = data
         return out
     return data
+
+
+def _lacks(tile: Tile, wanted: Sequence) -> bool:
+    """Whether lanes are wanted, in some block, that are not valid."""
+    axes = zip(tile.shape, tile.valid, wanted)
+    return any(n != 1 and v is not w and np.any(lane_values(v) < lane_values(w)) for n, v, w in axes)
 
 
 def inside(shape: tuple, valid: tuple) -> torch.Tensor:
