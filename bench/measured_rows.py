@@ -11,7 +11,8 @@ CSV = Path(__file__).with_name("published.csv")
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement; see the head of published.csv. `value`: microseconds, or percent where `quantity` says so."""
+    """One measurement; see the head of published.csv. `value`: microseconds, or percent where `quantity` says so.
+    `args`: what the program is given. `times`: how many times as long the measured run is as what that follows."""
 
     source: str
     date: str
@@ -19,6 +20,8 @@ class Row:
     program: str
     revision: str
     config: str
+    args: tuple[str, ...]
+    times: float
     item: str
     quantity: str
     value: float
@@ -38,8 +41,9 @@ def read() -> list[Row]:
         lines = csv.DictReader(text for text in f if not text.startswith("#"))
         return [
             Row(
-                x["source"], x["date"], x["chip"], x["program"], x["revision"], x["config"], x["item"], x["quantity"],
-                float(x["value_us"]), int(x["tasks"]) if x["tasks"] else None, x["part"], x["note"],
+                x["source"], x["date"], x["chip"], x["program"], x["revision"], x["config"],
+                tuple(x["args"].split()), float(x["times"] or 1), x["item"], x["quantity"], float(x["value_us"]),
+                int(x["tasks"]) if x["tasks"] else None, x["part"], x["note"],
             )
             for x in lines
         ]  # fmt: skip

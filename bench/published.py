@@ -21,19 +21,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 import golden.mlp
 import golden.prefill
 from bench.measured_rows import Row, read
+from bench.upstream import FIELDS, RESULTS
+from bench.upstream import key as key_of
+from golden.spec import TensorSpec
 from helpers import chips, stages
+from helpers.files import whole
 from helpers.interpret.trace.trace import Trace
-from helpers.profile import profile
-from helpers.tuning import tuned_stage
+from helpers.profile import Profile, profile
+from helpers.tuning import tuned, tuned_stage
 
-UPSTREAM = Path(__file__).with_name("upstream.csv")
 PAGE = Path(__file__).parent.parent / "docs" / "profile.md"
 BEGIN, END = "<!-- bench.published -->", "<!-- end -->"
 LAYERS = 2  # of the 40 of request 662
-TIME, SPEEDUP = 0.35, 0.20  # how far off a prediction may be
+TIME, SPEEDUP, POINTS = 0.35, 0.20, 15  # how far off a prediction may be; of a pipe's share of the time, in points
+EXPLAINED = 0.20  # a time that is further off has its reason
+MISSES = Path(__file__).with_name("misses.csv")
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,29 @@ def prefill(version: str, **constants: int) -> Trace:
 
 
 TILES_662 = {"WIDE_N": 128, "WIDE_K": 128}
+
+
+def product(size: int) -> Trace:
+    """PTO-ISA's example of a product."""
+    from bench.gemm import gemm
+
+    specs = [
+        *(TensorSpec(name, [size, size], torch.float16) for name in "ab"),
+        TensorSpec("c", [size, size], torch.float32, is_output=True),
+    ]
+    return stages.trace_settled(tuned(gemm, SIZE=size), specs, chip="a2a3")
+
+
+def of_product(row: Row, done: dict[str, Profile]) -> Beside:
+    """Time and pipes of `bench.gemm`."""
+    if row.config not in done:
+        done[row.config] = profile(product(int(row.config.split()[0])), chips.chip(row.chip))
+    p = done[row.config]
+    if row.quantity == "pipe %":
+        return Beside(row, "bench.gemm", None, 100 * p.by_name()[0].busy[row.item])
+    return Beside(row, "bench.gemm", len(p.tasks), p.makespan)
+
+
 KERNELS: dict[tuple[str, str], tuple[str, Callable[[], Trace], float]] = {
     ("pypto-lib#90", "4f729f38^"): (
         "mlp.partial_products, hidden 5120", lambda: decode_mlp("partial_products", 5120), 1,
@@ -85,10 +115,13 @@ def found() -> list[Beside]:
     """Every row of published.csv, with its prediction where there is one."""
     done: dict[tuple[str, str], tuple[str, int, float]] = {}
     upstream = _upstream()
+    products: dict[str, Profile] = {}
     out = []
     for row in read():
         key = row.source, row.revision
-        if row.quantity == "floor":
+        if row.program == "bench/gemm.py":
+            out.append(of_product(row, products))
+        elif row.quantity == "floor":
             weights = 152064 * 5120 * 2
             out.append(Beside(row, "", None, weights / (chips.chip(row.chip).memory.shared * 1e3)))
         elif key in KERNELS and row.item == "whole":
@@ -98,7 +131,7 @@ def found() -> list[Beside]:
                 done[key] = name, round(len(predicted.tasks) * times), predicted.makespan * times
             out.append(Beside(row, *done[key]))
         else:
-            kept = upstream.get((*key, row.program, row.item, row.quantity), {})
+            kept = upstream.get(key_of(row), {})
             us, tasks = kept.get("predicted_us"), kept.get("tasks")
             why = kept.get("why") or "" if kept else "no kernel here, and no program to follow"
             out.append(Beside(row, "its own", int(tasks) if tasks else None, float(us) if us else None, why))
@@ -106,11 +139,11 @@ def found() -> list[Beside]:
 
 
 def _upstream() -> dict[tuple, dict[str, str]]:
-    if not UPSTREAM.exists():
+    if not RESULTS.exists():
         return {}
-    with open(UPSTREAM, newline="") as f:
+    with open(RESULTS, newline="") as f:
         lines = csv.DictReader(text for text in f if not text.startswith("#"))
-        return {(x["source"], x["revision"], x["program"], x["item"], x["quantity"]): x for x in lines}
+        return {tuple(x[f] for f in FIELDS[:6]): x for x in lines}
 
 
 def speedups(rows: list[Beside]) -> list[tuple[Row, float, float]]:
@@ -133,17 +166,54 @@ def compared(rows: list[Beside]) -> list[Beside]:
     return [b for b in rows if b.predicted and b.row.part == "compared"]
 
 
+def times(rows: list[Beside]) -> list[Beside]:
+    """Those of them that are times."""
+    return [b for b in compared(rows) if "%" not in b.row.quantity]
+
+
 def error(rows: list[Beside], chip: str = "a2a3") -> float | None:
-    """The median of how far off the compared rows of a chip are, as a share: what a prediction's error bar is."""
-    mine = [abs(b.off) for b in compared(rows) if b.row.chip == chip]
+    """The median of how far off the compared times of a chip are, as a share: what a prediction's error bar is."""
+    mine = [abs(b.off) for b in times(rows) if b.row.chip == chip]
     return statistics.median(mine) if mine else None
+
+
+def spread(rows: list[Beside]) -> str:
+    """What helpers/chips/spread.toml has to say: the error bar of predicted times, by chip."""
+    text = "# Written by bench/published.py: how far off predicted times are where nothing was fitted.\n"
+    for chip in ("a2a3", "a5"):
+        off = error(rows, chip)
+        if off is not None:
+            n = sum(b.row.chip == chip for b in times(rows))
+            text += f"\n[{chip}]\nmedian = {off:.3f}\nrows = {n}\n"
+    return text
+
+
+def summary(rows: list[Beside]) -> str:
+    """Median and worst error of the compared rows, by chip, and of their speedups."""
+    lines = []
+    for chip in ("a2a3", "a5"):
+        off = sorted(abs(b.off) for b in times(rows) if b.row.chip == chip)
+        if off:
+            over = sum(x > TIME for x in off)
+            lines.append(
+                f"{chip}: {len(off)} compared times, median error {100 * statistics.median(off):.0f} %, worst "
+                f"{100 * off[-1]:.0f} %, {over} above {100 * TIME:.0f} %"
+            )
+    off = sorted(abs(ours / measured - 1) for row, measured, ours in speedups(rows) if row.part == "compared")
+    if off:
+        lines.append(
+            f"{len(off)} speedups, median error {100 * statistics.median(off):.0f} %, worst {100 * off[-1]:.0f} %, "
+            f"{sum(x > SPEEDUP for x in off)} above {100 * SPEEDUP:.0f} %"
+        )
+    return "\n".join(lines)
 
 
 def markdown(rows: list[Beside]) -> str:
     """The tables: the compared rows, the worst first; the fitted ones; speedups; those that are not predicted."""
     lines = []
     for title, mine in (
-        ("Compared, and never fitted on; the largest misses first", sorted(compared(rows), key=lambda b: -abs(b.off))),
+        ("Compared, and never fitted on; the largest misses first", sorted(times(rows), key=lambda b: -abs(b.off))),
+        ("How busy pipes are, compared", [b for b in compared(rows) if "%" in b.row.quantity]),
         ("Fitted on", [b for b in rows if b.predicted and b.row.part == "fitted"]),
     ):
         lines += [f"**{title}**", "", *_table(mine), ""]
@@ -163,10 +233,22 @@ def markdown(rows: list[Beside]) -> str:
     return "\n".join(lines)
 
 
+def reason(b: Beside) -> str:
+    """Why a prediction is off by more than EXPLAINED, from misses.csv; "" where it is not."""
+    if abs(b.off) <= EXPLAINED or "%" in b.row.quantity:
+        return ""
+    with open(MISSES, newline="") as f:
+        for x in csv.DictReader(text for text in f if not text.startswith("#")):
+            mine = (b.row.source, b.row.item, b.row.quantity)
+            if all(not said or said == own for said, own in zip((x["source"], x["item"], x["quantity"]), mine)):
+                return x["reason"]
+    return "not found"
+
+
 def _table(rows: list[Beside]) -> list[str]:
     out = [
-        "| source | chip | program | of | kernel | tasks | predicted for | us measured | predicted | off |",
-        "|---|---|---|---|---|---:|---:|---:|---:|---:|",
+        "| source | chip | program | of | kernel | tasks | predicted for | us measured | predicted | off | why |",
+        "|---|---|---|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for b in rows:
         r = b.row
@@ -174,9 +256,17 @@ def _table(rows: list[Beside]) -> list[str]:
         tasks, ours = (f"{n:,}" if n else "" for n in (r.tasks, b.tasks))
         out.append(
             f"| {r.source}{state} | {r.chip} | {r.program.rpartition('/')[2]} {r.config} | {r.item}, {r.quantity} "
-            f"| {b.kernel} | {tasks} | {ours} | {r.value:,.6g} | {b.predicted:,.6g} | {_off(b.off, TIME)} |"
+            f"| {b.kernel} | {tasks} | {ours} | {r.value:,.6g} | {b.predicted:,.6g} | {_off_of(b)} | {reason(b)} |"
         )
     return out
+
+
+def _off_of(b: Beside) -> str:
+    """Shares of a kernel's time are off by points."""
+    if "%" not in b.row.quantity:
+        return _off(b.off, TIME)
+    points = b.predicted - b.row.value
+    return f"{points:+.0f} points" if abs(points) <= POINTS else f"**{points:+.0f} points, a miss**"
 
 
 def _off(off: float, limit: float) -> str:
@@ -188,11 +278,9 @@ def main() -> None:
     rows = found()
     text = markdown(rows)
     print(text)
-    for chip in ("a2a3", "a5"):
-        off = error(rows, chip)
-        print(
-            f"{chip}: median error of compared rows", "none" if off is None else f"{100 * off:.1f} %", file=sys.stderr
-        )
+    print(summary(rows), file=sys.stderr)
+    with whole(chips.SPREAD) as f:
+        f.write(spread(rows))
     page = PAGE.read_text()
     head, rest = page.split(BEGIN)
     tail = rest.split(END)[1]

@@ -86,7 +86,7 @@ def test_swimlane_has_a_lane_for_each_core_in_use_and_names_what_runs(five: Prof
     assert_legible(fig)
     for p in mlp.values():
         fig = plots.swimlane(p)
-        assert f"{len(p.tasks):,} tasks in {time_text(p.makespan)}, predicted" in said(fig)
+        assert f"{len(p.tasks):,} tasks in {time_text(p.makespan)}{p.within}, predicted" in said(fig)
         assert "predicted by the cost model of a2a3" in said(fig)
         assert_legible(fig)
         assert_legible(plots.swimlane(p, (p.makespan / 3, p.makespan / 2)))

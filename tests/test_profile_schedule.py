@@ -47,7 +47,9 @@ def costs(us: list[float] | np.ndarray, hbm: list[float] | None = None, phases: 
     total = np.asarray(us, float)
     none = np.zeros(len(total))
     busy = np.zeros((len(total), len(PIPES)))
-    return Costs(busy, total, none, none, none if hbm is None else np.array(hbm), phases or {}, {})
+    return Costs(
+        busy, total, none, none, none if hbm is None else np.array(hbm), np.stack([total, total], 1), phases or {}, {}
+    )
 
 
 def run(tasks: Tasks, us: list[float], edges: list[tuple[int, int]] = (), chip: Chip = A2A3, **more) -> Schedule:

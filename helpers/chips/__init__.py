@@ -11,6 +11,8 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
+SPREAD = Path(__file__).with_name("spread.toml")  # written by bench.published
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -27,13 +29,24 @@ class Cube:
 
 @dataclass(frozen=True)
 class Vector:
-    """One vector core, in cycles: an instruction takes `head` and one of the others for each 256 bytes."""
+    """One vector core, in cycles: an instruction takes `head`, and one of the others for each 256 bytes: `plain` of one
+    operand, `pair` of two, `divide`, `sort`. Others take their time by the row: `spread` copies one, `gather` picks it
+    (`scatter`: by the element), reductions along rows (`row`) and columns (`col`) have more to do for each further 256
+    bytes of it."""
 
     head: float
     plain: float
     pair: float
-    function: float
-    fold: float
+    divide: float
+    sort: float
+    spread: float
+    gather: float
+    scatter: float
+    row_head: float
+    row: float
+    row_more: float
+    col: float
+    col_more: float
 
 
 @dataclass(frozen=True)
@@ -46,21 +59,30 @@ class Scalar:
 
 @dataclass(frozen=True)
 class GlobalMemory:
-    """Global memory: bytes of a line; GB/s of one core by way, and of all together; microseconds a transfer."""
+    """Global memory: bytes of a line; GB/s of one core by way, of one core for what the L2 cache has not (`missed`),
+    and of all cores together (`shared`); nanoseconds that a row takes at least (`burst_`); microseconds that a transfer
+    costs its pipe (`issue`), and until its data can be used (`latency`, of vector cores `latency_ub`)."""
 
     line: int
     to_l1: float
     to_ub: float
     from_ub: float
     from_l0c: float
+    missed: float
     shared: float
+    burst_l1: float
+    burst_ub: float
+    issue: float
     latency: float
+    latency_ub: float
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What dispatching costs, in microseconds; `block`: what a further block of a launch costs, as a share."""
+    """What dispatching costs, in microseconds; `block`: what a further block of a launch costs, as a share; `task`:
+    what a core needs to enter and leave a task, whatever it does."""
 
+    task: float
     submit: float
     fill: float  # GB/s
     threads: int
@@ -78,6 +100,9 @@ class Chip:
 
     Cores are numbered from 0: first the cube cores, then the vector cores; cluster c is cube core c and vector cores
     2c and 2c + 1 of theirs. `ring`: where the tiles lie that these hand each other, "GM" or "chip".
+
+    `assumed`: which of its numbers are the other chip's or a guess, none being public. `spread`: how far off predicted
+    times of this chip are, as a share: the median over measurements that nothing was fitted on; None: there is none.
     """
 
     name: str
@@ -94,6 +119,19 @@ class Chip:
     scalar: Scalar
     memory: GlobalMemory
     runtime: Runtime
+    assumed: tuple[str, ...] = ()
+    spread: float | None = None
+
+    @property
+    def within(self) -> str:
+        """How far a predicted time may be off, to put behind "predicted"."""
+        return ", never measured" if self.spread is None else f" ±{100 * self.spread:.0f} %"
+
+    @property
+    def model(self) -> str:
+        """The cost model, for signatures: its error, and what of it is assumed."""
+        own = f"the cost model of {self.name}{self.within}"
+        return f"{own}; assumed: {', '.join(self.assumed)}" if self.assumed else own
 
     @property
     def cores(self) -> int:
@@ -120,5 +158,9 @@ def chip(name: str) -> Chip:
     with open(Path(__file__).with_name("chips.toml"), "rb") as f:
         facts = dict(tomllib.load(f)[name])
     buffers = {k: v * 1024 for k, v in facts.pop("buffers").items()}
+    facts["assumed"] = tuple(facts.get("assumed", ()))
     parts = {"cube": Cube, "vector": Vector, "scalar": Scalar, "memory": GlobalMemory, "runtime": Runtime}
-    return Chip(name=name, buffers=buffers, **{k: parts[k](**v) if k in parts else v for k, v in facts.items()})
+    with open(SPREAD, "rb") as f:
+        spread = tomllib.load(f).get(name, {}).get("median")
+    made = {k: parts[k](**v) if k in parts else v for k, v in facts.items()}
+    return Chip(name=name, buffers=buffers, spread=spread, **made)

@@ -105,7 +105,7 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
         axes.xaxis.set_major_locator(MaxNLocator(8))
         time_axis(axes)
         axes.set_xlabel(f"time, {profile.kind}")
-        axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}, {profile.kind}; {busy}")
+        axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}{profile.within}, {profile.kind}; {busy}")
         patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, PALETTE)]
         if patches:
             fig.legend(handles=patches, loc="outside upper left", ncols=3, fontsize=8, handlelength=1.2)
@@ -185,7 +185,7 @@ def core(
         whole = "" if span[1] >= mine.total else f", of {time_text(mine.total)}"
         waits = [f"{100 * s.us / mine.total:.0f} %: {s}" for s in stalls(mine)[:_SAID]]
         axes.set_xlabel("\n".join([f"time since the task began{whole}, {profile.kind}", *waits]))
-        axes.set_title(f"{title}{part}: {time_text(mine.total)}, {profile.kind}; {busy}")
+        axes.set_title(f"{title}{part}: {time_text(mine.total)}{profile.within}, {profile.kind}; {busy}")
         used = {_colour(b) for b in mine.bars}
         patches = [Patch(color=PALETTE[i], label=_FILLS[n]) for n, i in BUFFERS.items() if n in used]
         fig.legend(handles=patches, loc="outside upper left", ncols=6, fontsize=8, handlelength=1.2)

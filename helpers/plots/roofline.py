@@ -126,5 +126,5 @@ def roofline(profile: Profile) -> Figure:
         axes.set_title("what bounds each kernel, predicted" + (f" ({many(rest, 'name')} not shown)" if rest else ""))
         if found:
             fig.legend(loc="outside right upper", fontsize=8)
-        sign(fig, profile.trace.label, f"predicted by the cost model of {chip.name}")
+        sign(fig, profile.trace.label, f"predicted by {chip.model}")
     return fig

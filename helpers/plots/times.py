@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
+from helpers import chips
 from helpers.plots.given import by_version, profile_of
 from helpers.plots.style import (
     BLUE,
@@ -113,5 +114,5 @@ def ablation(step: Step) -> Figure:
         axes.set_title("one change at a time, predicted")
         parts = [Patch(color=ORANGE, label="one change more"), Patch(color=SKY, label="one change less")]
         fig.legend(handles=parts, loc="outside upper left", ncols=2, fontsize=8, handlelength=1.2)
-        sign(fig, f"{step.chip}interp", f"predicted by the cost model of {step.chip}")
+        sign(fig, f"{step.chip}interp", f"predicted by {chips.chip(step.chip).model}")
     return fig

@@ -61,7 +61,7 @@ class Step:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.stage}: {self.before} to {self.after} on {self.chip}, predicted: "
+            f"{self.stage}: {self.before} to {self.after} on {self.chip}, predicted{chips.chip(self.chip).within}: "
             f"{self.us_before:,.1f} to {self.us_after:,.1f} µs"
         ]
         for c in self.changes:

@@ -15,10 +15,14 @@ its vector cores hand each other goes through a ring: a push waits until the til
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 from helpers.chips import Chip
+from helpers.interpret.trace.compilers import TODAY, Compiler
 from helpers.interpret.trace.program import Instruction, Program
 from helpers.profile.pipe_times import (
     CUBE,
@@ -28,10 +32,13 @@ from helpers.profile.pipe_times import (
     SECOND,
     VECTOR_MTE2,
     VECTOR_SCALAR,
+    lag,
     pipe_times,
     product,
 )
+from helpers.profile.skewed import BACK, order
 
+NONE: Mapping[int, float] = MappingProxyType({})
 ORDER, ISSUE, OPERAND, ROOM = "order", "issue", "operand", "room"
 
 
@@ -70,8 +77,21 @@ class CoreRun:
 
     @property
     def total(self) -> float:
-        """Microseconds until the last pipe is done."""
-        return max((b.end for b in self.bars), default=0.0)
+        """Microseconds from entering the task to leaving it: until the last pipe is done and what it moved is there."""
+        return self.chip.runtime.task + max(self._ended)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The same of the cube core, and of its vector cores."""
+        return tuple(self.chip.runtime.task + end for end in self._ended)
+
+    @cached_property
+    def _ended(self) -> tuple[float, float]:
+        ends = [0.0, 0.0]
+        for b in self.bars:
+            side = b.pipe >= VECTOR_MTE2
+            ends[side] = max(ends[side], b.end + lag(b.pipe, b.buffer, self.chip))
+        return tuple(ends)
 
     @property
     def busy(self) -> list[float]:
@@ -106,20 +126,25 @@ def sides(program: Program) -> tuple[bool, bool]:
     return cube, vector or not cube
 
 
-def run(program: Program, chip: Chip, halves: bool = False) -> CoreRun:
+def run(
+    program: Program, chip: Chip, halves: bool = False, compiler: Compiler = TODAY, missed: Mapping[int, float] = NONE
+) -> CoreRun:
     """Schedule a program on a core's pipes.
 
     Args:
         halves: Two vector cores share its vector work (`pl.split`).
+        compiler: How many slots the ring has and how far the cube runs ahead are PyPTO's of a day.
+        missed: Of loads, by the instruction's number, the share that comes from HBM and not from the L2 cache.
     """
-    return CoreRun(program, chip, halves, tuple(_Run(program, chip, halves).go()))
+    return CoreRun(program, chip, halves, tuple(_Run(program, chip, halves, compiler, missed).go()))
 
 
 class _Run:
     """The state of one schedule: when each pipe, slot and tile is free or there, and which bar decided it."""
 
-    def __init__(self, program: Program, chip: Chip, halves: bool):
-        self.program, self.chip, self.halves = program, chip, halves
+    def __init__(self, program: Program, chip: Chip, halves: bool, compiler: Compiler, missed: Mapping[int, float]):
+        self.missed = missed
+        self.program, self.chip, self.halves, self.compiler = program, chip, halves, compiler
         self.issue_us = chip.scalar.issue * 1e-3 / chip.clock_ghz
         self.read_us = chip.scalar.read * 1e-3 / chip.clock_ghz
         self.bars: list[Bar] = []
@@ -129,17 +154,24 @@ class _Run:
         self.used: dict[object, tuple[float, int]] = {}  # slot -> when nobody uses it any more, and who was the last
         self.cube, self.vector = sides(program)
         self.products = 0
+        self.rings: dict[int, tuple[str, int]] = {}  # tile that is handed over -> its slot
+        handed: dict[str, int] = {}
+        for tile, held in enumerate(program.tiles):
+            if held.space.endswith("ring"):
+                handed[held.space] = handed.get(held.space, -1) + 1
+                self.rings[tile] = held.space, handed[held.space] % compiler.ring
 
     def go(self) -> list[Bar]:
-        for number, i in enumerate(self.program.instructions):
+        for number, side in order(self.program, self.compiler.ahead):
+            i = self.program.instructions[number]
             if i.step.kind == "scalar":
                 self._scalar(number, i)
             elif i.step.engine == "cube":
                 self._product(number, i)
             elif i.step.engine == "move":
-                self._move(number, i)
+                self._move(number, i, side)
             else:
-                ((pipe, us),) = pipe_times(i.step, self.chip, self.halves)
+                ((pipe, us),) = pipe_times(i.step, self.chip, self.halves, self.missed.get(number, 0.0))
                 space = self.program.tiles[i.writes[0]].space if i.writes else "GM"
                 self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
         return self.bars
@@ -172,23 +204,25 @@ class _Run:
             self._bar(number, MTE1, into_b / pieces, sources, (), "L0B", (two,))
             self._bar(number, CUBE, us / pieces, into, i.writes, "L0C", (), (one, two))
 
-    def _move(self, number: int, i: Instruction) -> None:
-        """A tile leaves one buffer for another; between cube and vector cores through the ring."""
+    def _move(self, number: int, i: Instruction, side: int) -> None:
+        """A tile leaves one buffer for another; between cube and vector cores through the ring, in two parts."""
         times = pipe_times(i.step, self.chip, self.halves)
         space = self.program.tiles[i.writes[0]].space if i.writes else "L1"
         if len(times) == 1:
             ((pipe, us),) = times
-            self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
+            if side != BACK:
+                self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
             return
         (out, us), (back, us_back) = times
+        if side == BACK:
+            self._bar(number, self._on(back, i), us_back, (), i.writes, space, (), (), ("pushed", i.writes[0]))
+            return
         ring = self._slot(i.writes[0])
         bar = self._bar(number, self._on(out, i), us, i.reads, (), "GM", (ring,))
-        self.ready["pushed", i.writes[0]] = self.bars[bar].end, bar
-        self._bar(number, self._on(back, i), us_back, (), i.writes, space, (), (), ("pushed", i.writes[0]))
+        self.ready["pushed", i.writes[0]] = self.bars[bar].end + lag(out, "GM", self.chip), bar
 
     def _slot(self, tile: int) -> object:
-        held = self.program.tiles[tile]
-        return (held.space, held.slot) if held.space.endswith("ring") else held.slot
+        return self.rings.get(tile) or self.program.tiles[tile].slot
 
     def _bar(
         self, number: int, pipe: int, us: float, reads: tuple | list, writes: tuple, buffer: str,
@@ -214,8 +248,9 @@ class _Run:
         end = self.free[pipe] = start + us
         mine = len(self.bars)
         self.bars.append(Bar(pipe, start, end, number, buffer, start - before, why, cause))
+        there = end + lag(pipe, buffer, self.chip)
         for what in (*writes, *fills):
-            self.ready[what] = end, mine
+            self.ready[what] = there, mine
         for slot in (*(self._slot(t) for t in (*reads, *writes)), *fills, *takes):
             if end > self.used.get(slot, none)[0]:
                 self.used[slot] = end, mine

@@ -7,13 +7,14 @@ as that. Tasks that do the same are scheduled once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from helpers.chips import Chip
 from helpers.interpret.language.dtypes import BY_NAME
+from helpers.interpret.trace.compilers import TODAY, Compiler
 from helpers.interpret.trace.program import Program, Step
 from helpers.interpret.trace.trace import READ, Chunk, Trace
 from helpers.profile.core_schedule import CoreRun, run
@@ -47,8 +48,9 @@ class TaskCost:
 class Costs:
     """The cost of every task: the fields of `TaskCost` as float64 arrays [tasks], `busy` as [tasks, pipes].
 
-    `phases` has, for launches with barriers, the microseconds [phases, blocks] between them; `levels` the bytes that
-    all tasks together move, by level.
+    `ends` is [tasks, 2]: microseconds until the cube core of a task is done, and its vector cores; `phases` has, for
+    launches with barriers, the microseconds [phases, blocks] between them; `levels` the bytes that all tasks together
+    move, by level.
     """
 
     busy: np.ndarray
@@ -56,6 +58,7 @@ class Costs:
     read_bytes: np.ndarray
     write_bytes: np.ndarray
     hbm_bytes: np.ndarray
+    ends: np.ndarray
     phases: dict[int, np.ndarray]
     levels: dict[str, float]
 
@@ -66,14 +69,16 @@ class Costs:
 _NAMES = [f.name for f in fields(TaskCost)][1:]
 
 
-def cost(tasks: Tasks, chip: Chip) -> Costs:
-    """The cost of every task."""
+def cost(tasks: Tasks, chip: Chip, compiler: Compiler = TODAY, instead: Mapping[int, Program] | None = None) -> Costs:
+    """The cost of every task; `compiler`: PyPTO's of a day; `instead`: programs in place of others, by their
+    identity."""
+    instead = instead or {}
     trace = tasks.trace
     table: list[list[float]] = []  # one row for each kind of chunk: busy, the other fields of TaskCost, then LEVELS
     kinds: dict[tuple, int] = {}
     of_chunk: dict[tuple, int] = {}
     runs: dict[tuple, CoreRun] = {}
-    reads = _Reads(trace, chip)
+    reads = Reads(trace, chip)
     where, which, phase = [], [], []
     for d in trace.dispatches:
         if not d.runs:
@@ -84,15 +89,16 @@ def cost(tasks: Tasks, chip: Chip) -> Costs:
             c = p.chunk
             kind = of_chunk.get((id(c), halves))
             if kind is None:
-                hbm = reads.missed(c)
-                key = (id(c.program), halves, hbm, c.work)
+                hbm, shares = reads.missed(c), reads.shares(c)
+                key = (id(c.program), halves, shares, hbm, c.work, c.phase > 0)
                 kind = kinds.get(key)
                 if kind is None:
                     kind = kinds[key] = len(table)
-                    core = runs.get(key[:2])
+                    core = runs.get(key[:3])
                     if core is None and c.program is not None:
-                        core = runs[key[:2]] = run(c.program, chip, halves)
-                    table.append(_row(c, core, hbm))
+                        program = instead.get(id(c.program), c.program)
+                        core = runs[key[:3]] = run(program, chip, halves, compiler, dict(shares))
+                    table.append(_row(c, core, hbm, chip))
                 of_chunk[id(c), halves] = kind
             blocks = c.blocks if p.row is None else c.blocks[p.row : p.row + 1]
             where.append(tasks.first[d.index] + blocks)
@@ -100,12 +106,14 @@ def cost(tasks: Tasks, chip: Chip) -> Costs:
             phase.append(np.full(len(blocks), c.phase))
     n, pipes = len(tasks), len(PIPES)
     if not where:
-        return Costs(np.zeros((n, pipes)), *[np.zeros(n)] * len(_NAMES), {}, dict.fromkeys(LEVELS, 0.0))
+        none = [np.zeros(n)] * len(_NAMES)
+        return Costs(np.zeros((n, pipes)), *none, np.zeros((n, 2)), {}, dict.fromkeys(LEVELS, 0.0))
     at, row, turn = np.concatenate(where), np.concatenate(which), np.concatenate(phase)
     rows = np.array(table)
-    columns = [np.bincount(at, rows[row, i], n) for i in range(pipes + len(_NAMES))]
+    own = pipes + len(_NAMES) + 2
+    columns = [np.bincount(at, rows[row, i], n) for i in range(own)]
     count = np.bincount(row, minlength=len(table))
-    levels = dict(zip(LEVELS, (count @ rows[:, pipes + len(_NAMES) :]).tolist()))
+    levels = dict(zip(LEVELS, (count @ rows[:, own:]).tolist()))
     phases = {}
     total = pipes + _NAMES.index("total")
     for launch in np.unique(tasks.dispatch[at[turn > 0]]).tolist():
@@ -113,7 +121,8 @@ def cost(tasks: Tasks, chip: Chip) -> Costs:
         mine = (at >= first) & (at < last)
         grid = phases[launch] = np.zeros((int(turn[mine].max()) + 1, int(last - first)))
         np.add.at(grid, (turn[mine], at[mine] - first), rows[row[mine], total])
-    return Costs(np.stack(columns[:pipes], 1), *columns[pipes:], phases, levels)
+    ends = np.stack(columns[own - 2 :], 1)
+    return Costs(np.stack(columns[:pipes], 1), *columns[pipes : own - 2], ends, phases, levels)
 
 
 def program_cost(program: Program, chip: Chip, halves: bool = False) -> TaskCost:
@@ -122,8 +131,11 @@ def program_cost(program: Program, chip: Chip, halves: bool = False) -> TaskCost
     return TaskCost(tuple(core.busy), core.total, 0.0, 0.0, 0.0)
 
 
-def _row(chunk: Chunk, core: CoreRun | None, hbm: float) -> list[float]:
-    busy, total = ([0.0] * len(PIPES), 0.0) if core is None else (core.busy, core.total)
+def _row(chunk: Chunk, core: CoreRun | None, hbm: float, chip: Chip) -> list[float]:
+    """What `cost` has of a chunk. A task is entered once, so phases after the first take less."""
+    busy, total, ends = ([0.0] * len(PIPES), 0.0, (0.0, 0.0)) if core is None else (core.busy, core.total, core.ends)
+    if chunk.phase:
+        total, ends = total - chip.runtime.task, tuple(e - chip.runtime.task for e in ends)
     levels = dict.fromkeys(LEVELS, 0.0)
     for step, n in () if chunk.program is None else chunk.program.steps().items():
         for level, nbytes in _moved(step):
@@ -131,7 +143,7 @@ def _row(chunk: Chunk, core: CoreRun | None, hbm: float) -> list[float]:
     levels["HBM"] = hbm
     work = chunk.work
     moved = (work.gm_read_bytes + work.ring_bytes, work.gm_write_bytes + work.ring_bytes)
-    return [*busy, total, *moved, hbm, *levels.values()]
+    return [*busy, total, *moved, hbm, *ends, *levels.values()]
 
 
 def _moved(step: Step) -> Iterable[tuple[str, float]]:
@@ -147,7 +159,7 @@ def _moved(step: Step) -> Iterable[tuple[str, float]]:
         yield "L1-L0", (m + n) * k * BY_NAME[step.dtype].bits / 8
 
 
-class _Reads:
+class Reads:
     """Bytes that chunks read of each buffer, and how much of it is likely to come from HBM and not from the L2 cache.
 
     A buffer larger than the cache has no reuse; one that the kernel allocates is written first and still there; of
@@ -157,6 +169,7 @@ class _Reads:
     def __init__(self, trace: Trace, chip: Chip):
         self.trace = trace
         self.known: dict[bytes, dict[int, float]] = {}
+        self.of_loads: dict[tuple, tuple] = {}
         total: Counter[int] = Counter()
         for d in trace.dispatches:
             for p in d.parts:
@@ -179,6 +192,27 @@ class _Reads:
                 if a.mode == READ:
                     nbytes = count * a.elements * self.trace.buffers[a.buffer].dtype.bytes
                     found[a.buffer] = found.get(a.buffer, 0.0) + nbytes
+        return found
+
+    def shares(self, chunk: Chunk) -> tuple[tuple[int, float], ...]:
+        """(number of a load in the chunk's program, share of it that comes from HBM), of those of which something does.
+
+        A program's loads and stores are the chunk's accesses, in order; () where some of these are left out of it.
+        """
+        if chunk.program is None:
+            return ()
+        key = id(chunk.program), chunk.shapes.tobytes()
+        found = self.of_loads.get(key)
+        if found is None:
+            moves = [n for n, i in enumerate(chunk.program.instructions) if i.step.engine in ("load", "store")]
+            shapes = chunk.shapes.tolist()
+            found = ()
+            if len(moves) == len(shapes):
+                share = [self.share[self.trace.shapes[s].buffer] for s in shapes]
+                found = tuple(
+                    (n, m) for n, m in zip(moves, share) if m and chunk.program.instructions[n].step.engine == "load"
+                )
+            self.of_loads[key] = found
         return found
 
     def missed(self, chunk: Chunk) -> float:

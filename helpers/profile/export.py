@@ -2,7 +2,8 @@
 
 Chrome's Trace Event Format: a complete event ("X") for each task on each core it has, a process for each kind of core
 and a thread for each core, a pair of flow events ("s", "f") for a dependency: an arrow from the task that ended last
-of the earlier launch to the one that starts first of the later.
+of the earlier launch to the one that starts first of the later. Below the cores their pipes: a process for each kind of
+core, a thread for each pipe of a core, an event for each bar of `helpers.profile.core_schedule`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from helpers.files import whole
-from helpers.profile.pipe_times import PIPES
+from helpers.profile.pipe_times import CUBE_PIPES, PIPES, SECOND
 from helpers.profile.profile import Profile
 from helpers.profile.task_table import CORES
 
 ARROWS = 50_000  # with more dependencies than this, only the one that held a launch up longest is drawn
+BARS = 200_000  # with more bars on pipes than this, only those of the first task of each name are written
 
 
 def chrome_trace(profile: Profile) -> Iterator[dict[str, Any]]:
@@ -54,6 +56,55 @@ def chrome_trace(profile: Profile) -> Iterator[dict[str, Any]]:
         inside = max(start[a], end[a] - 0.001)  # a flow belongs to the slice that is open at its time
         yield {"ph": "s", **_thread(profile, int(s.core[a])), **common, "ts": inside}
         yield {"ph": "f", "bp": "e", **_thread(profile, int(s.core[b])), **common, "ts": start[b]}
+    if profile.trace.recorded is None:
+        yield from _pipes(profile)
+
+
+def _pipes(profile: Profile) -> Iterator[dict[str, Any]]:
+    """What the pipes of each core do, task by task."""
+    chip, tasks, s = profile.chip, profile.tasks, profile.schedule
+    shown = _shown(profile)
+    lanes: set[tuple[int, int, str]] = set()
+    for task in shown:
+        start, core = float(s.start[task]) + chip.runtime.task, int(s.core[task])
+        for run in profile.core(task):
+            for bar in run.bars:
+                second = bar.pipe >= len(PIPES)
+                pipe = bar.pipe - SECOND if second else bar.pipe
+                vector = pipe >= len(CUBE_PIPES)
+                place = run.program.instructions[bar.instruction].place
+                of = core - chip.cube_cores if core >= chip.cube_cores else 2 * core + second if vector else core
+                lane = (3 if vector else 2, of * len(PIPES) + pipe, PIPES[pipe])
+                if lane not in lanes:
+                    lanes.add(lane)
+                    name = f"{'vector' if vector else 'cube'} {of}: {PIPES[pipe].rpartition(' ')[2]}"
+                    yield {"ph": "M", "pid": lane[0], "tid": lane[1], "name": "thread_name", "args": {"name": name}}
+                yield {
+                    "ph": "X", "pid": lane[0], "tid": lane[1], "cat": "pipe", "ts": round(start + bar.start, 3),
+                    "name": bar.buffer if place is None else f"{bar.buffer} line {place.line}",
+                    "dur": round(bar.end - bar.start, 3),
+                    "args": {"task": int(task), "waited us": round(bar.waited, 3)},
+                }  # fmt: skip
+            start += run.total - chip.runtime.task
+    for pid, kind in ((2, "cube"), (3, "vector")):
+        part = "" if len(shown) == len(tasks) else ", of the first task of each name"
+        name = f"pipes of {kind} cores{part}, {profile.kind}"
+        yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_name", "args": {"name": name}}
+        yield {"ph": "M", "pid": pid, "tid": 0, "name": "process_sort_index", "args": {"sort_index": pid}}
+
+
+def _shown(profile: Profile) -> list[int]:
+    """The tasks whose pipes are written: all, where they are not too many."""
+    tasks = profile.tasks
+    bars = sum(
+        len(p) * len(p.chunk.program.instructions)
+        for d in profile.trace.dispatches
+        for p in d.parts
+        if d.runs and p.chunk.program is not None
+    )
+    if bars <= BARS:
+        return list(range(len(tasks)))
+    return sorted(np.unique(tasks.name, return_index=True)[1].tolist())
 
 
 def _thread(profile: Profile, core: int) -> dict[str, int]:

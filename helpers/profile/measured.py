@@ -20,7 +20,9 @@ from helpers.profile.task_table import Tasks
 def durations(spans: Spans) -> Costs:
     """Costs that have the tasks' durations and nothing else: what bounds them is not recorded."""
     none = np.zeros(len(spans.start))
-    return Costs(np.zeros((len(none), len(PIPES))), spans.end - spans.start, none, none, none, {}, {})
+    return Costs(
+        np.zeros((len(none), len(PIPES))), spans.end - spans.start, none, none, none, np.zeros((len(none), 2)), {}, {}
+    )
 
 
 def measured(tasks: Tasks, spans: Spans, edges: Edges, chip: Chip) -> Schedule:

@@ -13,10 +13,11 @@ from helpers.chips import Chip
 from helpers.errors import InputError
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace import depend
+from helpers.interpret.trace.compilers import TODAY, Compiler
 from helpers.interpret.trace.edges import Edge, Edges
-from helpers.interpret.trace.trace import Trace
+from helpers.interpret.trace.trace import Chunk, Trace
 from helpers.profile.core_schedule import CoreRun, run
-from helpers.profile.cost import Costs, cost
+from helpers.profile.cost import Costs, Reads, cost
 from helpers.profile.measured import durations, measured
 from helpers.profile.pipe_times import CUBE_PIPES, PIPES
 from helpers.profile.schedule import Schedule, released, schedule
@@ -68,6 +69,7 @@ class Profile:
     costs: Costs
     edges: Edges  # between launches
     schedule: Schedule
+    compiler: Compiler = TODAY
 
     @property
     def kind(self) -> str:
@@ -81,10 +83,15 @@ class Profile:
     def basis(self) -> str:
         """Where its times come from, for signatures."""
         if self.trace.recorded is None:
-            return f"predicted by the cost model of {self.chip.name}"
+            return f"predicted by {self.chip.model}"
         if self.trace.platform.endswith("sim"):
             return "times of the machine that the simulator ran on, not of the chip"
         return "measured by PyPTO's runtime"
+
+    @property
+    def within(self) -> str:
+        """How far its times may be off: " ±12 %"; "" for a real run."""
+        return self.chip.within if self.trace.recorded is None else ""
 
     @property
     def makespan(self) -> float:
@@ -209,8 +216,25 @@ class Profile:
         for p in launch.parts:
             blocks = p.chunk.blocks if p.row is None else p.chunk.blocks[p.row : p.row + 1]
             if p.chunk.program is not None and block in blocks:
-                found.append((p.chunk.phase, p.chunk.program))
-        return tuple(run(program, self.chip, halves) for _, program in sorted(found, key=lambda f: f[0]))
+                found.append(p.chunk)
+        return tuple(self._run(chunk, halves) for chunk in sorted(found, key=lambda c: c.phase))
+
+    def _run(self, chunk: Chunk, halves: bool) -> CoreRun:
+        shares = self._reads.shares(chunk)
+        key = id(chunk.program), halves, shares
+        known = self._runs.get(key)
+        if known is None:
+            known = self._runs[key] = run(chunk.program, self.chip, halves, self.compiler, dict(shares))
+        return known
+
+    @cached_property
+    def _reads(self) -> Reads:
+        return Reads(self.trace, self.chip)
+
+    @cached_property
+    def _runs(self) -> dict[tuple, CoreRun]:
+        """What has been scheduled on a core."""
+        return {}
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -241,13 +265,16 @@ class Profile:
         return rows
 
 
-def profile(trace: Trace, chip: Chip | None = None, edges: Iterable[Edge] | None = None) -> Profile:
+def profile(
+    trace: Trace, chip: Chip | None = None, edges: Iterable[Edge] | None = None, compiler: Compiler = TODAY
+) -> Profile:
     """Predict the run of a trace; of a real run's trace: read off how it went.
 
     Args:
         trace: What interpret mode recorded; a dry run's trace is enough. Or the record of a real run.
         chip: The chip to predict for; None: the one that the trace models.
         edges: Dependencies between launches when they are at hand; else those that the runtime would enforce.
+        compiler: PyPTO's compiler of another day.
 
     Raises:
         FaultError: blocks that wait for each other at a barrier are more than the chip has cores for.
@@ -255,12 +282,12 @@ def profile(trace: Trace, chip: Chip | None = None, edges: Iterable[Edge] | None
     """
     if chip is None:
         chip = chips.chip(trace.platform.removesuffix("interp").removesuffix("sim"))
-    edges = depend.stated(trace) if edges is None else Edges.of(edges)
+    edges = depend.stated(trace, compiler) if edges is None else Edges.of(edges)
     tasks = tabulate(trace)
     if not trace.platform.endswith("interp"):
         spans = trace.recorded and trace.recorded.spans
         if spans is None:
             raise InputError(f"{trace.platform}: the runtime recorded no times of this run")
         return Profile(trace, chip, tasks, durations(spans), edges, measured(tasks, spans, edges, chip))
-    costs = cost(tasks, chip)
-    return Profile(trace, chip, tasks, costs, edges, schedule(tasks, costs, edges, chip))
+    costs = cost(tasks, chip, compiler)
+    return Profile(trace, chip, tasks, costs, edges, schedule(tasks, costs, edges, chip), compiler)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from helpers.profile.levers import Lever
 from helpers.profile.pipe_times import PIPES
 from helpers.profile.profile import PathStep, Profile
 from helpers.profile.stalls import stalls
@@ -25,17 +26,32 @@ def summary(profile: Profile, title: str) -> RenderableType:
         (f"{title} on {profile.trace.platform if real else profile.chip.title}, ", "bold"),
         (profile.kind.upper(), "bold yellow"),
         (
-            f"{f', {profile.basis}' if real else ' by the cost model'}: {profile.makespan:,.1f} us, "
+            f"{f', {profile.basis}' if real else ' by the cost model'}: {profile.makespan:,.1f} us{profile.within}, "
             f"{len(profile.tasks):,} tasks, {profile.mean_task:,.2f} us a task on average",
             "bold",
         ),
     )
+    if not real and profile.chip.assumed:
+        head.append(f"\nassumed of {profile.chip.name}: {', '.join(profile.chip.assumed)}", "yellow")
+    if profile.compiler.day is not None:
+        head.append(f"\nwith PyPTO's compiler of {profile.compiler.day}", "yellow")
     if profile.trace.partial:
         head.append(f"\npartial: {profile.trace.partial}", "bold red")
     inside = () if real else (_pipes(profile), Text(), _stalls(profile), Text())
     return Group(
         head, _names(profile), Text(), *inside, _engines(profile), Text(), _levels(profile), Text(), _path(profile)
     )
+
+
+def helping(found: list[Lever]) -> RenderableType:
+    """What would help most, each change by itself: `helpers.profile.levers`."""
+    if not found:
+        return Text("no single change of those that are tried gains a percent")
+    table = _table("one thing changed, predicted", "at", ">us less", ">of the time")
+    for one in found:
+        where = f"{Path(one.place.file).name}:{one.place.line}"
+        table.add_row(one.what, where, f"{one.gain:,.1f}", f"{100 * one.gain / one.of:.0f} %")
+    return table
 
 
 def _table(*headings: str) -> Table:

@@ -13,7 +13,8 @@ that a task only writes into InOut when a sequential loop is around, when the sa
 kernel declares it InOut; else into OutputExisting. The runtime (simpler, pto_dep_compute.h) makes a task wait for the
 last writers that overlap its Input and InOut tensors, and records it as a writer of its InOut and OutputExisting ones;
 an InOut that covers an earlier write replaces it. Reads are not recorded, so the runtime never infers write after read
-(simpler, docs/war-anti-dependency.md). Inside a manual scope a task neither looks up nor records anything.
+(simpler, docs/war-anti-dependency.md). Inside a manual scope a task neither looks up nor records anything. What the
+compiler of an earlier day did otherwise is in `helpers.interpret.trace.compilers`.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ import networkx as nx
 import numpy as np
 
 from helpers.interpret.trace.cells import pitch, rectangles, union, waits
+from helpers.interpret.trace.compilers import TODAY, Compiler
 from helpers.interpret.trace.edges import KINDS, WHYS, Edge, Edges
 from helpers.interpret.trace.trace import IN, INOUT, READ, Argument, Chunk, Dispatch, Trace
 from helpers.interpret.trace.writers import Writers
 
-_stated: WeakKeyDictionary[Trace, tuple[int, Edges]] = WeakKeyDictionary()
+_stated: WeakKeyDictionary[Trace, tuple[int, Compiler, Edges]] = WeakKeyDictionary()
 
 
-def stated(trace: Trace) -> Edges:
+def stated(trace: Trace, compiler: Compiler = TODAY) -> Edges:
     """What the runtime would enforce of a finished run: `declared`, then `inferred`. Found once for each trace."""
-    launches, edges = _stated.get(trace, (-1, None))
-    if launches != len(trace.dispatches):
-        edges = Edges.joined(declared(trace), inferred(trace, trace.inout))
-        _stated[trace] = (len(trace.dispatches), edges)
+    launches, by, edges = _stated.get(trace, (-1, None, None))
+    if launches != len(trace.dispatches) or by != compiler:
+        edges = Edges.joined(declared(trace), inferred(trace, trace.inout, compiler))
+        _stated[trace] = (len(trace.dispatches), compiler, edges)
     return edges
 
 
@@ -48,20 +50,30 @@ def declared(trace: Trace) -> Edges:
     return Edges.of(Edge(e, d.index, "deps") for d in trace.dispatches for e in d.deps)
 
 
-def inferred(trace: Trace, inout: Iterable[int] = ()) -> Edges:
+def inferred(trace: Trace, inout: Iterable[int] = (), compiler: Compiler = TODAY) -> Edges:
     """Edges that the runtime infers from task arguments; `inout` are buffers that the kernel declares InOut.
 
-    Of a real run: those that it did infer.
+    Of a real run: those that it did infer, whatever the `compiler`.
     """
     if trace.recorded is not None:
         return Edges.of(e for e in trace.recorded.edges if e.why != "deps")
     inout = frozenset(inout)
     writers: defaultdict[int, Writers] = defaultdict(Writers)
     earlier, buffers, count = array("i"), array("i"), array("i")
+    turns = _Turns(trace)
     for d in trace.dispatches:
         found: dict[int, int] = {}  # a task that this one waits for -> the first buffer because of which it does
         if not (d.manual or d.dummy):
-            mine = [(a, direction(d, a, bits, inout)) for a, bits in d.arguments.items() if tracked(trace, d, a)]
+            mine = [
+                (
+                    a,
+                    direction(d, a, bits, inout)
+                    if compiler is TODAY
+                    else _earlier(trace, d, a, bits, inout, compiler, turns),
+                )
+                for a, bits in d.arguments.items()
+                if tracked(trace, d, a)
+            ]
             for a, kind in mine:
                 if kind != "OutputExisting" and a.buffer in writers:
                     for writer in writers[a.buffer].meeting(a, replaces=kind == "InOut"):
@@ -89,6 +101,47 @@ def direction(d: Dispatch, a: Argument, bits: int, inout: frozenset[int]) -> str
     if bits == INOUT:
         return "InOut"
     return "InOut" if d.sequential or a.buffer in d.rewritten or a.buffer in inout else "OutputExisting"
+
+
+def _earlier(
+    trace: Trace, d: Dispatch, a: Argument, bits: int, inout: frozenset[int], compiler: Compiler, turns: _Turns
+) -> str:
+    """`direction` by an earlier compiler's rules."""
+    if bits in (IN, INOUT):
+        return "Input" if bits == IN else "InOut"
+    created = not trace.buffers[a.buffer].argument
+    if compiler.created:
+        return "InOut" if created or a.buffer in inout else "OutputExisting"
+    if a.buffer in inout:
+        return "InOut"
+    if not (created or compiler.parameters):
+        return "OutputExisting"
+    apart = compiler.apart and turns.differ(d, a.buffer)
+    return "InOut" if (d.sequential and not apart) or a.buffer in d.rewritten else "OutputExisting"
+
+
+class _Turns:
+    """Where the launches of one line stored last, by buffer."""
+
+    def __init__(self, trace: Trace):
+        self.trace = trace
+        self.last: dict[tuple[int, int], int] = {}
+
+    def differ(self, d: Dispatch, buffer: int) -> bool:
+        """Whether a launch stores somewhere else than the one of the same line before it."""
+        shapes = self.trace.shapes
+        first = min(
+            (
+                int(np.min(p.at(offset)))
+                for p in d.parts
+                for s, offset in zip(p.chunk.shapes.tolist(), p.chunk.offsets)
+                if shapes[s].buffer == buffer and shapes[s].mode != READ
+            ),
+            default=-1,
+        )
+        key = id(d.place), buffer
+        before, self.last[key] = self.last.get(key), first
+        return before != first
 
 
 def required(trace: Trace) -> list[Edge]:
