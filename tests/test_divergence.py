@@ -49,6 +49,11 @@ MUTANTS = {  # of the last version: what is replaced, by what, and how the line 
         ("pl.exp(pl.row_expand_sub(half, top))", "pl.exp(pl.row_expand_mul(half, top))", "exponentials = pl.exp"),
         ("half_weights = pl.cast(exponentials, ", "half_weights = pl.cast(half, ", "half_weights = pl.cast(half"),
         ("(page * KV_HEADS + kv) * PAGE", "(page * KV_HEADS) * PAGE", "k = pl.slice(k_cache"),
+        (
+            "tokens = pl.cast(pl.min(PAGE, pl.tensor.read(seq_lens, [b]) - p * PAGE), pl.INDEX)",
+            "tokens = PAGE",
+            "half = pl.fillpad",
+        ),
     ),
     "mlp": (
         ("result = pl.add(pl.slice(resid, ", "result = pl.sub(pl.slice(resid, ", "result = pl.sub"),

@@ -26,6 +26,7 @@ from helpers.interpret.call import interpret
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, Access, Dispatch
+from helpers.interpret.values.lanes import Lanes
 from helpers.interpret.values.values import Tile
 from helpers.sanitize.rules.rounding import apart
 
@@ -153,7 +154,7 @@ class Recorder(Machine):
                 d = launched[row if len(launched) > 1 else 0]
                 turn = (self.phase, block)
                 self.tiles += [
-                    (d, turn, at, data[row] if made.batched else data, tuple(made.shape), loaded)
+                    (d, turn, at, _of_block(made, data, row), tuple(made.shape), loaded)
                     for at, made, data, loaded in self._seen
                 ]
         for d, before in zip(launched, parts):
@@ -189,6 +190,13 @@ class Recorder(Machine):
                 values = torch.as_strided(buffer.base, access.extent, access.strides, buffer.origin + offset).clone()
                 self._bytes += values.nbytes
                 self.wrote.append((d, (part.chunk.phase, int(part.chunk.blocks[row])), access, offset, values))
+
+
+def _of_block(made: Tile, data: torch.Tensor, row: int) -> torch.Tensor:
+    """What is valid in one block of a batch."""
+    values = data[row] if made.batched else data
+    ends = [int(v.values[row]) if type(v) is Lanes else None for v in made.valid or ()]
+    return values[tuple(slice(0, end) for end in ends)]
 
 
 def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = None) -> Record:
@@ -410,7 +418,8 @@ def _first(
     allowed = torch.tensor(float(rounding.get(a.dtype, 0.0)), dtype=torch.float64)
     if a.is_floating_point():
         allowed = allowed * torch.maximum(torch.maximum(x.abs(), y.abs()), _usual(y, columns))
-    at = (~same & ~((x - y).abs() <= allowed)).nonzero().flatten()
+    near = torch.isfinite(x) & torch.isfinite(y) & ((x - y).abs() <= allowed)
+    at = (~same & ~near).nonzero().flatten()
     return int(at[0]) if at.numel() else None
 
 

@@ -12,7 +12,7 @@ from golden.runner import RunResult, run_jit
 from helpers import plots
 from helpers.interpret.trace.trace import Trace
 from helpers.live.subject import Given
-from helpers.profile import profile
+from helpers.profile import Profile, profile
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,14 @@ class Judged:
 
 def judged(
     kernel: Any, given: Given, size: str, specs: list, expected: Callable[[], dict[str, Any]], chip: str
-) -> tuple[Judged, RunResult]:
+) -> tuple[Judged, RunResult, Profile | None]:
     """Run a kernel on `specs` and compare it.
 
     Args:
         expected: Gives the golden's outputs by name, when they are there.
+
+    Returns:
+        The verdict, what it is of, and the predicted times; None where the trace does not say what the kernel does.
 
     Raises:
         WorkbookError: see golden.run_jit.
@@ -72,14 +75,15 @@ def judged(
         rtol=given.rtol, atol=given.atol, compare_fn=dict(given.compare_fn), check=given.check, quiet=True,
     )  # fmt: skip
     trace = result.trace
+    times = None if trace.blind else profile(trace)
     return Judged(
         size=size, platform=result.platform, passed=result.passed, error=result.error, ratio=_ratio(given, result),
         outputs={n: (e.max_abs, e.mismatched, e.total) for n, e in result.errors.items()},
         seconds=result.seconds, tasks=trace.tasks, tasks_by_name=dict(trace.tasks_by_name()),
         gm_bytes=trace.gm_read_bytes + trace.gm_write_bytes,
-        peaks=dict(trace.peaks()), limits=_limits(trace), predicted_us=predicted(trace),
+        peaks=dict(trace.peaks()), limits=_limits(trace), predicted_us=times and times.makespan,
         processor=time.process_time(),
-    ), result  # fmt: skip
+    ), result, times  # fmt: skip
 
 
 def _limits(trace: Trace) -> dict[str, int]:
@@ -88,25 +92,20 @@ def _limits(trace: Trace) -> dict[str, int]:
     return dict(chip(trace.platform.removesuffix("interp")).buffers)
 
 
-def predicted(trace: Trace) -> float | None:
-    """Predicted time in microseconds; None where the trace does not say what the kernel does."""
-    return None if trace.blind else profile(trace).makespan
-
-
 def _ratio(given: Given, result: RunResult) -> float | None:
     ratios = [e.ratio for e in result.errors.values()]
     return max(ratios, default=None)
 
 
-def figures(result: RunResult) -> dict[str, Callable[[], bytes]]:
+def figures(result: RunResult, times: Profile | None) -> dict[str, Callable[[], bytes]]:
     """The figures of a run by name, as what makes their PNG files: where its errors are, on-chip memory, timeline."""
     made: dict[str, Callable[[], Any]] = {}
     if result.expected:
         made["error map"] = lambda: plots.error_map(result)
     if result.trace is not None:
         made["on-chip memory"] = lambda: plots.memory_map(result)
-        if not result.trace.blind:
-            made["timeline"] = lambda: plots.swimlane(result)
+    if times is not None:
+        made["timeline"] = lambda: plots.swimlane(times)
     return {name: partial(_png, make) for name, make in made.items()}
 
 

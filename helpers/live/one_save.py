@@ -20,6 +20,7 @@ from helpers.live.subject import Given, Subject, installed, load_kernel, user_fi
 
 if TYPE_CHECKING:
     from golden.runner import RunResult
+    from helpers.profile import Profile
 
 NOTHING, INPUTS, ALL, FAILED = 0, 1, 2, 3  # how far a size's tensors are made
 
@@ -73,17 +74,17 @@ def run(there: Connection, n: int, work: Work, earlier: beside.Earlier | None) -
     judged = _judge(there, n, work)
     if judged is None:
         return
-    kernel, sizes, result = judged
+    kernel, sizes, result, times = judged
     chip, size = work.subject.chip, sizes[-1]
     if not result.passed:
         compared = None
         if earlier:
             compared = partial(beside.compared, n, kernel, chip, work.own, sizes, earlier, work.file)
-        _rest(there, n, work, kernel, size, result, compared)
+        _rest(there, n, work, kernel, size, result, times, compared)
         return
     there.send((n, "passed"))
-    rest = fork(_rest, n, work, kernel, size, result)
-    del judged, result
+    rest = fork(_rest, n, work, kernel, size, result, times)
+    del judged, result, times
     gc.collect()  # no values of the run stay
     beside.answer(there, n, rest, work.file, kernel, chip, work.own)
 
@@ -119,8 +120,9 @@ def _start_threads() -> None:
     torch.zeros(1 << 20).add_(1)
 
 
-def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunResult] | None:
-    """Import the kernel and run it at each size until one fails: the kernel, these sizes, the last result."""
+def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunResult, Profile | None] | None:
+    """Import the kernel and run it at each size until one fails: the kernel, these sizes, the last result, its
+    predicted times."""
     from helpers.live import judge
 
     sizes: list[str] = []
@@ -133,7 +135,7 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
             if one.made(INPUTS) == FAILED:
                 return None
             sizes.append(size)
-            found, result = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
+            found, result, times = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
             there.send((n, "judged", found))
             if len(sizes) == 1:  # what this save has imported, the next one may
                 there.send(("loaded", ahead.loaded(kernel, work.before)))
@@ -145,11 +147,11 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
         there.send(("files", sorted({*user_files().values(), *files_of(error)})))
         there.send((n, *mistake(error)))
         return None
-    return kernel, sizes, result
+    return kernel, sizes, result, times
 
 
 def _rest(
-    there: Connection, n: int, work: Work, kernel: Any, size: str, result: RunResult,
+    there: Connection, n: int, work: Work, kernel: Any, size: str, result: RunResult, times: Profile | None,
     compared: Callable[[], str] | None = None,
 ) -> None:  # fmt: skip
     """Figures and findings of a run; what `compared` says, between them."""
@@ -163,7 +165,7 @@ def _rest(
         there.send((n, *what))
 
     try:
-        _draw(judge.figures(result), tell)
+        _draw(judge.figures(result, times), tell)
         if compared is not None:
             tell("divergence", compared())
         tell("findings", _findings(kernel, work, size))

@@ -37,14 +37,14 @@ class Bar:
 
 def bars(memory: Sequence[Memory]) -> list[Bar]:
     """The buffers of a task, in order of birth; an operation is a moment at which a buffer is made or used."""
-    moments = np.unique([t for m in memory for t in (m.born, m.last)])
+    times = np.array([(m.born, m.last) for m in memory], np.int64).reshape(-1, 2)
+    lives = np.searchsorted(np.unique(times), times).tolist()
+    labels = {m.place: m for m in memory}
+    labels = {place: _label(m) for place, m in labels.items()}
     return [
-        Bar(
-            m.space or "UB", _label(m), m.place.line,
-            int(np.searchsorted(moments, m.born)), int(np.searchsorted(moments, m.last)), m.bytes * m.copies,
-        )
-        for m in memory
-    ]  # fmt: skip
+        Bar(m.space or "UB", labels[m.place], m.place.line, first, last, m.bytes * m.copies)
+        for m, (first, last) in zip(memory, lives)
+    ]
 
 
 def memory_map(trace: Trace, name: str | None = None) -> Figure:

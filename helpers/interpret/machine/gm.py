@@ -340,34 +340,32 @@ class GlobalMemory:
 
     def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
         buffer, undo = w.buffer, self.batch and self.batch.undo
+        many = data.dim() > len(w.shape)
         if self.dumping is not None:
             self.dumping.store(buffer)
-        if type(w.offset) is not np.ndarray:
-            many = data.dim() > len(w.shape)
-            if many and not atomic:
-                raise Conflict  # every block of the batch writes here
-            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+
+        def put(w: Tensor, dst: torch.Tensor, *values: torch.Tensor) -> None:
             if undo is not None:
                 undo.append((dst, self._before(w, dst), buffer.argument))
             elif buffer.argument or self.logs_all:
                 self.log.add(dst, self._before(w, dst))
-            if atomic:
-                for n in range(1 if undo is None else len(self.batch.ids)):  # one block after the other, as alone
-                    dst.add_(data[n] if many else data)
-            else:
-                dst.copy_(data)
+            for data in values:
+                dst.add_(data) if atomic else dst.copy_(data)
+
+        if type(w.offset) is not np.ndarray:
+            if many and not atomic:
+                raise Conflict  # every block of the batch writes here
+            times = len(self.batch.ids) if undo is not None and atomic else 1  # one block after the other, as alone
+            dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
+            put(w, dst, *(data if many else [data] * times))
             return
-        if not disjoint(w.offset, w):
-            if not atomic:
-                raise Conflict
-            self._write_one_by_one(w, data, atomic)
-            return
-        step = affine_step(w.offset)
+        apart = disjoint(w.offset, w)
+        if not apart and not atomic:
+            raise Conflict
+        step = affine_step(w.offset) if apart else None
         if step is not None:
             shape, strides = (len(w.offset), *w.shape), (step, *w.strides)
-            dst = torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0]))
-            undo.append((dst, self._before(w, dst), buffer.argument))
-            dst.add_(data) if atomic else dst.copy_(data)
+            put(w, torch.as_strided(buffer.base, shape, strides, buffer.origin + int(w.offset[0])), data)
             return
         rows = None if atomic else row_index(w)
         if rows is not None:
@@ -376,17 +374,9 @@ class GlobalMemory:
             wanted = (len(w.offset), *w.shape)
             table.index_copy_(0, index, data.expand(wanted).reshape(len(index), -1))
             return
-        self._write_one_by_one(w, data, atomic)
-
-    def _write_one_by_one(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
-        """Write the windows of a batch's blocks in their order."""
-        buffer = w.buffer
         for i, o in enumerate(w.offset):
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(o))
-            part = Tensor(buffer, int(o), w.shape, w.strides, w.dtype)
-            self.batch.undo.append((dst, self._before(part, dst), buffer.argument))
-            mine = data[i] if data.dim() > len(w.shape) else data
-            dst.add_(mine) if atomic else dst.copy_(mine)
+            put(Tensor(buffer, int(o), w.shape, w.strides, w.dtype), dst, data[i] if many else data)
 
     def _before(self, w: Tensor, where: Where) -> torch.Tensor:
         """A copy of what a window holds; what nothing was written to holds one value, which is not copied."""
