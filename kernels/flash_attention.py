@@ -6,7 +6,7 @@ softmax takes the pages one by one. Page p alone gives
 
     s_p = q K_p^T / sqrt(HEAD_DIM)    top_p = max(s_p)    w_p = exp(s_p - top_p)    total_p = sum(w_p)    o_p = w_p V_p
 
-and two results join exactly, in any order, once both are brought to one max: with top = max(top_a, top_b),
+and two results join, up to rounding, in any order, once both are brought to one max: with top = max(top_a, top_b),
 total = total_a exp(top_a - top) + total_b exp(top_b - top), o likewise. In the end the output is o / total. The
 versions compute the same numbers; what changes is where they live and who waits for whom:
 

@@ -17,7 +17,7 @@ written to the cache by earlier calls, or there is nothing before it. All versio
 `chunked`    tiles of all tokens that there are, whichever sequence they are of: weights are read once for all
 
 Attention goes page by page, as in kernels/flash_attention.py: a page gives o, max and sum, which join those of the
-pages before exactly. From `spmd` on, WINDOW tokens go together: a window is the five query heads of a KV head for 16
+pages before. From `spmd` on, WINDOW tokens go together: a window is the five query heads of a KV head for 16
 positions that begin at a multiple of 16, head by head: 80 rows, five tiles of the cube with no row of padding.
 A window never crosses a page, so its keys are one run of rows in the cache, and only its last page needs a mask.
 

@@ -257,8 +257,8 @@ def flat(
     """One dispatch with a block for each (sequence, KV head): 128 blocks at batch 16, 8 at batch 1.
 
     The idea: flatten the two loops into one index and hand it to a single `pl.spmd`. The work of a head is
-    what it is in `per_sequence`, but `pl.spmd` says that the blocks are independent, so nothing waits: they
-    fill the vector cores, eight of them even with one sequence, and the orchestrator submits once. A block
+    what it is in `per_sequence`, but `pl.spmd` says that the blocks are independent, so nothing waits: every
+    vector core gets some, eight of them even with one sequence, and the orchestrator submits once. A block
     looks up its own page, and loads its own cosine, sine and weights: 2 KiB more to read, the price of
     independence.
     """

@@ -1,0 +1,262 @@
+"""The ladders of the notebooks, a rung at a time: each rung changes one thing of the rung before, or of another named.
+
+`climb` predicts every rung on both chips. A rung's saving is worth what its one change is worth there, so that a cause
+is named only where nothing else changed. Kernels between the versions are in kernels/rungs, or are versions with other
+constants (`helpers.tuning`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from helpers import chips, stages
+from helpers.errors import InputError
+from helpers.interpret.trace.trace import Trace
+from helpers.profile import Profile, profile
+from helpers.tuning import tuned
+
+CHIPS = ("a2a3", "a5")
+NAMED = {"a2a3": "A2/A3", "a5": "A5"}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A kernel and the one thing in which it differs from another one.
+
+    Attributes:
+        name: Its label; that of a version where it is one as it stands.
+        change: What it changes, in a few words; "" for the first.
+        kernel: The version, or "module.function" of kernels/rungs, that it is made of.
+        stages: Of loops that load, see `helpers.tuning.tuned`; None: as they are.
+        values: Other constants of the kernel.
+        of: The rung that it changes; "": the one before.
+    """
+
+    name: str
+    change: str = ""
+    kernel: str = ""
+    stages: int | None = None
+    values: Mapping[str, int] = field(default_factory=dict)
+    of: str = ""
+
+
+def _mlp() -> tuple[Rung, ...]:
+    wide = {"TILE_N": 256, "TILE_K": 256}
+    return (
+        Rung("partial_products"),
+        Rung("accumulate", "a tile's sum stays in L0C, so one task makes all of it"),
+        Rung("+ 256 columns", "tiles of 256 columns, not 64", "accumulate", values=wide),
+        Rung("+ loads ahead", "the next tile loads while this one is multiplied", "accumulate", 2, wide),
+        Rung("mixed", "cube and vector work in one region, launched at once"),
+    )
+
+
+LADDERS: dict[str, tuple[Rung, ...]] = {
+    "rope_kv_cache": (
+        Rung("naive"),
+        Rung("head_at_once", "the six steps of a head are one task", "rope_rungs.head_at_once"),
+        Rung("per_sequence", "the eight heads of a sequence are one task"),
+        Rung("side_by_side", "one launch, whose blocks do not wait for each other", "rope_rungs.side_by_side"),
+        Rung("flat", "a block for each head, not for each sequence"),
+        Rung("striding", "as many blocks as vector cores, which stride over the heads", "rope_rungs.striding"),
+    ),
+    "flash_attention": (
+        Rung("separate"),
+        Rung(
+            "merged_last",
+            "pages are merged at the end, so none waits for the one before",
+            "attention_rungs.merged_last",
+        ),
+        Rung("flat, no loads ahead", "one launch a step, a block for each head, which walks over its pages", "flat", 1),
+        Rung("flat", "the next page loads while this one is computed"),
+        Rung("mixed", "QK, softmax and SV are one region, launched at once", of="flat, no loads ahead"),
+        Rung(
+            "shared_out, no loads ahead", "pages are handed out evenly, from a table", "attention_rungs.shared_out", 1
+        ),
+        Rung("shared_out", "the next page loads while this one is computed", "attention_rungs.shared_out"),
+        Rung("fused", "one launch; barriers, not launches, between its phases"),
+    ),
+    "mlp": _mlp(),
+    "mlp_32b": _mlp(),
+    "qkv_proj": (
+        Rung("tile"),
+        Rung("+ 256 columns", "tiles of 256 columns, not 64", "tile", values={"TILE_N": 256}),
+        Rung("spmd, no loads ahead", "one launch a projection, with a block for each tile", "spmd", 1),
+        Rung("spmd", "the next tile loads while this one is multiplied"),
+        Rung("split_k, whole K", "the norm's factor at the end; sums start as zero", "split_k", values={"SPLITS": 1}),
+        Rung("split_k", "K in four parts, which add up in global memory"),
+    ),
+    "lm_head": (
+        Rung("narrow"),
+        Rung("+ 256 columns", "tiles of 256 columns, not 64", "narrow", values={"NARROW_N": 256}),
+        Rung("+ K of 512", "steps of 512 of K, not 256", "narrow", values={"NARROW_N": 256, "NARROW_K": 512}),
+        Rung(
+            "+ no staging", "the store takes the real rows; no second task cuts them", "wide", values={"WIDE_CHUNKS": 1}
+        ),
+        Rung("wide", "two chunks a task"),
+    ),
+    "decode_layer": (
+        Rung("naive"),
+        Rung("attention_fused", "attention: fused for separate", "layer_rungs.attention_fused"),
+        Rung("projected", "Q, K, V: split_k for tile", "layer_rungs.projected"),
+        Rung("fused", "output projection and MLP: mixed for partial_products"),
+    ),
+    "prefill": (
+        Rung("per_token"),
+        Rung(
+            "end in steps", "after attention: one launch a step, gate and up in one", "prefill_rungs.end_by_steps", 1,
+            {"prefill.WIDE_N": 128},
+        ),
+        Rung("+ 256 columns", "tiles of 256 columns there, not 128", "prefill_rungs.end_by_steps", 1),
+        Rung("+ loads ahead", "the next tile loads while this one is multiplied", "prefill_rungs.end_by_steps"),
+        Rung("spmd", "projections and attention in steps, 16 tokens at a time"),
+        Rung("chunked", "steps over all tokens of the call, not over 64 at a time"),
+    ),
+}  # fmt: skip
+"""Rungs by stage, first to last."""
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """A ladder, predicted.
+
+    Attributes:
+        stage: Its name.
+        rungs: First to last.
+        profiles: Of every rung, by chip, then by the rung's name.
+        guesses: What the reader thought each rung would save, in microseconds on A2/A3.
+    """
+
+    stage: str
+    rungs: tuple[Rung, ...]
+    profiles: dict[str, dict[str, Profile]]
+    guesses: Mapping[str, float | None]
+
+    def of(self, rung: Rung) -> Rung | None:
+        """The rung that one changes; None for the first."""
+        at = self.rungs.index(rung)
+        return (
+            next((r for r in self.rungs if r.name == rung.of), None) if rung.of else self.rungs[at - 1] if at else None
+        )
+
+    def us(self, name: str, chip: str = "a2a3") -> float:
+        """Microseconds of a rung, predicted."""
+        return self.profiles[chip][name].makespan
+
+    def saved(self, name: str, chip: str = "a2a3") -> float:
+        """Microseconds that a rung takes less than the one that it changes; below 0: more."""
+        before = self.of(next(r for r in self.rungs if r.name == name))
+        return 0.0 if before is None else self.us(before.name, chip) - self.us(name, chip)
+
+    def roof(self, chip: str = "a2a3") -> float:
+        """Microseconds that no rung can take less than: the least of all rungs' `least`."""
+        return min(least(p) for p in self.profiles[chip].values())
+
+    def share(self, name: str, chip: str = "a2a3") -> float:
+        """What a rung saves, as a share of what the one that it changes has above the roof."""
+        before = self.of(next(r for r in self.rungs if r.name == name))
+        above = self.us(before.name, chip) - self.roof(chip) if before else 0.0
+        return self.saved(name, chip) / above if above > 0 else 0.0
+
+    def __repr__(self) -> str:
+        lines = []
+        for rung in self.rungs:
+            before = self.of(rung)
+            tasks = f"{self.profiles[CHIPS[0]][rung.name].trace.tasks:,}"
+            if before is None:
+                lines.append(f"{rung.name}: {tasks} tasks")
+                continue
+            was = f"{self.profiles[CHIPS[0]][before.name].trace.tasks:,}"
+            lines.append(f"{rung.name}, of {before.name}: {rung.change}")
+            lines.append(f"  tasks {was} -> {tasks}" if was != tasks else f"  tasks {tasks}, as before")
+            lines.append(f"  predicted time {'; '.join(self._times(rung, before, chip) for chip in self.profiles)}")
+        return "\n".join(lines)
+
+    def _times(self, rung: Rung, before: Rung, chip: str) -> str:
+        text = f"{NAMED[chip]} {self.us(before.name, chip):,.1f} -> {self.us(rung.name, chip):,.1f} µs"
+        text += f", {100 * self.share(rung.name, chip):.0f} % of what was above the roof"
+        guess = self.guesses.get(rung.name)
+        if chip == CHIPS[0] and guess is not None:
+            text += f" (saves {self.saved(rung.name):,.1f}, you thought {guess:,.1f})"
+        return text
+
+
+def least(profile: Profile) -> float:
+    """Microseconds that a chip needs at least for what a run moves and computes: the longest of its bytes from HBM at
+    the memory's rate, its products at the cubes', its vector elements at the vector cores'."""
+    chip = profile.chip
+    work = [(len(p), p.chunk.work) for d in profile.trace.dispatches if d.runs for p in d.parts]
+    moved = float(profile.costs.hbm_bytes.sum()) / (chip.memory.shared * 1e3)
+    cube = sum(n * w.cube_flops for n, w in work) / (chip.cube_tflops * 1e6)
+    vector = sum(n * w.vector_elements for n, w in work) / (chip.vector_gflops * 1e3)
+    return max(moved, cube, vector)
+
+
+def rungs_of(stage: str) -> tuple[Rung, ...]:
+    """The ladder of a stage.
+
+    Raises:
+        InputError: it has none; says which have.
+    """
+    if stage not in LADDERS:
+        raise InputError(f"there is no ladder of {stage!r}; there are: {', '.join(LADDERS)}")
+    return LADDERS[stage]
+
+
+def questions(stage: str) -> str:
+    """What each rung of a ladder changes, to be guessed at before it is climbed.
+
+    Raises:
+        InputError: there is no such ladder.
+    """
+    ladder = rungs_of(stage)
+    wide = max(len(r.name) for r in ladder)
+    return "\n".join(
+        f"{r.name:{wide}}  of {r.of or ladder[i - 1].name}: {r.change}" if i else f"{r.name:{wide}}  the first"
+        for i, r in enumerate(ladder)
+    )
+
+
+def kernel(stage: str, rung: Rung) -> Any:
+    """The kernel of a rung."""
+    module, _, name = rung.kernel.rpartition(".")
+    if module:
+        made = getattr(importlib.import_module(f"kernels.rungs.{module}"), name)
+    else:
+        made = stages.find(stage).versions[rung.kernel or rung.name]
+    return tuned(made, rung.stages, **rung.values) if rung.values or rung.stages is not None else made
+
+
+def climb(stage: str, guesses: Mapping[str, float | None] | None = None, since: str = "", **how: Any) -> Climbed:
+    """Predict every rung of a stage's ladder.
+
+    Args:
+        guesses: Microseconds that a rung saves on A2/A3, as the reader thinks; None: no guess.
+        since: The rung to begin with; "": the first.
+        how: Arguments of the stage's specs: batch, ctx.
+
+    Raises:
+        InputError: there is no such ladder, or a guess is for a rung that it does not have.
+    """
+    ladder = rungs_of(stage)
+    names = [r.name for r in ladder]
+    if since and since not in names:
+        raise InputError(f"the ladder of {stage} has no rung {since!r}; it has: {', '.join(names)}")
+    ladder = ladder[names.index(since) if since else 0 :]
+    guesses = dict(guesses or {})
+    unknown = [n for n in guesses if n not in [r.name for r in ladder[1:]]]
+    if unknown:
+        raise InputError(
+            f"the ladder of {stage} has no rung {unknown[0]!r}; it has: {', '.join(r.name for r in ladder[1:])}"
+        )
+    specs = stages.find(stage).specs(**how)
+    profiles: dict[str, dict[str, Profile]] = {chip: {} for chip in CHIPS}
+    for rung in ladder:
+        made = kernel(stage, rung)
+        for chip in CHIPS:
+            trace: Trace = stages.trace_kernel(made, specs, chip=chip)
+            profiles[chip][rung.name] = profile(trace, chips.chip(chip))
+    return Climbed(stage, ladder, profiles, guesses)
