@@ -20,17 +20,17 @@ def _random(shape: list[int], scale: float = 1.0, dtype: torch.dtype = torch.flo
     return make
 
 
-def _tensor(name: str, shape: list[int], dtype: torch.dtype = torch.float32, scale: float = 1.0) -> TensorSpec:
+def tensor(name: str, shape: list[int], dtype: torch.dtype = torch.float32, scale: float = 1.0) -> TensorSpec:
     return TensorSpec(name, shape, dtype, init_value=_random(shape, scale, dtype))
 
 
-def _out(name: str, shape: list[int], dtype: torch.dtype = torch.float32) -> TensorSpec:
+def output(name: str, shape: list[int], dtype: torch.dtype = torch.float32) -> TensorSpec:
     return TensorSpec(name, shape, dtype, is_output=True)
 
 
 def scores(ctx: int = PAGE, rows: int = ROWS, out: str = "top") -> list[TensorSpec]:
     """scores [rows, ctx] FP32 and an output [rows, 1] FP32."""
-    return [_tensor("scores", [rows, ctx]), _out(out, [rows, 1])]
+    return [tensor("scores", [rows, ctx]), output(out, [rows, 1])]
 
 
 def top(values: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def total(values: dict[str, Any]) -> None:
 
 def tokens(tokens: int = 160) -> list[TensorSpec]:
     """x and y [tokens, HEAD_DIM] FP32."""
-    return [_tensor("x", [tokens, HEAD_DIM]), _out("y", [tokens, HEAD_DIM])]
+    return [tensor("x", [tokens, HEAD_DIM]), output("y", [tokens, HEAD_DIM])]
 
 
 def double(values: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def double(values: dict[str, Any]) -> None:
 
 def groups() -> list[TensorSpec]:
     """parts [ROWS, HEAD_DIM] and out [Q_PAD, HEAD_DIM], FP32."""
-    return [_tensor("parts", [ROWS, HEAD_DIM]), _out("out", [Q_PAD, HEAD_DIM])]
+    return [tensor("parts", [ROWS, HEAD_DIM]), output("out", [Q_PAD, HEAD_DIM])]
 
 
 def group_sum(values: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def lanes(batch: int = BATCH) -> list[TensorSpec]:
     """x [BATCH, HEAD_DIM] FP32, seq_lens [batch] INT32, y like x; rows of y from `batch` on keep what they held."""
     lengths = torch.arange(1, batch + 1, dtype=torch.int32)
     y = TensorSpec("y", [BATCH, HEAD_DIM], torch.float32, init_value=64.0, is_output=True)
-    return [_tensor("x", [BATCH, HEAD_DIM]), TensorSpec("seq_lens", [batch], torch.int32, init_value=lengths), y]
+    return [tensor("x", [BATCH, HEAD_DIM]), TensorSpec("seq_lens", [batch], torch.int32, init_value=lengths), y]
 
 
 def by_length(values: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def rows() -> list[TensorSpec]:
 
 def rows_and_zeros() -> list[TensorSpec]:
     """`rows`, and another output of that shape."""
-    return [*rows(), _out("zeros", [ROWS, HEAD_DIM])]
+    return [*rows(), output("zeros", [ROWS, HEAD_DIM])]
 
 
 def double_and_zeros(values: dict[str, Any]) -> None:
@@ -110,9 +110,9 @@ def double_and_one(values: dict[str, Any]) -> None:
 
 def product(dtype: torch.dtype = torch.float32, k: int = 512, columns: int = 128) -> list[TensorSpec]:
     """a [BATCH, k] and b [k, columns] BF16, c [BATCH, columns]."""
-    a = _tensor("a", [BATCH, k], torch.bfloat16)
-    b = _tensor("b", [k, columns], torch.bfloat16, k**-0.5)
-    return [a, b, _out("c", [BATCH, columns], dtype)]
+    a = tensor("a", [BATCH, k], torch.bfloat16)
+    b = tensor("b", [k, columns], torch.bfloat16, k**-0.5)
+    return [a, b, output("c", [BATCH, columns], dtype)]
 
 
 def rounded_product() -> list[TensorSpec]:
@@ -132,7 +132,7 @@ def scaled_matmul(values: dict[str, Any]) -> None:
 
 def wide(columns: int = 512, dtype: torch.dtype = torch.float32) -> list[TensorSpec]:
     """x and y [BATCH, columns]."""
-    return [_tensor("x", [BATCH, columns], dtype), _out("y", [BATCH, columns], dtype)]
+    return [tensor("x", [BATCH, columns], dtype), output("y", [BATCH, columns], dtype)]
 
 
 def first_chunk(values: dict[str, Any], chunk: int = 128) -> None:
@@ -149,7 +149,7 @@ def wrong_golden(values: dict[str, Any], chunk: int = 128) -> None:
 def valid_rows(batch: int = 20) -> list[TensorSpec | ScalarSpec]:
     """x and y [2 BATCH, HEAD_DIM] FP32, of which `batch` rows are real; the others of y keep what they held."""
     y = TensorSpec("y", [2 * BATCH, HEAD_DIM], torch.float32, init_value=64.0, is_output=True)
-    return [_tensor("x", [2 * BATCH, HEAD_DIM]), y, ScalarSpec("batch", torch.int32, batch)]
+    return [tensor("x", [2 * BATCH, HEAD_DIM]), y, ScalarSpec("batch", torch.int32, batch)]
 
 
 def double_valid(values: dict[str, Any]) -> None:
@@ -166,8 +166,8 @@ def chained(values: dict[str, Any]) -> None:
 
 def steps() -> list[TensorSpec]:
     """x [64 BATCH, HEAD_DIM] and y [BATCH, HEAD_DIM], FP16."""
-    x = _tensor("x", [64 * BATCH, HEAD_DIM], torch.float16)
-    return [x, _out("y", [BATCH, HEAD_DIM], torch.float16)]
+    x = tensor("x", [64 * BATCH, HEAD_DIM], torch.float16)
+    return [x, output("y", [BATCH, HEAD_DIM], torch.float16)]
 
 
 def summed(values: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 
 from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
+from helpers.plots.films import Film, chip_flow, softmax_pages, two_lanes
 from helpers.plots.footprint import regions
 from helpers.plots.kv_cache import cache_pages
 from helpers.plots.memory_map import memory_map
@@ -14,14 +15,16 @@ from helpers.plots.style import Figure
 from helpers.plots.summary import summary
 from helpers.plots.tasks import longest_chain, task_graph, task_order
 from helpers.plots.tile import tile
-from helpers.plots.times import ablation, times
+from helpers.plots.times import ablation, rungs, times
 from helpers.plots.versions import balance, figures_of, ladder
 
 __all__ = [
     "Figure",
+    "Film",
     "ablation",
     "balance",
     "cache_pages",
+    "chip_flow",
     "core",
     "error_histogram",
     "error_ladder",
@@ -33,12 +36,15 @@ __all__ = [
     "memory_map",
     "regions",
     "roofline",
+    "rungs",
+    "softmax_pages",
     "summary",
     "swimlane",
     "task_graph",
     "task_order",
     "tile",
     "times",
+    "two_lanes",
     "verdict",
     "worst_ratio",
 ]
