@@ -64,11 +64,11 @@ def test_table():
         "a     1,234  0.5",
         "long      5       text  True",
     ]
-    one = {"naive": {"launches one after the other": 129, "GM read": 1_404_928}}
+    one = {"naive": {"critical path, in launches": 129, "GM read": 1_404_928}}
     assert show.table(one).split("\n") == [
-        "          launches one",
-        "       after the other    GM read",
-        "naive              129  1,404,928",
+        "       critical path,",
+        "          in launches    GM read",
+        "naive             129  1,404,928",
     ]
 
 
@@ -163,6 +163,22 @@ def test_solutions_agree_with_the_mlp():
     assert chip("a2a3").buffers["UB"] == EXERCISES["3.4"].solution * 16 * 4
 
 
+def test_torch_nn_is_no_answer_where_the_formula_is_asked_for():
+    import torch
+
+    for answer in (lambda g, u: torch.nn.functional.silu(g) * u, lambda g, u: torch.nn.SiLU()(g) * u):
+        assert "calls silu of torch.nn" in verdict("3.2", answer)
+    assert verdict("3.2", lambda g, u: g * torch.sigmoid(g) * u).startswith("right")
+
+
+def test_solutions_agree_with_the_projections():
+    from helpers.stages import find, trace_stage
+    from helpers.tuning import tuned_stage
+
+    eight = trace_stage(tuned_stage(find("qkv_proj"), "split_k", SPLITS=8), "split_k")
+    assert eight.tasks_by_name()["project_split"] == EXERCISES["3.5"].solution
+
+
 def test_a_trace_without_arithmetic_has_the_figures_of_a_run():
     from helpers import plots
     from helpers.stages import find, run_stage, trace_stage
@@ -182,9 +198,8 @@ def test_an_exercise_that_there_is_not():
 
 def test_every_exercise_is_in_its_notebook_unsolved():
     for name in EXERCISES:
-        (path,) = Path(notebooks.NOTEBOOKS).glob(f"{int(name.split('.')[0]):02}_*.ipynb")
-        text = path.read_text()
-        assert f'exercise(\\"{name}\\"' in text
+        pages = [p.read_text() for p in Path(notebooks.NOTEBOOKS).glob(f"{int(name.split('.')[0]):02}*_*.ipynb")]
+        (text,) = [page for page in pages if f'exercise(\\"{name}\\"' in page]
         assert f"exercise {name}: not solved yet" in text
 
 

@@ -55,7 +55,7 @@ def test_static_text_says_what_a_run_is():
     assert first == "rope_kv_cache flat, batch 1, context 1 on a2a3interp: PASS"
     assert errors == "errors against FP64, by the tolerance: q_padded within, k_cache within, v_cache within"
     assert time.startswith("predicted time: ")
-    assert tasks == "tasks: 8; launches one after the other: 1"
+    assert tasks == "tasks: 8; critical path, in launches: 1"
     assert gm.startswith("GM: ")
     assert chip.startswith("on-chip peak: UB ")
     assert repr(explore(STAGE, **SMALL)) == text
@@ -106,7 +106,7 @@ def test_controls_start_where_they_are_told_and_offer_what_is_legal():
 @pytest.mark.parametrize(
     ("control", "value", "said"),
     [
-        ("version", "naive", "tasks: 48; launches one after the other: 9"),
+        ("version", "naive", "tasks: 48; critical path, in launches: 9"),
         ("version", "per_sequence", "tasks: 1; "),
         ("batch", 2, "tasks: 16; "),
         ("ctx", 129, "context 129 on a2a3interp"),

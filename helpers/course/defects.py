@@ -283,7 +283,7 @@ def repair(name: str) -> Shown:
     kept = [line for i, line in enumerate(changed) if any(abs(i - n) < 2 for n in near)]
     colours = {"+": "#1b7f3b", "-": "#b3261e", " ": "#666"}
     page = "".join(f"<span style='color:{colours[line[0]]}'>{html.escape(line)}</span>\n" for line in kept)
-    return Shown("\n".join([*kept, "", left]), f"<pre>{page}</pre><div>{left}</div>")
+    return Shown("\n".join([*kept, "", left]), f"<pre style='font-family:monospace'>{page}</pre><div>{left}</div>")
 
 
 def _body(kernel: Any) -> list[str]:

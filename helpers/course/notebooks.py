@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,6 +18,7 @@ from nbconvert import HTMLExporter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from helpers.course.formulas import pictured
 from helpers.errors import WorkbookError
 from helpers.files import whole
 
@@ -145,5 +147,11 @@ async def _execute(
 
 
 def _page(notebook: nbformat.NotebookNode, title: str) -> str:
-    html, _ = HTMLExporter().from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    """The notebook as HTML whose formulas are pictures, so that it reads without a network."""
+    shown = copy.deepcopy(notebook)
+    for cell in shown.cells:
+        if cell.cell_type == "markdown":
+            cell.source = pictured(cell.source)
+    exporter = HTMLExporter(mathjax_url="", embed_images=False)
+    html, _ = exporter.from_notebook_node(shown, resources={"metadata": {"name": title}})
     return html

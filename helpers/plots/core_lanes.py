@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import matplotlib.colors
 import numpy as np
 from matplotlib.collections import PolyCollection
@@ -10,7 +12,19 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers.errors import InputError
 from helpers.plots.given import profile_of
-from helpers.plots.style import FAINT, PALETTE, Figure, figure, many, sign, styled, time_axis, time_text
+from helpers.plots.style import (
+    FAINT,
+    PALETTE,
+    TEXT,
+    Figure,
+    colors,
+    figure,
+    many,
+    sign,
+    styled,
+    time_axis,
+    time_text,
+)
 from helpers.profile import Profile
 from helpers.profile.core_schedule import Bar, CoreRun
 from helpers.profile.pipe_times import PIPES, SECOND
@@ -20,30 +34,46 @@ NAMED = len(PALETTE)  # kernel names that have a colour of their own; the others
 _BINS = 1200  # moments across the figure: a bar that is shorter is shown by its share of one
 
 
-def shades(profile: Profile) -> tuple[list[str], np.ndarray]:
-    """Names that are coloured, the busiest first, and for each of `profile.tasks.names` its place there.
+Groups = Mapping[str, Sequence[str]]  # a label, and the kernel names that share its colour
 
-    The last place stands for all others, if there are more names than colours.
+
+def shades(profile: Profile, groups: Groups | None = None) -> tuple[list[str], np.ndarray]:
+    """Labels with a colour, groups first, then names, the busiest first; of each of `profile.tasks.names` its place.
+
+    The last place stands for all others, if there are more labels than colours.
     """
     t, s = profile.tasks, profile.schedule
-    busy = np.bincount(t.name, s.end - s.start, len(t.names))
+    of = {name: label for label, names in (groups or {}).items() for name in names}
+    every = list(dict.fromkeys([*(g for g in groups or {}), *(of.get(n, n) for n in t.names)]))
+    at = np.array([every.index(of.get(n, n)) for n in t.names], np.int64)
+    busy = np.bincount(at[t.name], s.end - s.start, len(every)) if len(t.names) else np.zeros(len(every))
+    busy[: len(groups or {})] += 2 * busy.sum()
     order = np.argsort(-busy, kind="stable")
     shown = order if len(order) <= NAMED else order[: NAMED - 1]
-    place = np.full(len(t.names), len(shown), np.int64)
+    place = np.full(len(every), len(shown), np.int64)
     place[shown] = np.arange(len(shown))
-    labels = [t.names[i] for i in shown]
+    labels = [every[i] for i in shown]
     if len(order) > len(shown):
         labels.append(many(len(order) - len(shown), "other name"))
-    return labels, place
+    return labels, place[at] if len(at) else at
 
 
-def occupancy(profile: Profile, span: tuple[float, float], bins: int = _BINS) -> np.ndarray:
+def hues(labels: Sequence[str], profile: Profile, groups: Groups | None = None) -> list[str]:
+    """The colour of each label of `shades`; what stands for others is grey."""
+    named = {*profile.tasks.names, *(groups or {})}
+    given = colors(label for label in labels if label in named)
+    return [given.get(label, TEXT) for label in labels]
+
+
+def occupancy(
+    profile: Profile, span: tuple[float, float], bins: int = _BINS, groups: Groups | None = None
+) -> np.ndarray:
     """How busy each core is, by colour (see `shades`): shares of each of `bins` equal parts of the span.
 
     FP64 [colours, cores, bins]; the sum over colours is at most 1.
     """
     task, core = profile.schedule.lanes()
-    labels, place = shades(profile)
+    labels, place = shades(profile, groups)
     start, end = profile.schedule.start[task], profile.schedule.end[task]
     shade = place[profile.tasks.name][task]
     low, width = span[0], (span[1] - span[0]) / bins or 1.0
@@ -60,7 +90,7 @@ def occupancy(profile: Profile, span: tuple[float, float], bins: int = _BINS) ->
     return np.bincount(cell, share, len(labels) * cores * bins).reshape(len(labels), cores, bins)
 
 
-def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figure:
+def swimlane(profile: Profile, span: tuple[float, float] | None = None, groups: Groups | None = None) -> Figure:
     """A lane for each core that does anything, cube cores above vector cores, in predicted microseconds.
 
     A mixed task takes its cube core and both vector cores of the cluster. Where tasks are too short to be seen, a
@@ -68,14 +98,16 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
 
     Args:
         span: From when to when, in microseconds; None: all of it.
+        groups: Labels, each for several kernel names, which then share a colour.
     """
     profile = profile_of(profile)
     chip = profile.chip
     span = (0.0, profile.makespan or 1.0) if span is None else span
-    labels, _ = shades(profile)
-    shares = occupancy(profile, span)
+    labels, _ = shades(profile, groups)
+    hue = hues(labels, profile, groups)
+    shares = occupancy(profile, span, groups=groups)
     used = np.flatnonzero(occupancy(profile, (0.0, profile.makespan or 1.0), 1).any(axis=(0, 2)))
-    rgb = np.array([matplotlib.colors.to_rgb(c) for c in PALETTE[: len(labels)]] or [(0, 0, 0)])
+    rgb = np.array([matplotlib.colors.to_rgb(c) for c in hue] or [(0, 0, 0)])
     picture = np.zeros((len(used), shares.shape[2], 4))
     if len(used):
         mine = shares[:, used]
@@ -106,7 +138,7 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None) -> Figur
         time_axis(axes)
         axes.set_xlabel(f"time, {profile.kind}")
         axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}{profile.within}, {profile.kind}; {busy}")
-        patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, PALETTE)]
+        patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, hue)]
         if patches:
             fig.legend(handles=patches, loc="outside upper left", ncols=3, fontsize=8, handlelength=1.2)
         sign(fig, profile.trace.label, profile.basis)

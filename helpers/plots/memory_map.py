@@ -51,7 +51,8 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
     """On-chip memory of the first task of a kernel name (default: the name with the largest use of any buffer).
 
     For each on-chip buffer that the task uses: above, how much is in use after each operation, with the limit of the
-    chip that `trace.platform` names; below, what uses it, a row for each source line, as long as it lives.
+    chip that `trace.platform` names; below, what uses it, a row for each source line, as long as it lives. The peak is
+    that of the compiler's plan of slots, which is never less than what is in use at once.
 
     Raises:
         InputError: the trace has no task of this name.
@@ -69,7 +70,8 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
         raise InputError(f"no task is called {name!r}; there are: {', '.join(found) or 'none'}")
     mine = found[name]
     spaces = [s for s in SPACES if any(b.space == s for b in mine)]
-    peaks = _peaks(mine)
+    planned = next((d.parts[0].chunk.peaks for d in trace.dispatches if d.runs and d.parts and d.name == name), {})
+    peaks = {s: max(n, planned.get(s, 0)) for s, n in _peaks(mine).items()}
     alt = f"on-chip memory of a task of {name}: " + (
         "; ".join(f"{s} peak {bytes_text(peaks[s])} of {bytes_text(limits[s])}" for s in spaces) or "none used"
     )
@@ -83,7 +85,7 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
             return fig
         panels = fig.subplots(2 * len(spaces), sharex=True, height_ratios=heights)
         for i, space in enumerate(spaces):
-            _usage(panels[2 * i], [b for b in mine if b.space == space], space, limits[space], end)
+            _usage(panels[2 * i], [b for b in mine if b.space == space], space, peaks[space], limits[space], end)
             _lives(panels[2 * i + 1], rows[space])
         panels[-1].set_xlabel("operation of the task")
         panels[-1].set_xlim(0, end)
@@ -142,16 +144,19 @@ def _row_label(key: tuple, mine: Sequence[Bar]) -> str:
     return f"{label if len(label) <= 34 else label[:33] + '…'}  (line {line}, {size})"
 
 
-def _usage(axes: Axes, mine: Sequence[Bar], space: str, limit: int, end: int) -> None:
+def _usage(axes: Axes, mine: Sequence[Bar], space: str, peak: int, limit: int, end: int) -> None:
     used = _in_use(mine)
     used = np.append(used, np.zeros(end - len(used), used.dtype))
     steps = np.append(used, used[-1:])  # not `stairs`, which looks at every corner in Python
     axes.fill_between(np.arange(end + 1), steps, step="post", color=BLUE, alpha=0.35, linewidth=0)
     axes.plot(np.arange(end + 1), steps, drawstyle="steps-post", color=BLUE)
     axes.axhline(limit, color=LIMIT, linestyle=(0, (5, 3)))
-    peak = int(used.max())
+    alive = int(used.max())
     axes.set_ylim(0, 1.08 * max(limit, peak))
-    axes.set_title(f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}")
+    at_once = f"; in use at once at most {bytes_text(alive)}" if alive < peak else ""
+    if at_once:
+        axes.axhline(peak, color=BLUE, linewidth=0.9, linestyle=":")
+    axes.set_title(f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}{at_once}")
     axes.set_yticks(np.linspace(0, limit, 3))
     byte_axis(axes)
     axes.grid(axis="y")

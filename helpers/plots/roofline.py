@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator
 
 from helpers.plots.given import profile_of
-from helpers.plots.style import LIMIT, PALETTE, TEXT, Figure, figure, many, sign, styled
+from helpers.plots.style import LIMIT, TEXT, Figure, colors, figure, many, sign, styled
 from helpers.profile import Profile
 
 _SHOWN = 6
@@ -83,7 +83,7 @@ def roofline(profile: Profile) -> Figure:
         x = np.geomspace(left, right, 200)
         axes.plot(x, np.minimum(memory * x, cube), color=LIMIT)
         axes.plot(x, np.minimum(memory * x, vector), color=LIMIT, linestyle=(0, (5, 3)))
-        for i, (name, color) in enumerate(zip(shown, PALETTE)):  # smaller and smaller: none hides another
+        for i, (name, color) in enumerate(colors(shown).items()):  # smaller and smaller: none hides another
             where, rate = found[name]
             cores = f"{spent[name][1]} {kind[name]}{'' if math.isfinite(where) else ', L2'}"
             label = f"{name if len(name) <= 18 else name[:17] + '…'} ({cores})"

@@ -115,8 +115,24 @@ def platform_of(traces: Iterable[Trace | None]) -> str | None:
 
 
 def colors(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name, in order; they repeat after the sixth, so a label must name it too."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
+    """A colour for each name: the one that it had before where that is free, else the next that is.
+
+    So a kernel keeps its colour from figure to figure. They repeat after the sixth: a label must name it too.
+    """
+    out: dict[str, str] = {}
+    unique = list(dict.fromkeys(names))
+    for name in unique:
+        if _had.get(name, "") and _had[name] not in out.values():
+            out[name] = _had[name]
+    for i, name in enumerate(unique):
+        if name not in out:
+            free = [c for c in PALETTE if c not in out.values()] or [PALETTE[i % len(PALETTE)]]
+            out[name] = free[0]
+            _had.setdefault(name, free[0])
+    return {name: out[name] for name in unique}
+
+
+_had: dict[str, str] = {}  # the colour that a name was given first
 
 
 def count(n: float) -> str:

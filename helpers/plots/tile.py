@@ -48,7 +48,8 @@ def tile(data: torch.Tensor, shape: tuple[int, ...], valid: tuple[int, ...] | No
         fig.colorbar(image, ax=left, shrink=0.8).outline.set_visible(False)
         if finite.size:
             low, high = float(finite.min()), float(finite.max())
-            spread = (low, high) if high > low else (low - 0.5, high + 0.5)
+            around = max(0.5, abs(low) / 1000)  # bins have a width in FP64 that can be told from 0
+            spread = (low, high) if high - low > abs(low) / 1e9 else (low - around, high + around)
             right.hist(finite.ravel(), bins=_BINS, range=spread, color=BLUE)
         right.set(yscale="log", xlabel="value", ylabel="elements")
         right.set_title(f"{wrong:,} NaN or infinite" if wrong else "all finite", color=LIMIT if wrong else TEXT)

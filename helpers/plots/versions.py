@@ -23,7 +23,7 @@ def figures_of(trace: Trace) -> dict[str, int]:
     """
     return {
         "tasks": trace.tasks,
-        "launches one after the other": longest_chain(trace),
+        "critical path, in launches": longest_chain(trace),
         "GM read": trace.gm_read_bytes,
         "GM written": trace.gm_write_bytes,
         **({"GM of these: ring": 2 * trace.ring_bytes} if trace.ring_bytes else {}),

@@ -68,7 +68,7 @@ def predicted(trace: Trace) -> list[str]:
     by = max(p.by_name(), key=lambda r: r.total)
     return [
         f"{p.kind} time: {time_text(p.makespan)}{p.within} on {p.chip.name}; most of it {by.name}",
-        f"tasks: {trace.tasks:,}; launches one after the other: {plots.longest_chain(trace):,}",
+        f"tasks: {trace.tasks:,}; critical path, in launches: {plots.longest_chain(trace):,}",
         f"GM: {bytes_text(trace.gm_read_bytes)} read, {bytes_text(trace.gm_write_bytes)} written",
         peak,
     ]

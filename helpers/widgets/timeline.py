@@ -14,8 +14,8 @@ import traitlets
 
 from helpers import plots
 from helpers.errors import shown
-from helpers.plots.core_lanes import shades
-from helpers.plots.style import PALETTE, bytes_text, many, time_text
+from helpers.plots.core_lanes import Groups, hues, shades
+from helpers.plots.style import bytes_text, many, time_text
 from helpers.profile import CORES, Profile
 from helpers.profile.pipe_times import PIPES
 from helpers.profile.stalls import stalls
@@ -49,13 +49,13 @@ class Lanes(anywidget.AnyWidget):
     selected = traitlets.Int(-1).tag(sync=True)
 
 
-def lanes(profile: Profile) -> Lanes:
+def lanes(profile: Profile, groups: Groups | None = None) -> Lanes:
     """The swimlane of a profile, all of it shown, nothing chosen."""
     task, core = profile.schedule.lanes()
     order = np.argsort(profile.schedule.start[task], kind="stable")
     task, core = task[order], core[order]
     used, lane = np.unique(core, return_inverse=True)
-    labels, place = shades(profile)
+    labels, place = shades(profile, groups)
     t = profile.tasks
     return Lanes(
         starts=profile.schedule.start[task].astype("<f4").tobytes(),
@@ -66,7 +66,7 @@ def lanes(profile: Profile) -> Lanes:
         name_list=list(t.names),
         shades=place.tolist(),
         labels=labels,
-        colors=list(PALETTE),
+        colors=hues(labels, profile, groups),
         lane_names=[profile.chip.core_name(int(c)) for c in used],
         makespan=profile.makespan,
         kind=profile.kind,
@@ -116,8 +116,8 @@ def _pipes(profile: Profile, task: int) -> str:
 class Timeline:
     """What `timeline` returns: the swimlane to use where there is a front end, else its figure."""
 
-    def __init__(self, profile: Profile, live: bool, of: Run | None = None):
-        self.profile, self.live = profile, live
+    def __init__(self, profile: Profile, live: bool, of: Run | None = None, groups: Groups | None = None):
+        self.profile, self.live, self.groups = profile, live, groups
         self.opener = Opener(of, profile.trace) if of is not None else None
 
     def __repr__(self) -> str:
@@ -127,14 +127,14 @@ class Timeline:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         if self.live:
             return self.controls()._repr_mimebundle_()
-        bundle, metadata = plots.swimlane(self.profile)._repr_mimebundle_()
+        bundle, metadata = plots.swimlane(self.profile, groups=self.groups)._repr_mimebundle_()
         return {**bundle, "text/plain": repr(self)}, metadata
 
     def controls(self) -> ipywidgets.VBox:
         """The swimlane, and below it the details of the task that is chosen. Shown again, it is as it was left."""
         p = self.profile
         state = _kept.setdefault((p.chip.name, p.tasks.names, len(p.tasks)), {"span": [], "selected": -1})
-        shown_lanes = lanes(p)
+        shown_lanes = lanes(p, self.groups)
         if not state["span"] or state["span"][1] <= p.makespan:
             shown_lanes.span = state["span"]
         shown_lanes.selected = state["selected"]
@@ -160,7 +160,9 @@ class Timeline:
         return ipywidgets.VBox([shown_lanes, text, self.opener.box])
 
 
-def timeline(profile: Profile, live: bool | None = None, of: Run | None = None) -> Timeline:
+def timeline(
+    profile: Profile, live: bool | None = None, of: Run | None = None, groups: Groups | None = None
+) -> Timeline:
     """A lane for each core in use, predicted time from left to right; drag zooms, a click shows a task's details.
 
     Running the cell again keeps what is zoomed to and chosen.
@@ -168,8 +170,9 @@ def timeline(profile: Profile, live: bool | None = None, of: Run | None = None) 
     Args:
         live: True for the widget, False for the figure; None: the widget where a front end shows the cell.
         of: The run whose trace this is, `helpers.run.run(..., keep=True)`: a click opens the task, too (see `look`).
+        groups: Labels, each for several kernel names, which then share a colour.
 
     Raises:
         InputError: the run has other launches than the profile.
     """
-    return Timeline(profile, front_end() if live is None else live, of)
+    return Timeline(profile, front_end() if live is None else live, of, groups)

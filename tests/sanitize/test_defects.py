@@ -7,7 +7,6 @@ import pytest
 from golden import mistakes as golden
 from helpers.course import defects
 from helpers.course.defects import DEFECTS, PAGE_FILE, Defect
-from helpers.course.exercises import EXERCISES
 from helpers.sanitize import KINDS, check
 from kernels import mistakes_puzzles as puzzles
 
@@ -47,15 +46,14 @@ def test_what_shows_without_a_sanitizer_is_mostly_nothing():
     assert {n for n, text in seen.items() if text != "PASS"} == {"387a", "387c", "90a", "90b"}
 
 
-def test_puzzles_have_the_defects_that_their_exercises_say():
-    square, subtract = EXERCISES["7.2"].solution
+def test_puzzles_have_the_defects_that_the_hunt_says():
     (race,) = check(puzzles.chain, golden.rows(), golden.chained, rtol=1e-4, atol=1e-4)
     assert race.kind == "race"
-    assert f"'{subtract}' reads what task '{square}' writes" in race.what
+    assert "'subtract' reads what task 'square' writes" in race.what
     tail = {n: check(puzzles.tail, golden.tokens(n), golden.double, sweeps=False) for n in (16, 17)}
     assert tail[16] == []
-    assert tail[EXERCISES["7.1"].solution][0].kind == "unwritten-output"
+    assert tail[17][0].kind == "unwritten-output"
     tolerance = {"rtol": 2.0**-7, "atol": 2.0**-7}
     found = check(puzzles.steps, golden.steps(), golden.summed, **tolerance)
-    assert EXERCISES["7.3"].solution in {f.kind for f in found}
+    assert "low-precision-accumulation" in {f.kind for f in found}
     assert {f.kind for f in check(puzzles.pairs, golden.rows())} == {"double-write", "unwritten-output"}
