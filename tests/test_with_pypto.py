@@ -26,8 +26,10 @@ from helpers.toolchain.side_by_side import common, compare, outline, tasks_of
 sys.path.insert(0, str(Path(__file__).parent / "interpret"))
 import kernelgen
 from check_cases import CHECKS, Check
+from check_cases_calls import CALLS
 from check_cases_in_place import IN_PLACE
 from check_cases_operands import OPERANDS
+from check_cases_valid import VALID
 from language_cases import ACCEPTED, INTEGER_QUOTIENT, REFUSED, Arguments, Case
 from plan_cases import PLANS, Plan
 from test_checks import arguments as ones
@@ -191,7 +193,7 @@ def test_what_interpret_mode_takes_the_compiler_takes(case: Case):
     near.compile_kernel(kernel, "a2a3sim", arguments(kernel))
 
 
-@pytest.mark.parametrize("case", CHECKS + OPERANDS + IN_PLACE, ids=lambda c: c.title)
+@pytest.mark.parametrize("case", CHECKS + OPERANDS + IN_PLACE + CALLS + VALID, ids=lambda c: c.title)
 @pytest.mark.parametrize("platform", SIMULATORS)
 def test_what_the_checks_say_the_compiler_says(platform: str, case: Check):
     kernel = kernelgen.module(case.source()).k

@@ -9,12 +9,15 @@ import kernelgen
 import pytest
 import torch
 from check_cases import BOTH, CHECKS, STRICTER, Check
+from check_cases_calls import CALLS
 from check_cases_in_place import IN_PLACE
 from check_cases_operands import OPERANDS
+from check_cases_valid import VALID
 
 from helpers.errors import FaultError, KernelError
 from helpers.interpret.lowering.lower import signature
 
+EVERY = CHECKS + OPERANDS + IN_PLACE + STRICTER + CALLS + VALID
 PLACE = re.compile(r"^  at (?P<file>.+):(?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
 
 
@@ -32,11 +35,10 @@ def arguments(kernel: object) -> dict:
 
 
 def test_titles_are_unique():
-    every = CHECKS + OPERANDS + IN_PLACE + STRICTER
-    assert len({c.title for c in every}) == len(every)
+    assert len({c.title for c in EVERY}) == len(EVERY)
 
 
-@pytest.mark.parametrize("case", CHECKS + OPERANDS + IN_PLACE + STRICTER, ids=lambda c: c.title)
+@pytest.mark.parametrize("case", EVERY, ids=lambda c: c.title)
 @pytest.mark.parametrize("on", BOTH)
 def test_check(on: str, case: Check):
     k = kernelgen.module(case.source()).k

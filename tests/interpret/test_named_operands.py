@@ -9,8 +9,10 @@ import kernelgen
 import pytest
 import torch
 from check_cases import CHECKS
+from check_cases_calls import CALLS
 from check_cases_in_place import IN_PLACE
 from check_cases_operands import OPERANDS
+from check_cases_valid import VALID
 from kernelgen import same
 from language_cases import ACCEPTED, REFUSED
 from test_checks import arguments
@@ -65,7 +67,7 @@ def verdict(source: str) -> tuple[str, dict]:
     return "ran", given
 
 
-ROWS = [*ACCEPTED, *REFUSED, *CHECKS, *OPERANDS, *IN_PLACE]
+ROWS = [*ACCEPTED, *REFUSED, *CHECKS, *OPERANDS, *IN_PLACE, *CALLS, *VALID]
 
 
 @pytest.mark.parametrize("part", range(8))

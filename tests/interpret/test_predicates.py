@@ -12,14 +12,15 @@ TWO = """
     class P:
         @pl.function(type=pl.FunctionType.InCore)
         def fill(self, x: pl.Tensor[[16, 16], pl.FP32], a: pl.Out[pl.Tensor[[16, 16], pl.FP32]],
-                 b: pl.Out[pl.Tensor[[16, 16], pl.FP32]]):
+                 b: pl.Out[pl.Tensor[[16, 16], pl.FP32]]) -> pl.Tensor[[16, 16], pl.FP32]:
             t = pl.load(x, [0, 0], [16, 16])
             second = pl.store(pl.add(t, 2.0), [0, 0], b)
             a = pl.store(pl.add(t, 1.0), [0, 0], a)
             return {returned}
 
         @pl.function(type=pl.FunctionType.InCore)
-        def copy(self, x: pl.Tensor[[16, 16], pl.FP32], y: pl.Out[pl.Tensor[[16, 16], pl.FP32]]):
+        def copy(self, x: pl.Tensor[[16, 16], pl.FP32],
+                 y: pl.Out[pl.Tensor[[16, 16], pl.FP32]]) -> pl.Tensor[[16, 16], pl.FP32]:
             y = pl.store(pl.load(x, [0, 0], [16, 16]), [0, 0], y)
             return y
 

@@ -19,15 +19,15 @@ def run(program: object, *args: object, on: str = "a2a3") -> Trace:
     return interpret(program, list(args), f"{on}interp", chip(on))
 
 
-def program(kernel: str, main: str, before: str = "") -> object:
+def program(kernel: str, main: str, before: str = "", gives: str = "") -> object:
     """A program of an InCore function and the orchestration that calls it; each text begins with its parameters."""
 
-    def function(name: str, kind: str, text: str) -> str:
+    def function(name: str, kind: str, text: str, gives: str = "") -> str:
         parameters, _, body = text.partition("\n")
         lines = "\n".join(f"        {line}" for line in body.splitlines())
-        return f"    @pl.function(type=pl.FunctionType.{kind})\n    def {name}(self, {parameters}):\n{lines}\n"
+        return f"    @pl.function(type=pl.FunctionType.{kind})\n    def {name}(self, {parameters}){gives}:\n{lines}\n"
 
-    parts = function("kernel", "InCore", kernel) + "\n" + function("main", "Orchestration", main)
+    parts = function("kernel", "InCore", kernel, gives) + "\n" + function("main", "Orchestration", main)
     return kernelgen.module(f"{before}\n\n@pl.program\nclass P:\n{parts}").P
 
 
@@ -525,7 +525,8 @@ with pl.manual_scope():
     y, third = pl.spmd_submit(self.kernel, y, y, core_num=1, deps=[second])
 return y"""
     x, y = rows(), torch.zeros(64, 64)
-    run(program(kernel, main), x, torch.full((16, 16), gate, dtype=torch.int32), y)
+    made = program(kernel, main, gives=" -> pl.Tensor[[64, 64], pl.FP32]")
+    run(made, x, torch.full((16, 16), gate, dtype=torch.int32), y)
     same(y, x + 1.0 + 1.0 + 1.0 if gate else x + 1.0 + 1.0)
 
 

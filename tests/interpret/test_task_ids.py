@@ -583,7 +583,8 @@ def test_an_arm_that_the_loops_bounds_decide_is_no_arm(test: str, one: bool):
 @pl.program
 class P:
     @pl.function(type=pl.FunctionType.InCore)
-    def copy(self, x: pl.Tensor[[64, 64], pl.FP32], i: pl.Scalar[pl.INDEX], y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]):
+    def copy(self, x: pl.Tensor[[64, 64], pl.FP32], i: pl.Scalar[pl.INDEX],
+             y: pl.Out[pl.Tensor[[64, 64], pl.FP32]]) -> pl.Tensor[[64, 64], pl.FP32]:
         y = pl.store(pl.load(x, [i * 16, 0], [16, 64]), [i * 16, 0], y)
         return y
 

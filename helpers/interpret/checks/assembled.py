@@ -16,11 +16,13 @@ from helpers.interpret.facts.forms import Parameter
 from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE
+from helpers.interpret.values.extents import leaves_gap
 
 # Operations that do nothing but give a value.
 VALUES = (SAME_SHAPE | SAME_TYPE) - {
     "assemble", "write", "no_dep", "matmul_acc", "scatter_update", "gather_row", "expand_clone",
 }  # fmt: skip
+CONTRACTS = {"matmul", "matmul_acc", "matmul_bias", "batch_matmul", "gemv"}
 VALUES |= {"full", "arange", "load", "matmul", "read", "row_argmax", "row_argmin"}
 
 
@@ -53,6 +55,14 @@ class Assembled(Check):
                 node, f"pl.assemble into `{ast.unparse(target)}`, whose valid extents are known only at run time: how"
                 " much is valid then is not known", "valid_shape=[pl.min(rows, n), ...] of it; or pl.fillpad it first",
             )  # fmt: skip
+        if name in ("assemble", "store"):
+            offsets = getattr(given.get("offset", given.get("offsets")), "elts", [])
+            into, moved = given.get("target", given.get("output_tensor")), given.get("source", given.get("tile"))
+            self._check_union(node, into, moved, offsets)
+        if name == "div" and self.region.incore and not self.region.dropped:
+            self._check_divided(node, *list(given.values())[:2])
+        if name in CONTRACTS and self.region.incore:
+            self._check_contracted(node, name, given)
         if name == "reshape" and self.region.incore and node.args:
             self._check_reshape(node, node.args[0], given["shape"])
 
@@ -115,6 +125,44 @@ class Assembled(Check):
                 "pl.slice(x, shape, offset, valid_shape=[...]) says what is valid of the part; or pl.fillpad x first",
             )  # fmt: skip
 
+    def _check_divided(self, node: ast.Call, x: ast.expr, y: ast.expr) -> None:
+        """Of a tile and its divisor the same is valid, as far as constants say (`elementwise.binary`, which sees those
+        that run)."""
+        a, b = self._known_extents(x), self._known_extents(y)
+        whole = self.facts.shape(x)
+        if whole is None or whole != self.facts.shape(y) or None in (a, b) or a == b:
+            return
+        if all(isinstance(n, int) for n in (*a, *b, *whole)):
+            raise self.refuse(
+                node, f"pl.div of `{ast.unparse(x)}`, of which {list(a)} is valid, by `{ast.unparse(y)}`, of which"
+                f" {list(b)} is", "pl.fillpad them, or pl.set_validshape of one",
+            )  # fmt: skip
+
+    def _check_contracted(self, node: ast.Call, name: str, given: dict[str, ast.expr]) -> None:
+        """What is valid of the left operand along K is valid of the right one, as far as constants say
+        (`InferMatmulProduct` in src/ir/op/tile_ops/matmul.cpp)."""
+        left, right = given.get("lhs"), given.get("rhs")
+        if left is None or right is None or not (self.facts.valid(left) or self.facts.valid(right)):
+            return
+        a = self._known_extent(left, -2 if _is_set(given.get("a_trans")) else -1)
+        b = self._known_extent(right, -1 if _is_set(given.get("b_trans")) else -2)
+        if a is not None and b is not None and a > b:
+            raise self.refuse(
+                node, f"pl.{name} of `{ast.unparse(left)}`, of which {a} are valid along K, and `{ast.unparse(right)}`,"
+                f" of which {b} are", f"valid_shape= with {a} there, or pl.fillpad it first",
+            )  # fmt: skip
+
+    def _known_extent(self, of: ast.expr, axis: int) -> int | None:
+        """What is valid of a tensor or tile of two axes along one, where constants say it."""
+        extents = self._known_extents(of)
+        found = extents[axis] if extents is not None and len(extents) == 2 else None
+        return found if isinstance(found, int) else None
+
+    def _known_extents(self, of: ast.expr) -> tuple | None:
+        """What is valid of a tensor or tile, a number where it is one."""
+        valid = self.facts.valid(of)
+        return self.facts.shape(of) if valid == () else valid
+
     def _check_reshape(self, node: ast.Call, of: ast.expr, shape: ast.expr) -> None:
         """Rows of which only the run knows how many are valid keep their length (src/ir/op/type_inference.cpp)."""
         have, wanted = self.facts.shape(of), [self.extent(e, None) for e in getattr(shape, "elts", [])]
@@ -124,6 +172,31 @@ class Assembled(Check):
             raise self.refuse(
                 node, f"pl.reshape of `{ast.unparse(of)}`, of whose rows only the run knows how many are valid, to"
                 f" {wanted}: no axis of that has {have[0]} rows of {have[1]} elements", "pl.fillpad it first",
+            )  # fmt: skip
+
+    def check_placed(self, target: ast.Subscript, value: ast.expr) -> None:
+        """`x[...] = value`: the same as of pl.assemble. What is valid of x then is not certain any more."""
+        items = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
+        self.check_something(target, value)
+        if all(isinstance(i, ast.Slice) for i in items):
+            offsets = [i.lower or ast.Constant(0) for i in items]
+            self._check_union(target, target.value, value, offsets)
+        if self.names[target.value.id].valid:
+            self.names.note(target.value.id, valid=None)
+
+    def _check_union(self, node: ast.expr, target: ast.expr, source: ast.expr, offsets: list[ast.expr]) -> None:
+        """What is valid of a target and what is put into it are one rectangle from the origin, as constants say."""
+        have = self.facts.valid(target)
+        if not have or len(offsets) != len(have):
+            return
+        new, at = self._known_extents(source), [self.extent(e, None) for e in offsets]
+        if new is None or len(new) != len(have) or not all(isinstance(n, int) for n in (*have, *new, *at)):
+            return
+        if 0 not in new and leaves_gap(have, new, at):
+            raise self.refuse(
+                node, f"{list(new)} of `{ast.unparse(source)}` at {at} of `{ast.unparse(target)}`, of which"
+                f" {list(have)} is valid: together they are no rectangle from the origin",
+                "write where it is valid, or right behind that",
             )  # fmt: skip
 
     def check_something(self, node: ast.expr, value: ast.expr | None) -> None:
@@ -153,6 +226,11 @@ class Assembled(Check):
                 a, f"`{ast.unparse(a)}` is an INDEX scalar and '{p.name}' is {p.type.dtype}",
                 f"write it as a float, or pl.cast({ast.unparse(a)}, pl.{p.type.dtype})",
             )  # fmt: skip
+
+
+def _is_set(flag: ast.expr | None) -> bool:
+    """True for a flag that is given and is not False."""
+    return flag is not None and not (isinstance(flag, ast.Constant) and not flag.value)
 
 
 def _plain_store(atomic: ast.expr | None) -> bool:

@@ -43,6 +43,13 @@ class Directives(Check):
         for name in ("sync_start", "allow_early_resolve"):
             self._check_literal(keywords.get(name), name)
 
+    def check_does(self, call: ast.Call, body: list[ast.stmt]) -> None:
+        """The blocks of a pl.spmd do something."""
+        if all(isinstance(s, ast.Pass) for s in body):
+            raise self.refuse(
+                call, "the blocks of this pl.spmd do nothing: PyPTO compiles no such task", "leave it out"
+            )
+
     def _check_literal(self, node: ast.expr | None, name: str) -> None:
         if node is not None and not (isinstance(node, ast.Constant) and isinstance(node.value, bool)):
             raise self.refuse(node, f"{name}= is True or False, written in place")

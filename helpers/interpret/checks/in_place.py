@@ -33,12 +33,15 @@ class InPlace(Check):
     """Refuses such numbers.
 
     `_unsized` has the names of tensors made in orchestration of which an extent is no INDEX, with that extent and its
-    type.
+    type. `placed` has the parameters that stand where such a number may not, and what place that is: an inline function
+    has the argument itself there (`CloneInlineBody` in src/ir/transforms/inline_functions_pass.cpp).
     """
 
     def __init__(self, subject: Subject, facts: Facts, region: Region):
         super().__init__(subject, facts, region)
         self._unsized: dict[str, tuple[ast.expr, str]] = {}
+        self.placed: dict[str, str] = {}
+        self.numbers = {p.name for p in subject.parameters if p.type.kind == "scalar"}
 
     def bind(self, name: str, value: ast.expr) -> None:
         """`name = value`."""
@@ -93,9 +96,11 @@ class InPlace(Check):
         """The number of blocks: names and arithmetic of them, or how many cores there are, alone."""
         if isinstance(count, ast.Call) and self.pl_path(count.func) in CORES:
             return
+        where = "the number of blocks"
+        self._note_placed(count, where)
         found = self._called_in(count)
         if found is not None:
-            raise self._unnamed(found, "the number of blocks")
+            raise self._unnamed(found, where)
 
     def check_lists(self, node: ast.Call, path: str) -> None:
         """Lists of numbers of an operation: no element is read in place, in a shape of orchestration no part of one."""
@@ -105,14 +110,19 @@ class InPlace(Check):
                 return
         for a in [*node.args, *(k.value for k in node.keywords)]:
             for e in a.elts if isinstance(a, (ast.List, ast.Tuple)) else ():
+                where = "a shape" if path in MAKES else "a list"
+                if path in MAKES or isinstance(e, ast.Name):
+                    self._note_placed(e, where)
                 found = self._called_in(e) if path in MAKES else e if self.is_called(e) else None
                 if found is not None:
-                    raise self._unnamed(found, "a shape" if path in MAKES else "a list")
+                    raise self._unnamed(found, where)
 
     def check_items(self, items: list[ast.expr]) -> None:
         """The same, of subscripts of a tensor."""
         for i in items:
             e = i.lower if isinstance(i, ast.Slice) else i
+            if isinstance(e, ast.Name):
+                self._note_placed(e, "a subscript")
             if e is not None and self.is_called(e):
                 raise self._unnamed(e, "a subscript")
 
@@ -127,11 +137,22 @@ class InPlace(Check):
                 if found is not None:
                     raise self._unnamed(found, "a valid extent of a tile")
 
-    def check_argument(self, a: ast.expr, p: Parameter) -> None:
-        """A number that orchestration hands to a task: a name, a constant, or what is called, alone.
+    def _note_placed(self, node: ast.expr, where: str) -> None:
+        """A parameter, or arithmetic of some, stands in such a place."""
+        for n in walk(node):
+            if isinstance(n, ast.Name) and n.id in self.numbers and not self.subject.bindings[n.id]:
+                self.placed.setdefault(n.id, where)
 
-        A condition may stand there, which PyPTO refuses, too: a known gap (docs/interpret.md).
-        """
+    def check_inlined(self, a: ast.expr, p: Parameter, placed: dict[str, str]) -> None:
+        """An argument of an inline function, which is put where its parameter stands (`placed`)."""
+        if p.name in placed and p.type.kind == "scalar":
+            if self.is_called(a):
+                raise self._unnamed(a, f"the argument '{p.name}', which stands for {placed[p.name]}")
+            if isinstance(a, ast.Name):
+                self._note_placed(a, placed[p.name])
+
+    def check_argument(self, a: ast.expr, p: Parameter) -> None:
+        """A number or a condition that orchestration hands to a task: a name, a constant, or what is called, alone."""
         if (
             self.region.incore
             or p.type.kind != "scalar"
@@ -145,7 +166,8 @@ class InPlace(Check):
             return
         if any(isinstance(n, ast.Attribute) and n.attr == "shape" for n in walk(a)):  # PyPTO knows most of them
             return
-        if made or isinstance(a, (ast.BinOp, ast.UnaryOp)):
+        asked = isinstance(a, (ast.Compare, ast.BoolOp)) and self.facts.at_run_time(a) and not self.facts.decided(a)
+        if made or asked or isinstance(a, (ast.BinOp, ast.UnaryOp)):
             raise self._unnamed(a, f"the argument '{p.name}'")
 
     def begin(self, body: list[ast.stmt], dispatches: bool) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
 from helpers.interpret.source.walk import walk
@@ -77,6 +78,39 @@ def has_return(tree: ast.FunctionDef) -> bool:
 def gives(tree: ast.FunctionDef) -> bool:
     """True for a function that returns a value."""
     return any(isinstance(n, ast.Return) and n.value is not None for n in walk(tree))
+
+
+def check_result(facts: Facts, s: ast.Return) -> None:
+    """A tile that an InCore function of a program returns is stored to a tensor, which its `->` names.
+
+    Source: TransformIncoreFunction in src/ir/transforms/convert_tensor_to_tile_ops_pass.cpp, which takes the type from
+    there; a `@pl.jit.incore` function has one in any case.
+
+    Raises:
+        KernelError: it names a tile there, or nothing.
+    """
+    subject = facts.subject
+    tree, values = subject.tree, s.value.elts if isinstance(s.value, ast.Tuple) else [s.value]
+    if subject.function != "InCore":
+        return
+    for value, wanted in zip(values, _declared(tree.returns, len(values), subject.pl_path)):
+        if value is not None and wanted in ("", "Tile") and facts.level(value) == "tile":
+            raise subject.refuse(
+                value, f"'{tree.name}' returns the tile `{ast.unparse(value)}`, and its `->` names"
+                f" {'a tile' if wanted else 'nothing'}: a tile ends with its task",
+                "-> pl.Tensor[[64, 64], pl.FP32], then it is stored to a new tensor; or pl.store it to a pl.Out",
+            )  # fmt: skip
+
+
+def _declared(node: ast.expr | None, n: int, path: Path) -> list[str | None]:
+    """Of `n` results what the `->` calls each: "Tile", "Tensor"; "" where there is none, None where it is not known."""
+    if node is None:
+        return [""] * n
+    inner = node.slice if isinstance(node, ast.Subscript) else node
+    several = n > 1 and isinstance(inner, ast.Tuple) and len(inner.elts) == n
+    parts = inner.elts if several else [node] if n == 1 else []
+    heads = [path(e.value if isinstance(e, ast.Subscript) else e) for e in parts]
+    return heads or [None] * n
 
 
 def returned_parameters(tree: ast.FunctionDef, names: list[str]) -> list[int | None]:

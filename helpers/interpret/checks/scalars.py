@@ -86,6 +86,11 @@ class Scalars(Check):
                 node, "a sum of floats in a region: the assembler has no code for it",
                 ast.unparse(ast.BinOp(left, ast.Sub(), ast.UnaryOp(ast.USub(), right))),
             )  # fmt: skip
+        if isinstance(node, ast.Compare) and a == b == "bool" and not self.facts.folds(node):
+            raise self.refuse(
+                node, f"`{ast.unparse(node)}` compares what is true or false, and PyPTO compares numbers alone",
+                f"`{ast.unparse(left)}` or `not {ast.unparse(left)}` where the other is known, else ifs",
+            )  # fmt: skip
         if isinstance(node, (ast.BinOp, ast.Call)) and "bool" in (a, b):
             raise self.refuse(
                 left if a == "bool" else right, "the result of a comparison used as a number", "use if / else"

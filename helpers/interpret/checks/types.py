@@ -114,7 +114,19 @@ class VariableTypes(Check):
         level = self.facts.level(node)
         if level is None:
             return None, None, None, None
-        return level, self.facts.element(node), self.facts.shape(node), self.facts.valid(node)
+        element = self.facts.element(node) or self._of_product(node, level)
+        return level, element, self.facts.shape(node), self.facts.valid(node)
+
+    def _of_product(self, node: ast.expr, level: str) -> str | None:
+        """The type of a product that has no out_dtype: while PyPTO parses, of tensors that of its operands
+        (`DeduceTensorMatMulType` in src/ir/op/tensor_ops/matmul.cpp); what is computed is wider."""
+        name, given = self.facts.called(node) if isinstance(node, ast.Call) else ("", {})
+        if name != "matmul" or "out_dtype" in given:
+            return None
+        left, right = (self.facts.element(given[a]) for a in ("lhs", "rhs"))
+        if left is None or left != right:
+            return None
+        return left if level == "tensor" else "FP32" if dtypes.BY_NAME[left].is_float else "INT32"
 
     def hand_on(self, value: ast.expr) -> None:
         """A value of a pl.yield_, where the lowering is at it."""
@@ -145,6 +157,17 @@ class VariableTypes(Check):
             )  # fmt: skip
         else:
             self._check_carried_extents(s, target.id, old[3] or ())
+
+    def check_space(self, s: ast.Assign, name: str, turns: bool) -> None:
+        """A name that a loop or an arm of an if binds again stays where it lies (`elements.rebound`, which sees those
+        that run); `turns`: it was bound before a loop."""
+        was, now = self.names[name].space, self.facts.space(s.value)
+        if not self.region.incore or self.region.dropped:
+            return
+        if (was, now) == ("UB", "L0C") or (turns and (was, now) == ("L0C", "UB")):
+            raise self.refuse(
+                s, f"'{name}' was in {was} and becomes a tile in {now}, in a loop or branch", "use another name"
+            )
 
     def _check_carried_extents(self, s: ast.Assign, name: str, valid: tuple) -> None:
         """The assembler wants an index where a tile that an arm or a turn binds again says what of it is valid."""

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.interpret.facts.forms import OPERATORS
-from helpers.interpret.facts.names import NOTHING, Names, Shape, Valid, Value
+from helpers.interpret.facts.names import NOTHING, Names, Shape, Value
 from helpers.interpret.facts.subject import Subject
+from helpers.interpret.facts.validity import Validity
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Type
 from helpers.interpret.ops import (
+    COMPUTES,
     CREATES,
     ELEMENTWISE,
     FOLDS,
@@ -29,9 +31,12 @@ from helpers.interpret.ops import (
     SAME_SHAPE,
     SAME_TYPE,
     UNARY,
-    WHOLE,
 )
 from helpers.interpret.source.walk import walk
+
+FILLS = ("full", "arange", "ci", "tri", "random")
+SHAPED = ("slice", "load", "reshape", "fillpad_expand", "extract", *FILLS)  # the shape that they make is written
+IN_UB = (ELEMENTWISE | FOLDS | UNARY) & COMPUTES - {"cast"}  # a cast of a product may stay with the cube
 
 
 class Facts:
@@ -48,6 +53,9 @@ class Facts:
         self.path, self.outside = subject.pl_path, subject.outside
         self.extent = extent  # the difference of two expressions, when it is known while parsing
         self.fixed = fixed  # True when only parsing decides the difference of two expressions
+        validity = Validity(self)
+        self.valid, self.valid_axes, self.bounded = validity.valid, validity.valid_axes, validity.bounded
+        self.partly, self.unbounded = validity.partly, validity.unbounded
         literal = [p for p in subject.parameters if subject.entry and not subject.bindings[p.name]]
         self.literal = {p.name: p.type for p in literal if p.type.kind == "scalar"}
         for p in subject.parameters:
@@ -82,13 +90,14 @@ class Facts:
             narrowed=self._narrowed(given.get("valid_shape")) if called == "slice" and not incore else None,
             scalar=self.dtype(value),
             run_time=self.at_run_time(value),
-            bounded=self._bounded(value),
+            bounded=self.bounded(value),
             level=level,
             element=self.element(value) if level is not None else None,
             shape=self.shape(value) if level is not None else None,
             valid=self.valid(value),
             parts=self.valid_axes(value) if incore else NOTHING,
             product=self.product(value),
+            space=self.space(value),
             **more,
         ))  # fmt: skip
 
@@ -317,7 +326,7 @@ class Facts:
         if not isinstance(node, ast.Call):
             return None
         name, given = self.called(node)
-        if name in ("cast", "full") or name in CREATES:
+        if name in ("cast", *FILLS) or name in CREATES:
             to = dtypes.of(self.path(given.get("target_type", given.get("dtype"))))
             return to.name if to is not None else None
         if name in PRODUCTS and "out_dtype" in given:
@@ -338,7 +347,7 @@ class Facts:
         if not isinstance(node, ast.Call):
             return None
         name, given = self.called(node)
-        if name in CREATES or name in ("full", "slice", "load", "reshape"):
+        if name in CREATES or name in SHAPED:
             wanted = given.get("shapes" if name == "load" else "shape")
             if not isinstance(wanted, (ast.List, ast.Tuple)) or "drop_dims" in given:
                 return None
@@ -348,6 +357,8 @@ class Facts:
         first = self.shape(node.args[0]) if node.args else None
         if first is None:
             return None
+        if name in PRODUCTS - {"matmul_acc"} or name in ("concat", "transpose"):
+            return self._of_shapes(name, first, given)
         if name in SAME_SHAPE:
             return first
         if name in ELEMENTWISE:
@@ -357,6 +368,22 @@ class Facts:
             axis = -1 if name.startswith("row_") else -2
             return tuple(1 if a == len(first) + axis else n for a, n in enumerate(first))
         return None
+
+    def _of_shapes(self, name: str, first: Shape, given: dict[str, ast.expr]) -> Shape | None:
+        """Of two tiles beside each other, of a product and of a tile that is turned, all of two axes."""
+        second = given.get("src1" if name == "concat" else "rhs")
+        second = first if name == "transpose" else None if second is None else self.shape(second)
+        if second is None or len(first) != 2 or len(second) != 2:
+            return None
+        if name == "concat":
+            return first[0], None if None in (first[1], second[1]) else first[1] + second[1]
+        if name == "transpose":
+            turned = {self.extent(given[a], None) for a in ("axis1", "axis2") if a in given}
+            return first[::-1] if turned in ({0, 1}, {0, -1}, {-2, -1}, {-2, 1}) else None
+        flags = [given.get(f, ast.Constant(False)) for f in ("a_trans", "b_trans")]
+        if not all(isinstance(f, ast.Constant) for f in flags):
+            return None
+        return first[1 if flags[0].value else 0], second[0 if flags[1].value else 1]
 
     def _subscripted(self, node: ast.Subscript) -> Shape | None:
         whole = self.shape(node.value)
@@ -390,6 +417,15 @@ class Facts:
         name, _ = self.called(node)
         return name in PRODUCTS or (name in SAME_LAYOUT and self.product(node.args[0]))
 
+    def space(self, node: ast.expr) -> str:
+        """ "L0C" for a product, "UB" for what vector cores compute; "" where a value may lie elsewhere."""
+        if isinstance(node, ast.Name):
+            return self.names[node.id].space
+        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
+        if name in PRODUCTS or name == "matmul_acc":
+            return "L0C"
+        return "UB" if name in IN_UB and "target_memory" not in given and self.kind(node) == "tensor" else ""
+
     def at_run_time(self, node: ast.expr) -> bool:
         """True when a number is certainly known only at run time: read from memory, or of a turn or a block."""
         for n in walk(node):
@@ -400,88 +436,6 @@ class Facts:
             if isinstance(n, ast.Call) and self.path(n.func) in ("read", "tensor.read", "tile.read"):
                 return True
         return False
-
-    # ---- what is valid ---------------------------------------------------------------------------------
-
-    def partly(self, node: ast.expr | None) -> frozenset[int]:
-        """The axes (-2, -1) of a tile whose valid extent is certainly known only at run time."""
-        return self.valid_axes(node)[0]
-
-    def unbounded(self, node: ast.expr | None) -> frozenset[int]:
-        """Those of them of which no pl.min says that the tile has room for it."""
-        return self.valid_axes(node)[1]
-
-    def _bounded(self, node: ast.expr) -> bool:
-        return any(
-            (isinstance(n, ast.Call) and (self.path(n.func) or "").rpartition(".")[-1] == "min")
-            or (isinstance(n, ast.Name) and self.names[n.id].bounded)
-            for n in walk(node)
-        )
-
-    def valid_axes(self, node: ast.expr | None) -> tuple[frozenset[int], frozenset[int]]:
-        """What `partly` and `unbounded` give."""
-        if isinstance(node, ast.Name):
-            return self.names[node.id].parts
-        if not isinstance(node, ast.Call):
-            return NOTHING
-        name, given = self.called(node)
-        if name == "set_validshape":
-            extents = [given.get("valid_rows"), given.get("valid_cols")]
-        elif name in ("slice", "load") and "valid_shape" in given:
-            extents = getattr(given["valid_shape"], "elts", [])[-2:]
-        elif name in ("slice", "load") and "clamp" in given:
-            extents = getattr(given.get("offset", given.get("offsets")), "elts", [])[-2:]
-        elif name in (SAME_SHAPE | ELEMENTWISE | FOLDS) - {"fillpad", "assemble", "matmul_acc", "write"} and node.args:
-            folded = {-1} if name.startswith("row_") else {-2}
-            axes, free = self.valid_axes(node.args[0])
-            return (axes - folded, free - folded) if name in FOLDS else (axes, free)
-        else:
-            return NOTHING
-        axes = frozenset(i - len(extents) for i, e in enumerate(extents) if e is not None and self.at_run_time(e))
-        free = {i for i in axes if "clamp" not in given and not self._bounded(extents[i])}
-        return axes, frozenset(free)
-
-    def valid(self, node: ast.expr) -> Valid | None:
-        """What is valid of a tensor or tile, as its type says it; None when that is not certain.
-
-        Source: tried on PyPTO, which gives a tensor a `TensorView` and a tile a `TileView` where not all is valid.
-        """
-        if isinstance(node, ast.Name):
-            return self.names[node.id].valid
-        if isinstance(node, ast.Subscript):
-            return () if self.level(node) == "tensor" and self.valid(node.value) == () else None
-        name, given = self.called(node) if isinstance(node, ast.Call) else ("", {})
-        first, *rest = given.values() or (None,)
-        if name in ("slice", "load") and "valid_shape" in given:
-            return self._written_extents(getattr(given["valid_shape"], "elts", []), self.shape(node))
-        if name == "set_validshape":
-            return self._written_extents(rest, self.shape(first))
-        if name in CREATES or name == "full" or (name in WHOLE and self.level(node) == "tensor"):
-            return ()
-        if name in ("slice", "load") and "clamp" not in given:
-            return () if self.valid(first) == () else None
-        if name == "assemble":  # what it writes counts too
-            return () if self.valid(first) == () else None
-        if name in UNARY:
-            return self.valid(first)
-        if name in ELEMENTWISE and len(rest) == 1:
-            return self._valid_of_two(first, rest[0])
-        return None
-
-    def _valid_of_two(self, a: ast.expr, b: ast.expr) -> Valid | None:
-        x, y = self.valid(a), self.valid(b)
-        if self.dtype(b) is not None or x == y:
-            return x
-        return () if self.level(a) == "tensor" and () in (x, y) else None
-
-    def _written_extents(self, extents: list[ast.expr], shape: Shape | None) -> Valid | None:
-        """`()` for all of a shape; numbers where they are known, else the text."""
-        known = [self.extent(e, None) for e in extents]
-        if shape is None or len(known) != len(shape) or None in shape:
-            return None
-        return (
-            () if tuple(known) == shape else tuple(ast.unparse(e) if n is None else n for e, n in zip(extents, known))
-        )
 
 
 def promoted(a: str, b: str) -> str | None:

@@ -45,6 +45,7 @@ class Value:
     valid: Valid | None = None  # what of it is valid
     parts: Axes = NOTHING  # see `Facts.valid_axes`
     product: bool = False  # a tile that is laid out as the cube made it
+    space: str = ""  # the buffer that it lies in, where that is certain: "L0C" or "UB"
 
 
 UNKNOWN = Value()

@@ -15,6 +15,7 @@ class Region:
         self.dispatching = False  # in a `with pl.spmd` whose body calls a kernel
         self.lanes: str | None = None  # in a pl.split_aiv: its mode
         self.manual = False  # in a manual scope
+        self.dropped = False  # in an arm or a loop that PyPTO may drop, for what it knows while it compiles
 
     @contextmanager
     def core(self, split: str | None, dispatching: bool) -> Iterator[None]:
@@ -36,3 +37,10 @@ class Region:
         around, self.manual = self.manual, manual
         yield
         self.manual = around
+
+    @contextmanager
+    def known(self, decided: bool) -> Iterator[None]:
+        """In an arm or a loop; `decided`: what it depends on is known while PyPTO compiles, and it may be left out."""
+        around, self.dropped = self.dropped, self.dropped or decided
+        yield
+        self.dropped = around

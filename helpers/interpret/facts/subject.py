@@ -29,6 +29,7 @@ class Subject:
         self.program, self.auto_scope = options.get("program"), options.get("auto_scope", True)
         self.source = of(fn)
         self.tree = self.source.tree
+        self.function = options.get("function")  # of a `@pl.function`: the name of its pl.FunctionType
         self.closure = self.program is not None or "around" in options
         self.around = options.get("around", {})
         self.env = self.environment()

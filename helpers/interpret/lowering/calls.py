@@ -24,6 +24,7 @@ from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.code import Part, Whole, load, machine
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.ops import OPS, OUTSIDE_REGIONS
+from helpers.interpret.source.task_ids import SUBMITS
 from helpers.interpret.source.walk import walk
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
@@ -44,6 +45,7 @@ class Calls(Part):
     def __init__(self, whole: Whole):
         super().__init__(whole)
         self.callees: list[Compiled] = []
+        self.outsiders: dict[str, Callable] = {}  # functions outside the program that it calls, by PyPTO's name
         self._folded = folds.folded(self.subject.tree, self.pl_path)  # casts that stay with the cube
 
     def note_callee(self, compiled: Compiled) -> None:
@@ -175,6 +177,7 @@ class Calls(Part):
             value, INCORE if self.region.incore or kind in ("incore", "group") else ORCHESTRATION
         )
         self.note_callee(callee)
+        self._check_one_name(node, fn, kind, callee, member is not None)
         wanted = [p.name for p in callee.parameters]
         named = {k.arg: k.value for k in node.keywords}
         if len(node.args) > len(wanted) or (
@@ -192,6 +195,8 @@ class Calls(Part):
         if kind == "inline":
             self._one_shape(node, fn, callee.parameters, args)
             for a, p in zip(given, callee.parameters):
+                self.checks.in_place.check_inlined(a, p, callee.placed)
+                self.checks.units.check_inlined(a, p, callee.needed)
                 self.checks.stores.check_passed(node, a, p.name in callee.stored, p.name in callee.written)
         target = self.bind(callee.run, fn.__name__)
         if kind == "inline" and callee.asked:
@@ -202,6 +207,20 @@ class Calls(Part):
         if kind in ("incore", "group") and not self.region.incore:
             return machine("incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())])
         return ast.Call(target, [load("_m"), *args], [])
+
+    def _check_one_name(self, node: ast.Call, fn: Callable, kind: str, callee: Compiled, member: bool) -> None:
+        """A program knows its functions, and those outside of it that it calls, by their names alone
+        (`_parse_external_function_call` in python/pypto/language/parser/ast_parser.py)."""
+        if self.subject.program is None or kind == "inline":
+            return
+        for name, found in callee.outside.items() if member else [(fn.__name__, fn)]:
+            same = name in self.subject.program.functions
+            if same or self.outsiders.setdefault(name, found) is not found:
+                where = "in the program itself" if same else "called from this program already"
+                raise self.refuse(
+                    node, f"'{name}', a function outside the program, is called as another one is, {where}",
+                    "give one of the two functions another name",
+                )  # fmt: skip
 
     def _one_shape(self, node: ast.Call, fn: Callable, parameters: list[Parameter], args: list[ast.expr]) -> None:
         """Have the machine check that an inline function sees tensors of one shape wherever it is called."""
@@ -269,7 +288,20 @@ class Calls(Part):
         return self.kernel_call(call)
 
     def check_gives(self, s: ast.Assign) -> None:
-        """A name is bound to what an inline function returns: it has to return something."""
+        """Names are bound to what a submitted or an inline function returns: it has to return something.
+
+        Of a submitted one PyPTO goes by the `->` alone (`_parse_kernel_call`, `_parse_submit_assignment` in
+        python/pypto/language/parser/ast_parser.py).
+        """
+        path = self.pl_path(s.value.func)
+        submitted = self.subject.member(s.value.args[0]) if path in SUBMITS else None
+        if submitted is not None and isinstance(s.targets[0], (ast.Tuple, ast.List)):
+            tree = self.whole.compiled(submitted, INCORE).source.tree
+            if tree.returns is None:
+                raise self.refuse(
+                    s.value, f"pl.{path} of '{tree.name}', which does not say what it returns: nothing can be bound to"
+                    " it", f"def {tree.name}(...) -> pl.Tensor[[64, 64], pl.FP32]:",
+                )  # fmt: skip
         callee = self.outside(s.value.func) if self.pl_path(s.value.func) is None else None
         found = unwrap(callee)
         if found is None or found[1] != "inline":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.interpret.facts.forms import MISSING, Parameter
@@ -29,6 +29,9 @@ class Compiled:
     asked: frozenset[str] = frozenset()  # parameters that the number of turns of a pl.parallel with task ids depends on
     auto_scope: bool = True  # PyPTO puts loops and arms of ifs of orchestration into scopes of their own
     misnamed: tuple[tuple[Place, str, str], ...] = ()  # tasks whose C++ cannot be called so: where, what, what to do
+    placed: dict[str, str] = field(default_factory=dict)  # parameters that stand where PyPTO wants a name, and where
+    needed: frozenset[str] = frozenset()  # parameters that the cube unit needs, where it is compiled for a region
+    outside: dict[str, Callable] = field(default_factory=dict)  # of a program: what it calls that stands outside of it
 
     @property
     def extents(self) -> frozenset[str]:

@@ -144,7 +144,8 @@ class Loops(Part):
             return self._turns(s, call, bounds, path == "range")
         if keywords.get("init_values") is None:
             again = self.whole.task_ids.begin_turn(s, s.body) if path != "unroll" else []
-            body = self.whole.statements.nested(s.body, turns=path != "unroll" and not once)
+            with self.region.known(self._turns_never(call.args)):
+                body = self.whole.statements.nested(s.body, turns=path != "unroll" and not once)
             if self.region.incore and path == "range" and self.whole.masked.only_numbers([s]):
                 return self.whole.masked.masked_loop(s, bounds, body)
             lowered = [ast.For(target, iterator, again + body, []), *again]
@@ -164,9 +165,17 @@ class Loops(Part):
     def _turns_once(self, bounds: list[ast.expr]) -> bool:
         """True for a pl.range that certainly has one turn: PyPTO's Simplify (pass 05) leaves no loop, and puts where it
         begins in place of its variable."""
-        known = [self.facts.extent(a, None) for a in bounds]
-        start, stop, step = (0, *known, 1) if len(known) == 1 else (*known, 1)[:3]
+        start, stop, step = self._known_bounds(bounds)
         return None not in (start, stop, step) and step >= 1 and start < stop <= start + step
+
+    def _turns_never(self, bounds: list[ast.expr]) -> bool:
+        """True for a loop that certainly has none."""
+        start, stop, step = self._known_bounds(bounds)
+        return None not in (start, stop, step) and step >= 1 and stop <= start
+
+    def _known_bounds(self, bounds: list[ast.expr]) -> tuple[int | None, int | None, int | None]:
+        known = [self.facts.extent(a, None) for a in bounds]
+        return (0, known[0], 1) if len(known) == 1 else (*known, 1)[:3]
 
     def _step(self, node: ast.expr, step: ast.expr, path: str) -> ast.expr:
         """The step of a loop, which may count down in orchestration and where it is unrolled.

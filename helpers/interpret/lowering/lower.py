@@ -92,6 +92,8 @@ class Lowering:
             frozenset(stores.stored if of_region else ()), frozenset(stores.written if of_region else ()),
             subject.closure, frozenset(v.name for v in subject.captured.values() if type(v).__name__ == "DynVar"),
             frozenset(self.task_ids.asked), subject.auto_scope, tuple(self.scopes.misnamed),
+            self.checks.in_place.placed if subject.kind == "inline" else {},
+            frozenset(self.checks.units.needed if of_region else ()), self.calls.outsiders,
         )  # fmt: skip
 
     def compiled(self, kernel: Any, plane: str | None = None) -> Compiled:

@@ -158,6 +158,7 @@ class Scopes(Part):
             )  # fmt: skip
         if target is not None and not isinstance(target, ast.Name):
             raise self.refuse(target, "the block index must be one name")
+        self.checks.directives.check_does(call, body)
         name = self._task_name(keywords, call, "spmd", body)
         index = target.id if target is not None else "_block"
         self.checks.directives.check_no_break(body, "pl.spmd")

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Callable
 
 from helpers.errors import KernelError
-from helpers.interpret.checks import rules
+from helpers.interpret.checks import returns, rules
 from helpers.interpret.facts.infer import category
 from helpers.interpret.facts.names import Value
 from helpers.interpret.language import annotations
-from helpers.interpret.lowering.code import Part, Whole, assigned, call, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, call, evaluate, is_constant, load, machine
 from helpers.interpret.lowering.groups import POPS
 from helpers.interpret.source.walk import walk
 from helpers.interpret.values.printed import NUMBER, Printer
@@ -78,6 +78,7 @@ class Statements(Part):
         if isinstance(s, ast.With):
             return self.whole.scopes.scope(s)
         if isinstance(s, ast.Return):
+            returns.check_result(self.facts, s)
             called = self.whole.calls.kernel_call(s.value) if isinstance(s.value, ast.Call) else None
             return [ast.Return(called or (self.whole.expr(s.value) if s.value else None))]
         if isinstance(s, (ast.Break, ast.Continue)) and not self.region.incore:
@@ -179,7 +180,7 @@ class Statements(Part):
                 return [ast.Assign([target], bound)]
         self._check_value(target, s.value)
         value = self.whole.expr(s.value)
-        if self.facts.dtype(s.value) == "BOOL" and self.facts.constant(s.value):
+        if self.facts.dtype(s.value) == "BOOL" and (self.facts.constant(s.value) or self._folds_to_one(s.value)):
             raise self.refuse(
                 s,
                 f"`{ast.unparse(s.value)}`, which is known while PyPTO compiles, bound to a name",
@@ -190,6 +191,8 @@ class Statements(Part):
             self.checks.types.check_kept(s, target, annotated)
             once = self.subject.bindings[target.id] == 1
             more = self.whole.numbers.known(target.id, s.value, value) if once else {}
+            if self.blocks.again(target.id):
+                self.checks.types.check_space(s, target.id, self.blocks.of_turns(target.id))
             self.facts.bind(target.id, s.value, self.region.incore, **more)
             self.checks.bind(target.id, s.value)
             value = self._same_type(s, target.id, value)
@@ -201,6 +204,15 @@ class Statements(Part):
                     self.names.note(name, unrolled=self.subject.bindings[name] == 1)
         self.blocks.bind(bound)
         return [ast.Assign([target], value)]
+
+    def _folds_to_one(self, node: ast.expr) -> bool:
+        """True for `True or x` and `False and x`: PyPTO's simplifier leaves the constant alone."""
+        values = [self.whole.expr(v) for v in getattr(node, "values", ()) if self.facts.constant(v)]
+        for v in values:
+            sides = [v.left, *v.comparators] if isinstance(v, ast.Compare) else [v]
+            if all(map(is_constant, sides)) and bool(evaluate(v)) == isinstance(node.op, ast.Or):
+                return True
+        return False
 
     def _carried(self, s: ast.stmt, target: ast.expr, value: ast.expr) -> ast.expr:
         """In a loop or branch of a region, names bound before keep their buffers when a function returns new values."""
@@ -251,7 +263,7 @@ class Statements(Part):
             self.checks.directives.check_element(name, target.slice, value)
         self.checks.stores.check(target)
         self.checks.units.check_placed(target, value)
-        self.checks.assembled.check_something(target, value)
+        self.checks.assembled.check_placed(target, value)
         self.blocks.bind([name])
         where = [self.whole.expr(target.value), self.whole.expressions.index(target.slice, target.value)]
         stored = call("_setitem", [load("_m"), self.place(target), *where, self.whole.expr(value)])
@@ -360,7 +372,7 @@ class Statements(Part):
         known = one or self.facts.decided(s.test)
 
         def arm(body: list[ast.stmt]) -> list[ast.stmt]:
-            with self.checks.stores.apart(one):
+            with self.checks.stores.apart(one), self.region.known(known):
                 return self.whole.task_ids.arm(s, body, known)
 
         body, orelse = self.names.arms(lambda: arm(s.body), lambda: arm(s.orelse) if s.orelse else [])

@@ -146,15 +146,27 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
 
 
+SEVERAL = "loop over the axes in front, or store it and load it again"
+
+
+def leaving(m: Machine, at: Place, x: Any) -> None:
+    """Note that a tile is stored: of several products each leaves L0C for its place, once, so that none is left
+    (`DetectDirectStore` in src/ir/transforms/flatten_tile_nd_to_2d/batch_matmul.cpp)."""
+    if type(x) is Tile and x.pages:
+        if x.crossed:
+            raise m.fault(
+                at, f"{x}, which is several products, is stored a second time or in another shape: PyPTO stores each as"
+                " it leaves L0C", SEVERAL,
+            )  # fmt: skip
+        x.crossed = True
+
+
 def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
     """Note that a tile goes from the cube to a vector core or back, once for each value."""
     way = {("L0C", "UB"): "L0C-UB", ("UB", "L1"): "UB-L1"}.get((x.memory.space, space))
+    if x.pages and way == "L0C-UB":
+        raise m.fault(at, f"{x} is several products, which PyPTO can only store", SEVERAL)
     if way is not None and not x.crossed:
-        if x.pages and way == "L0C-UB":
-            raise m.fault(
-                at, f"{x} is several products, which PyPTO can only store",
-                "loop over the axes in front, or store it and load it again",
-            )  # fmt: skip
         x.crossed = True
         if way == "UB-L1":
             halves.check_handed(m, at, x)

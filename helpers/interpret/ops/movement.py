@@ -26,6 +26,7 @@ from helpers.interpret.ops.common import (
     describe,
     dtype_of,
     elements,
+    leaving,
     op,
     operand,
     scalar,
@@ -37,7 +38,7 @@ from helpers.interpret.ops.shapes import fillpad, reshape
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import READ, WRITE
 from helpers.interpret.values import scales
-from helpers.interpret.values.extents import filled, narrowed
+from helpers.interpret.values.extents import filled, leaves_gap, narrowed
 from helpers.interpret.values.lanes import Lanes, one
 from helpers.interpret.values.values import Known, Tensor, Tile, dense_strides, held
 
@@ -268,6 +269,7 @@ def _check_atomic(m: Machine, at: Place, target: Any) -> None:
 def put_into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool = False) -> Any:
     """A source that is ready to be written, into `target`."""
     if type(target) is Tensor:
+        leaving(m, at, s)
         _two_axes(m, at, s)
         s = _for_target(m, at, target, s)
         w = m.window(at, target, offset, s.shape, s.valid, "assemble")
@@ -353,12 +355,7 @@ def _check_union(m: Machine, at: Place, target: Tile, s: Tile, offset: list[int]
     have, new = target.valid, held(s.shape, s.valid)
     if have is None or any(type(n) is Lanes for n in (*have, *new)):
         return
-    growing = [i for i, (o, n, h) in enumerate(zip(offset, new, have)) if o + n > h]
-    if not growing or (not any(offset) and all(n >= h for n, h in zip(new, have))):
-        return
-    axis = growing[0]
-    beside = any(o or n != h for i, (o, n, h) in enumerate(zip(offset, new, have)) if i != axis)
-    if len(growing) > 1 or offset[axis] > have[axis] or beside:
+    if leaves_gap(have, new, offset):
         raise m.fault(
             at, f"assemble of {s} at {offset} into {target}: with what is valid it makes no rectangle from the origin",
             "write where it is valid, or pl.fillpad it first",

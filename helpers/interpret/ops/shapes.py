@@ -62,6 +62,7 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
     if not m.dry:
         data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
     out = m.alias(x, data, shape, x.dtype, valid)
+    out.pages = out.crossed = x.pages  # of several products it cannot be stored any more
     halves.reshaped(m, at, x, out)
     return out
 

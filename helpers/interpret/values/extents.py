@@ -74,6 +74,19 @@ def narrowed(sizes: tuple, t: Tensor, offsets: Sequence, valid: Sequence | None)
     return tuple(out)
 
 
+def leaves_gap(have: Sequence[int], new: Sequence[int], at: Sequence[int]) -> bool:
+    """True when a part [0, have) and a part [at, at + new) are no part [0, n) together: what is valid of a tensor or a
+    tile is one rectangle from the origin (`InferWriteValidShapeUnion` in PyPTO src/ir/op/type_inference.cpp)."""
+    if 0 in have:
+        return any(at)
+    growing = [i for i, (o, n, h) in enumerate(zip(at, new, have)) if o + n > h]
+    if not growing or (not any(at) and all(n >= h for n, h in zip(new, have))):
+        return False
+    axis = growing[0]
+    beside = any(o or n != h for i, (o, n, h) in enumerate(zip(at, new, have)) if i != axis)
+    return len(growing) > 1 or at[axis] > have[axis] or beside
+
+
 def filled(tile: Tile, fill: float) -> torch.Tensor:
     """The data of a tile at its full shape, `fill` outside its valid part."""
     data, shape, valid = tile.data, tile.shape, tile.valid
