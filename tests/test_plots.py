@@ -562,7 +562,24 @@ def test_a_figure_of_what_it_cannot_be_made_of_says_what_to_give(figure, given):
         figure(given)
 
 
-@pytest.mark.parametrize("figure", [plots.ladder, plots.times, lambda g: plots.balance(g, "add")])
+@pytest.mark.parametrize(
+    "figure", [plots.ablation, plots.rungs, plots.softmax_pages, lambda g: plots.chip_flow(g, "weigh")]
+)
+@pytest.mark.parametrize("given", [None, {}, "mlp", [1]], ids=str)
+def test_what_a_step_a_ladder_or_a_film_is_drawn_of_is_said(figure, given):
+    with pytest.raises(InputError, match="give"):
+        figure(given)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        plots.ladder,
+        plots.times,
+        lambda g: plots.two_lanes(g, "weigh", ("vector MTE2", "vector")),
+        lambda g: plots.balance(g, "add"),
+    ],
+)
 @pytest.mark.parametrize("given", [None, {}, {"one": None}, [1]], ids=str)
 def test_versions_side_by_side_want_a_dict_of_runs(figure, given):
     with pytest.raises(InputError, match="give"):

@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from helpers import chips
 from helpers.course.ladders import NAMED, Climbed
+from helpers.errors import InputError
 from helpers.plots.given import by_version, profile_of
 from helpers.plots.style import (
     BLUE,
@@ -92,6 +93,8 @@ def ablation(step: Step) -> Figure:
 
     Where all these kernels exist, a change's label has its share of the gain.
     """
+    if not isinstance(step, Step):
+        raise InputError(f"give a step of helpers.profile.ablation.ablate(...), not {type(step).__name__}")
     rows: list[tuple[str, float, str]] = [(step.before, step.us_before, TEXT)]
     for c in step.changes:
         share = f", {100 * c.share:.0f} % of the gain" if c.share is not None else ""
@@ -133,6 +136,8 @@ def rungs(climbed: Climbed, published: Mapping[str, float] | None = None, source
         published: Measured microseconds, by the label of their bar.
         source: Where those were published.
     """
+    if not isinstance(climbed, Climbed):
+        raise InputError(f"give what helpers.course.ladders.climb(...) returns, not {type(climbed).__name__}")
     published = published or {}
     names = [r.name for r in climbed.rungs]
     alt = f"{climbed.stage}, one change a rung: {', '.join(names)}" + (

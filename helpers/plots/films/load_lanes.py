@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from helpers.errors import InputError
 from helpers.plots.core_lanes import BUFFERS, chosen
 from helpers.plots.films.film import Film
+from helpers.plots.given import by_version, profile_of
 from helpers.plots.style import LIMIT, PALETTE, TEXT, Figure, figure, sign, styled, time_axis, time_text
 from helpers.profile import Profile
 from helpers.profile.core_schedule import Bar, CoreRun
@@ -35,6 +36,7 @@ def two_lanes(profiles: Mapping[str, Profile], task: str, pipes: tuple[str, str]
     unknown = [p for p in pipes if p not in PIPES]
     if unknown:
         raise InputError(f"there is no pipe {unknown[0]!r}; there are: {', '.join(PIPES)}")
+    profiles = {label: profile_of(p) for label, p in by_version(profiles).items()}
     numbers = tuple(PIPES.index(p) for p in pipes)
     runs = {label: max(p.core(chosen(p, task)), key=lambda r: r.total) for label, p in profiles.items()}
     bars = {label: [b for b in run.bars if b.pipe in numbers] for label, run in runs.items()}

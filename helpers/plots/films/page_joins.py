@@ -68,6 +68,8 @@ def softmax_pages(opened: Inside, row: int = 0, column: int = 0) -> Film:
     Raises:
         InputError: the task joins no pages.
     """
+    if not isinstance(opened, Inside):
+        raise InputError(f"give a task that was opened, inside(run, task), not {type(opened).__name__}")
     found = joints(opened, row, column)
     tops = [found[0].top_a, *(j.top_b for j in found)]
     totals = [found[0].total_a, *(j.total_b for j in found)]

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from helpers.errors import InputError
 from helpers.plots.core_lanes import chosen
 from helpers.plots.films.film import Film
+from helpers.plots.given import profile_of
 from helpers.plots.style import (
     BLUE,
     FAINT,
@@ -141,6 +142,7 @@ def chip_flow(profile: Profile, task: int | str | None = None, block: int = 0) -
     Raises:
         InputError: no such task, or nothing is known of what it does.
     """
+    profile = profile_of(profile)
     number = chosen(profile, task, block)
     runs = [r for r in profile.core(number) if r.bars]
     title = profile.tasks.title(number)
