@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -349,6 +349,21 @@ def _made_once(spec: Any, run_of: tuple) -> Any:
         return _large[run_of][spec.name]
 
     return replace(spec, init_value=None, fill=None, shared=made)
+
+
+def made_once(specs: list) -> list:
+    """The specs, for several runs or traces of them: an input of 128 MiB and more is made once, for all that need it.
+
+    It lives as long as the specs that are returned.
+    """
+    from golden.spec import TensorSpec
+
+    def once(spec: Any) -> Any:
+        if not isinstance(spec, TensorSpec) or spec.is_output or math.prod(spec.shape) * spec.dtype.itemsize < _LARGE:
+            return spec
+        return replace(spec, init_value=None, fill=None, shared=cache(spec.create_tensor))
+
+    return [once(spec) for spec in specs]
 
 
 def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | None = None, **how: Any) -> Trace:

@@ -252,7 +252,7 @@ def climb(stage: str, guesses: Mapping[str, float | None] | None = None, since: 
         raise InputError(
             f"the ladder of {stage} has no rung {unknown[0]!r}; it has: {', '.join(r.name for r in ladder[1:])}"
         )
-    specs = stages.find(stage).specs(**how)
+    specs = stages.made_once(stages.find(stage).specs(**how))
     profiles: dict[str, dict[str, Profile]] = {chip: {} for chip in CHIPS}
     for rung in ladder:
         made = kernel(stage, rung)
