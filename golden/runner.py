@@ -221,8 +221,9 @@ def run_jit(
         return finish(None, ", compile only: nothing computed or compared")
 
     # What went in: for the golden to work on, and to see that inputs stay as they are.
-    traced = records_writes(fn, platform)
-    one_memory = [] if save_data or scripted() else _of_one_memory(tensor_specs, values, traced)
+    copied = save_data or scripted()
+    traced = not copied and records_writes(fn, platform)
+    one_memory = [] if copied else _of_one_memory(tensor_specs, values, traced)
     sealed = {name: None if traced else seal(values[name]) for name in one_memory}
     outputs = save_data or (golden_data is None and golden_fn is not None)
     before = _copies(specs, values, sealed, shared, outputs=outputs)

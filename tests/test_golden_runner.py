@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import subprocess
 import sys
 import types
 from dataclasses import dataclass
@@ -476,3 +477,21 @@ def test_run_is_run_jit(calls: list[dict], tmp_path: Path) -> None:
     assert (tmp_path / "data" / "out" / "y.pt").is_file()
     assert result.errors["y"].tolerance == "exact"
     assert result.errors["state"].tolerance == "rtol=0 atol=0"
+
+
+@pytest.mark.parametrize("asked", ["a2a3", "a5sim"])
+def test_a_script_that_asks_for_a_chip_or_a_simulator_is_interpreted(asked: str, tmp_path: Path):
+    file = tmp_path / "double.py"
+    file.write_text(
+        "import sys\nimport torch\nimport pypto.language as pl\nfrom golden import TensorSpec, run_jit\n\n\n"
+        "@pl.jit\ndef k(x: pl.Tensor[[16, 64], pl.FP32], y: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):\n"
+        "    with pl.at(level=pl.Level.CORE_GROUP):\n        y[:, :] = pl.mul(x[:, :], 2.0)\n    return y\n\n\n"
+        "specs = [TensorSpec('x', [16, 64], torch.float32, init_value=torch.randn),\n"
+        "         TensorSpec('y', [16, 64], torch.float32, is_output=True)]\n"
+        "done = run_jit(k, specs, lambda v: v['y'].copy_(v['x'] * 2), runtime_cfg={'platform': sys.argv[1]})\n"
+        "raise SystemExit(0 if done.passed else 1)\n"
+    )
+    command = [sys.executable, "-m", "helpers", "interpret", str(file), asked]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{asked.removesuffix('sim')}interp" in done.stdout
