@@ -24,7 +24,6 @@ from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.code import Part, Whole, load, machine
 from helpers.interpret.lowering.compiled import Compiled
 from helpers.interpret.ops import OPS, OUTSIDE_REGIONS
-from helpers.interpret.source.task_ids import SUBMITS
 from helpers.interpret.source.walk import walk
 
 # How a name may have been bound to be passed to another kernel as a tensor (tried on PyPTO's specializer).
@@ -288,20 +287,7 @@ class Calls(Part):
         return self.kernel_call(call)
 
     def check_gives(self, s: ast.Assign) -> None:
-        """Names are bound to what a submitted or an inline function returns: it has to return something.
-
-        Of a submitted one PyPTO goes by the `->` alone (`_parse_kernel_call`, `_parse_submit_assignment` in
-        python/pypto/language/parser/ast_parser.py).
-        """
-        path = self.pl_path(s.value.func)
-        submitted = self.subject.member(s.value.args[0]) if path in SUBMITS else None
-        if submitted is not None and isinstance(s.targets[0], (ast.Tuple, ast.List)):
-            tree = self.whole.compiled(submitted, INCORE).source.tree
-            if tree.returns is None:
-                raise self.refuse(
-                    s.value, f"pl.{path} of '{tree.name}', which does not say what it returns: nothing can be bound to"
-                    " it", f"def {tree.name}(...) -> pl.Tensor[[64, 64], pl.FP32]:",
-                )  # fmt: skip
+        """Names are bound to what an inline function returns: it has to return something."""
         callee = self.outside(s.value.func) if self.pl_path(s.value.func) is None else None
         found = unwrap(callee)
         if found is None or found[1] != "inline":
