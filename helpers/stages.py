@@ -335,9 +335,7 @@ _large: dict[tuple, dict[str, torch.Tensor]] = {}  # the large inputs of the las
 
 def _made_once(spec: Any, run_of: tuple) -> Any:
     """The spec, with the tensor shared with the next run of the same inputs if it is large."""
-    from golden.spec import TensorSpec
-
-    if not isinstance(spec, TensorSpec) or spec.is_output or math.prod(spec.shape) * spec.dtype.itemsize < _LARGE:
+    if not _is_large_input(spec):
         return spec
 
     def made() -> torch.Tensor:
@@ -356,14 +354,18 @@ def made_once(specs: list) -> list:
 
     It lives as long as the specs that are returned.
     """
+    return [
+        replace(spec, init_value=None, fill=None, shared=cache(spec.create_tensor)) if _is_large_input(spec) else spec
+        for spec in specs
+    ]
+
+
+def _is_large_input(spec: Any) -> bool:
     from golden.spec import TensorSpec
 
-    def once(spec: Any) -> Any:
-        if not isinstance(spec, TensorSpec) or spec.is_output or math.prod(spec.shape) * spec.dtype.itemsize < _LARGE:
-            return spec
-        return replace(spec, init_value=None, fill=None, shared=cache(spec.create_tensor))
-
-    return [once(spec) for spec in specs]
+    if not isinstance(spec, TensorSpec) or spec.is_output:
+        return False
+    return math.prod(spec.shape) * spec.dtype.itemsize >= _LARGE
 
 
 def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | None = None, **how: Any) -> Trace:

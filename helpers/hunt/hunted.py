@@ -14,6 +14,7 @@ from typing import Any
 from golden import mistakes
 from golden.spec import values_of
 from helpers.errors import InputError, shown
+from helpers.files import whole
 from helpers.hunt.hunt_cases import CASES, Record
 from helpers.inside import Inside, against, inside
 from helpers.inside.intermediates import Wrong
@@ -49,7 +50,8 @@ class Hunted:
         text = self._text()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            with whole(path) as file:
+                file.write(text)
         return path
 
     def _text(self) -> str:

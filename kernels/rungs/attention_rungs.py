@@ -14,6 +14,8 @@ from kernels.flash_attention import (
     Q_PAD_ROWS,
     Q_ROWS,
     ROPE_ROWS_DYN,
+    RUN,
+    RUNS_A_PAGE,
     SCALE,
     TABLE_DYN,
     list_pages,
@@ -22,9 +24,6 @@ from kernels.flash_attention import (
     page_softmax,
 )
 from kernels.qwen3 import BATCH, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, KV_HIDDEN, MAX_PAGES, PAGE, Q_PAD
-
-RUN = 4  # KV heads of one page that a block of `shared_out` takes at a time
-RUNS_A_PAGE = KV_HEADS // RUN
 
 
 @pl.jit
