@@ -25,7 +25,7 @@ from golden import decode_layer, inputs, lm_head, rope_kv_cache
 from golden.compare import Comparator, Tolerance, addressed_rows, close
 from golden.spec import ScalarSpec, TensorSpec
 from helpers.errors import InputError
-from kernels.qwen3 import BATCH, HIDDEN, MAX_CTX, MAX_PAGES, PAGE, VOCAB, VOCAB_PADDED
+from kernels.qwen3 import BATCH, HIDDEN, INTERMEDIATE, MAX_CTX, MAX_PAGES, PAGE, VOCAB, VOCAB_PADDED
 
 STAGE = {
     "order": 8,
@@ -41,7 +41,7 @@ STAGE = {
             "lm_head.WIDE_CHUNKS": "wide",
         },
     },
-    "small": {"batch": 1, "ctx": 1, "layers": 1, "mode": "single"},
+    "small": {"batch": 1, "ctx": 1, "layers": 1, "mode": "single", "inter": 512},
 }
 
 Values = dict[str, Any]
@@ -115,6 +115,7 @@ def specs(
     mode: str | int = "full",
     ahead: int = 0,
     spare_pages: int = 8,
+    inter: int = INTERMEDIATE,
 ) -> list[TensorSpec | ScalarSpec]:
     """Seeded inputs at the model's full shapes, one spec for each parameter of the stage's kernels.
 
@@ -129,6 +130,7 @@ def specs(
             little. Or a number of chunks.
         ahead: Steps that are to follow this one, for which there are pages.
         spare_pages: Pages that no sequence owns.
+        inter: Width of the MLP in elements, a multiple of 256.
 
     Raises:
         InputError: an argument out of its range.
@@ -140,7 +142,7 @@ def specs(
         inputs.draw(weight[: chunks * lm_head.VOCAB_CHUNK], inputs.generator(seed, "lm_head_weight"), 0.0, 0.02)
 
     return [
-        *decode_layer.layer_specs(batch, ctx, seed, layers, spare_pages, ahead),
+        *decode_layer.layer_specs(batch, ctx, seed, layers, spare_pages, ahead, inter),
         inputs.normal(seed, "final_norm_weight", [1, HIDDEN], torch.float32, mean=1.0, std=0.25),
         TensorSpec("lm_head_weight", [VOCAB_PADDED, HIDDEN], torch.bfloat16, fill=fill),
         TensorSpec("logits", [batch, VOCAB_PADDED], torch.float32, is_output=True),

@@ -14,8 +14,8 @@ The values of a run, by name; B sequences (1 to BATCH), L layers, R rows in the 
     k_cache, v_cache              [L * P * KV_HEADS * PAGE, HEAD_DIM] BF16, updated in place
     wo                            [L * HIDDEN, HIDDEN] BF16
     post_norm_weight              [L, HIDDEN] FP32
-    w_gate, w_up                  [L * HIDDEN, INTERMEDIATE] BF16
-    w_down                        [L * INTERMEDIATE, HIDDEN] BF16
+    w_gate, w_up                  [L * HIDDEN, I] BF16     I is INTERMEDIATE; a small run has a narrower MLP
+    w_down                        [L * I, HIDDEN] BF16
     out                           [BATCH, HIDDEN] BF16, output; rows from B on become zero
     layer_idx                     INT32
 
@@ -60,7 +60,7 @@ STAGE = {
             "mlp.WIDE_K": "mixed",
         },
     },
-    "small": {"batch": 1, "ctx": 1},
+    "small": {"batch": 1, "ctx": 1, "inter": 512},
 }
 
 Values = dict[str, Any]
@@ -186,6 +186,7 @@ def specs(
     layers: int = 1,
     layer: int = 0,
     spare_pages: int = 8,
+    inter: int = INTERMEDIATE,
 ) -> list[TensorSpec | ScalarSpec]:
     """Seeded inputs at the model's full shapes, one spec for each parameter of the stage's kernels.
 
@@ -198,19 +199,23 @@ def specs(
         seed: Same seed, same tensors.
         layers, layer: Layers in weights and caches, and the one that is computed. A layer's weights have 0.66 GB.
         spare_pages: Pages that no sequence owns.
+        inter: Width of the MLP in elements, a multiple of 256.
 
     Raises:
         InputError: an argument out of its range.
     """
     inputs.of_layers(layers, layer)
     out = TensorSpec("out", [BATCH, HIDDEN], torch.bfloat16, is_output=True)
-    return [*layer_specs(batch, ctx, seed, layers, spare_pages), out, ScalarSpec("layer_idx", torch.int32, layer)]
+    shared = layer_specs(batch, ctx, seed, layers, spare_pages, inter=inter)
+    return [*shared, out, ScalarSpec("layer_idx", torch.int32, layer)]
 
 
 def layer_specs(
-    batch: int, ctx: int | Sequence[int] | None, seed: int, layers: int, spare_pages: int = 8, ahead: int = 0
-) -> list[TensorSpec]:
+    batch: int, ctx: int | Sequence[int] | None, seed: int, layers: int, spare_pages: int = 8, ahead: int = 0,
+    inter: int = INTERMEDIATE,
+) -> list[TensorSpec]:  # fmt: skip
     """The specs of what a layer reads and of the caches, in the order of the kernels' parameters."""
+    inputs.check_widths(HIDDEN, inter)
     paging = rope_kv_cache.specs(batch, ctx, seed, layers, 0, MAX_CTX, spare_pages, ahead)
     given = {spec.name: spec for spec in paging}
 
@@ -229,9 +234,9 @@ def layer_specs(
         *(given[name] for name in _PAGED),
         weight("wo", HIDDEN, HIDDEN),
         norm_weight("post_norm_weight"),
-        weight("w_gate", HIDDEN, INTERMEDIATE),
-        weight("w_up", HIDDEN, INTERMEDIATE),
-        weight("w_down", INTERMEDIATE, HIDDEN),
+        weight("w_gate", HIDDEN, inter),
+        weight("w_up", HIDDEN, inter),
+        weight("w_down", inter, HIDDEN),
     ]
 
 
@@ -256,7 +261,8 @@ def check_layers(values: Values) -> tuple[dict[str, torch.Tensor], int]:
     """
     tensors = {name: inputs.tensor(values, name, rank, dtype) for name, (rank, dtype) in _TENSORS.items()}
     batch = rope_kv_cache.check_paged(values)
-    layers = tensors["q_norm_weight"].shape[0]
+    layers, inter = tensors["q_norm_weight"].shape[0], tensors["w_gate"].shape[1]
+    inputs.check_widths(HIDDEN, inter)
     wanted = {
         "hidden_states": [BATCH, HIDDEN],
         "input_norm_weight": [layers, HIDDEN],
@@ -265,9 +271,9 @@ def check_layers(values: Values) -> tuple[dict[str, torch.Tensor], int]:
         "wv": [layers * HIDDEN, KV_HIDDEN],
         "wo": [layers * HIDDEN, HIDDEN],
         "post_norm_weight": [layers, HIDDEN],
-        "w_gate": [layers * HIDDEN, INTERMEDIATE],
-        "w_up": [layers * HIDDEN, INTERMEDIATE],
-        "w_down": [layers * INTERMEDIATE, HIDDEN],
+        "w_gate": [layers * HIDDEN, inter],
+        "w_up": [layers * HIDDEN, inter],
+        "w_down": [layers * inter, HIDDEN],
     }
     inputs.shapes(tensors, wanted)
     return tensors, batch

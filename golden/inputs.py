@@ -95,6 +95,17 @@ def of_layers(layers: int, layer: int) -> None:
         raise InputError(f"layer is {layer} of {layers} layers: must be 0 to {layers - 1}, with 1 layer or more")
 
 
+HIDDEN_UNIT, INTER_UNIT = 512, 256
+"""What the tiles of every version of mlp and prefill divide: 8 tiles of 64 columns, and tiles of 256."""
+
+
+def check_widths(hidden: int, inter: int) -> None:
+    """Raises InputError for widths, in elements, that the tiles of an MLP do not divide."""
+    for what, width, unit in (("hidden", hidden, HIDDEN_UNIT), ("intermediate", inter, INTER_UNIT)):
+        if width < unit or width % unit:
+            raise InputError(f"the {what} width is {width}: must be a multiple of {unit}, what the tiles divide")
+
+
 def tensor(values: dict[str, Any], name: str, rank: int, dtype: torch.dtype) -> torch.Tensor:
     """The tensor of that name.
 

@@ -27,7 +27,6 @@ from torch.nn.functional import silu
 from golden import inputs
 from golden.compare import Tolerance
 from golden.spec import ScalarSpec, TensorSpec
-from helpers.errors import InputError
 from kernels import qwen3
 from kernels.qwen3 import BATCH, EPS
 
@@ -68,9 +67,6 @@ STAGE = (
         "tolerance": "TOLERANCE_32B",
     },
 )
-
-# What the tiles of every version divide: 8 tiles of 64 columns, and tiles of 256.
-HIDDEN_UNIT, INTER_UNIT = 512, 256
 
 # The golden rounds its result to BF16 and nothing else. A kernel also rounds the normed row and mlp, which the cube
 # multiplies. BF16 has 8 significant bits: a relative error of at most 2^-8 an element, 1.6e-3 in the root mean square.
@@ -140,7 +136,7 @@ def specs(
     """
     seq_lens = inputs.lengths(batch, ctx)
     inputs.of_layers(layers, layer)
-    _check_widths(hidden, inter)
+    inputs.check_widths(hidden, inter)
     bf16 = torch.bfloat16
 
     def rows(name: str) -> TensorSpec:
@@ -172,7 +168,7 @@ def check(values: dict[str, Any]) -> None:
     inputs.batch_of(tensors["seq_lens"])
     _, layers = inputs.layer_of(values, tensors, "norm_weight")
     hidden, inter = tensors["norm_weight"].shape[1], tensors["w_gate"].shape[1]
-    _check_widths(hidden, inter)
+    inputs.check_widths(hidden, inter)
     wanted = {
         "attn_out": [BATCH, hidden],
         "hidden_states": [BATCH, hidden],
@@ -183,12 +179,6 @@ def check(values: dict[str, Any]) -> None:
         "out": [BATCH, hidden],
     }
     inputs.shapes(tensors, wanted)
-
-
-def _check_widths(hidden: int, inter: int) -> None:
-    for what, width, unit in (("hidden", hidden, HIDDEN_UNIT), ("intermediate", inter, INTER_UNIT)):
-        if width < unit or width % unit:
-            raise InputError(f"the {what} width is {width}: must be a multiple of {unit}, what the tiles divide")
 
 
 _TENSORS: dict[str, tuple[int, torch.dtype]] = {

@@ -97,8 +97,6 @@ STAGE = (
     },
 )
 
-# What the tiles of every version divide: 512 columns of a norm, and tiles of 256.
-HIDDEN_UNIT, INTER_UNIT = 512, 256
 Q_WIDTH = HEADS * HEAD_DIM
 DEFAULT_TOKENS = 128  # the published measurement of prefill has one sequence of 128
 DRAWN_START = 8 * PAGE  # what is drawn is below it
@@ -328,7 +326,7 @@ def specs(
         raise InputError(
             f"layers is {layers}, rope_rows {rope_rows}, spare_pages {spare_pages}: must be at least 1, 1 and 0"
         )
-    _check_widths(hidden, inter)
+    inputs.check_widths(hidden, inter)
     lens = _cut(batch, seed) if ctx is None else _each("ctx", ctx, batch)
     drawn = torch.randint(DRAWN_START, [batch], generator=inputs.generator(seed, "start")).tolist()
     starts = drawn if start is None else _each("start", start, batch)
@@ -426,7 +424,7 @@ def check(values: dict[str, Any]) -> None:
     if layers < 1:
         raise InputError("input_norm_weight has 0 rows: must have one for each layer, 1 or more")
     inter = tensors["w_gate"].shape[1]
-    _check_widths(hidden, inter)
+    inputs.check_widths(hidden, inter)
     tokens, rope_rows = tensors["hidden_states"].shape[0], tensors["rope_cos"].shape[0]
     cache_rows = tensors["k_cache"].shape[0]
     wanted = {
@@ -515,12 +513,6 @@ def _check_paging(tensors: dict[str, torch.Tensor], pages: int) -> None:
         used_pages = table[chunk.b][: -(-chunk.end // PAGE)]
         if len(set(used_pages)) != len(used_pages):
             raise InputError(f"block_table has a page twice for sequence {chunk.b}: {used_pages}")
-
-
-def _check_widths(hidden: int, inter: int) -> None:
-    for what, width, unit in (("hidden", hidden, HIDDEN_UNIT), ("intermediate", inter, INTER_UNIT)):
-        if width < unit or width % unit:
-            raise InputError(f"the {what} width is {width}: must be a multiple of {unit}, what the tiles divide")
 
 
 _TENSORS: dict[str, tuple[int, torch.dtype]] = {

@@ -217,14 +217,20 @@ def _specs(specs: Callable[..., list], how: dict[str, Any]) -> Callable[..., lis
     if not {"batch", "ctx", "seed"} - takes.keys():
         return partial(specs, **how) if how else specs
 
-    def some(**given: Any) -> list:
-        wanted = {**how, **given}
-        unknown = [n for n, v in wanted.items() if n not in takes and v is not None and not (n == "seed" and v == 0)]
-        if unknown:
-            raise InputError(f"{specs.__module__} has specs that do not depend on {', '.join(unknown)}")
-        return specs(**{n: v for n, v in wanted.items() if n in takes})
+    return partial(_those_taken, specs, **how)
 
-    return some
+
+def _those_taken(specs: Callable[..., list], **wanted: Any) -> list:
+    takes = inspect.signature(specs).parameters
+    unknown = [n for n, v in wanted.items() if n not in takes and not _is_default(n, v)]
+    if unknown:
+        raise InputError(f"{specs.__module__} has specs that do not depend on {', '.join(unknown)}")
+    return specs(**{n: v for n, v in wanted.items() if n in takes})
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """It asks for nothing of `specs` but what these do by themselves."""
+    return value is None or (name == "seed" and value == 0)
 
 
 def _of(files: Iterable[Path], package: str) -> dict[str, Stage]:
@@ -309,13 +315,13 @@ def run_stage(
 
     if version not in stage.versions:
         raise InputError(f"stage {stage.name} has no version {version!r}; there are: {', '.join(stage.versions)}")
-    specs = stage.specs(batch=stage.batch if batch is None else batch, ctx=ctx, seed=seed, **how)
+    how = {"batch": stage.batch if batch is None else batch, "ctx": ctx, "seed": seed, **how}
+    specs = stage.specs(**how)
     if weights is not None:
         specs = golden.weights.loaded(stage.name, specs, weights)
-    run_of = (stage.name, batch, str(ctx), seed, weights and weights.directory, str(how))
     result = run_jit(
         stage.versions[version],
-        [_made_once(spec, run_of) for spec in specs],
+        _kept(specs, (_source_of(stage.specs, how), weights and weights.directory)),
         stage.reference,
         runtime_cfg={**(options or {}), "platform": platform},
         rtol=stage.tolerance.rtol,
@@ -333,12 +339,19 @@ _LARGE = 1 << 27  # bytes of an input from which on it is kept for the stage's o
 _large: dict[tuple, dict[str, torch.Tensor]] = {}  # the large inputs of the last run, by what they depend on
 
 
-def _made_once(spec: Any, run_of: tuple) -> Any:
-    """The spec, with the tensor shared with the next run of the same inputs if it is large."""
-    if not _is_large_input(spec):
-        return spec
+def _source_of(specs: Callable[..., list], how: Mapping[str, Any]) -> tuple:
+    """What makes a run's specs, to be compared: a function, which is another one once its module is loaded again, and
+    what it is given."""
+    func, args = specs, ()
+    if isinstance(specs, partial):
+        func, args, how = specs.func, specs.args, {**specs.keywords, **how}
+    return func, args, str(sorted((n, v) for n, v in how.items() if not _is_default(n, v)))
 
-    def made() -> torch.Tensor:
+
+def _kept(specs: list, run_of: tuple) -> list:
+    """The specs, with those tensors shared with the next run or trace of the same inputs that are large."""
+
+    def made(spec: Any) -> torch.Tensor:
         if run_of not in _large:
             _large.clear()
             _large[run_of] = {}
@@ -346,6 +359,10 @@ def _made_once(spec: Any, run_of: tuple) -> Any:
             _large[run_of][spec.name] = spec.create_tensor()
         return _large[run_of][spec.name]
 
+    return [_shared(spec, partial(made, spec)) if _is_large_input(spec) else spec for spec in specs]
+
+
+def _shared(spec: Any, made: Callable[[], torch.Tensor]) -> Any:
     return replace(spec, init_value=None, fill=None, shared=made)
 
 
@@ -354,10 +371,7 @@ def made_once(specs: list) -> list:
 
     It lives as long as the specs that are returned.
     """
-    return [
-        replace(spec, init_value=None, fill=None, shared=cache(spec.create_tensor)) if _is_large_input(spec) else spec
-        for spec in specs
-    ]
+    return [_shared(spec, cache(spec.create_tensor)) if _is_large_input(spec) else spec for spec in specs]
 
 
 def _is_large_input(spec: Any) -> bool:
@@ -373,7 +387,8 @@ def trace_stage(stage: Stage, version: str, *, chip: str = "a2a3", batch: int | 
 
     Tensors of 1 MiB and more have no memory. `batch` is as in `run_stage`, `how` what else `stage.specs` takes.
     """
-    specs = stage.specs(batch=stage.batch if batch is None else batch, **how)
+    how = {"batch": stage.batch if batch is None else batch, **how}
+    specs = _kept(stage.specs(**how), (_source_of(stage.specs, how), None))
     return trace_kernel(stage.versions[version], specs, chip=chip)
 
 

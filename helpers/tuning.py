@@ -14,7 +14,7 @@ from helpers.interpret.language.decorated import bounds, unwrap
 from helpers.interpret.source import texts
 from helpers.interpret.source.texts import FileText
 from helpers.interpret.trace.trace import Trace
-from helpers.stages import Knob, Stage, find, trace_kernel
+from helpers.stages import Knob, Stage, find, trace_stage
 from kernels.qwen3 import BATCH
 
 
@@ -182,11 +182,10 @@ def attempt(
 ) -> Trace | WorkbookError:
     """The trace of a version with other constants, or what stands against them: on-chip memory, as a rule.
 
-    It runs nothing, see `helpers.stages.trace_kernel`.
+    It runs nothing, see `helpers.stages.trace_stage`.
     """
     try:
-        kernel = tuned_stage(stage, version, **values).versions[version]
-        return trace_kernel(kernel, stage.specs(batch=batch, ctx=ctx), chip=chip)
+        return trace_stage(tuned_stage(stage, version, **values), version, chip=chip, batch=batch, ctx=ctx)
     except WorkbookError as error:
         return error
 

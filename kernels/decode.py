@@ -16,7 +16,7 @@ import pypto.language as pl
 from kernels.decode_layer import fused_layer, naive_layer
 from kernels.flash_attention import list_pages
 from kernels.lm_head import narrow_logits, wide_logits
-from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, INTERMEDIATE, KV_HIDDEN, MAX_PAGES, VOCAB_PADDED
+from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, KV_HIDDEN, MAX_PAGES, VOCAB_PADDED
 
 BATCH_DYN = pl.dynamic("BATCH_DYN")  # real sequences, at most BATCH
 TABLE_DYN = pl.dynamic("TABLE_DYN")  # real sequences * MAX_PAGES
@@ -24,7 +24,8 @@ LAYERS_DYN = pl.dynamic("LAYERS_DYN")
 ROPE_ROWS_DYN = pl.dynamic("ROPE_ROWS_DYN")  # positions that have a cosine and a sine
 CACHE_ROWS_DYN = pl.dynamic("CACHE_ROWS_DYN")  # layers * pages * KV_HEADS * PAGE
 HIDDEN_ROWS_DYN = pl.dynamic("HIDDEN_ROWS_DYN")  # layers * HIDDEN
-INTER_ROWS_DYN = pl.dynamic("INTER_ROWS_DYN")  # layers * INTERMEDIATE
+INTER_DYN = pl.dynamic("INTER_DYN")  # width of the MLP: INTERMEDIATE
+INTER_ROWS_DYN = pl.dynamic("INTER_ROWS_DYN")  # layers * the width of the MLP
 
 
 @pl.jit
@@ -45,8 +46,8 @@ def naive(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     final_norm_weight: pl.Tensor[[1, HIDDEN], pl.FP32],
     lm_head_weight: pl.Tensor[[VOCAB_PADDED, HIDDEN], pl.BF16],
@@ -89,8 +90,8 @@ def fused(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     final_norm_weight: pl.Tensor[[1, HIDDEN], pl.FP32],
     lm_head_weight: pl.Tensor[[VOCAB_PADDED, HIDDEN], pl.BF16],

@@ -15,7 +15,7 @@ import pypto.language as pl
 from kernels.flash_attention import launch_attention, list_pages, separate_attention
 from kernels.mlp import down_proj_residual, gate_up_silu, out_proj_residual, partial_products_mlp, post_rmsnorm
 from kernels.qkv_proj import input_rmsnorm, project_by_split, project_by_tile, rms_scale, weighted_rows
-from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, INTERMEDIATE, KV_HIDDEN, MAX_PAGES
+from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, KV_HIDDEN, MAX_PAGES
 
 BATCH_DYN = pl.dynamic("BATCH_DYN")  # real sequences, at most BATCH
 TABLE_DYN = pl.dynamic("TABLE_DYN")  # real sequences * MAX_PAGES
@@ -23,7 +23,8 @@ LAYERS_DYN = pl.dynamic("LAYERS_DYN")
 ROPE_ROWS_DYN = pl.dynamic("ROPE_ROWS_DYN")  # positions that have a cosine and a sine
 CACHE_ROWS_DYN = pl.dynamic("CACHE_ROWS_DYN")  # layers * pages * KV_HEADS * PAGE
 HIDDEN_ROWS_DYN = pl.dynamic("HIDDEN_ROWS_DYN")  # layers * HIDDEN
-INTER_ROWS_DYN = pl.dynamic("INTER_ROWS_DYN")  # layers * INTERMEDIATE
+INTER_DYN = pl.dynamic("INTER_DYN")  # width of the MLP: INTERMEDIATE
+INTER_ROWS_DYN = pl.dynamic("INTER_ROWS_DYN")  # layers * the width of the MLP
 
 
 @pl.jit.inline
@@ -44,8 +45,8 @@ def naive_layer(
     v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
     layer_idx: pl.Scalar[pl.INT32],
@@ -92,8 +93,8 @@ def fused_layer(
     v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Tensor[[BATCH, HIDDEN], pl.BF16],
     layer_idx: pl.Scalar[pl.INT32],
@@ -106,6 +107,7 @@ def fused_layer(
     of what it reads nor is found as one.
     """
     batch = pl.tensor.dim(seq_lens, 0)
+    inter = pl.tensor.dim(w_gate, 1)
     weighted = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
     scale = pl.create_tensor([1, BATCH], dtype=pl.FP32)
     q_proj = pl.create_tensor([BATCH, HIDDEN], dtype=pl.FP32)
@@ -114,7 +116,7 @@ def fused_layer(
     attn_out = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
     resid = pl.create_tensor([BATCH, HIDDEN], dtype=pl.FP32)
     normed = pl.create_tensor([BATCH, HIDDEN], dtype=pl.BF16)
-    mlp = pl.create_tensor([BATCH, INTERMEDIATE], dtype=pl.BF16)
+    mlp = pl.create_tensor([BATCH, inter], dtype=pl.BF16)
 
     weighted = weighted_rows(hidden_states, input_norm_weight, weighted, batch, layer_idx)
     scale = rms_scale(hidden_states, scale, batch)
@@ -150,8 +152,8 @@ def naive(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
@@ -186,8 +188,8 @@ def fused(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],

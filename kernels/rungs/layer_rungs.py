@@ -10,6 +10,7 @@ from kernels.decode_layer import (
     BATCH_DYN,
     CACHE_ROWS_DYN,
     HIDDEN_ROWS_DYN,
+    INTER_DYN,
     INTER_ROWS_DYN,
     LAYERS_DYN,
     ROPE_ROWS_DYN,
@@ -18,7 +19,7 @@ from kernels.decode_layer import (
 from kernels.flash_attention import launch_attention, list_pages
 from kernels.mlp import partial_products_mlp
 from kernels.qkv_proj import input_rmsnorm, project_by_split, project_by_tile, rms_scale, weighted_rows
-from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, INTERMEDIATE, KV_HIDDEN, MAX_PAGES
+from kernels.qwen3 import BATCH, HEAD_DIM, HIDDEN, KV_HIDDEN, MAX_PAGES
 
 
 @pl.jit
@@ -39,8 +40,8 @@ def attention_fused(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
@@ -89,8 +90,8 @@ def projected(
     v_cache: pl.InOut[pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16]],
     wo: pl.Tensor[[HIDDEN_ROWS_DYN, HIDDEN], pl.BF16],
     post_norm_weight: pl.Tensor[[LAYERS_DYN, HIDDEN], pl.FP32],
-    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
-    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTERMEDIATE], pl.BF16],
+    w_gate: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
+    w_up: pl.Tensor[[HIDDEN_ROWS_DYN, INTER_DYN], pl.BF16],
     w_down: pl.Tensor[[INTER_ROWS_DYN, HIDDEN], pl.BF16],
     out: pl.Out[pl.Tensor[[BATCH, HIDDEN], pl.BF16]],
     layer_idx: pl.Scalar[pl.INT32],
