@@ -234,7 +234,18 @@ def bits_differ(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether dtypes and all bits are the same; much faster than looking which elements differ."""
-    return a.dtype == b.dtype and torch.equal(_bits(a), _bits(b))
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    wide = [_words(a), _words(b)]
+    return torch.equal(*(wide if None not in wide else (_bits(a), _bits(b))))
+
+
+def _words(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The same memory as integers of 8 bytes, which are compared fastest; None where it is not whole ones."""
+    size = tensor.element_size()
+    if not tensor.is_contiguous() or tensor.numel() * size % 8 or tensor.storage_offset() * size % 8:
+        return None
+    return tensor.reshape(-1).view(torch.int64)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

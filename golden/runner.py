@@ -125,6 +125,7 @@ def run_jit(
     save_data: bool = False,
     *,
     check: Callable[[Values], Any] | None = None,
+    expected_fn: Callable[[], Values] | None = None,
     quiet: bool = False,
 ) -> RunResult:
     """Run a `@pl.jit` kernel on tensors made from `specs` and compare its outputs with a golden.
@@ -149,6 +150,8 @@ def run_jit(
         save_data: Save inputs under data/in and golden under data/out of the work directory (output_dir, else
             runtime_dir, else a new directory under build_output), for a later run with `golden_data`.
         check: Called with every value by name before anything runs; raises if the values cannot be run.
+        expected_fn: Called in place of golden_fn, after the kernel, with nothing: gives the golden of every output by
+            name, for values that are made elsewhere. Nothing is copied for it.
         quiet: Print nothing.
 
     Returns:
@@ -177,7 +180,7 @@ def run_jit(
     platforms = (runtime_cfg.get("platform"), compile_cfg.get("platform"), "default")
     platform = next(name for name in platforms if name is not None)
     tensor_specs = [spec for spec in specs if isinstance(spec, TensorSpec)]
-    compared = golden_fn is not None or golden_data is not None
+    compared = any(given is not None for given in (golden_fn, golden_data, expected_fn))
     if compared and not any(spec.is_output for spec in tensor_specs):
         raise InputError("no spec has is_output=True: there is nothing to compare with the golden")
     result = RunResult(passed=False, work_dir=None if runtime_dir is None else Path(runtime_dir))
@@ -225,7 +228,8 @@ def run_jit(
     traced = not copied and records_writes(fn, platform)
     one_memory = [] if copied else _of_one_memory(tensor_specs, values, traced)
     sealed = {name: None if traced else seal(values[name]) for name in one_memory}
-    outputs = save_data or (golden_data is None and golden_fn is not None)
+    by_golden = golden_fn is not None and golden_data is None and expected_fn is None
+    outputs = save_data or by_golden
     before = _copies(specs, values, sealed, shared, outputs=outputs)
 
     ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
@@ -246,7 +250,9 @@ def run_jit(
     if save_data:
         result.work_dir = _work_dir(fn, compile_cfg, runtime_dir)
         _save(result.work_dir / "data" / "in", _saved_inputs(specs, before))
-    if golden_data is None and golden_fn is not None:
+    if expected_fn is not None:
+        expected = _golden_outputs(tensor_specs, expected_fn())
+    elif by_golden:
         golden_fn(before)
         expected = _golden_outputs(tensor_specs, before)
         if save_data:
@@ -283,21 +289,9 @@ def run(
 ) -> RunResult:
     """`run_jit` for a `@pl.program`; same parameters, same result."""
     return run_jit(
-        program,
-        specs,
-        golden_fn,
-        golden_data,
-        compile_cfg,
-        runtime_cfg,
-        rtol,
-        atol,
-        compare_fn,
-        compile_only,
-        runtime_dir,
-        save_data,
-        check=check,
-        quiet=quiet,
-    )
+        program, specs, golden_fn, golden_data, compile_cfg, runtime_cfg, rtol, atol, compare_fn, compile_only,
+        runtime_dir, save_data, check=check, quiet=quiet,
+    )  # fmt: skip
 
 
 class _DataError(Exception):

@@ -43,7 +43,7 @@ class TensorSpec:
         fill: Instead of `init_value`: called with the new tensor, all zeros, to write values into it. For a
             tensor too large to be made twice. What it does not write takes no memory.
         shared: Instead of `init_value`: called with nothing, and what it returns is used as it is, without a copy. For
-            an input that is too large to be made for every run.
+            an input that is too large to be made for every run. The kernel writes an output where it lies.
         is_output: The kernel writes this tensor: it is compared with the golden. With an `init_value` it is
             both read and written. A tensor without `is_output` must come out of a run as it went in.
         resident: Where the tensor lives in a run on several chips: on one worker (its number) or cut along
@@ -84,8 +84,9 @@ class TensorSpec:
 
     @property
     def is_input(self) -> bool:
-        """Whether the kernel reads it: every tensor but a pure output (`is_output`, no `init_value`, no `fill`)."""
-        return not self.is_output or self.init_value is not None or self.fill is not None
+        """Whether the kernel reads it: every tensor but a pure output (`is_output` and none of `init_value`, `fill`,
+        `shared`)."""
+        return not self.is_output or any(given is not None for given in (self.init_value, self.fill, self.shared))
 
     def create_tensor(self) -> torch.Tensor:
         """Make the tensor: `shape`, `dtype`, values by `init_value`. Each call returns new memory, but for `shared`.

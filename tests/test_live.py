@@ -273,6 +273,7 @@ def test_saves_are_kept_compared_and_written_back(dev: Developer):
     assert history.best().passed
     assert dev.edit(lambda: history.write_back(good)).verdict == "PASS"
     assert dev.file.read_text() == KERNEL
+    dev.done()
     assert {r[0] for r in rows(history, history.saves[-1])} >= {
         "predicted time",
         "error / tolerance",

@@ -32,7 +32,8 @@ class Judged:
         gm_bytes: Bytes of global memory read and written.
         peaks: The most of each on-chip buffer that a task takes, in bytes.
         limits: What the chip has of each, in bytes.
-        predicted_us: Predicted time on the chip; None where that depends on what the kernel computes.
+        predicted_us: Predicted time on the chip; None before it is known, at a size that another one came after, and
+            where it depends on what the kernel computes.
         processor: Seconds of this computer's processor, of all its cores, since the run's process began.
     """
 
@@ -54,36 +55,36 @@ class Judged:
 
 def judged(
     kernel: Any, given: Given, size: str, specs: list, expected: Callable[[], dict[str, Any]], chip: str
-) -> tuple[Judged, RunResult, Profile | None]:
+) -> tuple[Judged, RunResult]:
     """Run a kernel on `specs` and compare it.
 
     Args:
         expected: Gives the golden's outputs by name, when they are there.
 
     Returns:
-        The verdict, what it is of, and the predicted times; None where the trace does not say what the kernel does.
+        The verdict, without a predicted time, and what it is of.
 
     Raises:
         WorkbookError: see golden.run_jit.
     """
-
-    def golden_fn(values: dict[str, Any]) -> None:
-        values.update(expected())
-
     result = run_jit(
-        kernel, specs, golden_fn if given.reference is not None else None, runtime_cfg={"platform": f"{chip}interp"},
-        rtol=given.rtol, atol=given.atol, compare_fn=dict(given.compare_fn), check=given.check, quiet=True,
+        kernel, specs, runtime_cfg={"platform": f"{chip}interp"}, rtol=given.rtol, atol=given.atol,
+        compare_fn=dict(given.compare_fn), check=given.check, quiet=True,
+        expected_fn=expected if given.reference is not None else None,
     )  # fmt: skip
     trace = result.trace
-    times = None if trace.blind else profile(trace)
     return Judged(
         size=size, platform=result.platform, passed=result.passed, error=result.error, ratio=_ratio(given, result),
         outputs={n: (e.max_abs, e.mismatched, e.total) for n, e in result.errors.items()},
         seconds=result.seconds, tasks=trace.tasks, tasks_by_name=dict(trace.tasks_by_name()),
         gm_bytes=trace.gm_read_bytes + trace.gm_write_bytes,
-        peaks=dict(trace.peaks()), limits=_limits(trace), predicted_us=times and times.makespan,
-        processor=time.process_time(),
-    ), result, times  # fmt: skip
+        peaks=dict(trace.peaks()), limits=_limits(trace), processor=time.process_time(),
+    ), result  # fmt: skip
+
+
+def predicted(result: RunResult) -> Profile | None:
+    """The predicted times of a run; None where its trace does not say what the kernel does."""
+    return None if result.trace is None or result.trace.blind else profile(result.trace)
 
 
 def _limits(trace: Trace) -> dict[str, int]:
@@ -97,20 +98,25 @@ def _ratio(given: Given, result: RunResult) -> float | None:
     return max(ratios, default=None)
 
 
-def figures(result: RunResult, times: Profile | None) -> dict[str, Callable[[], bytes]]:
-    """The figures of a run by name, as what makes their PNG files: where its errors are, on-chip memory, timeline."""
+def figures(result: RunResult, times: Callable[[], Profile | None]) -> dict[str, Callable[[], bytes | None]]:
+    """The figures of a run by name, as what makes their PNG files: timeline, where its errors are, on-chip memory.
+
+    Args:
+        times: Gives the predicted times; None where there are none, and then there is no timeline.
+    """
     made: dict[str, Callable[[], Any]] = {}
+    if result.trace is not None:
+        made["timeline"] = lambda: (known := times()) and plots.swimlane(known)
     if result.expected:
         made["error map"] = lambda: plots.error_map(result)
     if result.trace is not None:
         made["on-chip memory"] = lambda: plots.memory_map(result)
-    if times is not None:
-        made["timeline"] = lambda: plots.swimlane(times)
     return {name: partial(_png, make) for name, make in made.items()}
 
 
-def _png(make: Callable[[], Any]) -> bytes:
-    return make().png(96)
+def _png(make: Callable[[], Any]) -> bytes | None:
+    made = make()
+    return made and made.png(96)
 
 
 def warm() -> None:

@@ -74,17 +74,17 @@ def run(there: Connection, n: int, work: Work, earlier: beside.Earlier | None) -
     judged = _judge(there, n, work)
     if judged is None:
         return
-    kernel, sizes, result, times = judged
+    kernel, sizes, result = judged
     chip, size = work.subject.chip, sizes[-1]
     if not result.passed:
         compared = None
         if earlier:
             compared = partial(beside.compared, n, kernel, chip, work.own, sizes, earlier, work.file)
-        _rest(there, n, work, kernel, size, result, times, compared)
+        _rest(there, n, work, kernel, size, result, compared)
         return
     there.send((n, "passed"))
-    rest = fork(_rest, n, work, kernel, size, result, times)
-    del judged, result, times
+    rest = fork(_rest, n, work, kernel, size, result)
+    del judged, result
     gc.collect()  # no values of the run stay
     beside.answer(there, n, rest, work.file, kernel, chip, work.own)
 
@@ -120,9 +120,8 @@ def _start_threads() -> None:
     torch.zeros(1 << 20).add_(1)
 
 
-def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunResult, Profile | None] | None:
-    """Import the kernel and run it at each size until one fails: the kernel, these sizes, the last result, its
-    predicted times."""
+def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunResult] | None:
+    """Import the kernel and run it at each size until one fails: the kernel, these sizes, the last result."""
     from helpers.live import judge
 
     sizes: list[str] = []
@@ -131,11 +130,11 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
         kernel = load_kernel(work.subject)
         there.send(("files", sorted(user_files().values())))
         for size, one in work.held.items():
-            specs, expected = _own(one)
+            specs, expected = _own(one, once=True)
             if one.made(INPUTS) == FAILED:
                 return None
             sizes.append(size)
-            found, result, times = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
+            found, result = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
             there.send((n, "judged", found))
             if len(sizes) == 1:  # what this save has imported, the next one may
                 there.send(("loaded", ahead.loaded(kernel, work.before)))
@@ -147,14 +146,14 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
         there.send(("files", sorted({*user_files().values(), *files_of(error)})))
         there.send((n, *mistake(error)))
         return None
-    return kernel, sizes, result, times
+    return kernel, sizes, result
 
 
 def _rest(
-    there: Connection, n: int, work: Work, kernel: Any, size: str, result: RunResult, times: Profile | None,
+    there: Connection, n: int, work: Work, kernel: Any, size: str, result: RunResult,
     compared: Callable[[], str] | None = None,
 ) -> None:  # fmt: skip
-    """Figures and findings of a run; what `compared` says, between them."""
+    """Predicted time, figures and findings of a run; what `compared` says, between them."""
     import torch
 
     from helpers.live import judge
@@ -163,6 +162,12 @@ def _rest(
 
     def tell(*what: Any) -> None:
         there.send((n, *what))
+
+    def times() -> Profile | None:
+        found = judge.predicted(result)
+        if found is not None:
+            tell("predicted", size, found.makespan)
+        return found
 
     try:
         _draw(judge.figures(result, times), tell)
@@ -173,8 +178,8 @@ def _rest(
         tell(*mistake(error))
 
 
-def _draw(figures: dict[str, Callable[[], bytes]], tell: Callable[..., None]) -> None:
-    """Make figures and tell of each; every second one is made in a process beside this one.
+def _draw(figures: dict[str, Callable[[], bytes | None]], tell: Callable[..., None]) -> None:
+    """Make figures and tell of each that there is; all but the first are made in a process beside this one.
 
     Raises:
         Exception: what kept a figure from being made.
@@ -184,12 +189,13 @@ def _draw(figures: dict[str, Callable[[], bytes]], tell: Callable[..., None]) ->
         for name in names:
             there.send((name, figures[name]()))
 
-    names = list(figures)
-    other = fork(draw, names[1::2])
+    first, *names = figures
+    other = fork(draw, names)
     try:
-        for name in names[::2]:
-            tell("figures", {name: figures[name]()})
-        for name in names[1::2]:
+        picture = figures[first]()
+        if picture is not None:
+            tell("figures", {first: picture})
+        for name in names:
             try:
                 tell("figures", dict([other.connection.recv()]))
             except EOFError:  # whatever kept it from being made is said here
@@ -202,8 +208,12 @@ class _NoGolden(Exception):
     """The golden cannot be had; whoever makes it has said why."""
 
 
-def _own(one: Held) -> tuple[list, Callable[[], dict[str, Any]]]:
-    """The size's specs over memory of this process, and what gives its expected outputs once they are made."""
+def _own(one: Held, once: bool = False) -> tuple[list, Callable[[], dict[str, Any]]]:
+    """The size's specs over memory of this process, and what gives its expected outputs once they are made.
+
+    Args:
+        once: They are for one run, which may write what it updates where it lies.
+    """
     from helpers.shared_tensors import Block
 
     block = Block(one.block.fd, one.block.size, private=True)
@@ -212,8 +222,8 @@ def _own(one: Held) -> tuple[list, Callable[[], dict[str, Any]]]:
         if spec.name not in one.inputs:
             return spec
         view = block.view(one.inputs[spec.name])
-        if spec.is_output:
-            return replace(spec, init_value=lambda: view, fill=None)
+        if spec.is_output and not once:
+            return replace(spec, init_value=lambda: view, fill=None, shared=None)
         return replace(spec, init_value=None, fill=None, shared=lambda: view)
 
     def expected() -> dict[str, Any]:

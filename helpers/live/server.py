@@ -17,6 +17,7 @@ Messages are tuples; those that a run sends begin with the save's number:
     ("files", list)             files that this subject was seen to import
     (n, "mistake", text, place) the source cannot be run: the lines of its error, (file, line) or None
     (n, "judged", Judged)       one size was run
+    (n, "predicted", size, us)  predicted time of the last size that was judged
     (n, "figures", dict)        PNG files by name, each as it is there
     (n, "divergence", text)     where it first writes something else than the latest save that passed
     (n, "findings", list)       sanitize.Finding.as_dict of each

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -159,6 +160,10 @@ class Session:
         elif kind == "judged":
             save.judged[rest[0].size] = rest[0]
             save.seconds[rest[0].size] = time.time() - save.when
+        elif kind == "predicted":
+            size, us = rest
+            save.judged[size] = replace(save.judged[size], predicted_us=us)
+            save.seconds["predicted"] = time.time() - save.when
         elif kind == "figures":
             save.figures = {**save.figures, **rest[0]}
             save.seconds["figures"] = time.time() - save.when

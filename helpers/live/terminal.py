@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from helpers.live.history import History, Save
-from helpers.live.save_table import best_text, rows, sparkline, title
+from helpers.live.save_table import best_text, rows, sparkline
 from helpers.live.session import Session
 from helpers.live.subject import Subject
+from helpers.plots.style import time_text
 
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "refused": "bold red", "": "dim"}
 
@@ -38,7 +39,7 @@ def watch_terminal(subject: Subject, console: Console | None = None, saves: int 
             if live:
                 live.update(view(session.history, save, subject), refresh=True)
             else:
-                _tell(console, save, told)
+                _tell(console, save, subject, told)
             if save.done and saves is not None and len(session.history.saves) - before >= saves:
                 break
     except KeyboardInterrupt:
@@ -53,16 +54,19 @@ def watch_terminal(subject: Subject, console: Console | None = None, saves: int 
     return 0 if last.passed else 1
 
 
-def _tell(console: Console, save: Save, told: set[tuple[int, str]]) -> None:
+def _tell(console: Console, save: Save, subject: Subject, told: set[tuple[int, str]]) -> None:
     """A line for each thing that became known of a save, once."""
     for size, judged in save.judged.items():
         if (save.number, size) not in told:
             told.add((save.number, size))
-            head = f"save {save.number}, {size} shape: {'PASS' if judged.passed else 'FAIL'}; {title(judged)}"
+            head = f"save {save.number}, {size} shape: {'PASS' if judged.passed else 'FAIL'}; tasks {judged.tasks:,}"
             ratio = "" if judged.ratio is None else f", error / tolerance {judged.ratio:.2g}"
             console.print(f"{head}{ratio}; {save.seconds[size]:.2f} s after the save, on {judged.platform}")
             if judged.error:
                 console.print(judged.error)
+    if "predicted" in save.seconds and (save.number, "predicted") not in told:
+        told.add((save.number, "predicted"))
+        console.print(f"save {save.number}: predicted time {time_text(save.last.predicted_us)} on {subject.chip}")
     if save.mistake and (save.number, "mistake") not in told:
         told.add((save.number, "mistake"))
         console.print(f"save {save.number} cannot be run: {save.mistake}")
