@@ -4,9 +4,9 @@
 
 The last version of each stage is watched in a copy of this repository, by `workbook watch` and by `live` in the kernel
 of a notebook; N times, 10 if it is not said, a line is added to its kernel's file. Medians, in seconds of this machine:
-from the save to the verdict at the small shape, and at the full one; from the last verdict to the last figure, and to
-the findings. Beside them the processor's seconds to both verdicts, of all its cores: another program that runs at the
-same time changes these less.
+from the save to the verdict at the small shape, and at the full one; from the last verdict to the predicted time, to
+the last figure, and to the findings. Beside them the processor's seconds to both verdicts, of all its cores: another
+program that runs at the same time changes these less.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def measured(name: str, host: str, folder: Path, edits: int) -> list[dict[str, A
 
 
 def row(found: list[dict[str, Any]]) -> list[str]:
-    """The medians of some saves: small, full, figures, findings, the processor's to both verdicts."""
+    """The medians of some saves: small, full, predicted, figures, findings, the processor's to both verdicts."""
 
     def after(save: dict[str, Any], what: str) -> float:
         return save["seconds"][what] - max(save["seconds"][size] for size in save["judged"])
 
     numbers = [
         *(statistics.median(s["seconds"][size] for s in found) for size in ("small", "full")),
-        *(statistics.median(after(s, what) for s in found) for what in ("figures", "findings")),
+        *(statistics.median(after(s, what) for s in found) for what in ("predicted", "figures", "findings")),
         *(statistics.median(s["judged"][size]["processor"] for s in found) for size in ("small", "full")),
     ]
     return [f"{n:.2f}" for n in numbers]
@@ -121,7 +121,17 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=10)
     parser.add_argument("--host", choices=HOSTS, help="both if it is not said")
     args = parser.parse_args()
-    heads = ("stage", "host", "small", "full", "figures", "findings", "processor, small", "processor, full")
+    heads = (
+        "stage",
+        "host",
+        "small",
+        "full",
+        "predicted",
+        "figures",
+        "findings",
+        "processor, small",
+        "processor, full",
+    )
     console = Console(width=110)
     with tempfile.TemporaryDirectory(prefix="bench-live-") as made:
         folder = Path(made)

@@ -205,12 +205,8 @@ def _check_init_value(spec: TensorSpec) -> None:
         )
     if spec.fill is not None and (init is not None or not callable(spec.fill)):
         raise InputError(f"TensorSpec {spec.name!r}: fill must be a callable, in place of init_value")
-    if spec.shared is not None and (
-        init is not None or spec.fill is not None or spec.is_output or not callable(spec.shared)
-    ):
-        raise InputError(
-            f"TensorSpec {spec.name!r}: shared must be a callable, for an input without init_value or fill"
-        )
+    if spec.shared is not None and (init is not None or spec.fill is not None or not callable(spec.shared)):
+        raise InputError(f"TensorSpec {spec.name!r}: shared must be a callable, in place of init_value and fill")
 
 
 def _check_resident(spec: TensorSpec) -> None:

@@ -448,11 +448,30 @@ def test_parameters_come_in_upstreams_order() -> None:
         *["specs", "golden_fn", "golden_data", "compile_cfg", "runtime_cfg", "rtol", "atol", "compare_fn"],
         *["compile_only", "runtime_dir", "save_data"],
     ]
+    own = {run: {"check", "quiet"}, run_jit: {"check", "expected_fn", "quiet"}}
     for function, first in ((run, "program"), (run_jit, "fn")):
         parameters = inspect.signature(function).parameters.values()
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         assert positional == [first, *shared]
-        assert (function.__kwdefaults__ or {}).keys() == {"check", "quiet"}
+        assert (function.__kwdefaults__ or {}).keys() == own[function]
+
+
+def test_a_golden_made_elsewhere_and_memory_that_is_written_where_it_lies() -> None:
+    """`expected_fn` gives the golden; an output with `shared` is not copied, neither before the run nor for it."""
+    x = torch.arange(6.0).view(2, 3)
+    memory = x.clone()
+    both = TensorSpec("x", [2, 3], torch.float32, is_output=True, shared=lambda: memory)
+    assert both.is_input
+
+    def twice(x) -> None:
+        x *= 2.0
+
+    result = run_jit(twice, [both], expected_fn=lambda: {"x": 2.0 * x}, quiet=True)
+    assert result.passed, result.error
+    assert result.outputs["x"] is memory
+    assert torch.equal(memory, 2.0 * x)
+    wrong = run_jit(twice, [both], expected_fn=lambda: {"x": 2.0 * x}, quiet=True)
+    assert not wrong.passed  # it doubled what was there
 
 
 def test_run_is_run_jit(calls: list[dict], tmp_path: Path) -> None:
