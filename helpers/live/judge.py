@@ -116,7 +116,7 @@ def figures(result: RunResult, times: Callable[[], Profile | None]) -> dict[str,
 
 def _png(make: Callable[[], Any]) -> bytes | None:
     made = make()
-    return made and made.png(96)
+    return made and made.png(96, compress=1)
 
 
 def warm() -> None:

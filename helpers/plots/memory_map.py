@@ -165,13 +165,13 @@ def _usage(axes: Axes, mine: Sequence[Bar], space: str, peak: int, limit: int, e
 
 def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:
     largest = max(b.bytes for _, mine in rows for b in mine)
-    boxes, colours = [], []
-    for i, (_, mine) in enumerate(rows):
-        for b in mine:
-            left, right, top, bottom = b.first, b.last + 1, i - 0.36, i + 0.36
-            boxes.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-            strength = 0.35 + 0.65 * np.log2(1 + b.bytes) / np.log2(1 + largest)
-            colours.append(matplotlib.colors.to_rgba(GREEN, strength))
+    bars = np.array([(i, b.first, b.last + 1, b.bytes) for i, (_, mine) in enumerate(rows) for b in mine], float)
+    row, left, right, size = bars.T
+    top, bottom = row - 0.36, row + 0.36
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    boxes = np.stack([np.stack(corner, 1) for corner in corners], 1)
+    colours = np.tile(matplotlib.colors.to_rgba(GREEN), (len(bars), 1))
+    colours[:, 3] = 0.35 + 0.65 * np.log2(1 + size) / np.log2(1 + largest)
     axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors=colours, linewidths=0.4))
     axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
     axes.tick_params(axis="y", length=0)

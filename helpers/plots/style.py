@@ -71,8 +71,12 @@ class Figure(matplotlib.figure.Figure):
         str, tuple[float, float, float, float]
     ]  # what can be clicked: left, top, right, bottom, shares of the size
 
-    def png(self, dpi: int = DPI) -> bytes:
-        """The figure as a PNG file, transparent. It is drawn once, where `savefig` draws it twice."""
+    def png(self, dpi: int = DPI, compress: int = 6) -> bytes:
+        """The figure as a PNG file, transparent. It is drawn once, where `savefig` draws it twice.
+
+        Args:
+            compress: zlib's level, 0 to 9: less takes less time, and makes a larger file.
+        """
         out, before = io.BytesIO(), self.dpi
         with matplotlib.rc_context(_RC):
             canvas = FigureCanvasAgg(self)
@@ -81,7 +85,10 @@ class Figure(matplotlib.figure.Figure):
                 canvas.draw()
             finally:
                 self.set_dpi(before)
-            imsave(out, canvas.buffer_rgba(), format="png", dpi=dpi, origin="upper", metadata={"Software": None})
+            imsave(
+                out, canvas.buffer_rgba(), format="png", dpi=dpi, origin="upper", metadata={"Software": None},
+                pil_kwargs={"compress_level": compress},
+            )  # fmt: skip
         return out.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:

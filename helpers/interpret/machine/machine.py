@@ -34,7 +34,7 @@ from helpers.interpret.machine.task_ids import TaskIds
 from helpers.interpret.progress import watcher
 from helpers.interpret.source.source import Place, located
 from helpers.interpret.trace.dumped import DumpRecorder
-from helpers.interpret.trace.program import Program
+from helpers.interpret.trace.program import Later
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.extents import lane_values, plain
 from helpers.interpret.values.kept import Kept, Log, Reopened
@@ -136,7 +136,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.gated: list | None = None  # what the predicate= that is evaluated reads
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_plans: dict[tuple, Plan] = {}
-        self._known_programs: dict[tuple, Program] = {}
+        self._known_programs: dict[tuple, Later] = {}
         self.kept, self.reopened = kept, reopened  # the record that is made of this run, and the one it goes by
         self.logs_all = kept is not None or reopened is not None
         self.log = kept.log if kept is not None else Log(LOG_BYTES)

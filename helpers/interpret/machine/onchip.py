@@ -14,7 +14,7 @@ from helpers.interpret.machine import cuts
 from helpers.interpret.machine.launch import Task
 from helpers.interpret.machine.memory import Plan, plan
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.program import Access, Done, Goes, Made, Program, built
+from helpers.interpret.trace.program import Access, Done, Goes, Later, Made, built
 from helpers.interpret.trace.trace import READ, Dispatch
 from helpers.interpret.values.extents import most_elements
 from helpers.interpret.values.lanes import one
@@ -209,7 +209,7 @@ class OnChip:
                 "more slots, or another one: both are needed at the same time",
             )  # fmt: skip
 
-    def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Program:
+    def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Later:
         """What took a task that made these accesses its time; an access below 0 it had no part in. A load that has no
         room to run ahead counts as outside of its pl.pipeline. Worked out once for all tasks of a place that took the
         same steps and made the same accesses."""
@@ -222,22 +222,25 @@ class OnChip:
         if known is not None:
             return known
 
+        trace, events, moved = self.trace, task.events, task.moved  # what is built later keeps no more of the run
+
         def access(number: int) -> Access | None:
             s = shapes[number]
             if s < 0:
                 return None
-            memory, loop, lanes, lane = task.moved[number]
-            a = self.trace.shapes[s]
-            dtype = self.trace.buffers[a.buffer].dtype.name
+            memory, loop, lanes, lane = moved[number]
+            a = trace.shapes[s]
+            dtype = trace.buffers[a.buffer].dtype.name
             kind = "scalar" if memory is None and a.elements == 1 else "UB" if memory is None else memory.space
             if memory is not None and memory.place in planned.cramped:
                 loop = None
-            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, self.trace.rows(s), loop, lanes)
+            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, trace.rows(s), loop, lanes)
             tile = None if memory is None or memory.place is None else memory
-            return Access(self.trace.step(key), a.place, tile, lane)
+            return Access(trace.step(key), a.place, tile, lane)
 
         slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
-        known = self._known_programs[key] = self.trace.program(built(task.events, access, slots, SLOTS))
+        known = Later(lambda: trace.program(built(events, access, slots, SLOTS)))
+        self._known_programs[key] = known
         return known
 
     def _plan(self, d: Dispatch, task: Task) -> Plan:

@@ -70,6 +70,22 @@ class Program:
         return dict(Counter(i.step for i in self.instructions))
 
 
+class Later:
+    """A program that is built when it is first asked for: only who predicts times asks."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Program]):
+        self._make: Callable[[], Program] | None = make
+        self._made: Program | None = None
+
+    @property
+    def program(self) -> Program:
+        if self._make is not None:
+            self._made, self._make = self._make(), None
+        return self._made
+
+
 # ---- what a task notes while it runs: a Memory that an operation touches, the number of an access, None at the end of
 # an operation, or one of these
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from helpers.errors import shown
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.program import Program, Step
+from helpers.interpret.trace.program import Later, Program, Step
 from helpers.interpret.values.values import Buffer, Memory
 
 READ, WRITE, ATOMIC = 0, 1, 2
@@ -85,7 +85,7 @@ class Chunk:
     `blocks`: their numbers, a row each. `shapes` and `offsets`: their accesses in order; an offset is an int, or an
     array with one entry a row. `arguments`: the tensors of orchestration they use, as (argument at offset 0, offset,
     IN/OUT bits). `work` and `peaks`: what each of them computed, and its largest use of each on-chip buffer. `phase`:
-    how many barriers its blocks had passed. `program`: what takes time, instruction by instruction; None of a real run.
+    how many barriers its blocks had passed. `timed`: its program, or what builds it.
     """
 
     blocks: np.ndarray
@@ -95,7 +95,12 @@ class Chunk:
     work: Work
     peaks: dict[str, int]
     phase: int = 0
-    program: Program | None = None
+    timed: Program | Later | None = None
+
+    @property
+    def program(self) -> Program | None:
+        """What takes time, instruction by instruction; None of a real run."""
+        return self.timed.program if type(self.timed) is Later else self.timed
 
 
 @dataclass(frozen=True, slots=True)
