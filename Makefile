@@ -37,7 +37,8 @@ test: $(READY)
 	$(TEST)
 
 # What could depend on how a processor rounds: every file of tests but these, and the notebooks. See .ci/run.
-SAME := test_browser test_browser_inside test_browser_live test_browser_puzzles test_cli test_diverge \
+SAME := test_browser test_browser_films test_browser_inside test_browser_live test_browser_puzzles test_claims test_cli \
+        test_compilers test_core_schedule test_diverge test_levers test_live_ahead test_prose test_stage_records \
         test_divergence test_docs test_environment test_files test_help test_in_notebooks test_inside \
         test_language_page test_layering test_live test_live_edits test_newcomer test_notebooks_html test_platforms \
         test_plots test_plots_time test_profile test_profile_schedule test_published test_puzzle_progress \
