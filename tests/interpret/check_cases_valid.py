@@ -5,7 +5,7 @@ Read in the compiler's source, at the place that each row names, and not tried o
 
 from __future__ import annotations
 
-from check_cases import AB, COPY, CORE, XN, Check, out, t
+from check_cases import AB, COPY, CORE, UP_DOWN, XN, Check, out, split, t
 
 CONTRACTED, UNION = "src/ir/op/tile_ops/matmul.cpp", "src/ir/op/type_inference.cpp"
 FACTORS = f"{t('a', [64, 64], 'BF16')}, {t('b', [64, 64], 'BF16')}, {out([64, 64])}"
@@ -136,4 +136,10 @@ VALID += [
     typed("products without out_dtype", "pl.matmul(a[:, :], a[:, :])", "pl.matmul(a[:, :], a[:, :])"),
     typed("a turned product of the same shape", f"pl.matmul(b[:, :], b[:, :], a_trans=True{FP32}",
           f"pl.matmul(a[0:32, :], a[0:32, :], b_trans=True{FP32}"),
+]  # fmt: skip
+
+# A transpose counts wherever its tile lies, the product of the cube, too.
+VALID += [
+    split("transpose of the product", UP_DOWN, [64, 64], "out[:, :] = pl.transpose(c, 0, 1)  #!", "pl.transpose",
+          "src/ir/transforms/utils/split_axis_utils.cpp"),
 ]  # fmt: skip

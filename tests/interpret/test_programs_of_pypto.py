@@ -230,8 +230,10 @@ return yo"""
 
 
 @pytest.mark.parametrize("decorator", ["function", "inline"])
-def test_a_function_that_a_function_makes(decorator: str):
-    """`@pl.function` and `@pl.inline` see the names of the function around them, before those of the module."""
+@pytest.mark.parametrize("shape", ["[ROWS, COLS]", "SHAPE"])
+def test_a_function_that_a_function_makes(decorator: str, shape: str):
+    """`@pl.function` and `@pl.inline` see the names of the function around them, before those of the module. A list is
+    one that PyPTO takes (python/pypto/language/parser/expr_evaluator.py, python_value_to_ir)."""
     kind = "@pl.function(type=pl.FunctionType.InCore)" if decorator == "function" else "@pl.inline"
     inside = "y = times2(x, y)" if decorator == "function" else "y = self.kernel(x, y)"
     kernel = f"{X}, {Y}\ny = times2(x, y)\nreturn y" if decorator == "inline" else f"{X}, {Y}\nreturn y"
@@ -239,9 +241,11 @@ def test_a_function_that_a_function_makes(decorator: str):
 ROWS, COLS = 1, 1
 
 def make(ROWS, COLS):
+    SHAPE = [ROWS, COLS]
+
     {kind}
     def times2(x: pl.Tensor[[ROWS, COLS], pl.FP32], y: pl.Out[pl.Tensor[[ROWS, COLS], pl.FP32]]):
-        t = pl.load(x, [0, 0], [ROWS, COLS])
+        t = pl.load(x, [0, 0], {shape})
         y = pl.store(pl.add(t, t), [0, 0], y)
         return y
 

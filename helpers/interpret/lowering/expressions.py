@@ -103,11 +103,11 @@ class Expressions(Part):
         value = self.outside(node)
         if value is MISSING:
             raise self.refuse(node, f"'{node.id}' is not defined", self.subject.meant(node.id))
-        if self.subject.program is not None and isinstance(value, (list, tuple)):
+        if self.subject.closure and isinstance(value, (list, tuple)):
             return ast.List([self.constant(v, node.id) for v in value], ast.Load())
         plain = isinstance(value, (bool, int, float)) or type(value).__name__ == "DynVar"
-        of_program = self.subject.program is not None and (value is None or isinstance(value, str) or dtypes.of(value))
-        if not plain and not of_program:
+        of_parser = self.subject.closure and (value is None or isinstance(value, str) or dtypes.of(value))
+        if not plain and not of_parser:
             raise self.refuse(
                 node, f"'{node.id}' is a {type(value).__name__}: only int, float and bool of the module can be used",
                 "write the value in place, or pass it as a parameter",

@@ -68,7 +68,7 @@ def _check(m: Machine, at: Place, path: str, name: str, args: tuple, named: dict
         shape = args[GENERATORS[name]] if len(args) > GENERATORS[name] else named["shape"]
         if len(shape) > 1 and _extents(tuple(shape))[m.task.axis] != 1:
             _note(m, at, f"pl.{name} of {list(shape)}", m.task.axis, "counts along the")
-    elif name == "transpose" and type(x) is Tile and _in_ub(x) and _extents(x.shape)[m.task.axis] != 1:
+    elif name == "transpose" and type(x) is Tile and _extents(x.shape)[m.task.axis] != 1:
         _note(m, at, f"pl.transpose of {x}", m.task.axis, "turns the")
     elif type(x) is Tile and axis is not None and (name in INDEXED or path in FLAT):
         _note(m, at, f"pl.{name} of {x}", axis, "counts along the")
