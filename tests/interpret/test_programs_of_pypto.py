@@ -299,6 +299,44 @@ def test_a_name_of_nowhere_in_a_quoted_annotation_is_said():
         run(kernelgen.module(source).P, rows(), torch.zeros(64, 64))
 
 
+JIT = """
+from __future__ import annotations
+{module}
+
+def make(rows, cols):
+    @pl.jit.inline
+    def twice(t: pl.Tensor[[rows, cols], pl.FP32]):
+        z = pl.add(t, t)
+        return z
+
+    {decorator}
+    def k(x: pl.Tensor[[rows, cols], pl.FP32], y: pl.Out[pl.Tensor[[rows, cols], pl.FP32]]):
+        with pl.at(level=pl.Level.CORE_GROUP):
+            t = x[:, :]
+            z = twice(t)
+            y[:, :] = z
+        return y
+
+    return k
+
+
+tall, wide = make(64, 16), make(16, 64)
+"""
+
+
+@pytest.mark.parametrize("module", ["", "rows = 3"])
+@pytest.mark.parametrize("decorator", ["@pl.jit", "@pl.jit(auto_scope=True)"])
+def test_quoted_annotations_of_a_jit_kernel_know_the_function_around(decorator: str, module: str):
+    """PyPTO takes the extents of a `@pl.jit` from its arguments (python/pypto/jit/specializer.py, _build_params)."""
+    made = kernelgen.module(JIT.format(module=module, decorator=decorator).lstrip("\n"))
+    for kernel, shape in ((made.tall, (64, 16)), (made.wide, (16, 64))):
+        x, y = torch.randn(shape), torch.zeros(shape)
+        kernelgen.run(kernel, x, y)
+        same(y, 2 * x)
+    with pytest.raises(InputError, match="does not fit"):
+        kernelgen.run(made.tall, torch.zeros(16, 64), torch.zeros(16, 64))
+
+
 # ---- extents -----------------------------------------------------------------------------------------------
 
 DYNAMIC = 'N, M = pl.dynamic("N"), pl.dynamic("M")'

@@ -32,6 +32,7 @@ class Subject:
         self.function = options.get("function")  # of a `@pl.function`: the name of its pl.FunctionType
         self.closure = self.program is not None or "around" in options
         self.around = options.get("around", {})
+        self.quoted = options.get("quoted", {})  # of a `@pl.jit`: what only its quoted annotations name
         self.env = self.environment()
         self.captured: dict[str, Any] = {}  # names of the enclosing scope that were asked for, and their values
         self.parameters: list[Parameter] = []
@@ -88,7 +89,7 @@ class Subject:
         def value(e: ast.expr) -> Any:
             if found is None and isinstance(e, (ast.List, ast.Tuple)):
                 return [extent(x) for x in e.elts]
-            return self.evaluated(e)
+            return self.evaluated(e, self.quoted)
 
         def extent(e: ast.expr) -> Any:
             """An extent in the type of a name of the kernel: it may be a number of the kernel."""

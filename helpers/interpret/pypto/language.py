@@ -44,12 +44,16 @@ def _check_options(kind: str, name: str, options: dict[str, Any]) -> None:
         raise KernelError(f"{name} has no option {', '.join(map(repr, unknown))}; those that it has: {takes}")
 
 
-def _decorator(kind: str) -> Callable:
+def _decorator(kind: str, where: FrameType | None = None) -> Callable:
     def decorate(fn: Callable | None = None, **options: Any) -> Any:
+        around = where or sys._getframe(1)
         _check_options(kind, "@pl.jit" if kind == "entry" else f"@pl.jit.{kind}", options)
-        if fn is None:
-            return lambda f: CallableKernel(f, kind, options)
-        return CallableKernel(fn, kind, options)
+
+        def made(f: Callable) -> CallableKernel:
+            quoted = _quoted(f, around)
+            return CallableKernel(f, kind, {**options, "quoted": quoted} if quoted else options)
+
+        return made if fn is None else made(fn)
 
     decorate.__name__ = kind
     return decorate
@@ -116,7 +120,7 @@ class _Jit:
     extern = staticmethod(_decorator("extern"))
 
     def __call__(self, fn: Callable | None = None, **options: Any) -> Any:
-        return _decorator("entry")(fn, **options)
+        return _decorator("entry", sys._getframe(1))(fn, **options)
 
 
 class _Directive:
