@@ -3,13 +3,14 @@
 How often a loop runs, which arm of an if, which blocks a launch has: a kernel may take that from memory that an
 earlier task wrote. Without arithmetic it is not there. So the kernel is gone through again, and the launches that
 wrote such memory are run this time, with all that they read in turn, until nothing is asked for that is not known.
-What would be too much work is guessed (GUESSES): if all guesses give the same work, it decides nothing; if not, the
-trace is `partial`. The rest is computed all the same.
+What would be much work is guessed first (GUESSES): if all guesses give the same work, it decides nothing, and is not
+computed. If it decides something, it is computed all the same, unless that is too much: then the trace is `partial`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,8 +26,10 @@ from helpers.interpret.trace.trace import READ, WRITE, Trace
 
 PASSES = 12
 # What may be computed, in seconds at 1e11 FLOPs of products and 1e9 elements of vector work a second (measured with
-# bench.interpreters on two cores), and how much memory may be kept.
-SECONDS, BYTES = 10.0, 1 << 31
+# bench.interpreters on two cores), and how much memory may be kept; from when on guesses are tried first, in the same
+# seconds and those that it takes to make arguments, at 1e8 random elements a second.
+SECONDS, BYTES, MUCH = 10.0, 1 << 31, 0.5
+MADE = 1e8
 GUESSES = 0, 1, 4096, 512, 64, 8
 
 
@@ -48,10 +51,11 @@ def trace(
     compiled = compile_kernel(kernel)
     names, values = [p.name for p in compiled.parameters], arrange(compiled, args)
     arguments = {n: v for n, v in zip(names, values) if isinstance(v, torch.Tensor)}
-    wanted, too_much = Follow(), (set(), set())
+    wanted, too_much, tried = Follow(), (set(), set()), False
+    values_of = dict(zip(names, values))
     for _ in range(PASSES):
         given = _given(arguments, wanted, make or {})
-        found, fault = wanted.again(), None
+        found, fault = wanted.again(repeats=True), None
         try:
             interpret(kernel, [given.get(n, v) for n, v in zip(names, values)], platform, chip, dry=True, follow=found)
         except FaultError as e:
@@ -76,8 +80,15 @@ def trace(
                 too_much[1].update(one[1])
         if (grown.memory, grown.sites) == (wanted.memory, wanted.sites):
             break
+        to_make = sum(x.numel() for n, x in arguments.items() if n in grown.memory - wanted.memory and x.is_meta)
+        if not tried and _seconds(found.trace, grown) + to_make / MADE > MUCH:
+            tried = True
+            given_now = partial(_given, arguments, wanted, make or {})
+            with suppress(FaultError):  # a fault of a guess; the kernel's own comes again
+                guessed = _guessed(kernel, values_of, given_now, platform, chip, wanted)
+                if not guessed.blind:
+                    return guessed
         wanted = grown
-    values_of = dict(zip(names, values))
     return _guessed(kernel, values_of, lambda: _given(arguments, wanted, make or {}), platform, chip, wanted)
 
 

@@ -6,11 +6,14 @@ import pytest
 import torch
 from kernelgen import kernel
 
+from golden.spec import TensorSpec, values_of
 from helpers.chips import chip
 from helpers.errors import FaultError
 from helpers.interpret import follow
 from helpers.interpret.call import interpret
 from helpers.interpret.trace.trace import Trace
+from helpers.stages import find
+from kernels.flash_attention import fused
 
 HEAD = """
 @pl.jit
@@ -200,3 +203,31 @@ def test_a_fault_is_that_of_the_real_run():
 """  # fmt: skip
     with pytest.raises(FaultError, match="axis 0 from 80 to 81 of extent 64"):
         follow.trace(built(body), given(), "a2a3interp", chip("a2a3"))
+
+
+def test_what_decides_nothing_is_guessed_before_much_is_made_for_it():
+    stage = find("lm_head")
+    specs = stage.specs(batch=16)
+    values = {s.name: torch.empty(s.shape, dtype=s.dtype, device="meta") if isinstance(s, TensorSpec) else s.to_python()
+              for s in specs}  # fmt: skip
+    made = []
+
+    def make(spec: TensorSpec) -> torch.Tensor:
+        made.append(spec.name)
+        return spec.create_tensor()
+
+    makers = {s.name: (lambda s=s: make(s)) for s in specs if isinstance(s, TensorSpec)}
+    trace = follow.trace(stage.versions["wide"], values, "a2a3interp", chip("a2a3"), makers)
+    assert "lm_head_weight" not in made  # 1.56 GB, which only say which token is taken
+    assert not trace.partial
+    assert trace.tasks == 321
+
+
+def test_a_pass_in_vain_does_not_run_every_block():
+    """Blocks take pages from a table that an earlier task writes: as long as that is not known, all take the same."""
+    values = values_of(find("flash_attention").specs(batch=3, ctx=[1, 200, 300]))
+    dry = follow.trace(fused, values, "a2a3interp", chip("a2a3"))
+    real = interpret(fused, list(values.values()), "a2a3interp", chip("a2a3"))
+    assert follow.work(dry) == follow.work(real)
+    blocks = [sorted(b for p in d.parts if p.chunk.phase == 2 for b in p.chunk.blocks.tolist()) for d in dry.dispatches]
+    assert blocks[-1] == list(range(24))

@@ -215,8 +215,13 @@ class Batches:
             d.index = start + n
             d.deps = tuple(number.get(k, k) for k in d.deps)
 
-    def _in_batches(self, place: Place, ids: np.ndarray, together: Callable, alone: Callable, empty: bool) -> None:
+    def _in_batches(
+        self, place: Place, ids: np.ndarray, together: Callable, alone: Callable, empty: bool, blocks: bool = False
+    ) -> None:
         """Run `ids` in batches whose tiles fit the cache; `empty`: nothing is computed, and all fit.
+
+        `blocks`: they are blocks of a launch. Where they cannot run together in a run that has asked for what it does
+        not know, and so is gone through again, the last stands for all of them.
 
         Where the size is not known yet the first runs alone. A loop around one that makes larger batches runs turn by
         turn, so that the inner one can. Where blocks diverge they run in groups, which is another order: when the
@@ -238,7 +243,9 @@ class Batches:
             size = self._sizes.get(place, 1)
             if empty and size > 1:
                 size = count
-            if len(ids) > size:
+            if len(ids) > size == 1 and blocks and self._in_vain(empty):
+                ids = ids[-1:]
+            elif len(ids) > size:
                 todo.insert(0, (ids[size:], split))
                 ids = ids[:size]
             if not len(ids):
@@ -271,7 +278,12 @@ class Batches:
                     self._take_back(split)
                     del done[split.groups :]
                     ids, todo = split.ids, [t for t in todo if t[1] is not split]
-                todo[:0] = [(ids[i : i + 1], None) for i in range(len(ids))]
+                few = [len(ids) - 1] if blocks and self._in_vain(empty) else range(len(ids))
+                todo[:0] = [(ids[i : i + 1], None) for i in few]
+
+    def _in_vain(self, empty: bool) -> bool:
+        """True in a run without arithmetic that is gone through again, whatever it finds from here on."""
+        return empty and self.follow is not None and self.follow.in_vain
 
     def _unrelated(self, batches: list[Batch]) -> bool:
         """True when no batch touches what another one writes."""

@@ -309,7 +309,7 @@ class Launches:
             for i in reversed(range(n)):
                 alone(i)
         else:
-            self._in_batches(place, np.arange(n), together, alone, dry)
+            self._in_batches(place, np.arange(n), together, alone, dry, blocks=True)
         if len(stopped) > 1:
             raise self.fault(
                 place, "some blocks come to a pl.system.syncall that others do not: it never completes",

@@ -72,6 +72,7 @@ class Follow:
         asked: Memory that was read and not known.
         asked_of: Launches whose tiles were asked for numbers.
         trace: Of the pass, however it ended.
+        repeats: Whether it is gone through again when it has asked for something, so that its trace is not the result.
     """
 
     memory: frozenset = frozenset()
@@ -80,10 +81,16 @@ class Follow:
     asked: set = field(default_factory=set)
     asked_of: set[Place] = field(default_factory=set)
     trace: Trace | None = None
+    repeats: bool = False
 
-    def again(self) -> Follow:
+    def again(self, repeats: bool = False) -> Follow:
         """The same for another pass, which has asked for nothing yet."""
-        return Follow(self.memory, self.sites, self.inside)
+        return Follow(self.memory, self.sites, self.inside, repeats=repeats)
+
+    @property
+    def in_vain(self) -> bool:
+        """The pass has asked for something and is gone through again."""
+        return self.repeats and bool(self.asked or self.asked_of)
 
 
 class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
