@@ -6,7 +6,7 @@ they stay legible: what is many is counted, binned or collapsed, and the figure 
 
 from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
-from helpers.plots.films import Film, chip_flow, softmax_pages, two_lanes
+from helpers.plots.films import Film, barrier, causal_windows, chip_flow, handing_out, softmax_pages, two_lanes
 from helpers.plots.footprint import regions
 from helpers.plots.kv_cache import cache_pages
 from helpers.plots.memory_map import memory_map
@@ -23,7 +23,9 @@ __all__ = [
     "Film",
     "ablation",
     "balance",
+    "barrier",
     "cache_pages",
+    "causal_windows",
     "chip_flow",
     "core",
     "error_histogram",
@@ -31,6 +33,7 @@ __all__ = [
     "error_map",
     "error_steps",
     "figures_of",
+    "handing_out",
     "ladder",
     "longest_chain",
     "memory_map",
