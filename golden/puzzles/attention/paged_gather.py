@@ -38,7 +38,7 @@ in GM, and compute with it where a tile is. The stub copies the first pages, wha
     specs=specs,
     reference=reference,
     stub="wrong-result",
-    wrong={"wrong_row": "wrong-result", "wrong_scatter": "out-of-bounds"},
+    wrong={"wrong_row": "wrong-result", "wrong_scatter": "out-of-bounds", "wrong_page_by_page": "over-par"},
     cases=({"pages": 1, "of": 3}, {"pages": 5, "of": 9}),
     asked={"tasks": 1.0, "bytes": 1.0},
 )

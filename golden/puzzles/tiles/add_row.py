@@ -33,7 +33,7 @@ has operations of its own, whose names begin with `pl.col_expand_`: the row is r
     specs=specs,
     reference=reference,
     stub="wrong-result",
-    wrong={"wrong_plain_add": "fault", "wrong_times": "wrong-result"},
+    wrong={"wrong_plain_add": "fault", "wrong_times": "wrong-result", "wrong_row_by_row": "over-par"},
     cases=({"rows": 16}, {"rows": 80}),
     asked={"tasks": 1.0, "bytes": 1.0},
 )

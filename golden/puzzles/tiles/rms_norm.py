@@ -39,7 +39,7 @@ WIDTH. The stub has EPS; it keeps a row of zeros from becoming 0 / 0, and such r
     specs=specs,
     reference=reference,
     stub="wrong-result",
-    wrong={"wrong_no_eps": "wrong-result", "wrong_sum": "wrong-result"},
+    wrong={"wrong_no_eps": "wrong-result", "wrong_sum": "wrong-result", "wrong_two_tasks": "over-par"},
     cases=({"rows": 16}, {"rows": 16, "zeros": 1}, {"rows": 80}),
     asked={"tasks": 1.0, "bytes": 1.0},
     rtol=2.0**-19,

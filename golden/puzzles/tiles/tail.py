@@ -36,7 +36,7 @@ stub leaves the last rows out.""",
     specs=specs,
     reference=reference,
     stub="unwritten-output",
-    wrong={"wrong_whole_tile": "out-of-bounds", "wrong_one_block_more": "valid-extent"},
+    wrong={"wrong_whole_tile": "out-of-bounds", "wrong_one_block_more": "valid-extent", "wrong_row_by_row": "over-par"},
     cases=({"rows": 1}, {"rows": 15}, {"rows": 16}, {"rows": 17}, {"rows": 80}),
     asked={"tasks": 1.0, "bytes": 1.0},
 )

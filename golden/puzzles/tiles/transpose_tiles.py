@@ -33,7 +33,7 @@ place. `//` and `%` of a block's number give its tile's row and column.""",
     specs=specs,
     reference=reference,
     stub="wrong-result",
-    wrong={"wrong_place": "out-of-bounds"},
+    wrong={"wrong_place": "out-of-bounds", "wrong_small_tiles": "over-par"},
     cases=({"rows": 32, "cols": 32}, {"rows": 32, "cols": 96}, {"rows": 96, "cols": 32}),
     asked={"tasks": 1.0, "bytes": 1.0},
 )

@@ -86,3 +86,27 @@ def wrong_mean(
             y_all = pl.add(y_all, pl.row_expand_div(o_p, pl.slice(total, [ROWS, 1], [p * ROWS, 0])))
         y = pl.assemble(y, y_all, [0, 0])
     return y
+
+
+@pl.jit
+def wrong_two_passes(
+    o: pl.Tensor[[PART_ROWS_DYN, DIM], pl.FP32],
+    top: pl.Tensor[[PART_ROWS_DYN, 1], pl.FP32],
+    total: pl.Tensor[[PART_ROWS_DYN, 1], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS, DIM], pl.FP32]],
+):
+    """Right, in two passes: the maximum of all parts first, then all again."""
+    parts = pl.tensor.dim(o, 0) // ROWS
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="join"):
+        top_all = pl.slice(top, [ROWS, 1], [0, 0])
+        for p in pl.range(1, parts):
+            top_all = pl.maximum(top_all, pl.slice(top, [ROWS, 1], [p * ROWS, 0]))
+        scale = pl.exp(pl.sub(pl.slice(top, [ROWS, 1], [0, 0]), top_all))
+        o_all = pl.row_expand_mul(pl.slice(o, [ROWS, DIM], [0, 0]), scale)
+        total_all = pl.mul(pl.slice(total, [ROWS, 1], [0, 0]), scale)
+        for q in pl.range(1, parts):
+            scale_q = pl.exp(pl.sub(pl.slice(top, [ROWS, 1], [q * ROWS, 0]), top_all))
+            o_all = pl.add(o_all, pl.row_expand_mul(pl.slice(o, [ROWS, DIM], [q * ROWS, 0]), scale_q))
+            total_all = pl.add(total_all, pl.mul(pl.slice(total, [ROWS, 1], [q * ROWS, 0]), scale_q))
+        y = pl.assemble(y, pl.row_expand_div(o_all, total_all), [0, 0])
+    return y

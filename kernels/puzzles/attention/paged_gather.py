@@ -66,3 +66,18 @@ def wrong_scatter(
         tile = pl.slice(cache, [PAGE, WIDTH], [i * PAGE, 0])
         y = pl.assemble(y, tile, [page * PAGE, 0])
     return y
+
+
+@pl.jit
+def wrong_page_by_page(
+    cache: pl.Tensor[[CACHE_ROWS_DYN, WIDTH], pl.FP32],
+    table: pl.Tensor[[PAGES_DYN], pl.INT32],
+    y: pl.Out[pl.Tensor[[OUT_ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Right, with a block for each page of the cache, which looks for itself in the table."""
+    pages = pl.tensor.dim(table, 0)
+    for page in pl.spmd(pl.tensor.dim(cache, 0) // PAGE, name_hint="gather"):
+        for i in pl.range(pages):
+            if pl.cast(pl.tensor.read(table, [i]), pl.INDEX) == page:
+                y = pl.assemble(y, pl.slice(cache, [PAGE, WIDTH], [page * PAGE, 0]), [i * PAGE, 0])
+    return y

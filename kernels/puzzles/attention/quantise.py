@@ -72,3 +72,21 @@ def wrong_trunc(
         steps = pl.row_expand_div(tile, step)
         q = pl.assemble(q, pl.cast(steps, target_type=pl.INT8, mode="trunc"), [t * TILE, 0])
     return q, scale
+
+
+@pl.jit
+def wrong_loaded_twice(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    q: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.INT8]],
+    scale: pl.Out[pl.Tensor[[ROWS_DYN, 1], pl.FP32]],
+):
+    """Right, but the tile is loaded for its scale and once more for its values."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="quantise"):
+        tile = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+        largest = pl.maximum(pl.row_max(pl.abs(tile)), TINY)
+        step = pl.mul(largest, 1.0 / 127)
+        scale = pl.assemble(scale, step, [t * TILE, 0])
+        again = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+        steps = pl.row_expand_div(again, step)
+        q = pl.assemble(q, pl.cast(steps, target_type=pl.INT8, mode="rint"), [t * TILE, 0])
+    return q, scale

@@ -83,3 +83,28 @@ def wrong_one_position(
         y = pl.assemble(y, pl.sub(pl.mul(low, c), pl.mul(high, s)), [row, 0])
         y = pl.assemble(y, pl.add(pl.mul(high, c), pl.mul(low, s)), [row, HALF])
     return y
+
+
+@pl.jit
+def wrong_task_a_half(
+    x: pl.Tensor[[ROWS_DYN, DIM], pl.FP32],
+    cos: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    sin: pl.Tensor[[ROWS_DYN, HALF], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, DIM], pl.FP32]],
+):
+    """Right, with a task for each half: both load all."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope"):
+        row = t * TILE
+        low = pl.slice(x, [TILE, HALF], [row, 0])
+        high = pl.slice(x, [TILE, HALF], [row, HALF])
+        c = pl.slice(cos, [TILE, HALF], [row, 0])
+        s = pl.slice(sin, [TILE, HALF], [row, 0])
+        y = pl.assemble(y, pl.sub(pl.mul(low, c), pl.mul(high, s)), [row, 0])
+    for u in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rope_high"):
+        row_u = u * TILE
+        low_u = pl.slice(x, [TILE, HALF], [row_u, 0])
+        high_u = pl.slice(x, [TILE, HALF], [row_u, HALF])
+        c_u = pl.slice(cos, [TILE, HALF], [row_u, 0])
+        s_u = pl.slice(sin, [TILE, HALF], [row_u, 0])
+        y = pl.assemble(y, pl.add(pl.mul(high_u, c_u), pl.mul(low_u, s_u)), [row_u, HALF])
+    return y

@@ -102,3 +102,26 @@ def wrong_count(
             other = pl.slice(scratch, [TILE, WIDTH], [(tiles - 1 - u) * TILE, 0])
             y = pl.assemble(y, other, [u * TILE, 0])
     return y
+
+
+@pl.jit
+def wrong_two_launches(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Right, in two launches: no barrier, and twice the tasks."""
+    rows = pl.tensor.dim(x, 0)
+    tiles = rows // TILE
+    scratch = pl.create_tensor([rows, WIDTH], dtype=pl.FP32)
+    with pl.spmd(pl.system.available_aiv_count(), name_hint="phases") as _first:
+        core = pl.get_block_idx()
+        cores = pl.get_block_num()
+        for t in pl.range(core, tiles, cores):
+            tile = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+            scratch = pl.assemble(scratch, pl.exp(tile), [t * TILE, 0])
+    with pl.spmd(pl.system.available_aiv_count(), name_hint="mirror") as _second:
+        me = pl.get_block_idx()
+        for u in pl.range(me, tiles, pl.get_block_num()):
+            other = pl.slice(scratch, [TILE, WIDTH], [(tiles - 1 - u) * TILE, 0])
+            y = pl.assemble(y, other, [u * TILE, 0])
+    return y

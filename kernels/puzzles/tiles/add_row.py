@@ -61,3 +61,18 @@ def wrong_times(
         row = pl.slice(w, [1, WIDTH], [0, 0])
         y = pl.assemble(y, pl.col_expand_mul(tile, row), [t * TILE, 0])
     return y
+
+
+@pl.jit
+def wrong_row_by_row(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    w: pl.Tensor[[1, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Right, a row at a time: w is loaded for each."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="add_row"):
+        for r in pl.range(TILE):
+            one = pl.slice(x, [1, WIDTH], [t * TILE + r, 0])
+            row = pl.slice(w, [1, WIDTH], [0, 0])
+            y = pl.assemble(y, pl.add(one, row), [t * TILE + r, 0])
+    return y

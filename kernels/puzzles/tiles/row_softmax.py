@@ -57,3 +57,17 @@ def wrong_columns(
         weights = pl.exp(pl.col_expand_sub(tile, pl.col_max(tile)))
         y = pl.assemble(y, pl.col_expand_div(weights, pl.col_sum(weights)), [t * TILE, 0])
     return y
+
+
+@pl.jit
+def wrong_loaded_twice(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Right, but the tile is loaded for its maximum and once more for the rest."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="softmax"):
+        tile = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+        again = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+        weights = pl.exp(pl.row_expand_sub(again, pl.row_max(tile)))
+        y = pl.assemble(y, pl.row_expand_div(weights, pl.row_sum(weights)), [t * TILE, 0])
+    return y

@@ -63,3 +63,15 @@ def wrong_one_block_more(
         tile = pl.slice(x, [TILE, WIDTH], [row, 0], valid_shape=[real, WIDTH])
         y = pl.assemble(y, pl.mul(tile, 2.0), [row, 0])
     return y
+
+
+@pl.jit
+def wrong_row_by_row(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Right, without a tail: a task for each row."""
+    rows = pl.tensor.dim(x, 0)
+    for row in pl.spmd(rows, name_hint="twice"):
+        y = pl.assemble(y, pl.mul(pl.slice(x, [1, WIDTH], [row, 0]), 2.0), [row, 0])
+    return y

@@ -50,3 +50,18 @@ def wrong_place(
         tile = pl.slice(x, [TILE, TILE], [row, column])
         y = pl.assemble(y, pl.transpose(tile, 0, 1), [row, column])
     return y
+
+
+@pl.jit
+def wrong_small_tiles(
+    x: pl.Tensor[[ROWS_DYN, COLS_DYN], pl.FP32],
+    y: pl.Out[pl.Tensor[[COLS_DYN, ROWS_DYN], pl.FP32]],
+):
+    """Right, in tiles of 16: four times the tasks."""
+    across = pl.tensor.dim(x, 1) // (TILE // 2)
+    for t in pl.spmd(pl.tensor.dim(x, 0) // (TILE // 2) * across, name_hint="transpose"):
+        row = t // across * (TILE // 2)
+        column = t % across * (TILE // 2)
+        tile = pl.slice(x, [TILE // 2, TILE // 2], [row, column])
+        y = pl.assemble(y, pl.transpose(tile, 0, 1), [column, row])
+    return y
