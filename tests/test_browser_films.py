@@ -22,8 +22,13 @@ CELLS = [
     "trace = run(mistakes_projection.right_peeled, values_of(mistakes.product()), platform='a2a3interp').trace",
     "play(plots.chip_flow(profile(trace), 'product'))",
     "case(2, None)",
+    "from kernels.mistakes_attention import wrong_barrier\n"
+    "from helpers.stages import find, trace_stage\n"
+    "many = run(wrong_barrier, values_of(mistakes.rows_and_zeros()), platform='a5interp', dry=True).trace\n"
+    "play(plots.barrier(many, 'a2a3'))",
+    "play(plots.handing_out(profile(trace_stage(find('rope_kv_cache'), 'flat', batch=4, ctx=1))))",
 ]
-FILM, CASE = 1, 2
+FILM, CASE, DEADLOCK, HANDED = 1, 2, 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,20 @@ def test_a_film_plays_pauses_and_steps(page: Page):
     last = film.locator(".workbook-bar span").inner_text()
     expect(film.locator(".workbook-bar span")).to_contain_text(re.compile(rf"^{last.split()[-1]} of"))
     film.get_by_role("button", name="play").click()  # at the end it begins again
+    expect(film.locator(".workbook-bar span")).to_contain_text(re.compile(r"^[2-9] of"))
+    film.get_by_role("button", name="pause").click()
+
+
+@pytest.mark.parametrize(("cell", "last"), [(DEADLOCK, "deadlock"), (HANDED, "32 done")])
+def test_other_films_step_to_their_end(page: Page, cell: int, last: str):
+    film = output(page, cell)
+    film.get_by_role("button", name="step on").click()
+    expect(film.locator(".workbook-bar span")).to_contain_text("2 of")
+    slider = film.get_by_role("slider", name="picture")
+    slider.focus()
+    slider.press("End")
+    expect(film.get_by_role("status")).to_contain_text(last)
+    film.get_by_role("button", name="play").click()  # from the end it begins again
     expect(film.locator(".workbook-bar span")).to_contain_text(re.compile(r"^[2-9] of"))
     film.get_by_role("button", name="pause").click()
 

@@ -41,7 +41,9 @@ def inside(name: str, modules: Iterable[str]) -> bool:
 # Who imports whom
 
 
-COMPOSED = {"decode_layer", "decode", "attention_rungs", "layer_rungs", "prefill_rungs", "rope_rungs"}
+COMPOSED = {
+    "attention_rungs", "decode", "decode_layer", "layer_rungs", "mlp_rungs", "prefill_rungs", "qkv_rungs", "rope_rungs",
+}  # fmt: skip
 """Kernels that are put together from those of the stages, and so import their modules."""
 
 

@@ -44,15 +44,24 @@ class Rung:
 
 
 def _mlp() -> tuple[Rung, ...]:
-    wide = {"TILE_N": 256, "TILE_K": 256}
+    tiles = "mlp_rungs.tile_by_tile"
     return (
         Rung("partial_products"),
         Rung("accumulate", "a tile's sum stays in L0C, so one task makes all of it"),
-        Rung("+ 256 columns", "tiles of 256 columns, not 64", "accumulate", values=wide),
-        Rung("+ loads ahead", "the next tile loads while this one is multiplied", "accumulate", 2, wide),
-        Rung("mixed", "cube and vector work in one region, launched at once"),
-    )
+        Rung(
+            "looped", "the first product of a sum stands in the loop, too", tiles,
+            values={"OUT_N": 64, "DOWN_N": 128, "DOWN_K": 64, "AHEAD": 1},
+        ),
+        Rung("+ 256 columns", "tiles of 256 columns, not 64 or 128", tiles, values={"DOWN_K": 64, "AHEAD": 1}),
+        Rung("+ K of 128", "steps of 128 of K in the down projection, not 64", tiles, values={"AHEAD": 1}),
+        Rung("+ loads ahead", "the next tile loads while this one is multiplied", tiles),
+        Rung("a launch a step", "one launch a step, not one a tile", "mlp_rungs.step_by_step"),
+        Rung("+ shared loop", "gate and up in one loop, which loads x once", "mlp_rungs.one_loop"),
+        Rung("mixed", "cube and vector work in one region"),
+    )  # fmt: skip
 
+
+_WIDE_END = {"END_N": 256, "END_MLP_N": 256, "END_ROWS": 32, "END_VECTOR_N": 256, "END_MLP_VECTOR_N": 256}
 
 LADDERS: dict[str, tuple[Rung, ...]] = {
     "rope_kv_cache": (
@@ -70,7 +79,8 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
             "pages are merged at the end, so none waits for the one before",
             "attention_rungs.merged_last",
         ),
-        Rung("flat, no loads ahead", "one launch a step, a block for each head, which walks over its pages", "flat", 1),
+        Rung("walking", "a task takes all pages of a head, one after the other", "attention_rungs.walking"),
+        Rung("flat, no loads ahead", "one launch a step, not one a head", "flat", 1),
         Rung("flat", "the next page loads while this one is computed"),
         Rung("mixed", "QK, softmax and SV are one region, launched at once", of="flat, no loads ahead"),
         Rung(
@@ -86,7 +96,12 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
         Rung("+ 256 columns", "tiles of 256 columns, not 64", "tile", values={"TILE_N": 256}),
         Rung("spmd, no loads ahead", "one launch a projection, with a block for each tile", "spmd", 1),
         Rung("spmd", "the next tile loads while this one is multiplied"),
-        Rung("split_k, whole K", "the norm's factor at the end; sums start as zero", "split_k", values={"SPLITS": 1}),
+        Rung("+ K of 128", "steps of 128 of K, not 256", "spmd", values={"TILE_K": 128}),
+        Rung(
+            "factor at the end", "products do not wait for the norm's factor", "qkv_rungs.factor_last",
+            values={"qkv_proj.TILE_K": 128},
+        ),
+        Rung("split_k, whole K", "sums start as zero and are added to in GM", "split_k", values={"SPLITS": 1}),
         Rung("split_k", "K in four parts, which add up in global memory"),
     ),
     "lm_head": (
@@ -106,13 +121,18 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
     ),
     "prefill": (
         Rung("per_token"),
+        Rung("end in steps", "after attention: one launch a step, not one a tile", "prefill_rungs.end_step_by_step"),
         Rung(
-            "end in steps", "after attention: one launch a step, gate and up in one", "prefill_rungs.end_by_steps", 1,
-            {"prefill.WIDE_N": 128},
+            "+ 256 columns", "tiles of 256 columns there, not 64 or 128", "prefill_rungs.end_step_by_step",
+            values=_WIDE_END,
         ),
-        Rung("+ 256 columns", "tiles of 256 columns there, not 128", "prefill_rungs.end_by_steps", 1),
-        Rung("+ loads ahead", "the next tile loads while this one is multiplied", "prefill_rungs.end_by_steps"),
-        Rung("spmd", "projections and attention in steps, 16 tokens at a time"),
+        Rung(
+            "+ loads ahead", "the next tile loads while this one is multiplied", "prefill_rungs.end_step_by_step",
+            values=_WIDE_END | {"AHEAD": 2},
+        ),
+        Rung("+ shared loop", "gate and up in one loop, which loads x once", "prefill_rungs.end_by_steps"),
+        Rung("projections too", "Q, K and V like what follows attention", "prefill_rungs.all_but_attention"),
+        Rung("spmd", "attention in steps, for 16 tokens at once"),
         Rung("chunked", "steps over all tokens of the call, not over 64 at a time"),
     ),
 }  # fmt: skip

@@ -144,6 +144,8 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.quiet = False  # before the phase that runs: nothing is stored or recorded
         self._known_plans: dict[tuple, Plan] = {}
         self._known_programs: dict[tuple, Later] = {}
+        self._kinds_of_access: dict[tuple[int, str], int] = {}  # by number and element type, the number of its kind
+        self._access_kinds: dict[tuple, int] = {}
         self.kept, self.reopened = kept, reopened  # the record that is made of this run, and the one it goes by
         self.logs_all = kept is not None or reopened is not None
         self.log = kept.log if kept is not None else Log(LOG_BYTES)

@@ -212,11 +212,11 @@ class OnChip:
     def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Later:
         """What took a task that made these accesses its time; an access below 0 it had no part in. A load that has no
         room to run ahead counts as outside of its pl.pipeline. Worked out once for all tasks of a place that took the
-        same steps and made the same accesses."""
+        same steps and made accesses alike, of whichever buffers."""
         d = self._launched[0]
         key = (
             id(d.place), len(task.memory), task.total, self.clock - task.start, len(task.events), task.trail,
-            tuple(shapes),
+            tuple(map(self._alike, shapes)),
         )  # fmt: skip
         known = self._known_programs.get(key)
         if known is not None:
@@ -241,6 +241,18 @@ class OnChip:
         slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
         known = Later(lambda: trace.program(built(events, access, slots, SLOTS)))
         self._known_programs[key] = known
+        return known
+
+    def _alike(self, shape: int) -> int:
+        """A number that accesses share which take the same time at the same place; -1 for none."""
+        if shape < 0:
+            return -1
+        a = self.trace.shapes[shape]
+        dtype = self.trace.buffers[a.buffer].dtype.name
+        known = self._kinds_of_access.get((shape, dtype))
+        if known is None:
+            what = a.mode, dtype, a.elements == 1, self.trace.rows(shape), id(a.place)
+            known = self._kinds_of_access[shape, dtype] = self._access_kinds.setdefault(what, len(self._access_kinds))
         return known
 
     def _plan(self, d: Dispatch, task: Task) -> Plan:
