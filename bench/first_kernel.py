@@ -128,14 +128,9 @@ def _lab(folder: Path, made: Path) -> tuple[subprocess.Popen, str]:
 def _ready(page: Page, name: str) -> None:
     """The notebook is shown and its kernel answers."""
     page.locator(f".lm-TabBar-tab.jp-mod-current:has-text('{name}')").first.wait_for()
-    session = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session"
     for _ in range(600):
-        label = page.evaluate("() => window.jupyterapp?.shell?.currentWidget?.title?.label || document.title")
-        status = page.evaluate(f"() => {session}?.kernel?.status || ''")
-        if name in label and status == "idle":
-            return
         shown = page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator[data-status=idle]")
-        if name in label and shown.count():
+        if shown.count():
             return
         page.wait_for_timeout(200)
     raise SystemExit(f"the kernel of {name} did not get ready")
