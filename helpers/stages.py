@@ -331,12 +331,17 @@ def run_stage(
         quiet=True,
     )
     if not result.passed:  # it may have written what it should only read
-        _large.clear()
+        forget_inputs()
     return result
 
 
 _LARGE = 1 << 27  # bytes of an input from which on it is kept for the stage's other versions
 _large: dict[tuple, dict[str, torch.Tensor]] = {}  # the large inputs of the last run, by what they depend on
+
+
+def forget_inputs() -> None:
+    """Give back the memory of the large inputs that are kept for the next run of a stage."""
+    _large.clear()
 
 
 def _source_of(specs: Callable[..., list], how: Mapping[str, Any]) -> tuple:

@@ -7,6 +7,7 @@ others at random.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -15,7 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from helpers import platforms
+from helpers import platforms, stages
+from helpers.course import claim_kit
 from helpers.platforms import installed_pypto
 
 settings.register_profile("same", derandomize=True)
@@ -48,6 +50,15 @@ def platforms_looked_up_anew():
     platforms._best.cache_clear()
     yield
     platforms._best.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_inputs_kept():
+    """What one file of tests has made and kept leaves memory to the next."""
+    yield
+    stages.forget_inputs()
+    claim_kit.forget()
+    gc.collect()
 
 
 def chromium() -> str | None:

@@ -155,6 +155,12 @@ def published(source: str, note: str) -> dict[str, str]:
         return next(r for r in rows if r["source"] == source and r["note"].startswith(note))
 
 
+def forget() -> None:
+    """Give back the memory of ladders and traces that claims have in common."""
+    for kept in (_climbed, ablated, traced, profiled):
+        kept.cache_clear()
+
+
 def depth(trace: Trace) -> int:
     """Launches of the longest chain."""
     deep: dict[int, int] = {}

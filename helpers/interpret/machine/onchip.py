@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -222,12 +223,14 @@ class OnChip:
         if known is not None:
             return known
 
-        trace, events, moved = self.trace, task.events, task.moved  # what is built later keeps no more of the run
+        # What is built later keeps no more of the run than this; a trace holds it, so it must not hold the trace.
+        of, events, moved = weakref.ref(self.trace), task.events, task.moved
 
         def access(number: int) -> Access | None:
             s = shapes[number]
             if s < 0:
                 return None
+            trace = of()
             memory, loop, lanes, lane = moved[number]
             a = trace.shapes[s]
             dtype = trace.buffers[a.buffer].dtype.name
@@ -239,7 +242,7 @@ class OnChip:
             return Access(trace.step(key), a.place, tile, lane)
 
         slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
-        known = Later(lambda: trace.program(built(events, access, slots, SLOTS)))
+        known = Later(lambda: of().program(built(events, access, slots, SLOTS)))
         self._known_programs[key] = known
         return known
 
