@@ -240,6 +240,25 @@ def test_a_trace_that_is_kept_keeps_no_memory():
     assert trace.buffers[0].size == 64 * 32
 
 
+def test_a_trace_that_nobody_holds_is_freed_without_a_collection():
+    trace, *_ = hand()
+    held, chunk = weakref.ref(trace), trace.dispatches[0].parts[0].chunk
+    gc.disable()
+    try:
+        del trace
+        assert held() is None
+    finally:
+        gc.enable()
+    assert [i.step.engine for i in chunk.program.instructions] == [
+        "load",
+        "vector",
+        "vector",
+        "store",
+        "vector",
+        "store",
+    ]
+
+
 LOOPS = kernel("""
 @pl.jit
 def k(x: pl.Tensor[[16, 64], pl.FP32], n: pl.Scalar[pl.INT32], o: pl.Out[pl.Tensor[[16, 64], pl.FP32]]):

@@ -15,7 +15,7 @@ from helpers.interpret.machine import cuts
 from helpers.interpret.machine.launch import Task
 from helpers.interpret.machine.memory import Plan, plan
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.program import Access, Done, Goes, Later, Made, built
+from helpers.interpret.trace.program import Access, Done, Goes, Later, Made, Program, Step, built
 from helpers.interpret.trace.trace import READ, Dispatch
 from helpers.interpret.values.extents import most_elements
 from helpers.interpret.values.lanes import one
@@ -223,40 +223,45 @@ class OnChip:
         if known is not None:
             return known
 
-        # What is built later keeps no more of the run than this; a trace holds it, so it must not hold the trace.
+        # A trace holds what is built later, which therefore must not hold the trace.
         of, events, moved = weakref.ref(self.trace), task.events, task.moved
+        facts = {s: (self.trace.shapes[s], self._dtype_of(s).name, self.trace.rows(s)) for s in set(shapes) if s >= 0}
 
         def access(number: int) -> Access | None:
-            s = shapes[number]
-            if s < 0:
+            if shapes[number] < 0:
                 return None
-            trace = of()
+            a, dtype, rows = facts[shapes[number]]
             memory, loop, lanes, lane = moved[number]
-            a = trace.shapes[s]
-            dtype = trace.buffers[a.buffer].dtype.name
             kind = "scalar" if memory is None and a.elements == 1 else "UB" if memory is None else memory.space
             if memory is not None and memory.place in planned.cramped:
                 loop = None
-            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, trace.rows(s), loop, lanes)
+            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, rows, loop, lanes)
             tile = None if memory is None or memory.place is None else memory
-            return Access(trace.step(key), a.place, tile, lane)
+            trace = of()
+            return Access(Step(*key) if trace is None else trace.step(key), a.place, tile, lane)
+
+        def made() -> Program:
+            program, trace = built(events, access, slots, SLOTS), of()
+            return program if trace is None else trace.program(program)
 
         slots = {id(m): slot for m, slot in zip(task.memory, planned.slots)}
-        known = Later(lambda: of().program(built(events, access, slots, SLOTS)))
-        self._known_programs[key] = known
+        known = self._known_programs[key] = Later(made)
         return known
 
     def _alike(self, shape: int) -> int:
         """A number that accesses share which take the same time at the same place; -1 for none."""
         if shape < 0:
             return -1
-        a = self.trace.shapes[shape]
-        dtype = self.trace.buffers[a.buffer].dtype.name
+        a, dtype = self.trace.shapes[shape], self._dtype_of(shape).name
         known = self._kinds_of_access.get((shape, dtype))
         if known is None:
             what = a.mode, dtype, a.elements == 1, self.trace.rows(shape), id(a.place)
             known = self._kinds_of_access[shape, dtype] = self._access_kinds.setdefault(what, len(self._access_kinds))
         return known
+
+    def _dtype_of(self, shape: int) -> DType:
+        """The element type of what an access moves, as it is now."""
+        return self.trace.buffers[self.trace.shapes[shape].buffer].dtype
 
     def _plan(self, d: Dispatch, task: Task) -> Plan:
         """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same
