@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,16 @@ def test_a_stage_is_its_record(folder: Path):
     assert "tasks: 8" in repr(explorer)
     points = sweep(stage.versions["twice"], {"TILE": (16, 32)}, specs=stage.specs, best=0, jobs=1, progress=False)
     assert {p.values["TILE"]: p.tasks for p in points} == {16: 4, 32: 2}
+
+
+def test_large_inputs_that_are_kept_follow_their_golden(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """They are kept for the next run of the stage; once its golden is loaded again they are made again."""
+    monkeypatch.setattr(stages, "_LARGE", 1)  # byte: the input is a large one
+    stage = stages.find("doubling")
+    assert stages.run_stage(stage, "twice").expected["y"].unique().tolist() == [2.0]
+    (folder / "doubling_golden.py").write_text(GOLDEN.replace("torch.ones(64, 128)", "torch.full([64, 128], 3.0)"))
+    importlib.reload(sys.modules["doubling_golden"])
+    assert stages.run_stage(stage, "twice").expected["y"].unique().tolist() == [6.0]
 
 
 def test_explore_takes_a_file(folder: Path):

@@ -18,7 +18,7 @@ import nbformat
 from helpers import chips, stages
 from helpers.course import ladders, notebooks
 from helpers.course.ladders import Climbed
-from helpers.interpret.trace.depend import stated
+from helpers.interpret.trace.depend import stated, waves
 from helpers.interpret.trace.trace import Trace
 from helpers.profile import Profile, profile
 from helpers.profile.ablation import Step, ablate
@@ -96,17 +96,10 @@ def tasks(stage: str, rung: str) -> int:
 
 
 def longest(name: str) -> bool:
-    """Of stage flash_attention's naive kernel: no launch is deeper than those of this name."""
+    """Of stage flash_attention's naive kernel: the launches that end the longest chain have this name."""
     trace = climbed("flash_attention").profiles["a2a3"]["separate"].trace
-    depth = {d.name: 0 for d in trace.dispatches}
-    deep: dict[int, int] = {}
-    before: dict[int, list[int]] = {}
-    for edge in stated(trace):
-        before.setdefault(edge.later, []).append(edge.earlier)
-    for d in trace.dispatches:
-        deep[d.index] = 1 + max((deep[e] for e in before.get(d.index, ())), default=0)
-        depth[d.name] = max(depth[d.name], deep[d.index])
-    return max(depth, key=lambda n: depth[n]) == name
+    wave = waves(trace, stated(trace))
+    return {d.name for d, at in zip(trace.dispatches, wave) if at == wave.max()} == {name}
 
 
 CHIPS = ladders.CHIPS
@@ -141,7 +134,6 @@ def traced(stage: str, version: str, **how: Any) -> Trace:
     return stages.trace_stage(stages.find(stage), version, **given)
 
 
-@cache
 def profiled(stage: str, rung: str, chip: str = "a2a3") -> Profile:
     """The profile of a rung of a ladder."""
     return climbed(stage).profiles[chip][rung]
@@ -157,19 +149,8 @@ def published(source: str, note: str) -> dict[str, str]:
 
 def forget() -> None:
     """Give back the memory of ladders and traces that claims have in common."""
-    for kept in (_climbed, ablated, traced, profiled):
+    for kept in (_climbed, ablated, traced):
         kept.cache_clear()
-
-
-def depth(trace: Trace) -> int:
-    """Launches of the longest chain."""
-    deep: dict[int, int] = {}
-    before: dict[int, list[int]] = {}
-    for edge in stated(trace):
-        before.setdefault(edge.later, []).append(edge.earlier)
-    for d in trace.dispatches:
-        deep[d.index] = 1 + max((deep[e] for e in before.get(d.index, ())), default=0)
-    return max(deep.values())
 
 
 def predicted(trace: Trace, chip: str = "a2a3") -> float:

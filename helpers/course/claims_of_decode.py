@@ -12,7 +12,6 @@ from helpers.course.claim_kit import (
     Claim,
     between,
     climbed,
-    depth,
     fastest,
     longest,
     profiled,
@@ -22,6 +21,7 @@ from helpers.course.claim_kit import (
     written,
 )
 from helpers.errors import FaultError
+from helpers.interpret.trace.depend import longest_chain
 from helpers.interpret.trace.trace import Trace
 from helpers.profile import profile
 from helpers.run import run
@@ -103,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the rung saves 45 to 60 %; the longest chains of both",
         lambda: (
             all(between(0.45, saves(ROPE, "per_sequence", c), 0.6) for c in CHIPS)
-            and [depth(profiled(ROPE, n).trace) for n in ("head_at_once", "per_sequence")] == [128, 16]
+            and [longest_chain(profiled(ROPE, n).trace) for n in ("head_at_once", "per_sequence")] == [128, 16]
         ),
     ),
     Claim(

@@ -4,6 +4,7 @@ They read outputs, goldens and the recorded trace; they run nothing. On a trace 
 they stay legible: what is many is counted, binned or collapsed, and the figure says so.
 """
 
+from helpers.interpret.trace.depend import longest_chain
 from helpers.plots.core_lanes import core, swimlane
 from helpers.plots.error_figures import error_histogram, error_ladder, error_map, error_steps, verdict, worst_ratio
 from helpers.plots.films import Film, barrier, causal_windows, chip_flow, handing_out, softmax_pages, two_lanes
@@ -13,7 +14,7 @@ from helpers.plots.memory_map import memory_map
 from helpers.plots.roofline import roofline
 from helpers.plots.style import Figure
 from helpers.plots.summary import summary
-from helpers.plots.tasks import longest_chain, task_graph, task_order
+from helpers.plots.tasks import task_graph, task_order
 from helpers.plots.tile import tile
 from helpers.plots.times import ablation, rungs, times
 from helpers.plots.versions import balance, figures_of, ladder

@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from helpers.errors import InputError
-from helpers.interpret.trace.depend import stated
+from helpers.interpret.trace.depend import stated, waves
 from helpers.interpret.trace.edges import Edge, Edges
 from helpers.interpret.trace.trace import Dispatch, Trace
 from helpers.plots.given import trace_of
@@ -31,23 +31,6 @@ _CHAR, _LINE, _GAP, _LANE = 0.078, 0.46, 0.34, 0.2  # inches: a character, a box
 _LEVEL = 1.02  # inches from one row of boxes to the next
 _LOOP = 0.5  # inches that an arrow back reaches out of its box
 _BINS = 180  # columns of `task_order` at most
-
-
-def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
-    """For each launch the number of launches that must end before it, one after the other, at least; INT64 [launches].
-
-    With cores without limit, launches of one wave run side by side; the largest wave + 1 is the longest chain.
-    """
-    earlier, later = (x.tolist() for x in Edges.of(edges).pairs())
-    wave = [0] * len(trace.dispatches)
-    for a, b in zip(earlier, later):
-        wave[b] = max(wave[b], wave[a] + 1)
-    return np.array(wave, np.int64)
-
-
-def longest_chain(trace: Trace) -> int:
-    """Launches that must run one after the other, at least."""
-    return int(waves(trace, stated(trace)).max(initial=-1)) + 1
 
 
 def task_graph(trace: Trace, edges: Iterable[Edge] | None = None, expand: Collection[str] = ()) -> Figure:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from helpers.chips import chip
+from helpers.interpret.trace.depend import longest_chain
 from helpers.interpret.trace.trace import Trace
 from helpers.plots.given import by_version, trace_of
 from helpers.plots.style import LIMIT, Figure, bytes_text, colors, count, figure, platform_of, sign, styled
-from helpers.plots.tasks import longest_chain
 
 
 def figures_of(trace: Trace) -> dict[str, int]:

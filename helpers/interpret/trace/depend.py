@@ -45,6 +45,23 @@ def stated(trace: Trace, compiler: Compiler = TODAY) -> Edges:
     return edges
 
 
+def waves(trace: Trace, edges: Iterable[Edge]) -> np.ndarray:
+    """For each launch the number of launches that must end before it, one after the other, at least; INT64 [launches].
+
+    With cores without limit, launches of one wave run side by side; the largest wave + 1 is the longest chain.
+    """
+    earlier, later = (x.tolist() for x in Edges.of(edges).pairs())
+    wave = [0] * len(trace.dispatches)
+    for a, b in zip(earlier, later):
+        wave[b] = max(wave[b], wave[a] + 1)
+    return np.array(wave, np.int64)
+
+
+def longest_chain(trace: Trace) -> int:
+    """Launches that must run one after the other, at least."""
+    return int(waves(trace, stated(trace)).max(initial=-1)) + 1
+
+
 def declared(trace: Trace) -> Edges:
     """Edges written with deps=."""
     return Edges.of(Edge(e, d.index, "deps") for d in trace.dispatches for e in d.deps)
