@@ -127,6 +127,7 @@ def run_jit(
     check: Callable[[Values], Any] | None = None,
     expected_fn: Callable[[], Values] | None = None,
     quiet: bool = False,
+    tell: Callable[[int], None] | None = None,
 ) -> RunResult:
     """Run a `@pl.jit` kernel on tensors made from `specs` and compare its outputs with a golden.
 
@@ -153,6 +154,7 @@ def run_jit(
         expected_fn: Called in place of golden_fn, after the kernel, with nothing: gives the golden of every output by
             name, for values that are made elsewhere. Nothing is copied for it.
         quiet: Print nothing.
+        tell: Called while the kernel runs, see helpers.run.run.
 
     Returns:
         RunResult. A wrong result, a modified input and unusable golden data are failed results.
@@ -162,7 +164,7 @@ def run_jit(
         WorkbookError: whatever else kept the kernel from running to its end.
         Exception: what golden_fn, check or an init_value raises.
     """
-    from helpers.run import compared as tell
+    from helpers.run import compared as tell_script
     from helpers.run import records_writes, scripted, tracing
     from helpers.run import run as run_kernel  # here, so that golden can be imported without the interpreter
 
@@ -232,7 +234,7 @@ def run_jit(
     outputs = save_data or by_golden
     before = _copies(specs, values, sealed, shared, outputs=outputs)
 
-    ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg})
+    ran = run_kernel(fn, args, platform=platform, options={**compile_cfg, **runtime_cfg}, tell=tell)
     result.platform, result.seconds, result.trace, result.notes = ran.platform, ran.seconds, ran.trace, ran.notes
     result.dumps = ran.dumps
     if ran.dumps and compile_cfg.get("output_dir") is not None:
@@ -262,7 +264,7 @@ def run_jit(
     if compared:
         inputs = {spec.name: values[spec.name] for spec in tensor_specs if not spec.is_output}
         inputs |= {spec.name: _scalar(spec, values) for spec in specs if isinstance(spec, ScalarSpec)}
-        tell(result.outputs, expected, inputs, rtol, atol, compare_fn)
+        tell_script(result.outputs, expected, inputs, rtol, atol, compare_fn)
         result.errors, failures = compare_outputs(result.outputs, expected, rtol, atol, compare_fn, inputs, log=log)
         if failures:
             problems.append(failure_text(failures))

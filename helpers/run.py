@@ -53,6 +53,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     make: Mapping[str, Callable[[], Any]] | None = None,
     keep: bool = False,
+    tell: Callable[[int], None] | None = None,
 ) -> Run:
     """Run a kernel in place on `args` and say on which platform that was.
 
@@ -68,6 +69,9 @@ def run(
             platform dump_tasks, the names or numbers of the tasks to dump.
         keep: interpret mode keeps its global memory and what it overwrites there, so that any task of the run can be
             opened at once: `helpers.inside.inside(run, task)`. Leave the arguments as they are until then.
+        tell: interpret mode calls it with n when n tasks are about to run together. What it raises ends the run, and
+            the arguments hold again what they held before. A task may be told of more than once: tasks that could not
+            run together run again, and a `pl.system.syncall` divides a task in parts.
 
     Raises:
         PlatformError: the platform does not exist or does not work here.
@@ -87,12 +91,12 @@ def run(
     on = chip(name.removesuffix("interp"))
     kept = Kept(Log(LOG_BYTES)) if keep and not dry and not watched else None
     if dry and not watched:
-        trace = follow.trace(kernel, args, name, on, make)
+        trace = follow.trace(kernel, args, name, on, make, tell)
     elif watched:
         trace = script.observer.interpret(kernel, args, name, on, dry)
     else:
         keeper = DumpRecorder(level, tasks) if level else None
-        trace = interpret(kernel, args, name, on, dry, dumps=keeper, kept=kept)
+        trace = interpret(kernel, args, name, on, dry, dumps=keeper, kept=kept, tell=tell)
         found = found if keeper is None else dumps.of_run(keeper, trace)
     if not watched:
         for note in trace.misdeclared():

@@ -288,6 +288,7 @@ def run_stage(
     seed: int = 0,
     weights: Checkpoint | None = None,
     options: Mapping[str, Any] | None = None,
+    tell: Callable[[int], None] | None = None,
     **how: Any,
 ) -> RunResult:
     """Run one version of a stage on seeded inputs, of the model's full shapes by default; compare it with the golden.
@@ -300,6 +301,7 @@ def run_stage(
         seed: Same seed, same inputs.
         weights: Where to take the weights from, in place of seeded ones.
         options: Of PyPTO's RunConfig, such as enable_dump_args, and dump_tasks: see `helpers.run.run`.
+        tell: Called while the kernel runs, see there.
         how: Other arguments of `stage.specs`, such as widths.
 
     Returns:
@@ -329,6 +331,7 @@ def run_stage(
         compare_fn=stage.compare_fn,
         check=stage.check,
         quiet=True,
+        tell=tell,
     )
     if not result.passed:  # it may have written what it should only read
         forget_inputs()

@@ -133,8 +133,7 @@ def _copy(
     if left:
         raise InputError(f"{module.__name__} has no constant {', '.join(left)}")
     tree.body = body
-    with texts.given(text):
-        exec(compile(tree, text.file, "exec"), vars(copy))
+    texts.execute(text, vars(copy), tree)
     return copy
 
 

@@ -34,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
     """Put a stand-in in place of helpers.run; the calls it gets."""
     made: list[dict] = []
 
-    def fake(kernel, args, *, platform="default", dry=False, options=None, make=None) -> Run:
+    def fake(kernel, args, *, platform="default", dry=False, options=None, make=None, tell=None) -> Run:
         made.append({"args": list(args), "platform": platform, "dry": dry, "options": options})
         if not dry:
             kernel(*args)
@@ -290,7 +290,7 @@ def test_what_is_no_function_is_refused(calls: list[dict]) -> None:
 
 
 def test_what_the_platform_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(kernel, args, *, platform="default", options=None):
+    def refuse(kernel, args, *, platform="default", options=None, tell=None):
         raise PlatformError(f"{platform} is not installed")
 
     monkeypatch.setattr(sys.modules["helpers.run"], "run", refuse)
@@ -448,7 +448,7 @@ def test_parameters_come_in_upstreams_order() -> None:
         *["specs", "golden_fn", "golden_data", "compile_cfg", "runtime_cfg", "rtol", "atol", "compare_fn"],
         *["compile_only", "runtime_dir", "save_data"],
     ]
-    own = {run: {"check", "quiet"}, run_jit: {"check", "expected_fn", "quiet"}}
+    own = {run: {"check", "quiet"}, run_jit: {"check", "expected_fn", "quiet", "tell"}}
     for function, first in ((run, "program"), (run_jit, "fn")):
         parameters = inspect.signature(function).parameters.values()
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]

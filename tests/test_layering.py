@@ -254,3 +254,24 @@ def test_one_name_in_two_folders_is_seen():
     assert same_names([Path("golden/puzzles/chip/memory.py"), Path("kernels/puzzles/tiles/memory.py")])
     assert not same_names([Path("kernels/mlp.py"), Path("golden/mlp.py"), Path("a/__init__.py"), Path("b/__init__.py")])
     assert not same_names([Path("kernels/puzzles/chip/ring.py"), Path("golden/puzzles/chip/ring.py")])
+
+
+def carried(texts: dict[str, str]) -> list[str]:
+    """Modules whose functions are told things by their surroundings: ContextVars, and globals that functions set."""
+    found = []
+    for name, text in texts.items():
+        tree = ast.parse(text)
+        uses = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("ContextVar")]
+        found += [f"{name}: ContextVar"] * bool(uses)
+        found += [f"{name}: global {', '.join(n.names)}" for n in ast.walk(tree) if isinstance(n, ast.Global)]
+    return found
+
+
+def test_options_are_arguments():
+    """No ContextVar, and no global that a function sets, but for torch's own threads while torch is held to one."""
+    assert carried(modules()) == ["helpers.interpret.values.products: global _threads"]
+
+
+def test_an_option_that_is_carried_in_passing_is_seen():
+    text = "import contextvars\n_V = contextvars.ContextVar('v')\ndef f():\n    global _threads\n    _threads = 1\n"
+    assert carried({"a": text}) == ["a: ContextVar", "a: global _threads"]

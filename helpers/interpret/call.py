@@ -52,6 +52,7 @@ def interpret(
     look: Look | None = None,
     dumps: DumpRecorder | None = None,
     kept: Kept | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> Trace:
     """Run `kernel` on the arguments in place and return the trace.
 
@@ -70,6 +71,7 @@ def interpret(
         look: the task to record; the run ends when it has, and the arguments hold what they held before.
         dumps: who keeps values of the tasks' arguments.
         kept: takes what opening a task later needs, see `again`.
+        tell: called with n when n tasks are about to run together; what it raises ends the run, see `helpers.run.run`.
 
     Raises:
         KernelError: the kernel's source is not in the language.
@@ -80,7 +82,7 @@ def interpret(
     compiled = compile_kernel(kernel)
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
-    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps, kept)
+    machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps, kept, tell=tell)
     machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     data = [fp4.elements(v) if isinstance(v, torch.Tensor) else v for v in values]

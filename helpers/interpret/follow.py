@@ -39,11 +39,13 @@ def trace(
     platform: str,
     chip: Chip,
     make: Mapping[str, Callable[[], torch.Tensor]] | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> Trace:
     """The trace of a run without arithmetic; no tensor of `args` changes.
 
     Args:
         make: For arguments without memory (torch's "meta" device): what they would hold.
+        tell: Called with n when n tasks are about to be gone through together.
 
     Raises:
         KernelError, InputError, FaultError: as `interpret`.
@@ -53,11 +55,12 @@ def trace(
     arguments = {n: v for n, v in zip(names, values) if isinstance(v, torch.Tensor)}
     wanted, too_much, tried = Follow(), (set(), set()), False
     values_of = dict(zip(names, values))
+    once = partial(interpret, kernel, platform=platform, chip=chip, dry=True, tell=tell)
     for _ in range(PASSES):
         given = _given(arguments, wanted, make or {})
         found, fault = wanted.again(repeats=True), None
         try:
-            interpret(kernel, [given.get(n, v) for n, v in zip(names, values)], platform, chip, dry=True, follow=found)
+            once([given.get(n, v) for n, v in zip(names, values)], follow=found)
         except FaultError as e:
             fault = e
         except Unfollowed:
@@ -85,11 +88,11 @@ def trace(
             tried = True
             given_now = partial(_given, arguments, wanted, make or {})
             with suppress(FaultError):  # a fault of a guess; the kernel's own comes again
-                guessed = _guessed(kernel, values_of, given_now, platform, chip, wanted)
+                guessed = _guessed(once, values_of, given_now, wanted)
                 if not guessed.blind:
                     return guessed
         wanted = grown
-    return _guessed(kernel, values_of, lambda: _given(arguments, wanted, make or {}), platform, chip, wanted)
+    return _guessed(once, values_of, lambda: _given(arguments, wanted, make or {}), wanted)
 
 
 def _given(arguments: Mapping[str, torch.Tensor], wanted: Follow, make: Mapping[str, Callable]) -> dict:
@@ -129,22 +132,21 @@ def _seconds(t: Trace, wanted: Follow) -> float:
     return sum((p.chunk.work.cube_flops / 1e11 + p.chunk.work.vector_elements / 1e9) * len(p) for p in parts)
 
 
-def _guessed(kernel: Any, args: dict, given: Callable[[], dict], platform: str, chip: Chip, wanted: Follow) -> Trace:
+def _guessed(once: Callable[..., Trace], args: dict, given: Callable[[], dict], wanted: Follow) -> Trace:
     """Through with each of GUESSES for what is not known, which decides nothing when all give the same work.
 
     A loop over no item shows nothing, over one what it does; a larger guess is for bounds that are divided first, and
     for comparisons with other numbers than these. The largest that is not out of bounds where it is an offset will do.
-    `given`: makes the arguments that are kept.
+    `once`: goes through the kernel. `given`: makes the arguments that are kept.
     """
     found: list[Trace] = []
     faults: list[FaultError] = []
 
     def guessed(guess: int) -> Trace:
-        once = partial(interpret, kernel, platform=platform, chip=chip, dry=True, guess=guess)
         try:
-            return once(list({**args, **given()}.values()), follow=wanted.again())
+            return once(list({**args, **given()}.values()), follow=wanted.again(), guess=guess)
         except Unfollowed:  # what was not asked for before is, where the guess leads
-            return once(list(args.values()))
+            return once(list(args.values()), guess=guess)
 
     for guess in GUESSES:
         try:

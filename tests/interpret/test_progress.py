@@ -1,11 +1,10 @@
-"""Following a run: every task is told of before it runs, and what the watcher raises ends the run and undoes it."""
+"""Following a run: every task is told of before it runs, and what `tell` raises ends the run and undoes it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from helpers.interpret.progress import watched
 from helpers.run import run
 from kernels import hello
 
@@ -17,14 +16,13 @@ def arguments() -> list[torch.Tensor]:
 @pytest.mark.parametrize("dry", [False, True])
 def test_all_tasks_are_told_of(dry: bool):
     told = []
-    with watched(told.append):
-        trace = run(hello.two_tasks, arguments(), platform="a2a3interp", dry=dry).trace
+    trace = run(hello.two_tasks, arguments(), platform="a2a3interp", dry=dry, tell=told.append).trace
     assert sum(told) == trace.tasks == 8
     run(hello.one_task, arguments(), platform="a2a3interp")
     assert sum(told) == 8
 
 
-def test_what_the_watcher_raises_ends_the_run_and_outputs_are_as_they_were():
+def test_what_tell_raises_ends_the_run_and_outputs_are_as_they_were():
     class Cancelled(Exception):
         pass
 
@@ -37,7 +35,7 @@ def test_what_the_watcher_raises_ends_the_run_and_outputs_are_as_they_were():
         seen += n
 
     args = arguments()
-    with watched(tell), pytest.raises(Cancelled):
-        run(hello.two_tasks, args, platform="a2a3interp")
+    with pytest.raises(Cancelled):
+        run(hello.two_tasks, args, platform="a2a3interp", tell=tell)
     assert not args[2].any()
     assert run(hello.two_tasks, args, platform="a2a3interp").trace.tasks == 8

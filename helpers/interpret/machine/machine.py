@@ -31,7 +31,6 @@ from helpers.interpret.machine.onchip import OnChip
 from helpers.interpret.machine.pipes import Cluster, Pipes
 from helpers.interpret.machine.task import Task
 from helpers.interpret.machine.task_ids import TaskIds
-from helpers.interpret.progress import watcher
 from helpers.interpret.source.source import Place, located
 from helpers.interpret.trace.dumped import DumpRecorder
 from helpers.interpret.trace.program import Later
@@ -101,13 +100,15 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
     the lanes of a tile hold that are not valid; None: poison, and zero. `replay`: in which order tasks run. `follow`:
     what a dry run computes all the same. `guess`: what a number counts as that a dry run does not know. `look`: which
     task is recorded; the run ends with it (`Enough`). `dumps`: who keeps values of the tasks' arguments. `kept`: what
-    is to hold all that opening a task later takes. `reopened`: a task of such a run, which alone is computed.
+    is to hold all that opening a task later takes. `reopened`: a task of such a run, which alone is computed. `tell` is
+    called with n when n tasks are about to run together.
     """
 
     def __init__(
         self, platform: str, chip: Chip, dry: bool = False, fit: bool = True, fill: float | None = None,
         replay: Replay | None = None, follow: Follow | None = None, guess: int = 0, look: Look | None = None,
         dumps: DumpRecorder | None = None, kept: Kept | None = None, reopened: Reopened | None = None,
+        tell: Callable[[int], None] | None = None,
     ):  # fmt: skip
         self.chip, self.dry, self.fit = chip, dry, fit
         self.fill, self.replay, self.follow, self.guess = fill, replay, follow, guess
@@ -155,7 +156,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self._sequential = 0  # pl.range and while loops of orchestration around
         self._written: list[set[int]] = [set()]  # buffers written so far by each loop body around, and before it
         self._first: set[int] = set()  # those that the latest launch was the first to write
-        self._tell = watcher.get()
+        self._tell = tell
 
     @contextmanager
     def tagging(self, *tensors: Any) -> Iterator[None]:

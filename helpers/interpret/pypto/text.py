@@ -36,8 +36,7 @@ def parse(code: str, filename: str = "<string>") -> Any:
         filename = f"<pl.parse {next(_NUMBERS)}>"
     namespace = _Names(__name__=f"parsed {filename}", __file__=filename, pl=sys.modules["pypto.language"])
     namespace["__builtins__"] = __builtins__
-    with texts.given(texts.of_code(filename, code)):
-        exec(compile(code, filename, "exec", dont_inherit=True), namespace)
+    texts.execute(texts.of_code(filename, code), namespace)
     found = [
         v
         for v in namespace.values()

@@ -19,8 +19,6 @@ import sys
 import sysconfig
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType, ModuleType
@@ -31,6 +29,7 @@ from helpers.errors import KernelError, shown
 from helpers.interpret.source.walk import walk
 
 _BOUND = "__kernel_text__"  # the attribute of a function that holds its Bound
+_EXECUTED = "__executed_text__"  # the name in a namespace of the FileText that was executed in it
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -205,7 +204,8 @@ def of(fn: Callable) -> Bound:
 
 def _bind(fn: Callable, around: CodeType | None) -> Bound:
     name, file = fn.__name__, fn.__code__.co_filename
-    text = _GIVEN.get().get(file) or read(file, fn.__globals__)
+    executed = fn.__globals__.get(_EXECUTED)
+    text = executed if executed is not None and executed.file == file else read(file, fn.__globals__)
     if text is None and isinstance(fn.__globals__.get("__file__"), str):  # a function that %autoreload puts in place
         text = read(fn.__globals__["__file__"])
     if text is None:
@@ -232,7 +232,6 @@ def _bind(fn: Callable, around: CodeType | None) -> Bound:
 
 
 _KNOWN: WeakValueDictionary[tuple[str, tuple[str, ...]], FileText] = WeakValueDictionary()
-_GIVEN: ContextVar[Mapping[str, FileText]] = ContextVar("given", default={})  # noqa: B039 - never written to
 
 
 def read(file: str, module: Mapping[str, Any] | None = None) -> FileText | None:
@@ -242,14 +241,17 @@ def read(file: str, module: Mapping[str, Any] | None = None) -> FileText | None:
     return _text(file, lines, stamp) if lines else None
 
 
-@contextmanager
-def given(text: FileText) -> Iterator[None]:
-    """In here, what is decorated in the text's file is bound to this text, whatever the file holds."""
-    token = _GIVEN.set({**_GIVEN.get(), text.file: text})
-    try:
-        yield
-    finally:
-        _GIVEN.reset(token)
+def execute(text: FileText, namespace: dict[str, Any], tree: ast.Module | None = None) -> None:
+    """Execute a text; what it decorates is bound to this text, whatever its file holds.
+
+    Args:
+        tree: To execute in place of what the text parses to.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    namespace[_EXECUTED] = text
+    exec(compile(tree or "".join(text.lines), text.file, "exec", dont_inherit=True), namespace)
 
 
 def of_code(file: str, code: str) -> FileText:
