@@ -127,6 +127,11 @@ class Subject:
             return False
         return not any(isinstance(n, (ast.Return, ast.Break, ast.Continue)) for b in s.body for n in walk(b))
 
+    def is_lanes(self, s: ast.stmt) -> bool:
+        """True for a loop over the two vector lanes of a cluster."""
+        call = s.iter if isinstance(s, ast.For) else None
+        return isinstance(call, ast.Call) and self.pl_path(call.func) == "split_aiv"
+
     def pl_path(self, node: ast.expr) -> str | None:
         """ "tile.load" for `pl.tile.load`; None for anything that is not below `pypto.language`."""
         parts = []

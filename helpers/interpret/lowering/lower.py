@@ -113,7 +113,7 @@ def _prepared(subject: Subject) -> set[str]:
     task_ids.rename(tree)
     ids = task_ids.names(tree, subject.pl_path)
     rules.check(subject.source, program=subject.closure)
-    live.analyse(tree, subject.is_region, subject.is_turns)
+    live.analyse(tree, subject.is_region, subject.is_turns, subject.is_lanes)
     subject.read()
     rules.check_names(subject)
     return ids

@@ -9,6 +9,7 @@ from helpers.interpret.facts.forms import name_tuple, nodes_of
 from helpers.interpret.language import cpp_names
 from helpers.interpret.lowering.code import Part, Whole, assigned, load, machine
 from helpers.interpret.ops import CUBE, VECTOR
+from helpers.interpret.source import live
 from helpers.interpret.source.source import Place
 from helpers.interpret.source.walk import walk
 
@@ -96,6 +97,9 @@ class Scopes(Part):
         if wrong is not None and not (called & CUBE and called & VECTOR):
             self.misnamed.append((self.subject.place(node), *wrong))
 
+    def _is_barrier(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and self.pl_path(node.func) == "system.syncall"
+
     def _task_name(self, keywords: dict, call: ast.Call, fallback: str, body: list[ast.stmt]) -> str:
         hint = keywords.get("name_hint")
         if hint is None:
@@ -165,9 +169,13 @@ class Scopes(Part):
         self.facts.counter(index)
         function = f"_blocks_{call.lineno}_{call.col_offset}"
         captured = sorted({*s.needed, *s.live_after})
-        define = self.whole.loops.function(
-            function, index, captured, body, lambda body: self._region(body, split, dispatches)
-        )
+        meets = any(isinstance(b, ast.Expr) and self._is_barrier(b.value) for b in body)
+
+        def lower(body: list[ast.stmt]) -> list[ast.stmt]:
+            lowered = self._region(body, split, dispatches)
+            return _between_barriers(lowered, [index, *captured]) if meets else lowered
+
+        define = self.whole.loops.function(function, index, captured, body, lower)
         extra = self.whole.calls.passed(keywords, early="allow_early_resolve", sync_start="sync_start") + split
         extra += self.whole.task_ids.passed_deps(keywords)
         extra += self.whole.task_ids.predicate(keywords, "pl.spmd", bound is not None)
@@ -183,3 +191,23 @@ class Scopes(Part):
             ast.copy_location(define, s),
             ast.Assign([ast.Tuple([tid, out], ast.Store())], ast.copy_location(launch, call)),
         ]
+
+
+def _between_barriers(body: list[ast.stmt], held: list[str]) -> list[ast.stmt]:
+    """The body of a block with barriers, whose loops a later phase passes over where they change nothing that is read
+    after them (see `machine.phases`). `held`: names that have values at its start and are read at its end."""
+    out: list[ast.stmt] = []
+    bound = set(held)
+    for number, (s, needed) in enumerate(zip(body, live.after(body, set(held)))):
+        if isinstance(s, ast.For):
+            names = sorted(live.stores([s]) & needed)
+            if bound.issuperset(names):
+                before, kept = f"_before_{number}", name_tuple(names, ast.Load())
+                ended = machine("gone_through", [ast.Constant(number), load(before), kept])
+                s = ast.If(
+                    machine("needs", [ast.Constant(number)]), [assigned(s, before, kept), s, ast.Expr(ended)], []
+                )
+        elif isinstance(s, ast.Assign):
+            bound |= live.stores([s])
+        out.append(s)
+    return out

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from helpers.errors import FaultError
-from helpers.interpret.machine.boxes import separate, unrelated
 from helpers.interpret.machine.task_ids import Carry
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.boxes import separate, unrelated
 from helpers.interpret.trace.trace import READ, Access, Dispatch
 from helpers.interpret.values.kept import Past, restore
 from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns

@@ -13,8 +13,8 @@ from helpers.errors import FaultError
 from helpers.interpret.language.dtypes import FP4, DType, four_bits
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.batches import Conflict, Unfollowed
-from helpers.interpret.machine.boxes import affine_step, disjoint, row_index, span
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.boxes import affine_step, disjoint, row_index, span
 from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
 from helpers.interpret.values.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
 from helpers.interpret.values.kept import Where, get

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helpers.interpret.machine.batches import Conflict, split_by
+from helpers.interpret.machine.phases import Phases
 from helpers.interpret.machine.task import Task
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import OUT, Access, Argument, Chunk, Dispatch, Part, Syncall
@@ -248,7 +249,7 @@ class Launches:
         if not predicate.open:
             return tid, captured
         self.block_num = int(n)
-        self.phase = 0
+        self.phase, self.phases = 0, Phases(int(n))
         while True:
             stopped, out = self._phase(place, launched, body, captured, int(n))
             if not stopped:
@@ -273,7 +274,7 @@ class Launches:
             nonlocal out
             again, last = False, int(block.values[-1] if type(block) is Lanes else block) == n - 1
             while True:
-                self.barriers = 0
+                self.barriers, self.phases.passes = 0, False
                 self.quiet = self.phase > 0
                 self._dry, self.dry = dry, dry or (self.quiet and not again)
                 try:
@@ -282,6 +283,7 @@ class Launches:
                         out = tuple(of_block(v, -1) for v in found)
                     return False
                 except Barrier:
+                    self.phases.came_to_barrier(self._rows(), self.task.use(self.clock))
                     return True
                 except Crossing:
                     if again:
@@ -336,7 +338,28 @@ class Launches:
         if self.barriers == self.phase:
             self.quiet = False
             self.dry = self._dry
+            if self.phases.passes:
+                use = self.phases.used(self._rows())
+                self.task.resume(use)
+                self.clock = use.clock
             self.task.forget_work()
+
+    def needs(self, number: int) -> bool:
+        """False for a loop between barriers that an earlier phase has gone through and that leaves nothing to know."""
+        if self.quiet and self.dry and not self._dry and self.mask is None and self.phases.known(number, self._rows()):
+            self.phases.passes = True
+            return False
+        self.phases.begin(number, self.barriers)
+        return True
+
+    def gone_through(self, number: int, before: tuple, after: tuple) -> None:
+        """A loop between barriers has ended; `before` and `after`: what the names held that it binds."""
+        if not self.quiet and self.mask is None:
+            self.phases.end(number, self.barriers, self._rows(), before, after)
+
+    def _rows(self) -> np.ndarray:
+        """The numbers of the blocks that run."""
+        return self.block.values if type(self.block) is Lanes else np.array([self.block])
 
     def submit(self, place: Place, name: str, body: Callable, args: tuple, deps: tuple[int, ...] = (),
                early: bool = False, core_num: int | None = None, predicate: Gate = OPEN,

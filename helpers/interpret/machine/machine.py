@@ -28,6 +28,7 @@ from helpers.interpret.machine.launch import Launches
 from helpers.interpret.machine.masks import Masks
 from helpers.interpret.machine.memory import Plan
 from helpers.interpret.machine.onchip import OnChip
+from helpers.interpret.machine.phases import Phases
 from helpers.interpret.machine.pipes import Cluster, Pipes
 from helpers.interpret.machine.task import Task
 from helpers.interpret.machine.task_ids import TaskIds
@@ -140,6 +141,7 @@ class Machine(GlobalMemory, OnChip, Launches, Batches, Masks, Pipes, TaskIds):
         self.halves: dict[Place, deque[Tile]] = defaultdict(deque)  # what lane 0 of a split gave to pl.aic_gather
         self.parted: list | None = None  # loads of a loop that is gone through part by part, see `OnChip.begin_parts`
         self.cores: Cluster | None = None  # of a Group, while it runs
+        self.phases = Phases(0)  # of the same: what its blocks did before
         self.phase = self.barriers = 0  # of a pl.spmd with barriers: which phase runs, how many were passed
         self.gated: list | None = None  # what the predicate= that is evaluated reads
         self.quiet = False  # before the phase that runs: nothing is stored or recorded

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from helpers.errors import FaultError
 from helpers.interpret.machine.pipes import Ring
 from helpers.interpret.trace.trace import Work
 from helpers.interpret.values.values import Memory, Tensor, Tile
+
+
+@dataclass(frozen=True)
+class OnChipUse:
+    """What a chunk has made on chip up to a barrier, apart from the tiles: see `Task` for what each is."""
+
+    start: int
+    clock: int
+    total: int
+    memory: list[Memory]
+    slots: dict[str, Memory]
+    channels: dict[str, Memory]
+    slot_counts: dict[str, tuple[int, str]]
+    crossed: dict[object, set[str]]
+    largest: int
+    cube: bool
+    misuse: FaultError | None
 
 
 class Task:
@@ -54,8 +76,32 @@ class Task:
         self.cube_flops = self.vector_elements = self.vector_ops = self.cube_ops = 0
         self.loads = self.stores = self.read_bytes = self.write_bytes = self.ring_bytes = 0
 
+    def use(self, clock: int) -> OnChipUse | None:
+        """What was made on chip so far, at a barrier; None where more than that is known of it (see `cuts`)."""
+        if any(m.cut is not None for m in self.memory):
+            return None
+        memory, slots, channels = _copied(self.memory, self.slots, self.channels)
+        return OnChipUse(
+            self.start, clock, self.total, memory, slots, channels, dict(self.slot_counts),
+            {place: set(spaces) for place, spaces in self.crossed.items()}, self.largest, self.cube, self.misuse,
+        )  # fmt: skip
+
+    def resume(self, use: OnChipUse) -> None:
+        """Go on from a barrier, as if all that another chunk did before it had been done here."""
+        self.start, self.total, self.largest = use.start, use.total, use.largest
+        self.cube, self.misuse = use.cube, use.misuse
+        self.memory, self.slots, self.channels = _copied(use.memory, use.slots, use.channels)
+        self.slot_counts = dict(use.slot_counts)
+        self.crossed = {place: set(spaces) for place, spaces in use.crossed.items()}
+
     def work(self, row: int = 0) -> Work:
         """What was done; `row` picks the block where the bytes moved differ."""
         counts = (self.loads, self.stores, self.read_bytes, self.write_bytes)
         moved = (int(n[row]) if isinstance(n, np.ndarray) else n for n in counts)
         return Work(self.cube_flops, self.vector_elements, self.vector_ops, self.cube_ops, *moved, self.ring_bytes)
+
+
+def _copied(memory: Sequence[Memory], *named: dict[str, Memory]) -> tuple[Any, ...]:
+    """Copies of what lies on chip, and of names for some of it."""
+    new = {id(m): copy.copy(m) for m in memory}
+    return list(new.values()), *({name: new[id(m)] for name, m in names.items()} for names in named)

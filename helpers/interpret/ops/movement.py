@@ -17,7 +17,6 @@ from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.language.element_types import WORDS
 from helpers.interpret.language.operation import ALL, LAID_OUT, Result
-from helpers.interpret.machine.boxes import clear
 from helpers.interpret.machine.gm import called
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
@@ -36,6 +35,7 @@ from helpers.interpret.ops.common import (
 )
 from helpers.interpret.ops.shapes import fillpad, reshape
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.boxes import clear
 from helpers.interpret.trace.trace import READ, WRITE
 from helpers.interpret.values import scales
 from helpers.interpret.values.extents import filled, leaves_gap, narrowed

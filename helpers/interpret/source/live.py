@@ -13,11 +13,23 @@ from functools import cache
 
 from helpers.interpret.source.walk import walk
 
+Which = Callable[[ast.stmt], bool]
 
-def analyse(tree: ast.FunctionDef, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]) -> None:
+
+def analyse(tree: ast.FunctionDef, is_region: Which, is_turns: Which, is_lanes: Which) -> None:
     """Set on each region of `tree`: `live_after` (assigned inside, read later) and `needed` (read inside before
-    being assigned there, though assigned there). Loops whose turns become functions (`is_turns`) get them too."""
-    _Liveness(is_region, is_turns).block(tree.body, set())
+    being assigned there, though assigned there). Loops whose turns become functions (`is_turns`) get them too. Those
+    over vector lanes (`is_lanes`) are always gone through."""
+    _Liveness(is_region, is_turns, is_lanes).block(tree.body, set())
+
+
+def after(body: list[ast.stmt], out: set[str]) -> list[set[str]]:
+    """For each statement of a block, which holds no regions, the names that are needed after it; `out`: at the end."""
+    analysis = _Liveness(*[lambda s: False] * 3)
+    needed = [set(out)]
+    for s in reversed(body[1:]):
+        needed.append(analysis.statement(s, set(needed[-1])))
+    return needed[::-1]
 
 
 def stores(nodes: list[ast.stmt]) -> set[str]:
@@ -53,9 +65,9 @@ def _effect(s: ast.Assign | ast.AnnAssign) -> tuple[set[str], set[str]]:
 
 
 class _Liveness:
-    def __init__(self, is_region: Callable[[ast.stmt], bool], is_turns: Callable[[ast.stmt], bool]):
+    def __init__(self, is_region: Which, is_turns: Which, is_lanes: Which):
         # A loop is gone through until nothing changes, and so are the loops in it: each node is looked at once.
-        self.is_region, self.is_turns = cache(is_region), cache(is_turns)
+        self.is_region, self.is_turns, self.is_lanes = cache(is_region), cache(is_turns), cache(is_lanes)
         self.uses, self.effect = cache(_uses), cache(_effect)
         self.stored: dict[int, set[str]] = {}
         self.loops: list[tuple[set, set]] = []  # (live after the loop, live at its head)
@@ -105,6 +117,8 @@ class _Liveness:
             if new == head:
                 break
             head = new
+        if self.is_lanes(s):
+            return (inner - target) | asked
         if self.is_turns(s):
             assigned = self.stores(s.body)
             s.live_after = sorted(set(getattr(s, "live_after", ())) | ((head & assigned) - target))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.interpret.machine.boxes import clear
 from helpers.interpret.source.source import Place
+from helpers.interpret.trace.boxes import clear
 from helpers.interpret.trace.trace import ATOMIC, Access, Dispatch, Trace
 from helpers.sanitize.rules import touched
 from helpers.sanitize.rules.findings import HINT, Finding

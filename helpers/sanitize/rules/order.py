@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from helpers.interpret.machine.boxes import clear
 from helpers.interpret.source.source import Place
 from helpers.interpret.source.texts import FileText
 from helpers.interpret.trace import depend
+from helpers.interpret.trace.boxes import clear
 from helpers.interpret.trace.trace import ATOMIC, READ, Access, Dispatch, Trace
 from helpers.interpret.values.values import Buffer
 from helpers.sanitize.rules import touched

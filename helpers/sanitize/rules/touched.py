@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from helpers.interpret.machine.boxes import affine_step
+from helpers.interpret.trace.boxes import affine_step
 from helpers.interpret.trace.trace import Access, Part, Trace
 from helpers.interpret.values.values import Buffer, dense_strides
 
