@@ -24,8 +24,10 @@ from helpers.chips import chip
 from helpers.errors import shown
 from helpers.interpret.call import interpret
 from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.now import Running
+from helpers.interpret.machine.onchip import OnChip
 from helpers.interpret.source.source import Place
-from helpers.interpret.trace.trace import READ, Access, Dispatch
+from helpers.interpret.trace.trace import READ, Access, Dispatch, Trace
 from helpers.interpret.values.lanes import Lanes
 from helpers.interpret.values.values import Tile
 from helpers.sanitize.rules.rounding import apart
@@ -130,11 +132,10 @@ class Divergence:
         return f"{where}, element {list(self.index)}{of}: {now} here, {before} in {version}"
 
 
-class Recorder(Machine):
-    """A machine that keeps what tasks write, and of one launch every tile."""
+class Recorder:
+    """Keeps what tasks write, and of one launch every tile."""
 
-    def __init__(self, *args: Any, launch: Launch | None = None, **options: Any):
-        super().__init__(*args, **options)
+    def __init__(self, launch: Launch | None = None):
         self.asked = launch
         self.wrote: list[tuple[Dispatch, Turn, Access, int, torch.Tensor]] = []  # offset, values
         self.tiles: list[tuple[Dispatch, Turn, Place, torch.Tensor, tuple[int, ...], bool]] = []
@@ -142,33 +143,46 @@ class Recorder(Machine):
         self._made: list[tuple[Place, Tile, bool]] = []  # of the running task, whose values are not kept yet
         self._seen: list[tuple[Place, Tile, torch.Tensor, bool]] = []
 
-    @contextmanager
-    def running(self, launched: list[Dispatch], blocks: np.ndarray) -> Iterator[None]:
-        parts = [len(d.parts) for d in launched]
+    def machine(self, *args: Any, **options: Any) -> Machine:
+        """A machine that this looks at."""
+        recorder = self
+
+        class Recorded(Running):
+            @contextmanager
+            def chunk(self, launched: list[Dispatch], blocks: np.ndarray, *of: Any) -> Iterator[None]:
+                parts = [len(d.parts) for d in launched]
+                recorder.begin()
+                with super().chunk(launched, blocks, *of):
+                    yield
+                    recorder.look()
+                recorder.end(launched, blocks, parts, self)
+
+        class Tiles(OnChip):
+            def tile(self, at: Place, *args: Any, **named: Any) -> Tile:
+                recorder.look()
+                made = super().tile(at, *args, **named)
+                if not self.now.quiet and recorder.wants(self.now.launched[0]):
+                    recorder.made(at, made, bool(named.get("loaded")))
+                return made
+
+        class Whole(Machine):
+            running, on_chip = Recorded, Tiles
+
+        return Whole(*args, **options)
+
+    def wants(self, launched: Dispatch) -> bool:
+        """The tiles of this launch are kept."""
+        return self.asked is not None and launched.name == self.asked[0]
+
+    def begin(self) -> None:
+        """A chunk begins."""
         self._made, self._seen = [], []
-        with super().running(launched, blocks):
-            yield
-            self._look()
-        if self.asked is not None and launched[0].name == self.asked[0]:
-            for row, block in enumerate(blocks.tolist()):
-                d = launched[row if len(launched) > 1 else 0]
-                turn = (self.phase, block)
-                self.tiles += [
-                    (d, turn, at, _of_block(made, data, row), tuple(made.shape), loaded)
-                    for at, made, data, loaded in self._seen
-                ]
-        for d, before in zip(launched, parts):
-            for part in d.parts[before:]:
-                self._keep(d, part)
 
-    def tile(self, at: Place, *args: Any, **named: Any) -> Tile:
-        self._look()
-        made = super().tile(at, *args, **named)
-        if self.asked is not None and self._launched[0].name == self.asked[0] and not self.quiet:
-            self._made.append((at, made, bool(named.get("loaded"))))
-        return made
+    def made(self, at: Place, tile: Tile, loaded: bool) -> None:
+        """A tile is made, whose values are not there yet."""
+        self._made.append((at, tile, loaded))
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Keep the values of the tiles that were made last: what makes them has ended."""
         for at, made, loaded in self._made:
             if made.data is not None and self._bytes <= MOST_BYTES:
@@ -176,11 +190,25 @@ class Recorder(Machine):
                 self._seen.append((at, made, made.data.clone(), loaded))
         self._made = []
 
-    def _keep(self, d: Dispatch, part: Any) -> None:
+    def end(self, launched: list[Dispatch], blocks: np.ndarray, parts: list[int], now: Running) -> None:
+        """A chunk has ended; `parts`: how many its launches had before it."""
+        if self.wants(launched[0]):
+            for row, block in enumerate(blocks.tolist()):
+                d = launched[row if len(launched) > 1 else 0]
+                turn = (now.phase, block)
+                self.tiles += [
+                    (d, turn, at, _of_block(made, data, row), tuple(made.shape), loaded)
+                    for at, made, data, loaded in self._seen
+                ]
+        for d, before in zip(launched, parts):
+            for part in d.parts[before:]:
+                self._keep(d, part, now.m.trace)
+
+    def _keep(self, d: Dispatch, part: Any, trace: Trace) -> None:
         rows = range(len(part.chunk.blocks)) if part.row is None else [part.row]
         for number, offsets in zip(part.chunk.shapes.tolist(), part.chunk.offsets):
-            access = self.trace.shapes[number]
-            buffer = self.trace.buffers[access.buffer]
+            access = trace.shapes[number]
+            buffer = trace.buffers[access.buffer]
             if access.mode == READ or buffer.base is None:
                 continue
             for row in rows:
@@ -207,15 +235,10 @@ def record(kernel: Any, specs: list, chip_name: str, launch: Launch | None = Non
     """
     from golden.spec import values_of
 
-    made: list[Recorder] = []
-
-    def machine(*args: Any, **options: Any) -> Recorder:
-        made.append(Recorder(*args, launch=launch, **options))
-        return made[0]
-
+    recorder = Recorder(launch)
     values = list(values_of(specs).values())
-    trace = interpret(kernel, values, f"{chip_name}interp", chip(chip_name), make_machine=machine)
-    return _plain(made[0], trace, launch)
+    trace = interpret(kernel, values, f"{chip_name}interp", chip(chip_name), make_machine=recorder.machine)
+    return _plain(recorder, trace, launch)
 
 
 def _plain(m: Recorder, trace: Any, asked: Launch | None) -> Record:

@@ -83,11 +83,10 @@ def interpret(
     values = arrange(compiled, args)
     dims = check(compiled, values, dry)
     machine = make_machine(platform, chip, dry, fit, fill, replay, follow, guess, look, dumps, kept, tell=tell)
-    machine.dims, machine.auto_scope = dims, compiled.auto_scope
     machine.trace.outdated = texts.tell(c.source.bound for c in with_callees(compiled))
     data = [fp4.elements(v) if isinstance(v, torch.Tensor) else v for v in values]
     try:
-        _go(compiled, machine, data)
+        _go(compiled, machine, dims, data)
     except Enough:
         machine.log.take_back()
     except BaseException as e:
@@ -121,10 +120,9 @@ def again(kernel: Any, kept: Kept, launch: int, platform: str, chip: Chip, look:
     except Astray:
         return False
     machine = Machine(platform, chip, True, fit=False, look=look, reopened=reopened)
-    machine.dims, machine.auto_scope = kept.dims, compiled.auto_scope
     went = True
     try:
-        _go(compiled, machine, kept.args)
+        _go(compiled, machine, kept.dims, kept.args)
     except Enough:
         pass
     except (Astray, WorkbookError, LookupError, Conflict, Diverged):  # other numbers than the run had
@@ -148,27 +146,28 @@ def once_more(kernel: Any, kept: Kept, platform: str, chip: Chip, look: Look) ->
             fp4.pack(elements, given)
 
 
-def _go(compiled: Compiled, machine: Machine, values: Sequence[Any]) -> None:
+def _go(compiled: Compiled, machine: Machine, dims: dict[str, int], values: Sequence[Any]) -> None:
     """Run a kernel on a machine."""
-    bound = []
-    for p, v in zip(compiled.parameters, values):
-        if not isinstance(v, torch.Tensor):
-            bound.append(v)
-            continue
-        tensor = machine.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
-        tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
-        tensor.buffer.direction = p.type.direction
-        if p.type.direction != "Out":
-            of_direction = machine.trace.inout if p.type.direction == "InOut" else machine.trace.inputs
-            of_direction.add(tensor.buffer.id)
-        bound.append(tensor)
-    if compiled.kind == "incore":  # one task of its own
-        place = compiled.source.place(compiled.source.tree)
-        body = lambda: machine.incore(place, compiled.name, compiled.run, tuple(bound))  # noqa: E731
-    else:
-        body = lambda: compiled.run(machine, *bound)  # noqa: E731
-    with one_thread():
-        _guarded(body)
+    with machine.kernel(dims, compiled.auto_scope):
+        bound = []
+        for p, v in zip(compiled.parameters, values):
+            if not isinstance(v, torch.Tensor):
+                bound.append(v)
+                continue
+            tensor = machine.memory.bind(p.name, v, p.type.dtype or dtypes.of_host(v.dtype))
+            tensor.buffer.place, tensor.buffer.layout = p.place, p.type.layout
+            tensor.buffer.direction = p.type.direction
+            if p.type.direction != "Out":
+                of_direction = machine.trace.inout if p.type.direction == "InOut" else machine.trace.inputs
+                of_direction.add(tensor.buffer.id)
+            bound.append(tensor)
+        if compiled.kind == "incore":  # one task of its own
+            place = compiled.source.place(compiled.source.tree)
+            body = lambda: machine.launches.incore(place, compiled.name, compiled.run, tuple(bound))  # noqa: E731
+        else:
+            body = lambda: compiled.run(machine, *bound)  # noqa: E731
+        with one_thread():
+            _guarded(body)
 
 
 def arrange(compiled: Compiled, args: Sequence[Any] | Mapping[str, Any]) -> list[Any]:

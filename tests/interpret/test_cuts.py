@@ -9,7 +9,7 @@ from kernelgen import incore, out, tensor
 
 from helpers.chips import chip
 from helpers.errors import FaultError
-from helpers.interpret.machine.autotile import GRAIN, Limits, part
+from helpers.interpret.language.autotile import GRAIN, Limits, part
 
 L0C = {"a2a3": 128 << 10, "a5": 256 << 10}
 

@@ -11,7 +11,7 @@ from test_lanes import both
 
 from helpers.errors import FaultError
 from helpers.interpret.machine import batches
-from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.now import Running
 
 HEAD = """
 @pl.jit
@@ -113,13 +113,13 @@ def test_blocks_go_different_ways_together(name: str):
 @pytest.mark.parametrize("name", BODIES)
 def test_one_block_runs_alone_and_all_others_as_one(name: str, monkeypatch):
     runs = []
-    running = Machine.running
+    chunk = Running.chunk
 
-    def counted(self, launched, blocks):
+    def counted(self, launched, blocks, *block):
         runs.append(len(blocks))
-        return running(self, launched, blocks)
+        return chunk(self, launched, blocks, *block)
 
-    monkeypatch.setattr(Machine, "running", counted)
+    monkeypatch.setattr(Running, "chunk", counted)
     batches.BATCH_SIZES.clear()
     run(f"{HEAD}{BODIES[name].rstrip()}\n    return y\n", *arguments(1))
     assert runs == [1, 31]
@@ -227,3 +227,20 @@ def test_many_single_numbers_take_no_minutes():
     run(source, n, y)
     assert time.process_time() - start < 8  # one after the other takes longer than that for each of four parts
     same(y, torch.where(torch.arange(256) < n[:, None], n[:, None], -1).int())
+
+
+def test_a_fault_of_one_arm_is_said_of_its_block():
+    """The batch is given up within the arm: its blocks run one by one, and no mask is left over."""
+    x, n = torch.zeros(32, 64, dtype=torch.int32), torch.zeros(32, dtype=torch.int32)
+    n[5], n[7] = 50, 70
+    k = kernel(f"""{HEAD}
+        if m > 40:
+            v = pl.read(x, [t, m])
+            pl.write(y, [t, 0], v)
+    return y
+""")
+    with pytest.raises(FaultError, match=r"axis 1 from 70 to 71 of extent 64.*block 7 of 32"):
+        run(k, x, n, x.clone())
+    n[7] = 63
+    trace = run(k, x, n, x.clone())
+    assert trace.total("stores") == 2

@@ -21,7 +21,7 @@ from helpers.errors import InputError
 from helpers.inside import inside
 from helpers.inside import opened as opening
 from helpers.interpret.call import again, interpret
-from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.launch import Launches
 from helpers.interpret.values.kept import Unwritten
 from helpers.interpret.values.seen import Look, Seen
 from helpers.run import Run, run
@@ -242,8 +242,8 @@ def test_loops_that_a_task_is_not_in_are_passed_over(monkeypatch: pytest.MonkeyP
     done = run(kernelgen.kernel(LOOPS), args, platform="a2a3interp", keep=True)
     assert [d.name for d in done.trace.dispatches] == ["first"] * 8 + ["second"] * 36 + ["third"] * 8
     made = []
-    begun = Machine.dispatch
-    monkeypatch.setattr(Machine, "dispatch", lambda m, *a, **o: made.append(1) or begun(m, *a, **o))
+    begun = Launches.dispatch
+    monkeypatch.setattr(Launches, "dispatch", lambda m, *a, **o: made.append(1) or begun(m, *a, **o))
     for d in done.trace.dispatches:
         made.clear()
         look = Look(d.index, 0, d.place)

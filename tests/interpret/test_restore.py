@@ -8,7 +8,7 @@ import torch
 
 import kernels  # noqa: F401 - makes pypto.language importable
 from helpers.errors import FaultError
-from helpers.interpret.machine import machine
+from helpers.interpret.machine import gm, machine
 from helpers.run import run
 
 ROWS, COLS = 64, 32
@@ -51,7 +51,7 @@ def test_without_a_fault_the_result_stays():
 def test_an_interruption_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     args = arguments(0, 16, 32, 48)
     before = args[2].clone()
-    stored = machine.Machine.store
+    stored = gm.GlobalMemory.store
     calls = []
 
     def store(self, *a):
@@ -60,7 +60,7 @@ def test_an_interruption_changes_nothing(monkeypatch: pytest.MonkeyPatch):
             raise KeyboardInterrupt
         return stored(self, *a)
 
-    monkeypatch.setattr(machine.Machine, "store", store)
+    monkeypatch.setattr(gm.GlobalMemory, "store", store)
     with pytest.raises(KeyboardInterrupt):
         run(late_fault, args)
     assert torch.equal(args[2], before)

@@ -202,9 +202,11 @@ class Calls(Part):
             asked = [(p.name, [a]) for a, p in zip(given, callee.parameters) if p.name in callee.asked]
             known = [[ast.Constant(name), self.whole.task_ids.trip_count(bounds)] for name, bounds in asked]
             pairs = [ast.Tuple(pair, ast.Load()) for pair in known]
-            return machine("inlined", [ast.Tuple(pairs, ast.Load()), target, *args])
+            return machine("ids.inlined", [ast.Tuple(pairs, ast.Load()), target, *args])
         if kind in ("incore", "group") and not self.region.incore:
-            return machine("incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())])
+            return machine(
+                "launches.incore", [self.place(node), ast.Constant(fn.__name__), target, ast.Tuple(args, ast.Load())]
+            )
         return ast.Call(target, [load("_m"), *args], [])
 
     def _check_one_name(self, node: ast.Call, fn: Callable, kind: str, callee: Compiled, member: bool) -> None:
@@ -226,7 +228,7 @@ class Calls(Part):
         static = [i for i, p in enumerate(parameters) if p.type.kind == "tensor" and not dynamic_axes(p.type)]
         if static:
             seen = [self.place(node), self.bind(fn, fn.__name__), *(args[i] for i in static)]
-            args[static[0]] = machine("called", seen)
+            args[static[0]] = machine("launches.called", seen)
 
     def _submit(self, call: ast.Call, path: str) -> ast.expr:
         """`pl.submit(self.kernel, *args, deps=...)`: a task of that kernel; its results and its task id."""
@@ -256,7 +258,7 @@ class Calls(Part):
                 ast.keyword("kept", ast.Constant(tuple(kept))),
             ]
         target = self.bind(compiled.run, compiled.name)
-        return machine("submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
+        return machine("launches.submit", [self.place(call), ast.Constant(compiled.name), target, args], passed)
 
     def _check_kernel_argument(self, a: ast.expr, p: Parameter) -> None:
         """In a `@pl.jit` PyPTO infers the shape of a tensor argument from how its name was bound, not from what was
@@ -319,7 +321,7 @@ class Calls(Part):
         if name is None:
             raise self.refuse(call.args[1], f"`{ast.unparse(call.args[1])}` is no pl.dynamic of the module")
         args = [self.place(call), self.whole.expr(func.value), self.whole.expr(call.args[0]), ast.Constant(name)]
-        return [ast.Expr(machine("bind_dynamic", args))]
+        return [ast.Expr(machine("memory.bind_dynamic", args))]
 
     def keywords(self, call: ast.Call, allowed: tuple[str, ...]) -> dict[str, ast.expr]:
         path = self.pl_path(call.func)

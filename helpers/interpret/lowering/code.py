@@ -82,8 +82,11 @@ class Part:
 
 
 def machine(method: str, args: list[ast.expr], keywords: list[ast.keyword] | None = None) -> ast.Call:
-    """`_m.method(...)`."""
-    return ast.Call(ast.Attribute(ast.Name("_m", ast.Load()), method, ast.Load()), args, keywords or [])
+    """`_m.part.method(...)`."""
+    function: ast.expr = ast.Name("_m", ast.Load())
+    for name in method.split("."):
+        function = ast.Attribute(function, name, ast.Load())
+    return ast.Call(function, args, keywords or [])
 
 
 def call(name: str, args: list[ast.expr]) -> ast.Call:
@@ -111,9 +114,9 @@ def evaluate(node: ast.expr) -> Any:
 
 
 def _dim(m: Any, name: str) -> int:
-    if name not in m.dims:
+    if name not in m.memory.dims:
         raise KernelError(f"no argument has an axis whose extent is {name} alone: pass the number as a pl.Scalar")
-    return m.dims[name]
+    return m.memory.dims[name]
 
 
 def _at_odds(test: Any) -> bool:

@@ -83,7 +83,7 @@ class Expressions(Part):
                 )  # fmt: skip
             made_by = self.names[node.id].origin.rpartition(".")[-1]
             if self.region.incore and made_by in WHOLE and self.blocks.outer(node.id):
-                return machine("elsewhere", [load(node.id)])
+                return machine("onchip.elsewhere", [load(node.id)])
             return load(node.id)
         path = self.pl_path(node)
         if path is not None:

@@ -20,10 +20,10 @@ class Groups(Part):
         """The body of a Group function: it calls its cores' functions and returns what they return."""
         body = [s for s in tree.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
         end = [body.pop()] if body and isinstance(body[-1], ast.Return) else []
-        return [*self._together(body, tree, "together"), *self.whole.block(end)]
+        return [*self._together(body, tree, "pipes.together"), *self.whole.block(end)]
 
     def _together(self, body: list[ast.stmt], at: ast.AST, method: str, *first: ast.expr) -> list[ast.stmt]:
-        """`results = _m.together(place, members)` and an assignment of each result that has a name."""
+        """`results = _m.pipes.together(place, members)` and an assignment of each result that has a name."""
         members, names = [], []
         known = set(self.subject.locals) - live.stores(body)
         for s in body:
@@ -65,7 +65,7 @@ class Groups(Part):
         cores = [c for c in calls if self.subject.member(c.func) and unwrap(self.subject.member(c.func))[2].get("core")]
         if not cores:
             return self.whole.block(s.body)
-        return self._together(s.body, s, "cluster", ast.Constant(f"cluster_{s.lineno}"))
+        return self._together(s.body, s, "launches.cluster", ast.Constant(f"cluster_{s.lineno}"))
 
     def check_pop(self, s: ast.Assign) -> None:
         """PyPTO takes the type of a popped tile from the name's annotation, or from shape= and dtype=."""

@@ -82,7 +82,7 @@ class Loops(Part):
             raise self.refuse(s.target, "the lane index must be one name")
         mode = self.checks.directives.check_lanes(s, call, keywords)
         self.names.note(s.target.id, kind="scalar")
-        iterator = machine("split_aiv", [ast.Constant(mode)])
+        iterator = machine("now.split_aiv", [ast.Constant(mode)])
         self.checks.lanes.begin_lane(s.target.id)
         with self.region.over_lanes(mode):
             body = self.whole.block(s.body) or [ast.Pass()]
@@ -122,7 +122,7 @@ class Loops(Part):
                 raise self.refuse(stage, "stage= must be a positive integer literal")
             fixed = ast.Constant(all(map(self.facts.constant, call.args)))
             iterator: ast.expr = machine(
-                "pipeline", [self.place(call), *bounds], [ast.keyword("stage", value), ast.keyword("fixed", fixed)]
+                "now.pipeline", [self.place(call), *bounds], [ast.keyword("stage", value), ast.keyword("fixed", fixed)]
             )
         else:
             iterator = self._range(path, bounds)
@@ -150,7 +150,7 @@ class Loops(Part):
                 return self.whole.masked.masked_loop(s, bounds, body)
             lowered = [ast.For(target, iterator, again + body, []), *again]
             if id(s) in self._parted:
-                begin, end = (ast.Expr(machine(f"{word}_parts", [])) for word in ("begin", "end"))
+                begin, end = (ast.Expr(machine(f"onchip.{word}_parts", [])) for word in ("begin", "end"))
                 lowered = [begin, *lowered, end]
             return lowered
         before, body, handed_on = self._carry(s, carried, keywords["init_values"], s.body)
@@ -207,7 +207,7 @@ class Loops(Part):
         if not sequential:
             self.whole.task_ids.check_trip_count(s, call)
         args += [ast.Constant(sequential), *self.whole.task_ids.of_turns(captured, call)]
-        launch = ast.copy_location(machine("turns", args), call)
+        launch = ast.copy_location(machine("batches.turns", args), call)
         result = ast.Assign([name_tuple(captured, ast.Store())], launch) if captured else ast.Expr(launch)
         return [ast.copy_location(define, s), result]
 
@@ -231,7 +231,7 @@ class Loops(Part):
         """What a loop iterates over; in orchestration the machine keeps count of loops."""
         if path == "unroll":
             return ast.Call(load("_range"), bounds, [])
-        return machine("repeat" if self.region.incore else "loop", bounds)
+        return machine("now.repeat" if self.region.incore else "batches.loop", bounds)
 
     def _loop_target(self, s: ast.For, init: ast.expr | None) -> tuple[ast.Name, list[str]]:
         if init is None:

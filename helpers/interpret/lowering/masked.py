@@ -63,14 +63,14 @@ class Masked(Part):
             return [ast.If(call("_at_odds", [load(asked)]), list(then), [])] if names else []
 
         return [
-            _store(asked, machine("branch", [test])),
+            _store(asked, machine("masks.branch", [test])),
             *([_store(before, name_tuple(names, ast.Load()))] if names else []),
             self._arm(asked, True, body),
             *([_store(then, name_tuple(names, ast.Load()))] if names else []),
             *at_odds(ast.Assign([name_tuple(names, ast.Store())], load(before))),
             *([self._arm(asked, False, orelse)] if orelse else []),
             *at_odds(ast.Assign([name_tuple(names, ast.Store())], machine(
-                "merged", [load(asked), load(then), name_tuple(names, ast.Load())]))),
+                "masks.merged", [load(asked), load(then), name_tuple(names, ast.Load())]))),
         ]  # fmt: skip
 
     def masked_loop(self, s: ast.For, bounds: list[ast.expr], body: list[ast.stmt]) -> list[ast.stmt]:
@@ -79,16 +79,16 @@ class Masked(Part):
         self.blocks.begin(names)
         before = f"_before_{s.lineno}_{s.col_offset}"
         if names:
-            now = machine("after_turn", [load(before), name_tuple(names, ast.Load())])
+            now = machine("masks.after_turn", [load(before), name_tuple(names, ast.Load())])
             body = [
                 _store(before, name_tuple(names, ast.Load())),
                 *body,
                 ast.Assign([name_tuple(names, ast.Store())], now),
             ]
-        return [ast.For(s.target, ast.copy_location(machine("side_by_side", bounds), s.iter), body, [])]
+        return [ast.For(s.target, ast.copy_location(machine("masks.side_by_side", bounds), s.iter), body, [])]
 
     def _arm(self, asked: str, wanted: bool, body: list[ast.stmt]) -> ast.For:
-        arm = machine("arm", [load(asked), ast.Constant(wanted)])
+        arm = machine("masks.arm", [load(asked), ast.Constant(wanted)])
         return ast.For(ast.Name("_", ast.Store()), arm, body, [])
 
 

@@ -46,7 +46,7 @@ class Scopes(Part):
             self.checks.directives.check_scope(s, call, path, manual)
             with self.region.scope(manual):
                 body = self.whole.block(s.body)
-            return [self._with_machine("scope", [ast.Constant(manual)], [], None, body)]
+            return [self._with_machine("ids.scope", [ast.Constant(manual)], [], None, body)]
         if path == "cluster":
             return self.whole.groups.cluster(s)
         raise self.refuse(call, "this context manager is not in the language", "use pl.at, pl.spmd or pl.scope")
@@ -77,11 +77,11 @@ class Scopes(Part):
         passed += self.whole.task_ids.passed_deps(keywords)
         body = self._region(s.body, split)
         for n in s.live_after:
-            export = machine("export", [self.place(call), load(n)])
+            export = machine("launches.export", [self.place(call), load(n)])
             body.append(assigned(s.body[-1], n, export))
         if bound is not None:
             self.whole.task_ids.note_id(bound.id)
-        return [self._with_machine("at", [self.place(call), ast.Constant(name)], passed, bound, body)]
+        return [self._with_machine("launches.at", [self.place(call), ast.Constant(name)], passed, bound, body)]
 
     def _region(self, body: list[ast.stmt], split: list[ast.keyword], dispatches: bool = False) -> list[ast.stmt]:
         """The body of a region; `split` as `_split` gives it."""
@@ -179,7 +179,7 @@ class Scopes(Part):
         extra = self.whole.calls.passed(keywords, early="allow_early_resolve", sync_start="sync_start") + split
         extra += self.whole.task_ids.passed_deps(keywords)
         extra += self.whole.task_ids.predicate(keywords, "pl.spmd", bound is not None)
-        launch = machine("spmd", [
+        launch = machine("launches.spmd", [
             self.place(call), self.whole.expr(count), load(function),
             name_tuple(captured, ast.Load()), ast.Constant(name),
         ], extra)  # fmt: skip
@@ -195,7 +195,7 @@ class Scopes(Part):
 
 def _between_barriers(body: list[ast.stmt], held: list[str]) -> list[ast.stmt]:
     """The body of a block with barriers, whose loops a later phase passes over where they change nothing that is read
-    after them (see `machine.phases`). `held`: names that have values at its start and are read at its end."""
+    after them (see `machine.task.Phases`). `held`: names that have values at its start and are read at its end."""
     out: list[ast.stmt] = []
     bound = set(held)
     for number, (s, needed) in enumerate(zip(body, live.after(body, set(held)))):
@@ -203,9 +203,9 @@ def _between_barriers(body: list[ast.stmt], held: list[str]) -> list[ast.stmt]:
             names = sorted(live.stores([s]) & needed)
             if bound.issuperset(names):
                 before, kept = f"_before_{number}", name_tuple(names, ast.Load())
-                ended = machine("gone_through", [ast.Constant(number), load(before), kept])
+                ended = machine("now.gone_through", [ast.Constant(number), load(before), kept])
                 s = ast.If(
-                    machine("needs", [ast.Constant(number)]), [assigned(s, before, kept), s, ast.Expr(ended)], []
+                    machine("now.needs", [ast.Constant(number)]), [assigned(s, before, kept), s, ast.Expr(ended)], []
                 )
         elif isinstance(s, ast.Assign):
             bound |= live.stores([s])

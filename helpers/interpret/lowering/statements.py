@@ -144,7 +144,7 @@ class Statements(Part):
         if where is not None:
             buffer, slots, index = where
             args = [self.place(s.annotation), name, ast.Constant(buffer), ast.Constant(slots), self.whole.expr(index)]
-            out.append(ast.Expr(machine("put_in_slot", args)))
+            out.append(ast.Expr(machine("onchip.put_in_slot", args)))
         return out
 
     def note(self, target: ast.expr, kind: str) -> None:

@@ -43,7 +43,7 @@ class TaskIds(Part):
             raise self.refuse(node, f"deps= is `{ast.unparse(node)}`, which is no list", "deps=[tid]")
         entries = [e for n in listed for e in (self._unrolled(n) if isinstance(n, ast.ListComp) else [n])]
         pairs = [ast.Tuple([ast.Constant(ast.unparse(e)), self._entry(e)], ast.Load()) for e in entries]
-        return machine("waits", [self.place(node), ast.Tuple(pairs, ast.Load())])
+        return machine("ids.waits", [self.place(node), ast.Tuple(pairs, ast.Load())])
 
     def _entry(self, node: ast.expr) -> ast.expr:
         if nothing(node):
@@ -113,9 +113,9 @@ class TaskIds(Part):
     def id_value(self, name: str, value: ast.expr) -> ast.expr | None:
         """What `name = None` and `b = a` of task ids bind; None for anything else."""
         if nothing(value):
-            bound = machine("no_task", [])
+            bound = machine("ids.no_task", [])
         elif isinstance(value, ast.Name) and {name, value.id} <= self.ids and value.id in self.subject.locals:
-            bound = machine("another_name", [load(value.id)])
+            bound = machine("ids.another_name", [load(value.id)])
         else:
             return None
         self.names.put(name, Value(self.names.kind_with(name, "task")))
@@ -135,7 +135,7 @@ class TaskIds(Part):
         lowered = self.whole.statements.nested(body)
         if self.region.incore or not self.ids & live.stores(body):
             return lowered
-        return [ast.copy_location(ast.With([ast.withitem(machine("body", []), None)], lowered), s)]
+        return [ast.copy_location(ast.With([ast.withitem(machine("ids.body", []), None)], lowered), s)]
 
     def after_arms(self, s: ast.If) -> list[ast.stmt]:
         """What an if leaves of the ids that its arms bind: nothing of those that only one binds."""
@@ -143,14 +143,14 @@ class TaskIds(Part):
         kept = self.blocks.bound | (bound[0] & bound[1])
         out = []
         for name in sorted((bound[0] | bound[1]) & self.ids) if not self.region.incore else ():
-            left = machine("joined", [load(name) if name in kept else ast.Constant(None)])
+            left = machine("ids.joined", [load(name) if name in kept else ast.Constant(None)])
             out.append(assigned(s, name, left))
         return out
 
     def begin_turn(self, s: ast.stmt, body: list[ast.stmt]) -> list[ast.stmt]:
         """In a loop that is no function of its turn: ids that it binds again, as a turn finds them."""
         again = self.ids & live.stores(body) & self.blocks.bound if not self.region.incore else set()
-        return [assigned(s, n, machine("id_in_loop", [load(n)])) for n in sorted(again)]
+        return [assigned(s, n, machine("ids.id_in_loop", [load(n)])) for n in sorted(again)]
 
     def of_turns(self, captured: list[str], call: ast.Call) -> list[ast.expr]:
         """What `turns` of the machine takes of a loop that captures ids: which they are, and its trip count."""
@@ -172,7 +172,7 @@ class TaskIds(Part):
             made = ast.Call(ast.Attribute(load(carry), method, ast.Load()), [name_tuple(values, ast.Load())], [])
             return ast.copy_location(ast.Assign([name_tuple(targets, ast.Store())], made), call)
 
-        made = machine("carry", [
+        made = machine("ids.carry", [
             self.place(call), ast.Tuple(bounds, ast.Load()), self.bind(ids, "ids"), ast.Constant(sequential),
             self.trip_count(call.args),
         ])  # fmt: skip
@@ -196,7 +196,7 @@ class TaskIds(Part):
         self._check_read(read, fix)
         self._check_producer(read.value, keywords.get("deps"), what, takes_deps)
         nothing = ast.arguments([], [], None, [], [], None, [])
-        return [ast.keyword("predicate", machine("gate", [ast.Lambda(nothing, self.whole.expr(node))]))]
+        return [ast.keyword("predicate", machine("launches.gate", [ast.Lambda(nothing, self.whole.expr(node))]))]
 
     def _check_read(self, read: ast.Subscript, fix: str) -> None:
         """The runtime reads one signed integer, at indices that it takes as unsigned."""
@@ -247,7 +247,7 @@ class TaskIds(Part):
         if not all(self._fixed(b, asked) for b in bounds):
             return ast.Constant(False)
         self.asked |= asked
-        return machine("fixed", [ast.Constant(tuple(sorted(asked)))]) if asked else ast.Constant(True)
+        return machine("ids.fixed", [ast.Constant(tuple(sorted(asked)))]) if asked else ast.Constant(True)
 
     def _fixed(self, node: ast.expr, asked: set[str]) -> bool:
         """True for a number that PyPTO knows while it compiles, if it knows the parameters added to `asked`."""

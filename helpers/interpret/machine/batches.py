@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helpers.errors import FaultError
+from helpers.interpret.machine.now import MachinePart
 from helpers.interpret.machine.task_ids import Carry
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.boxes import separate, unrelated
 from helpers.interpret.trace.trace import READ, Access, Dispatch
 from helpers.interpret.values.kept import Past, restore
-from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns
-from helpers.interpret.values.values import Tensor
+from helpers.interpret.values.lanes import Diverged, Lanes, counted_turns, split_by
+from helpers.interpret.values.values import same, unchanged
+
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
 
 # A batch of blocks may hold this many elements in its largest tile: 2^18 FP32 values are 1 MB, which stay in a core's
 # cache, and are enough to hide the cost of a torch call. Tiles so large that only a few fit gain nothing from a batch
@@ -53,6 +57,11 @@ class Batch:
         self.offsets: list = []
         self.groups: list[list[Dispatch]] = []  # of a pl.parallel: for each launch of its body, one dispatch a turn
 
+    def accessed(self, shapes: list[int], offsets: list) -> None:
+        """A task has made these accesses."""
+        self.shapes += shapes
+        self.offsets += offsets
+
     def take_back(self) -> None:
         """Restore everything that was overwritten."""
         restore([(where, old) for where, old, _ in self.undo])
@@ -69,33 +78,88 @@ class Split:
         self.done: list[Batch] = []
 
 
-class Batches:
-    """The part of a `Machine` that runs blocks and turns together."""
+class Written:
+    """The buffers that are written so far, by each loop body around, and before it."""
+
+    def __init__(self) -> None:
+        self._bodies: list[set[int]] = [set()]
+        self._first: set[int] = set()  # those that the latest launch was the first to write
+
+    def begin_launch(self) -> None:
+        """A launch begins."""
+        self._first = set()
+
+    def note(self, buffers: list[int]) -> frozenset[int]:
+        """Remember that these are written; returns those that an earlier launch of the scope had written."""
+        again = []
+        for b in buffers:
+            if b in self._first:
+                continue
+            if any(b in body for body in self._bodies):
+                again.append(b)
+            else:
+                self._first.add(b)
+                self._bodies[-1].add(b)
+        return frozenset(again)
+
+    @contextmanager
+    def turn(self, loop: set[int]) -> Iterator[None]:
+        """A turn of a loop, whose turns do not see each other's; what it writes is added to `loop`."""
+        self._bodies.append(set())
+        try:
+            yield
+        finally:
+            loop.update(self._bodies.pop())
+
+    def after(self, loop: set[int]) -> None:
+        """A loop ends."""
+        self._bodies[-1] |= loop
+
+
+class Batches(MachinePart):
+    """Runs blocks and turns together."""
+
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.batch: Batch | None = None
+        self.sequential = 0  # pl.range and while loops of orchestration around
+        self.written = Written()
+        self._latest: Batch | None = None
+        self._sizes: dict[Place, int] = {} if m.now.dry else BATCH_SIZES
+        self._widest = 1  # blocks or turns of the largest batch made inside the loop that runs
 
     @contextmanager
     def batched(self, ids: np.ndarray) -> Iterator[None]:
         """Run several blocks or turns as one; whatever goes wrong, what they wrote is taken back."""
         self.batch = self._latest = Batch(ids)
-        buffers, kept = len(self.trace.buffers), self.kept and self.kept.position()
+        buffers, kept = len(self.m.trace.buffers), self.m.kept and self.m.kept.position()
         try:
             yield
             for where, old, argument in self.batch.undo:
-                if argument or self.logs_all:
-                    self.log.add(where, old)
+                if argument or self.m.logs_all:
+                    self.m.log.add(where, old)
         except BaseException:
             self.batch.take_back()
-            if self.dumps is not None:
-                self.dumps.restored()
-            del self.trace.buffers[buffers:]
+            if self.m.dumps is not None:
+                self.m.dumps.restored()
+            del self.m.trace.buffers[buffers:]
             if kept is not None:
-                self.kept.back(kept)
+                self.m.kept.back(kept)
             raise
         finally:
             self.batch = None
 
-    def _check_conflicts(self) -> None:
+    def commit(self, dispatches: list[Dispatch]) -> None:
+        """List the launches of a turn, or one that is in no batch."""
+        for d in dispatches:
+            d.index = len(self.m.trace.dispatches)
+            self.m.trace.dispatches.append(d)
+            if d.deps and min(d.deps) < 0:
+                d.deps = tuple(dispatches[-1 - n].index if n < 0 else n for n in d.deps)
+
+    def check_conflicts(self) -> None:
         """Raise Conflict when two blocks of the batch touch the same memory and one of them writes."""
-        batch, shapes = self.batch, self.trace.shapes
+        batch, shapes = self.batch, self.m.trace.shapes
         touched: dict[int, list[tuple[Access, Any]]] = defaultdict(list)
         for s, offset in zip(batch.shapes, batch.offsets):
             touched[shapes[s].buffer].append((shapes[s], offset))
@@ -114,23 +178,19 @@ class Batches:
         nothing is computed that could be handed on. The trace lists the launches turn by turn either way.
         `ids` and `fixed`: see `Carry`.
         """
-        entry, start = captured, len(self.trace.dispatches)
+        entry, start = captured, len(self.m.trace.dispatches)
         noted = self.batch is None and not ids  # where it ends, for those who open a task that is not in it
         if noted and self._past(place, False):
             return captured
         numbers = np.array(counted_turns(bounds), np.int64)
         way = -1 if len(numbers) > 1 and numbers[1] < numbers[0] else 1
-        carry = Carry(self, place, len(numbers), ids or {}, sequential, fixed)
-        before, after = self._written[-1], set()
+        carry = Carry(self.m, place, len(numbers), ids or {}, sequential, fixed)
+        written: set[int] = set()
         turns: dict[int, int] = {}  # id of a launch -> the turn that made it, counted up
 
         def turn(i: Any, values: tuple) -> tuple:
-            self._written.append(set())
-            try:
-                with self.body():
-                    return body(self, i, *values)
-            finally:
-                after.update(self._written.pop())
+            with self.written.turn(written), self.m.ids.body():
+                return body(self.m, i, *values)
 
         def past() -> bool:
             """Pass over a turn, or a batch of turns, when a task is opened that is not in it."""
@@ -140,20 +200,20 @@ class Batches:
             nonlocal captured
             if past():
                 return
-            first, holding = len(self.trace.dispatches), captured
+            first, holding = len(self.m.trace.dispatches), captured
             values = carry.entering(captured)
             with self.batched(ids):
                 out = turn(Lanes(ids), values)
                 if not all(same(a, b) or carry.parallel(n, b) for n, (a, b) in enumerate(zip(values, out))):
                     raise Conflict
-                if not self.skips(place) and self.reopened is None:
-                    self._check_conflicts()
+                if not self.m.skips(place) and self.m.reopened is None:
+                    self.check_conflicts()
                 groups = self.batch.groups
-            if self.dumps is not None:
-                self.dumps.finish_turns(self._latest)
+            if self.m.dumps is not None:
+                self.m.dumps.finish_turns(self._latest)
             rows = [(int(i) * way, [group[row] for group in groups]) for row, i in enumerate(ids)]
             for i, made in rows:
-                self._commit(made)
+                self.commit(made)
                 turns.update((id(d), i) for d in made)
             captured = carry.leaving(values, out, rows)
             if noted:
@@ -162,60 +222,62 @@ class Batches:
         def alone(i: int) -> int:
             nonlocal captured
             if past():
-                return self._largest
-            first, holding, values = len(self.trace.dispatches), captured, carry.entering(captured)
+                return self.m.onchip.largest
+            first, holding, values = len(self.m.trace.dispatches), captured, carry.entering(captured)
             captured = carry.leaving(values, turn(i, values), [(i * way, [])])
-            turns.update((id(d), i * way) for d in self.trace.dispatches[first:])
+            turns.update((id(d), i * way) for d in self.m.trace.dispatches[first:])
             if noted:
                 self._note_past(place, True, first, holding, captured)
-            return self._largest
+            return self.m.onchip.largest
 
-        self._sequential += sequential
+        self.sequential += sequential
         try:
-            if self.batch is not None or self.replay is not None or (sequential and not self.skips(place)):
+            if self.batch is not None or self.m.replay is not None or (sequential and not self.m.skips(place)):
                 for i in numbers:
                     alone(int(i))
             else:
-                self._largest = 1
-                self._in_batches(place, numbers, together, alone, self.skips(place))
-                if self.reopened is None:
-                    self._in_order(start, [turns[id(d)] for d in self.trace.dispatches[start:]])
+                self.m.onchip.forget_largest()
+                self.in_batches(place, numbers, together, alone, self.m.skips(place))
+                if self.m.reopened is None:
+                    self._in_order(start, [turns[id(d)] for d in self.m.trace.dispatches[start:]])
         finally:  # also when a batch around this loop is given up
-            self._sequential -= sequential
-            if self.follow is not None:
-                self.follow.inside.setdefault(place, set()).update(d.place for d in self.trace.dispatches[start:])
-        before |= after
+            self.sequential -= sequential
+            if self.m.follow is not None:
+                self.m.follow.inside.setdefault(place, set()).update(d.place for d in self.m.trace.dispatches[start:])
+        self.written.after(written)
         if noted:
             self._note_past(place, False, start, entry, captured)
         return carry.after(captured)
 
     def _past(self, place: Place, turn: bool) -> bool:
         """Pass over a loop or a turn of it, if a task is opened that is not in it; the trace goes on as if not."""
-        return self.reopened is not None and self.reopened.past(place, turn, self.trace.dispatches, self.trace.buffers)
+        return self.m.reopened is not None and self.m.reopened.past(
+            place, turn, self.m.trace.dispatches, self.m.trace.buffers
+        )
 
     def _note_past(self, place: Place, turn: bool, start: int, before: tuple, after: tuple) -> None:
         """Note where a loop or a turn of it ended, for `_past`."""
-        if self.kept is None:
+        if self.m.kept is None:
             return
-        end = Past(self.trace.dispatches[start:], len(self.trace.buffers), len(self.kept.numbers))
+        end = Past(self.m.trace.dispatches[start:], len(self.m.trace.buffers), len(self.m.kept.numbers))
         if end.launches and all(map(unchanged, before, after)):
-            self.kept.loops[place, turn, start] = end
+            self.m.kept.loops[place, turn, start] = end
         else:
-            self.kept.loops.pop((place, turn, start), None)
+            self.m.kept.loops.pop((place, turn, start), None)
 
     def _in_order(self, start: int, turns: list[int]) -> None:
         """List the launches from number `start` on by turn: turns that diverged ran in another order."""
         if turns == sorted(turns):
             return
-        launches = self.trace.dispatches[start:]
+        launches = self.m.trace.dispatches[start:]
         order = sorted(range(len(launches)), key=lambda i: turns[i])
         number = {launches[i].index: start + n for n, i in enumerate(order)}
         for n, i in enumerate(order):
-            d = self.trace.dispatches[start + n] = launches[i]
+            d = self.m.trace.dispatches[start + n] = launches[i]
             d.index = start + n
             d.deps = tuple(number.get(k, k) for k in d.deps)
 
-    def _in_batches(
+    def in_batches(
         self, place: Place, ids: np.ndarray, together: Callable, alone: Callable, empty: bool, blocks: bool = False
     ) -> None:
         """Run `ids` in batches whose tiles fit the cache; `empty`: nothing is computed, and all fit.
@@ -228,13 +290,13 @@ class Batches:
         groups turn out to touch each other's memory, all of them are taken back and run one by one.
         """
         count = len(ids)
-        if self.reopened is not None:  # as the run did it
-            for group, as_batch in self.reopened.kept.groups[place, len(self.trace.dispatches), self.phase]:
+        if self.m.reopened is not None:  # as the run did it
+            for group, as_batch in self.m.reopened.kept.groups[place, len(self.m.trace.dispatches), self.now.phase]:
                 together(group) if as_batch else alone(int(group[0]))
             return
         done: list[tuple[np.ndarray, bool]] = []
-        if self.kept is not None:
-            self.kept.groups[place, len(self.trace.dispatches), self.phase] = done
+        if self.m.kept is not None:
+            self.m.kept.groups[place, len(self.m.trace.dispatches), self.now.phase] = done
         todo: list[tuple[np.ndarray, Split | None]] = [(ids, None)]
         if place not in self._sizes:
             todo = [(ids[:1], None), (ids[1:], None)]
@@ -269,7 +331,7 @@ class Batches:
                     if not split.left and not empty and not self._unrelated(split.done):
                         raise Conflict
             except Diverged as e:
-                split = split or Split(ids, self._mark(), self.kept and self.kept.position(), len(done))
+                split = split or Split(ids, self._mark(), self.m.kept and self.m.kept.position(), len(done))
                 todo[:0] = [(group, split) for group in split_by(ids, e.values)]
             except (Conflict, FaultError):
                 if empty:
@@ -283,69 +345,41 @@ class Batches:
 
     def _in_vain(self, empty: bool) -> bool:
         """True in a run without arithmetic that is gone through again, whatever it finds from here on."""
-        return empty and self.follow is not None and self.follow.in_vain
+        return empty and self.m.follow is not None and self.m.follow.in_vain
 
     def _unrelated(self, batches: list[Batch]) -> bool:
         """True when no batch touches what another one writes."""
-        shapes = self.trace.shapes
+        shapes = self.m.trace.shapes
         written = {shapes[s].buffer for b in batches for s in b.shapes if shapes[s].mode != READ}
         groups = [[(s, o) for s, o in zip(b.shapes, b.offsets) if shapes[s].buffer in written] for b in batches]
         return unrelated(groups, shapes)
 
     def _mark(self) -> tuple[int, int, int]:
         """Where the trace ends now."""
-        launches = self.trace.dispatches
-        return len(self.trace.buffers), len(launches), len(launches[-1].parts) if launches else 0
+        launches = self.m.trace.dispatches
+        return len(self.m.trace.buffers), len(launches), len(launches[-1].parts) if launches else 0
 
     def _take_back(self, split: Split) -> None:
         """Undo every group of a split: in memory and in the trace."""
         for batch in reversed(split.done):
             batch.take_back()
-        if self.dumps is not None:
-            self.dumps.restored()
+        if self.m.dumps is not None:
+            self.m.dumps.restored()
         buffers, launches, parts = split.mark
-        del self.trace.buffers[buffers:], self.trace.dispatches[launches:]
+        del self.m.trace.buffers[buffers:], self.m.trace.dispatches[launches:]
         if launches:
-            del self.trace.dispatches[-1].parts[parts:]
+            del self.m.trace.dispatches[-1].parts[parts:]
         if split.kept is not None:
-            self.kept.back(split.kept)
+            self.m.kept.back(split.kept)
 
     def loop(self, *bounds: Any) -> Iterator[int]:
         """A sequential loop of orchestration whose body is no function: it carries values, or is left early."""
-        before, after = self._written[-1], set()
-        self._sequential += 1
+        written: set[int] = set()
+        self.sequential += 1
         try:
             for i in counted_turns(bounds):
-                self._written.append(set())
-                try:
-                    with self.body():
-                        yield i
-                finally:
-                    after |= self._written.pop()
+                with self.written.turn(written), self.m.ids.body():
+                    yield i
         finally:
-            self._sequential -= 1
-            before |= after
-
-
-def same(a: Any, b: Any) -> bool:
-    """True when a name holds after a turn of a loop what it held before: the same number, the same window."""
-    if a is b:
-        return True
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        same = a.buffer is b.buffer and a.shape == b.shape and a.strides == b.strides
-        return same and type(b.offset) is not np.ndarray and a.offset == b.offset
-    return a is None or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
-
-
-def unchanged(a: Any, b: Any) -> bool:
-    """True when what a name holds after a loop can be had without the loop."""
-    if a is None or not same(a, b):
-        return a is b
-    return not isinstance(a, Tensor) or (a.dtype, a.valid, a.inside) == (b.dtype, b.valid, b.inside)
-
-
-def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
-    """Block ids grouped by equal rows of `values`, groups in order of their first block."""
-    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return [ids[inverse == g] for g in np.argsort(first)]
+            self.sequential -= 1
+            self.written.after(written)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.chips import Chip
+from helpers.interpret.language import autotile
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.language.tile_shapes import product_misfit
-from helpers.interpret.machine import autotile
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.values import Memory, Tile
 
@@ -110,9 +110,9 @@ def watched(m: Any, tile: Tile, a: Tile, b: Tile, bias: Tile | None, shape: Sequ
     if tile.dtype.bits < 32 or batches > 1:  # what the accumulator itself holds is not known here
         part = autotile.Part(M, N, K, physical) if batches > 1 and physical <= l0c else None
     else:
-        part = _part(m.chip, l0c, (M, K, N), a, b, bias, tile.dtype, rows, m.parted is not None)
+        part = _part(m.chip, l0c, (M, K, N), a, b, bias, tile.dtype, rows, m.onchip.parted is not None)
     operands = tuple(x.memory for x in (a, b, bias) if x is not None)
-    tile.memory.cut = Cut(tile.memory, part, tile.dtype, operands, (M, K, N), m.parted is not None)
+    tile.memory.cut = Cut(tile.memory, part, tile.dtype, operands, (M, K, N), m.onchip.parted is not None)
     tile.memory.bytes = max(tile.memory.bytes, physical)
 
 
@@ -152,7 +152,7 @@ def page_by_page(m: Any, a: Tile, b: Tile) -> None:
     for x in (a, b):
         if x.memory.loaded and x.memory.shape == x.shape:
             page = x.shape[-2] * x.shape[-1] * x.dtype.bits + 7 >> 3
-            m.task.total -= x.memory.bytes - page
+            m.now.task.total -= x.memory.bytes - page
             x.memory.bytes = page
 
 
@@ -166,7 +166,7 @@ def folds(chip: Chip, x: Any) -> bool:
 
 def boxed(m: Any, rows: int, k: int, columns: int, dtype: DType) -> bool:
     """True for the product of a loop that is cut as a whole: its windows are loaded in whole boxes."""
-    if m.parted is None or dtype.bits < 8 or 4 * rows * columns <= m.chip.buffers["L0C"]:
+    if m.onchip.parted is None or dtype.bits < 8 or 4 * rows * columns <= m.chip.buffers["L0C"]:
         return False
     box = autotile.BLOCK * 8 // dtype.bits
     wide = -(-columns // box) * box
@@ -183,4 +183,4 @@ def repeat(m: Any, cut: Cut, loads: list) -> None:
         times, windows = {(M, K): (across, down), (K, N): (down, across)}.get(tile.shape, (1, 1))
         tile.memory.bytes = -(-tile.memory.bytes // windows)
         for _ in range(times - 1):
-            m.again(at, w, tile)
+            m.memory.again(at, w, tile)

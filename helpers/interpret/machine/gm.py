@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,26 +13,38 @@ from helpers.errors import FaultError
 from helpers.interpret.language.dtypes import FP4, DType, four_bits
 from helpers.interpret.machine import cuts
 from helpers.interpret.machine.batches import Conflict, Unfollowed
+from helpers.interpret.machine.now import MachinePart
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.boxes import affine_step, disjoint, row_index, span
-from helpers.interpret.trace.trace import ATOMIC, IN, INOUT, OUT, READ, WRITE
+from helpers.interpret.trace.trace import ATOMIC, READ, WRITE
 from helpers.interpret.values.extents import lane_values, moved_bytes, narrowed, plain, poison, vary
 from helpers.interpret.values.kept import Where, get
 from helpers.interpret.values.lanes import Diverged, Lanes, one
 from helpers.interpret.values.products import Product
 from helpers.interpret.values.values import Buffer, Memory, Tensor, Tile, dense_strides, held
 
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
+
 _WRITTEN = Memory("", 0, 0, None)  # where a number lies that pl.write moves: on its way it is a tile of one element
 
 
-class GlobalMemory:
-    """The part of a `Machine` that reads and writes global memory."""
+class GlobalMemory(MachinePart):
+    """Reads and writes global memory."""
+
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.dims: dict[str, int] = {}  # pl.dynamic name -> extent
+
+    def begin(self, dims: dict[str, int]) -> None:
+        """A kernel begins, whose arguments have these extents."""
+        self.dims = dims
 
     def bind(self, name: str, data: torch.Tensor, dtype: DType) -> Tensor:
         """The window on a caller's contiguous tensor."""
         base = None if data.device.type == "meta" else data
-        buffer = Buffer(len(self.trace.buffers), name, base, data.numel(), dtype, True, data.storage_offset())
-        self.trace.buffers.append(buffer)
+        buffer = Buffer(len(self.m.trace.buffers), name, base, data.numel(), dtype, True, data.storage_offset())
+        self.m.trace.buffers.append(buffer)
         shape = buffer.shape = tuple(data.shape)
         return Tensor(buffer, 0, shape, dense_strides(shape), dtype)
 
@@ -47,33 +59,36 @@ class GlobalMemory:
 
         Turns that run as a batch each get a part of one buffer.
         """
-        part, turns = int(np.prod(shape, dtype=np.int64)), 1 if self.batch is None else len(self.batch.ids)
+        part, turns = (
+            int(np.prod(shape, dtype=np.int64)),
+            1 if self.m.batches.batch is None else len(self.m.batches.batch.ids),
+        )
         n, base = part * turns, None
         filled = self.unwritten(dtype) if init is None else init
-        number = len(self.trace.buffers)
-        if self.reopened is not None:
-            base = self.reopened.memory(number, n)
-        elif self.replay is not None and number in self.replay.memory:
-            base = self.replay.memory[number]
-        elif not self.dry or self.replay is not None or self._kept(name if at is None else at):
+        number = len(self.m.trace.buffers)
+        if self.m.reopened is not None:
+            base = self.m.reopened.memory(number, n)
+        elif self.m.replay is not None and number in self.m.replay.memory:
+            base = self.m.replay.memory[number]
+        elif not self.now.dry or self.m.replay is not None or self._kept(name if at is None else at):
             base = torch.full((n,), filled, dtype=dtype.torch)
-            if init is None and self.fill is not None:
-                vary(base, self.fill)
-            if self.replay is not None:
-                self.replay.memory[number] = base
+            if init is None and self.m.fill is not None:
+                vary(base, self.m.fill)
+            if self.m.replay is not None:
+                self.m.replay.memory[number] = base
         buffer = Buffer(number, name, base, n, dtype, False, place=at, parts=turns)
-        buffer.since = len(self.trace.dispatches)
+        buffer.since = len(self.m.trace.dispatches)
         buffer.filled, buffer.initialised, buffer.shape = (
             filled,
             init is not None,
             shape if turns == 1 else (turns, *shape),
         )
-        self.trace.buffers.append(buffer)
-        offset = 0 if self.batch is None else np.arange(turns, dtype=np.int64) * part
+        self.m.trace.buffers.append(buffer)
+        offset = 0 if self.m.batches.batch is None else np.arange(turns, dtype=np.int64) * part
         return Tensor(buffer, offset, shape, dense_strides(shape), dtype)
 
     def _kept(self, key: object) -> bool:
-        return self.follow is not None and key in self.follow.memory
+        return self.m.follow is not None and key in self.m.follow.memory
 
     def keeps(self, buffer: Buffer) -> bool:
         """True for memory that holds what was written to it."""
@@ -81,16 +96,16 @@ class GlobalMemory:
 
     def leaves(self, buffer: Buffer) -> bool:
         """True when a task writes to memory whose contents are not kept in this run."""
-        return self.dry or (self.follow is not None and not self.keeps(buffer))
+        return self.now.dry or (self.m.follow is not None and not self.keeps(buffer))
 
     def unwritten(self, dtype: DType) -> float:
         """What memory of this type holds that nothing was written to."""
-        return poison(dtype) if self.fill is None else self.fill
+        return poison(dtype) if self.m.fill is None else self.m.fill
 
     def undefined(self, at: Place) -> float:
         """What lanes hold that are not valid, for an operation that uses them; noted in the trace."""
-        self.trace.note("undefined lanes", at, "lanes that are not valid are used")
-        return self.fill or 0
+        self.m.trace.note("undefined lanes", at, "lanes that are not valid are used")
+        return self.m.fill or 0
 
     def window(
         self,
@@ -108,15 +123,15 @@ class GlobalMemory:
         """
         if len(offsets) != len(t.shape) or len(sizes) != len(t.shape):
             what = f"{what} of a rank {len(t.shape)} tensor with {len(sizes)} sizes, {len(offsets)} offsets"
-            raise self.fault(at, what)
+            raise self.m.fault(at, what)
         if t.buffer.layout and what != "load":
-            raise self.fault(
+            raise self.m.fault(
                 at, f"a {what} of {called(t.buffer)}, whose scales lie in pl.{t.buffer.layout}", "pl.load the part"
             )
         if type(sizes) is not tuple:
             sizes = tuple(int(one(n)) for n in sizes)
         if valid is not None and len(valid) != len(sizes):
-            raise self.fault(at, f"a {what} of {len(sizes)} axes with a valid shape of {len(valid)}")
+            raise self.m.fault(at, f"a {what} of {len(sizes)} axes with a valid shape of {len(valid)}")
         valid = narrowed(sizes, t, offsets, valid)
         if valid is not None:
             self._check_valid(at, t, sizes, valid)
@@ -128,11 +143,11 @@ class GlobalMemory:
                 if np.any((off < 0) | (off + reach > extent)):
                     raise Conflict  # one by one, the first block that reaches outside says so
             elif off < 0 or off + reach > extent:
-                if self.task is not None or what != "slice" or valid is not None or not 0 <= off < extent:
+                if self.now.task is not None or what != "slice" or valid is not None or not 0 <= off < extent:
                     raise self._outside(at, t, offsets, sizes, valid, what)
                 over = True  # PyPTO hands on a window as it is asked for: what is done with it decides
             position = position + off * stride
-        root = None if self.task is None else t.root or t
+        root = None if self.now.task is None else t.root or t
         out = Tensor(t.buffer, position, sizes, t.strides, t.dtype, valid, root)
         if over:
             out.inside = tuple(min(n, extent - off) for n, extent, off in zip(sizes, extents, offsets))
@@ -151,7 +166,7 @@ class GlobalMemory:
             if type(v) is Lanes:
                 raise Conflict  # one by one, the first block where it is so says so
             where = f"of axis {axis} of a window {list(sizes)} of {called(t.buffer)}"
-            raise self.fault(
+            raise self.m.fault(
                 at,
                 f"valid extent {v} {where}",
                 "pl.min(rows, n); and no task where nothing is left",
@@ -165,7 +180,7 @@ class GlobalMemory:
         for axis, (off, reach, extent) in enumerate(zip(offsets, valid or sizes, t.inside or t.shape)):  # noqa: B007
             if type(off) is not Lanes and (off < 0 or off + reach > extent):
                 break
-        return self.fault(
+        return self.m.fault(
             at,
             f"{what} outside {called(t.buffer)}: axis {axis} from {off} to {off + reach} of extent {extent}"
             f" (tensor {list(t.inside or t.shape)}, offsets {[plain(o) for o in offsets]}, sizes {list(sizes)})",
@@ -176,8 +191,8 @@ class GlobalMemory:
     def view(self, w: Tensor) -> torch.Tensor:
         """The torch view (or, where blocks point to irregular places, the gathered copy) of a window."""
         buffer = w.buffer
-        if self.follow is not None and not buffer.known:
-            self.ask(buffer)
+        if self.m.follow is not None and not buffer.known:
+            self.m.ask(buffer)
             raise Unfollowed
         if type(w.offset) is not np.ndarray:
             return torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
@@ -195,54 +210,54 @@ class GlobalMemory:
 
     def load(self, at: Place, w: Tensor, space: str = "") -> Tile:
         """Read a window into a tile. The tile shares the window's memory until something overwrites it."""
-        task = self.task
+        task = self.now.task
         if task is None:
-            raise self.fault(
+            raise self.m.fault(
                 at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
             )
-        refusal = four_bits(w.dtype, self.chip.name)
+        refusal = four_bits(w.dtype, self.m.chip.name)
         if refusal is not None:
-            raise self.fault(at, *refusal)
+            raise self.m.fault(at, *refusal)
         self._all_there(at, w)
         part = self._part(w)
-        self.record(at, READ, w)
+        self.m.accesses.record(at, READ, w)
         moved = task.moved
         task.loads += 1
         task.read_bytes += moved_bytes(w)
         data = None
-        if not self.dry:
+        if not self.now.dry:
             data = self.view(part)
-        tile = self.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
-        if not self.quiet:
-            moved[-1] = (tile.memory, *self.inside, self.lane[1])
+        tile = self.m.onchip.tile(at, data, w.shape, w.dtype, w.valid, space, loaded=True)
+        if not self.now.quiet:
+            moved[-1] = (tile.memory, *self.now.inside, self.now.lane[1])
         if data is not None:
             self.share(tile, w.buffer)
-        if self.parted is not None:
-            self.parted.append((at, w, tile))
+        if self.m.onchip.parted is not None:
+            self.m.onchip.parted.append((at, w, tile))
         return tile
 
     def again(self, at: Place, w: Tensor, tile: Tile) -> None:
         """The load of a tile is made once more."""
-        self.record(at, READ, w)
-        self.task.loads += 1
-        self.task.read_bytes += moved_bytes(w)
-        if not self.quiet:
-            self.task.moved[-1] = (tile.memory, *self.inside, self.lane[1])
+        self.m.accesses.record(at, READ, w)
+        self.now.task.loads += 1
+        self.now.task.read_bytes += moved_bytes(w)
+        if not self.now.quiet:
+            self.now.task.moved[-1] = (tile.memory, *self.now.inside, self.now.lane[1])
 
     def entry_load(self, at: Place, x: Tensor) -> Tile:
         """A whole tensor of orchestration as an operand of vector work: a region loads it once, before all else.
 
         Source: PyPTO, docs/en/dev/passes/10, entry loads. What the region has written to is read again.
         """
-        if self.task is None or self.quiet:
+        if self.now.task is None or self.now.quiet:
             return self.load(at, x, "UB")
         offset = x.offset if type(x.offset) is not np.ndarray else id(x.offset)
         key = (x.buffer.id, offset, x.shape, x.strides)
-        known = self.task.loaded.get(key)
+        known = self.now.task.loaded.get(key)
         if known is None:
             tile = self.load(at, x, "UB")
-            tile.memory.born = self.task.start
-            known = self.task.loaded[key] = (tile, x)  # the tensor keeps its offsets, and their id
+            tile.memory.born = self.now.task.start
+            known = self.now.task.loaded[key] = (tile, x)  # the tensor keeps its offsets, and their id
         return known[0]
 
     def _all_there(self, at: Place, w: Tensor) -> None:
@@ -252,7 +267,9 @@ class GlobalMemory:
         if w.dtype is FP4 and (
             w.strides[-1] != 1 or np.any((w.shape if w.valid is None else w.valid)[-1] % 2) or np.any(w.offset % 2)
         ):
-            raise self.fault(at, f"{w} begins or ends within a byte", "FP4 lies in pairs: even columns, an even number")
+            raise self.m.fault(
+                at, f"{w} begins or ends within a byte", "FP4 lies in pairs: even columns, an even number"
+            )
 
     def _part(self, w: Tensor) -> Tensor:
         """What is read of a window: its valid part; where that differs from block to block, as much as is valid in one
@@ -272,42 +289,38 @@ class GlobalMemory:
 
     def _agreed(self, w: Tensor) -> None:
         """`Diverged` where data of a different extent is to be written in each block."""
-        if not self._dry and w.valid is not None and any(type(v) is Lanes for v in w.valid):
-            raise Diverged(self._extents(w.valid))
-
-    def _extents(self, valid: Sequence) -> np.ndarray:
-        """A valid shape of a batch, a row each."""
-        return np.stack([np.broadcast_to(lane_values(v), len(self.batch.ids)) for v in valid], 1)
+        if not self.now.settled and w.valid is not None and any(type(v) is Lanes for v in w.valid):
+            raise Diverged(self.m.accesses.extents(w.valid))
 
     def share(self, tile: Tile, buffer: Buffer) -> None:
         """Remember that `tile` is a view of `buffer`, to be copied before a store changes it."""
         tile.origin = buffer
-        self.task.views.setdefault(buffer.id, []).append(weakref.ref(tile))
+        self.now.task.views.setdefault(buffer.id, []).append(weakref.ref(tile))
 
     def share_product(self, product: Product, a: Tile, b: Tile) -> None:
         """Remember that a product reads its operands' global memory, to be worked out before a store changes it."""
         for buffer in {a.origin.id, b.origin.id}:
-            self.task.views.setdefault(buffer, []).append(weakref.ref(product))
+            self.now.task.views.setdefault(buffer, []).append(weakref.ref(product))
 
     def store(self, at: Place, w: Tensor, tile: Tile, atomic: bool = False) -> None:
         """Write the valid part of `tile` to window `w` (of the tile's shape)."""
-        task = self.task
+        task = self.now.task
         if task is None:
-            raise self.fault(
+            raise self.m.fault(
                 at, "a tile is stored outside an InCore region", "put the operation into `with pl.at(...)`"
             )
         self._all_there(at, w)
         self._agreed(w)
         self._rows_follow(at, w.root or w)
-        self.touch(tile)
+        self.m.onchip.touch(tile)
         if tile.memory.cut is not None:
             tile.memory.cut.used(at, cuts.STORED)
-        self.record(at, ATOMIC if atomic else WRITE, w)
-        if not self.quiet:
-            task.moved[-1] = (tile.memory, *self.inside, self.lane[1])
+        self.m.accesses.record(at, ATOMIC if atomic else WRITE, w)
+        if not self.now.quiet:
+            task.moved[-1] = (tile.memory, *self.now.inside, self.now.lane[1])
         task.stores += 1
         task.write_bytes += moved_bytes(w)
-        if self.quiet or self.leaves(w.buffer):
+        if self.now.quiet or self.leaves(w.buffer):
             return
         for ref in task.views.pop(w.buffer.id, ()):
             shared = ref()
@@ -331,7 +344,7 @@ class GlobalMemory:
         dense = 1
         for extent, stride in zip(reversed(argument.shape), reversed(argument.strides)):
             if extent > 1 and stride > dense:
-                raise self.fault(
+                raise self.m.fault(
                     at, f"a task writes to {argument}, a window of columns that orchestration cut: PyPTO would write "
                     "its rows one after the other, not where they belong",
                     "hand the task the whole tensor and write at an offset, or give it scratch of its own",
@@ -339,23 +352,25 @@ class GlobalMemory:
             dense *= extent
 
     def _write(self, w: Tensor, data: torch.Tensor, atomic: bool) -> None:
-        buffer, undo = w.buffer, self.batch and self.batch.undo
+        buffer, undo = w.buffer, self.m.batches.batch and self.m.batches.batch.undo
         many = data.dim() > len(w.shape)
-        if self.dumping is not None:
-            self.dumping.store(buffer)
+        if self.now.dumping is not None:
+            self.now.dumping.store(buffer)
 
         def put(w: Tensor, dst: torch.Tensor, *values: torch.Tensor) -> None:
             if undo is not None:
                 undo.append((dst, self._before(w, dst), buffer.argument))
-            elif buffer.argument or self.logs_all:
-                self.log.add(dst, self._before(w, dst))
+            elif buffer.argument or self.m.logs_all:
+                self.m.log.add(dst, self._before(w, dst))
             for data in values:
                 dst.add_(data) if atomic else dst.copy_(data)
 
         if type(w.offset) is not np.ndarray:
             if many and not atomic:
                 raise Conflict  # every block of the batch writes here
-            times = len(self.batch.ids) if undo is not None and atomic else 1  # one block after the other, as alone
+            times = (
+                len(self.m.batches.batch.ids) if undo is not None and atomic else 1
+            )  # one block after the other, as alone
             dst = torch.as_strided(buffer.base, w.shape, w.strides, buffer.origin + int(w.offset))
             put(w, dst, *(data if many else [data] * times))
             return
@@ -380,94 +395,36 @@ class GlobalMemory:
 
     def _before(self, w: Tensor, where: Where) -> torch.Tensor:
         """A copy of what a window holds; what nothing was written to holds one value, which is not copied."""
-        if self.kept is None or not self.kept.first(w):
+        if self.m.kept is None or not self.m.kept.first(w):
             return get(where)
         shape = (len(where[1]), *where[0].shape[1:]) if isinstance(where, tuple) else where.shape
         return torch.full((), w.buffer.filled, dtype=w.buffer.base.dtype).expand(shape)
 
-    def by_host(self, at: Place, mode: int, w: Tensor) -> None:
-        """Note an access that orchestration makes itself, without a task; or the scheduler, for a predicate=."""
-        if mode != READ and self.dry and self.reopened is None and not self.keeps(w.buffer):
-            w.buffer.stale = True
-        access = self.trace.shapes[self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)]
-        if self.gated is not None:
-            self.gated.append((access, int(w.offset)))
-            return
-        for offset in np.unique(w.offset):
-            self.trace.host.append((len(self.trace.dispatches), access, int(offset)))
-
     def overwrite(self, at: Place, w: Tensor, value: Any) -> None:
         """Orchestration writes a window itself, without a task."""
-        if self.batch is not None:
+        if self.m.batches.batch is not None:
             raise Conflict
-        self.by_host(at, WRITE, w)
+        self.m.accesses.by_host(at, WRITE, w)
         view = self.view(w)
-        if self.dumps is not None:
-            self.dumps.changed(w.buffer)
-        if w.buffer.argument or self.logs_all:
-            self.log.add(view, self._before(w, view))
+        if self.m.dumps is not None:
+            self.m.dumps.changed(w.buffer)
+        if w.buffer.argument or self.m.logs_all:
+            self.m.log.add(view, self._before(w, view))
         view.copy_(value) if isinstance(value, torch.Tensor) else view.fill_(value)
-
-    def record(self, at: Place, mode: int, w: Tensor) -> None:
-        """Note an access to global memory in the trace."""
-        if self.quiet:
-            return
-        if mode != READ:
-            w.buffer.stale = self.reopened is None and (w.buffer.stale or self.leaves(w.buffer))
-            for key in [k for k in self.task.loaded if k[0] == w.buffer.id]:
-                del self.task.loaded[key]
-        valid = w.valid
-        task = self.task
-        root = w.root or w
-        if self.mask is not None:
-            self._record_ours(at, mode, w, root)
-            return
-        task.offsets.append(w.offset)
-        task.events.append(len(task.moved))
-        task.moved.append((None, *self.inside, self.lane[1]))
-        if valid is not None and any(type(v) is Lanes for v in valid):
-            self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
-            rows = self._extents(valid)
-            task.shapes.append(self.trace.shape_id(w.buffer, mode, tuple(rows.max(0).tolist()), w.strides, at))
-            different, which = np.unique(rows, axis=0, return_inverse=True)
-            ids = [self.trace.shape_id(w.buffer, mode, tuple(r), w.strides, at) for r in different.tolist()]
-            task.varying[len(task.shapes) - 1] = np.array(ids, np.int32)[which.reshape(-1)]
-            return
-        key = (id(at), mode, w.buffer.id, w.shape if valid is None else valid, id(root))
-        known = task.seen.get(key)
-        if known is not None:
-            task.shapes.append(known[0])
-            return
-        self._use(root, IN if mode == READ else INOUT if mode == ATOMIC else OUT)
-        shape = w.shape if valid is None else tuple(valid)
-        number = self.trace.shape_id(w.buffer, mode, shape, w.strides, at)
-        task.seen[key] = number, root
-        task.shapes.append(number)
-
-    def _record_ours(self, at: Place, mode: int, w: Tensor, root: Tensor) -> None:
-        """Note an access that some blocks take no part in: of a single element."""
-        task = self.task
-        self._use(root, IN if mode == READ else OUT)
-        number = self.trace.shape_id(w.buffer, mode, w.shape, w.strides, at)
-        task.offsets.append(self.nowhere(w))
-        task.events.append(len(task.moved))
-        task.moved.append((None, *self.inside, self.lane[1]))
-        task.varying[len(task.shapes)] = np.where(self.mask, number, -1).astype(np.int32)
-        task.shapes.append(number)
 
     def one_element(self, at: Place, mode: int, t: Tensor, index: Sequence, what: str) -> Tensor:
         """The window on one element that a region reads or writes, noted in the trace."""
-        cell = self.window(at, t, [self.index_of_ours(i) for i in index], (1,) * len(index), what=what)
-        task, once = self.task, 1 if self.mask is None else self.mask.astype(np.int64)
+        cell = self.window(at, t, [self.m.masks.index_of_ours(i) for i in index], (1,) * len(index), what=what)
+        task, once = self.now.task, 1 if self.m.masks.mask is None else self.m.masks.mask.astype(np.int64)
         if mode == WRITE:
             self._rows_follow(at, cell.root or cell)
-            self.record(at, WRITE, cell)
-            if not self.quiet:
-                task.moved[-1] = (_WRITTEN, *self.inside, self.lane[1])
+            self.m.accesses.record(at, WRITE, cell)
+            if not self.now.quiet:
+                task.moved[-1] = (_WRITTEN, *self.now.inside, self.now.lane[1])
             task.stores = task.stores + once
             task.write_bytes = task.write_bytes + once * int(t.dtype.bytes)
         else:
-            self.record(at, READ, cell)
+            self.m.accesses.record(at, READ, cell)
             task.read_bytes = task.read_bytes + once * int(t.dtype.bytes)
         return cell
 
@@ -475,20 +432,14 @@ class GlobalMemory:
         """Write one element in a region: a number, or one of each block."""
         if self.leaves(w.buffer):
             return
-        for ref in self.task.views.pop(w.buffer.id, ()):
+        for ref in self.now.task.views.pop(w.buffer.id, ()):
             shared = ref()
             if shared is not None:
                 shared.detach()
-        if self.mask is not None:
-            w = self.window_of_ours(w)
-            value = value[torch.from_numpy(self.mask)] if value.dim() > len(w.shape) else value
+        if self.m.masks.mask is not None:
+            w = self.m.masks.window_of_ours(w)
+            value = value[torch.from_numpy(self.m.masks.mask)] if value.dim() > len(w.shape) else value
         self._write(w, value, False)
-
-    def _use(self, root: Tensor, bits: int) -> None:
-        """Note what the task does with a tensor of orchestration."""
-        where = root.offset if type(root.offset) is not np.ndarray else id(root.offset)
-        known = self.task.arguments.setdefault((root.buffer.id, where, root.shape), [root, 0])
-        known[1] |= bits
 
 
 def called(buffer: Buffer) -> str:

@@ -9,18 +9,24 @@ on splits the batch (`batches`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from helpers.interpret.machine.now import MachinePart
 from helpers.interpret.values.lanes import Lanes, counted
 from helpers.interpret.values.values import Tensor
 
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
 
-class Masks:
-    """The part of a `Machine` that keeps which blocks of a batch take part. `mask`: one truth a block; None: all."""
 
-    mask: np.ndarray | None
+class Masks(MachinePart):
+    """Which blocks of a batch take part."""
+
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.mask: np.ndarray | None = None  # one truth a block; None: all
 
     def branch(self, test: Any) -> Any:
         """A condition as True or False, or, where the blocks that take part disagree, as it is."""
@@ -42,7 +48,11 @@ class Masks:
         around = self.mask
         self.mask = truth if around is None else around & truth
         yield from turns
-        self.mask = around  # after an exception `running` does it
+        self.mask = around  # after an exception `lift` does it
+
+    def lift(self) -> None:
+        """A chunk has ended, or is given up: all take part in the next."""
+        self.mask = None
 
     def merged(self, test: Lanes, then: tuple, otherwise: tuple) -> tuple:
         """What names hold after an `if` whose arms left `then` and `otherwise` in them."""
@@ -59,7 +69,7 @@ class Masks:
         if counts.ndim == 0 or (among == among[0]).all():
             count = int(among.max())
             return (start + k * step for k in range(count))
-        return self._masked_turns(start, step, np.broadcast_to(counts, (len(self.batch.ids),)))
+        return self._masked_turns(start, step, np.broadcast_to(counts, (len(self.m.batches.batch.ids),)))
 
     def _masked_turns(self, start: Any, step: int, counts: np.ndarray) -> Iterator[Any]:
         longest = int(counts.max() if self.mask is None else counts[self.mask].max())
@@ -86,7 +96,7 @@ class Masks:
 
     def nowhere(self, w: Tensor) -> np.ndarray:
         """Where a window lies in each block: of those that take no part behind the buffer, apart from all others."""
-        return np.where(self.mask, w.offset, w.buffer.size + np.asarray(self.batch.ids))
+        return np.where(self.mask, w.offset, w.buffer.size + np.asarray(self.m.batches.batch.ids))
 
 
 def _chosen(truth: np.ndarray, a: Any, b: Any) -> Any:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.language.tile_shapes import misfit
 from helpers.interpret.machine import cuts
-from helpers.interpret.machine.launch import Task
 from helpers.interpret.machine.memory import Plan, plan
+from helpers.interpret.machine.now import MachinePart
+from helpers.interpret.machine.task import Task
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.program import Access, Done, Goes, Later, Made, Program, Step, built
 from helpers.interpret.trace.trace import READ, Dispatch
@@ -21,11 +22,32 @@ from helpers.interpret.values.extents import most_elements
 from helpers.interpret.values.lanes import one
 from helpers.interpret.values.values import Memory, Tile
 
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
+
 SLOTS = 2  # of what goes between the two kinds of cores, unless pl.cross_core_slot says otherwise
 
 
-class OnChip:
-    """The part of a `Machine` that accounts for what happens on chip."""
+class OnChip(MachinePart):
+    """Accounts for what happens on chip."""
+
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.clock = 0
+        self.largest = 1  # elements of the largest tile since a pl.parallel began
+        self.parted: list | None = None  # loads of a loop that is gone through part by part, see `begin_parts`
+        self._known_plans: dict[tuple, Plan] = {}
+        self._known_programs: dict[tuple, Later] = {}
+        self._kinds_of_access: dict[tuple[int, str], int] = {}  # by number and element type, the number of its kind
+        self._access_kinds: dict[tuple, int] = {}
+
+    def resume(self, clock: int) -> None:
+        """Go on from a barrier, where another chunk had come to."""
+        self.clock = clock
+
+    def forget_largest(self) -> None:
+        """A pl.parallel begins."""
+        self.largest = 1
 
     def tile(
         self, at: Place, data: torch.Tensor | None, shape: tuple[int, ...], dtype: DType, valid: tuple | None = None,
@@ -38,14 +60,14 @@ class OnChip:
             FaultError: no such tile can be laid out in that buffer.
         """
         self.check_shape(at, shape, dtype, space)
-        task = self.task
+        task = self.now.task
         n = most_elements(shape)
         if not loaded:
             self.hold(n)
         self.clock += 1
         size = n * dtype.bits + 7 >> 3
         task.total += size
-        memory = Memory(space, size, self.clock, at, self.turn_of, loaded, shape)
+        memory = Memory(space, size, self.clock, at, self.now.turn_of, loaded, shape)
         task.memory.append(memory)
         task.events.append(Made(memory))
         return Tile(data, shape, dtype, valid, memory)
@@ -54,50 +76,50 @@ class OnChip:
         """Refuse a tile that the assembler refuses, see `tile_shapes`."""
         wrong = misfit(shape, dtype, space)
         if wrong is not None:
-            raise self.fault(at, *wrong)
+            raise self.m.fault(at, *wrong)
 
     def hold(self, elements: int) -> None:
         """A block holds a value of that many elements: the largest decides how many blocks make a batch."""
-        if elements > self._largest:
-            self._largest = elements
-        if self.task is not None and elements > self.task.largest:
-            self.task.largest = elements
+        if elements > self.largest:
+            self.largest = elements
+        if self.now.task is not None and elements > self.now.task.largest:
+            self.now.task.largest = elements
 
     def step(
         self, engine: str, kind: str, dtype: DType, size: tuple, at: Place | None = None, handed: Memory | None = None
     ) -> None:
         """Note something that takes time, see `trace.program`. `at`: where, if that is not where its result is made;
         `handed`: what goes to the other kind of core."""
-        step = self.trace.step((engine, kind, dtype.name, size, *self.inside))
-        task = self.task
-        task.events.append(Done(step, at, self.lane[1], handed))
+        step = self.m.trace.step((engine, kind, dtype.name, size, *self.now.inside))
+        task = self.now.task
+        task.events.append(Done(step, at, self.now.lane[1], handed))
         task.trail = hash((task.trail, id(step), id(at)))
 
     def scratch(self, at: Place, like: Tile, space: str = "UB") -> None:
         """An operation takes a temporary buffer of the size of `like` while it runs."""
-        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, self.turn_of)
-        self.task.total += memory.bytes
-        self.task.memory.append(memory)
+        memory = Memory(space, most_elements(like.shape) * like.dtype.bits + 7 >> 3, self.clock, at, self.now.turn_of)
+        self.now.task.total += memory.bytes
+        self.now.task.memory.append(memory)
 
     def channel(self, at: Place, space: str, tile: Tile) -> None:
         """A tile goes to the other kind of core, into buffer `space`, through slots as large as the largest tile that
         goes either way (PyPTO docs/en/dev/passes/21). On A5 it is first laid out as the cube reads it."""
-        if self.cores is not None:
+        if self.m.pipes.cores is not None:
             return  # the functions of a Group set up their own
         nbytes = most_elements(tile.shape) * tile.dtype.bits + 7 >> 3
-        channels = self.task.channels
+        channels = self.now.task.channels
         if space not in channels:
-            channels[space] = Memory(space, 0, self.task.start, self._launched[0].place)
+            channels[space] = Memory(space, 0, self.now.task.start, self.now.launched[0].place)
             channels[space].last = sys.maxsize
-            self.task.memory.append(channels[space])
-        size = max(SLOTS * nbytes, *(m.bytes for m in channels.values()))
-        for m in channels.values():
-            m.bytes = size
-        if space == "L1" and self.chip.name == "a5":
+            self.now.task.memory.append(channels[space])
+        size = max(SLOTS * nbytes, *(x.bytes for x in channels.values()))
+        for x in channels.values():
+            x.bytes = size
+        if space == "L1" and self.m.chip.name == "a5":
             self.touch(tile)
-            self.task.memory.append(Memory("UB", nbytes, self.clock, at, self.turn_of, shape=tile.shape))
-        for turn in self.turn_of:
-            self.task.crossed.setdefault(turn.place, set()).add(space)
+            self.now.task.memory.append(Memory("UB", nbytes, self.clock, at, self.now.turn_of, shape=tile.shape))
+        for turn in self.now.turn_of:
+            self.now.task.crossed.setdefault(turn.place, set()).add(space)
 
     def _settle(self, d: Dispatch, task: Task) -> None:
         """What a mixed region is on one core: with `pl.split`, its vector tiles are halves (scratch is not, nor what
@@ -105,15 +127,15 @@ class OnChip:
         elsewhere its stages share an accumulator (pass 28)."""
         axis = None if task.axis is None else task.axis - 2
         both = {place for place, spaces in task.crossed.items() if len(spaces) > 1}
-        task.memory += [kept for m in task.memory if m.cut is not None and (kept := m.cut.settle(self.chip))]
-        for m in task.memory:
-            space = m.space or "UB"
-            if space == "UB" and task.channels and axis is not None and len(m.shape) >= 2 and m.shape[axis] > 1:
-                m.bytes = -(-m.bytes // 2)
-            if m.turns and space == "L1":  # pass 26 leaves no pipeline whose loads pass 29 could put first
-                m.turns = tuple(t._replace(start=None) if t.place in both else t for t in m.turns)
-            if m.turns and space in ("UB", "L0C"):
-                m.turns = tuple(t for t in m.turns if (t.place in both) == (space == "L0C"))
+        task.memory += [kept for x in task.memory if x.cut is not None and (kept := x.cut.settle(self.m.chip))]
+        for x in task.memory:
+            space = x.space or "UB"
+            if space == "UB" and task.channels and axis is not None and len(x.shape) >= 2 and x.shape[axis] > 1:
+                x.bytes = -(-x.bytes // 2)
+            if x.turns and space == "L1":  # pass 26 leaves no pipeline whose loads pass 29 could put first
+                x.turns = tuple(t._replace(start=None) if t.place in both else t for t in x.turns)
+            if x.turns and space in ("UB", "L0C"):
+                x.turns = tuple(t for t in x.turns if (t.place in both) == (space == "L0C"))
 
     def elsewhere(self, x: Any) -> Any:
         """`x`, read where a product that is cut (see `cuts`) cannot be: as part of another value, or in a block of
@@ -129,9 +151,9 @@ class OnChip:
     def end_parts(self) -> None:
         """The loop ends: it was gone through once for each part."""
         loads, self.parted = self.parted, None
-        for memory in self.task.memory:
+        for memory in self.now.task.memory:
             if memory.cut is not None and memory.cut.carried:
-                cuts.repeat(self, memory.cut, loads)
+                cuts.repeat(self.m, memory.cut, loads)
 
     def alias(self, tile: Tile, data: torch.Tensor | None, shape: tuple, dtype: DType, valid: tuple | None) -> Tile:
         """Another view of the same on-chip buffer (reshape, slice, set_validshape)."""
@@ -139,7 +161,7 @@ class OnChip:
         self.elsewhere(tile)
         out = Tile(data, shape, dtype, valid, tile.memory)
         if tile.origin is not None:
-            self.share(out, tile.origin)
+            self.m.memory.share(out, tile.origin)
         return out
 
     def carried(self, at: Place, old: Tile, new: Tile) -> None:
@@ -152,7 +174,7 @@ class OnChip:
         if not in_place:
             self.touch(old, reads=False)
             self.touch(new, reads=False)
-            self.task.events.append(Goes(was, now))
+            self.now.task.events.append(Goes(was, now))
             new.memory = was
 
     def touch(self, tile: Tile, space: str = "", reads: bool = True) -> None:
@@ -161,7 +183,7 @@ class OnChip:
         memory = tile.memory
         memory.last = self.clock
         if reads:
-            self.task.events.append(memory)
+            self.now.task.events.append(memory)
         if not memory.space:
             memory.space = space or "UB"
 
@@ -172,29 +194,29 @@ class OnChip:
             FaultError: the allocation has no such slot, or the tile cannot lie in it (init_memref.cpp).
         """
         if not 0 <= one(index) < slots:
-            raise self.fault(at, f"slot {one(index)} of '{name}', which has {slots}")
+            raise self.m.fault(at, f"slot {one(index)} of '{name}', which has {slots}")
         own = tile.memory
-        known = self.task.slot_counts.setdefault(name, (slots, own.space or "UB"))
+        known = self.now.task.slot_counts.setdefault(name, (slots, own.space or "UB"))
         if tile.view:
-            raise self.fault(
+            raise self.m.fault(
                 at, f"{tile} is a part of another tile and lies in it, not in '{name}'", "annotate that one"
             )
         if known != (slots, own.space or "UB"):
-            raise self.fault(
+            raise self.m.fault(
                 at, f"'{name}' has {slots} slots in {own.space or 'UB'} here, and {known[0]} in {known[1]} before",
                 "one number of slots in one buffer, or another name",
             )  # fmt: skip
-        whole = self.task.slots.get(name)
+        whole = self.now.task.slots.get(name)
         if whole is None:
-            whole = self.task.slots[name] = Memory(own.space, 0, own.born, at)
-            self.task.memory.append(whole)
+            whole = self.now.task.slots[name] = Memory(own.space, 0, own.born, at)
+            self.now.task.memory.append(whole)
         size = max(whole.bytes, own.bytes * slots)
-        self.task.total += size - whole.bytes - own.bytes
+        self.now.task.total += size - whole.bytes - own.bytes
         whole.bytes, own.bytes = size, 0
-        self.task.events.append(Goes(whole, own))
+        self.now.task.events.append(Goes(whole, own))
         tile.memory = whole
         tile.slot = name, int(one(index))
-        self.task.in_slots[tile.slot] = tile
+        self.now.task.in_slots[tile.slot] = tile
         self.touch(tile)
 
     def check_slot(self, at: Place, tile: Tile) -> None:
@@ -203,18 +225,18 @@ class OnChip:
         Raises:
             FaultError: another tile was put into its slot since: on the chip it is gone.
         """
-        if tile.slot is not None and self.task.in_slots.get(tile.slot) is not tile:
+        if tile.slot is not None and self.now.task.in_slots.get(tile.slot) is not tile:
             name, number = tile.slot
-            raise self.fault(
+            raise self.m.fault(
                 at, f"{tile} is read after another tile was put into its slot, {number} of '{name}'",
                 "more slots, or another one: both are needed at the same time",
             )  # fmt: skip
 
-    def _program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Later:
+    def program(self, task: Task, shapes: Sequence[int], planned: Plan) -> Later:
         """What took a task that made these accesses its time; an access below 0 it had no part in. A load that has no
         room to run ahead counts as outside of its pl.pipeline. Worked out once for all tasks of a place that took the
         same steps and made accesses alike, of whichever buffers."""
-        d = self._launched[0]
+        d = self.now.launched[0]
         key = (
             id(d.place), len(task.memory), task.total, self.clock - task.start, len(task.events), task.trail,
             tuple(map(self._alike, shapes)),
@@ -224,8 +246,10 @@ class OnChip:
             return known
 
         # A trace holds what is built later, which therefore must not hold the trace.
-        of, events, moved = weakref.ref(self.trace), task.events, task.moved
-        facts = {s: (self.trace.shapes[s], self._dtype_of(s).name, self.trace.rows(s)) for s in set(shapes) if s >= 0}
+        of, events, moved = weakref.ref(self.m.trace), task.events, task.moved
+        facts = {
+            s: (self.m.trace.shapes[s], self._dtype_of(s).name, self.m.trace.rows(s)) for s in set(shapes) if s >= 0
+        }
 
         def access(number: int) -> Access | None:
             if shapes[number] < 0:
@@ -252,36 +276,36 @@ class OnChip:
         """A number that accesses share which take the same time at the same place; -1 for none."""
         if shape < 0:
             return -1
-        a, dtype = self.trace.shapes[shape], self._dtype_of(shape).name
+        a, dtype = self.m.trace.shapes[shape], self._dtype_of(shape).name
         known = self._kinds_of_access.get((shape, dtype))
         if known is None:
-            what = a.mode, dtype, a.elements == 1, self.trace.rows(shape), id(a.place)
+            what = a.mode, dtype, a.elements == 1, self.m.trace.rows(shape), id(a.place)
             known = self._kinds_of_access[shape, dtype] = self._access_kinds.setdefault(what, len(self._access_kinds))
         return known
 
     def _dtype_of(self, shape: int) -> DType:
         """The element type of what an access moves, as it is now."""
-        return self.trace.buffers[self.trace.shapes[shape].buffer].dtype
+        return self.m.trace.buffers[self.m.trace.shapes[shape].buffer].dtype
 
-    def _plan(self, d: Dispatch, task: Task) -> Plan:
+    def planned(self, d: Dispatch, task: Task) -> Plan:
         """What the task takes of the on-chip buffers; worked out once for all tasks of a place that made the same
         steps."""
         key = (id(d.place), len(task.memory), task.total, self.clock - task.start)
         known = self._known_plans.get(key)
         if known is None:
             self._settle(d, task)
-            known = self._known_plans[key] = plan(task.memory, self.chip.buffers)
+            known = self._known_plans[key] = plan(task.memory, self.m.chip.buffers)
         return known
 
-    def _check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
+    def check_fit(self, d: Dispatch, top: dict[str, int]) -> None:
         for space, n in top.items():
-            limit = self.chip.buffers[space]
+            limit = self.m.chip.buffers[space]
             if n > limit:
-                largest = sorted((m for m in self.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
+                largest = sorted((m for m in self.now.task.memory if m.space == space), key=lambda m: -m.bytes)[:4]
                 tiles = ", ".join(f"{m.bytes * m.copies:,} B of line {m.place.line}" for m in largest)
                 whole = next((m.cut for m in largest if m.cut is not None and m.bytes > limit), None)
-                why = ", or fewer pipeline stages" if whole is None else f": {whole.why(self.chip)}"
-                raise self.fault(
-                    d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.chip.title} has {limit:,} "
+                why = ", or fewer pipeline stages" if whole is None else f": {whole.why(self.m.chip)}"
+                raise self.m.fault(
+                    d.place, f"task '{d.name}' needs {n:,} bytes of {space} at once; {self.m.chip.title} has {limit:,} "
                     f"(largest: {tiles})", f"use smaller tiles{why}", kind="on-chip overflow",
                 )  # fmt: skip

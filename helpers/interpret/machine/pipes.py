@@ -15,13 +15,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.machine.crew import Core, run_in_turns
+from helpers.interpret.machine.now import MachinePart
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.program import Goes
 from helpers.interpret.values.values import Memory, Tile, Turn
+
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
 
 TO_VECTOR, TO_CUBE = 1, 2  # bits of dir_mask: cube to vector, vector to cube
 CONSUMER = {TO_VECTOR: "UB", TO_CUBE: "L1"}  # the memory in which the tiles of a direction arrive
@@ -53,12 +57,12 @@ class Cluster:
     barriers: dict[str, int] = field(default_factory=dict)  # function -> how many it has come to
 
 
-class Pipes:
-    """The part of a `Machine` that passes tiles from core to core."""
+class Pipes(MachinePart):
+    """Passes tiles from core to core."""
 
-    def cluster(self, place: Place, name: str, members: Sequence[tuple]) -> Any:
-        """`with pl.cluster()`: cube and vector functions that run together, as one task."""
-        return self.incore(place, name, lambda m: m.together(place, members), ())
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.cores: Cluster | None = None  # of a Group, while it runs
 
     def together(self, place: Place, members: Sequence[tuple]) -> tuple:
         """Run functions of a Group at the same time; members are (name, "AIC" or "AIV", body, arguments).
@@ -66,10 +70,14 @@ class Pipes:
         Raises:
             FaultError: they wait for each other for ever, or leave tiles in a pipe.
         """
-        task = self.task
+        task = self.now.task
         outer, self.cores = self.cores, Cluster()
         cores = [
-            Core(name, lambda body=body, args=args: body(self, *args), _State(kind, self.inside, self.turn_of, []))
+            Core(
+                name,
+                lambda body=body, args=args: body(self.m, *args),
+                _State(kind, self.now.inside, self.now.turn_of, []),
+            )
             for name, kind, body, args in members
         ]
         self.cores.barriers = dict.fromkeys((c.name for c in cores), 0)
@@ -77,20 +85,22 @@ class Pipes:
 
         def enter(core: Core) -> None:
             self.cores.running = core
-            self.inside, self.turn_of, task.memory = core.state.inside, core.state.turn_of, core.state.memory
+            self.now.stand(core.state.inside, core.state.turn_of)
+            task.memory = core.state.memory
 
         def leave(core: Core) -> None:
-            core.state.inside, core.state.turn_of = self.inside, self.turn_of
+            core.state.inside, core.state.turn_of = self.now.inside, self.now.turn_of
 
-        inside, turn_of = self.inside, self.turn_of
+        inside, turn_of = self.now.inside, self.now.turn_of
         try:
             run_in_turns(cores, enter, leave)
             self._check_cluster()
             for ring in self.cores.rings:
-                ring.last = self.clock
+                ring.last = self.m.onchip.clock
             self.check_rings()
         finally:
-            self.inside, self.turn_of, self.cores = inside, turn_of, outer
+            self.now.stand(inside, turn_of)
+            self.cores = outer
             task.memory = memory
         for part in own:
             memory += part
@@ -104,20 +114,20 @@ class Pipes:
         """
         here = self._core(at, f"pl.{core.lower()}_initialize_pipe")
         if here != core:
-            raise self.fault(
+            raise self.m.fault(
                 at, f"pl.{core.lower()}_initialize_pipe in an {here} function", f"pl.{here.lower()}_initialize_pipe"
             )
         if dir_mask not in (1, 2, 3):
-            raise self.fault(at, f"dir_mask={dir_mask}", "1: cube to vector, 2: vector to cube, 3: both")
+            raise self.m.fault(at, f"dir_mask={dir_mask}", "1: cube to vector, 2: vector to cube, 3: both")
         for way in (TO_VECTOR, TO_CUBE):
             if not dir_mask & way:
                 continue
             if (core, number, way) in self.cores.opened:
-                raise self.fault(at, f"pipe {number} is initialized a second time", "give the second another id=")
+                raise self.m.fault(at, f"pipe {number} is initialized a second time", "give the second another id=")
             self.cores.opened[core, number, way] = slot_size, at
             ring = self._ring(way, number)
             if ring.slot_size not in (0, slot_size):
-                raise self.fault(
+                raise self.m.fault(
                     at, f"pipe {number} has slots of {slot_size} bytes here and of {ring.slot_size} on the other core",
                     "one slot_size on both",
                 )  # fmt: skip
@@ -127,9 +137,9 @@ class Pipes:
         """`pl.reserve_buffer`: the memory of a ring, in the memory of the core that pops from it."""
         core = self._core(at, "pl.reserve_buffer")
         self.cores.reserved.add((self.cores.running.name, name))
-        memory = Memory("UB" if core == "AIV" else "L1", size, self.clock, at)
-        self.task.memory.append(memory)
-        self.task.total += size
+        memory = Memory("UB" if core == "AIV" else "L1", size, self.m.onchip.clock, at)
+        self.now.task.memory.append(memory)
+        self.now.task.total += size
         self.cores.rings.append(memory)
         return 0
 
@@ -145,7 +155,7 @@ class Pipes:
         ring = self._ring(way, number)
         size = (_elements(tile.shape) * tile.dtype.bits + 7) // 8
         if ring.slot_size and size > ring.slot_size:
-            raise self.fault(
+            raise self.m.fault(
                 at, f"{tile} takes {size} bytes and a slot of pipe {number} {ring.slot_size}", f"slot_size={size}"
             )
         if self.cores is not None:
@@ -157,7 +167,7 @@ class Pipes:
         """The next tile of the ring, once there is one. It lies in its slot until that is freed."""
         self._check_side(at, way, number, "pop")
         ring = self._ring(way, number)
-        starved = lambda: self.fault(  # noqa: E731
+        starved = lambda: self.m.fault(  # noqa: E731
             at, f"nothing is pushed to pipe {number} that this pop waits for", "push a tile for each pop, before it"
         )
         if self.cores is not None:
@@ -167,9 +177,13 @@ class Pipes:
         tile, pushed = ring.tiles.popleft()
         if shape not in (None, tile.shape) or dtype not in (None, tile.dtype):
             wanted = f"{list(shape or tile.shape)} {dtype or tile.dtype}"
-            raise self.fault(at, f"{tile}, pushed on line {pushed.line}, is popped as {wanted}", "pop what was pushed")
-        out = self.tile(at, tile.data, tile.shape, tile.dtype, tile.valid, CONSUMER[way], loaded=self.cores is not None)
-        self.task.events.append(Goes(out.memory, tile.memory))
+            raise self.m.fault(
+                at, f"{tile}, pushed on line {pushed.line}, is popped as {wanted}", "pop what was pushed"
+            )
+        out = self.m.onchip.tile(
+            at, tile.data, tile.shape, tile.dtype, tile.valid, CONSUMER[way], loaded=self.cores is not None
+        )
+        self.now.task.events.append(Goes(out.memory, tile.memory))
         if self.cores is not None:
             out.memory.bytes = 0  # the slot is a part of the buffer that was reserved
         if ring.slots is not None:
@@ -184,13 +198,13 @@ class Pipes:
         """
         if self.cores is None:
             return  # of a pl.at: the compiler frees its slots
-        for (direction, n), ring in self.task.pipes.items():
+        for (direction, n), ring in self.now.task.pipes.items():
             if direction == way and id(tile.memory) in ring.taken:
                 if number not in (None, n):
-                    raise self.fault(at, f"a tile of pipe {n} is freed with id={number}", f"id={n}, or none")
+                    raise self.m.fault(at, f"a tile of pipe {n} is freed with id={number}", f"id={n}, or none")
                 del ring.taken[id(tile.memory)]
                 return
-        raise self.fault(
+        raise self.m.fault(
             at,
             f"{tile} holds no slot of this direction",
             "free what was popped, once, by the tfree of its pop",
@@ -198,40 +212,44 @@ class Pipes:
 
     def rendezvous(self, at: Place) -> None:
         """`pl.system.syncall` in functions of a Group: each core waits until all have come to theirs."""
-        if self.block_num > 1:
-            raise self.fault(at, "pl.system.syncall of several blocks in a function of a Group", "a pl.at instead")
+        if self.now.block_num > 1:
+            raise self.m.fault(at, "pl.system.syncall of several blocks in a function of a Group", "a pl.at instead")
         come, core = self.cores.barriers, self.cores.running
         come[core.name] += 1
         mine = come[core.name]
         core.wait(
             lambda: all(n >= mine for n in come.values()),
-            lambda: self.fault(at, "the other core never comes to a pl.system.syncall", "one in each", kind="syncall"),
+            lambda: self.m.fault(
+                at, "the other core never comes to a pl.system.syncall", "one in each", kind="syncall"
+            ),
         )
 
     def _core(self, at: Place, what: str) -> str:
         if self.cores is None:
-            raise self.fault(
+            raise self.m.fault(
                 at, f"{what} outside the functions of a Group",
                 "functions of type AIC and AIV, called in one of type Group; a pl.at needs no setting up",
             )  # fmt: skip
         return self.cores.running.state.core
 
     def _ring(self, way: int, number: int) -> Ring:
-        return self.task.pipes.setdefault((way, number), Ring())
+        return self.now.task.pipes.setdefault((way, number), Ring())
 
     def _check_side(self, at: Place, way: int, number: int, what: str) -> None:
-        if self.task is None:
-            raise self.fault(at, f"a {what} outside an InCore region", "put it into a function of a Group, or a pl.at")
+        if self.now.task is None:
+            raise self.m.fault(
+                at, f"a {what} outside an InCore region", "put it into a function of a Group, or a pl.at"
+            )
         if self.cores is None:
-            if self.inside[1] == 2:
-                raise self.fault(at, f"a {what} in a pl.split_aiv", "pl.aiv_shard and pl.aic_gather")
+            if self.now.inside[1] == 2:
+                raise self.m.fault(at, f"a {what} in a pl.split_aiv", "pl.aiv_shard and pl.aic_gather")
             return
         core = self.cores.running.state.core
         wanted = "AIC" if (way == TO_VECTOR) == (what == "push") else "AIV"
         if core != wanted:
-            raise self.fault(at, f"this {what} is the {wanted}'s, and stands in an {core} function")
+            raise self.m.fault(at, f"this {what} is the {wanted}'s, and stands in an {core} function")
         if (core, number, way) not in self.cores.opened:
-            raise self.fault(
+            raise self.m.fault(
                 at, f"pipe {number} is not initialized for this direction on this core",
                 f"pl.{core.lower()}_initialize_pipe(dir_mask={way}, slot_size=..., id={number})",
             )  # fmt: skip
@@ -239,7 +257,7 @@ class Pipes:
     def _stalled(self, at: Place, ring: Ring, number: int) -> Exception:
         held = ", ".join(str(p.line) for _, p in ring.taken.values())
         why = f"tiles popped on line {held} are not freed" if held else "nobody pops"
-        return self.fault(
+        return self.m.fault(
             at, f"all {ring.slots} slots of pipe {number} are taken and stay so: {why}", "a tfree for each pop",
             kind="pipe",
         )  # fmt: skip
@@ -247,18 +265,18 @@ class Pipes:
     def _check_cluster(self) -> None:
         for function, name, at in self.cores.imported:
             if (function, name) not in self.cores.reserved:
-                raise self.fault(at, f"'{function}' reserves no buffer '{name}'", "pl.reserve_buffer(name=...) there")
+                raise self.m.fault(at, f"'{function}' reserves no buffer '{name}'", "pl.reserve_buffer(name=...) there")
 
     def check_rings(self) -> None:
         """At the end of a task: what was pushed is popped, what was popped freed."""
-        for (_, number), ring in self.task.pipes.items():
+        for (_, number), ring in self.now.task.pipes.items():
             if ring.tiles:
-                raise self.fault(
+                raise self.m.fault(
                     ring.tiles[0][1], f"{len(ring.tiles)} tiles stay in pipe {number} that nobody pops",
                     "a pop for each push", kind="pipe",
                 )  # fmt: skip
             if ring.taken:
-                raise self.fault(
+                raise self.m.fault(
                     next(iter(ring.taken.values()))[1], "the slot of this tile is never freed", "pl.tfree_to_...(tile)",
                     kind="pipe",
                 )  # fmt: skip

@@ -1,18 +1,25 @@
-"""What the chunk that runs has done so far."""
+"""What the chunk that runs has done so far, and what the blocks of its launch did before their barriers.
+
+Each phase runs a block from its start, without effect up to its barrier, for the scalars that it goes on with. A loop
+which left every name as it was has none to give, and is passed over; what it took of the on-chip buffers is known from
+the phase that ran it.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helpers.errors import FaultError
-from helpers.interpret.machine.pipes import Ring
 from helpers.interpret.trace.trace import Work
-from helpers.interpret.values.values import Memory, Tensor, Tile
+from helpers.interpret.values.values import Memory, Tensor, Tile, unchanged
+
+if TYPE_CHECKING:
+    from helpers.interpret.machine.pipes import Ring
 
 
 @dataclass(frozen=True)
@@ -105,3 +112,63 @@ def _copied(memory: Sequence[Memory], *named: dict[str, Memory]) -> tuple[Any, .
     """Copies of what lies on chip, and of names for some of it."""
     new = {id(m): copy.copy(m) for m in memory}
     return list(new.values()), *({name: new[id(m)] for name, m in names.items()} for names in named)
+
+
+@dataclass
+class _Loop:
+    """A loop of the block's body, between barriers.
+
+    Attributes:
+        nothing: For each block, whether it has gone through it whole and left no name another value.
+        barriers: How many had been passed when it began.
+    """
+
+    nothing: np.ndarray
+    barriers: int = 0
+
+
+class Phases:
+    """What the blocks of one launch did so far.
+
+    Attributes:
+        passes: A loop has been passed over since the block that runs, or the batch, began.
+    """
+
+    def __init__(self, blocks: int):
+        self._blocks = blocks
+        self._loops: dict[int, _Loop] = {}
+        self._uses: list[OnChipUse | None] = [None] * blocks  # of each block, up to the latest barrier
+        self.passes = False
+
+    def start(self) -> None:
+        """Blocks begin, one or a batch."""
+        self.passes = False
+
+    def pass_over(self) -> None:
+        """They pass over a loop."""
+        self.passes = True
+
+    def begin(self, number: int, barriers: int) -> None:
+        """A loop is gone through, from its start."""
+        loop = self._loops.setdefault(number, _Loop(np.zeros(self._blocks, bool)))
+        loop.barriers = barriers
+
+    def end(self, number: int, barriers: int, rows: np.ndarray, before: tuple, after: tuple) -> None:
+        """These blocks have gone through a loop; its names held `before`, and hold `after`."""
+        loop = self._loops[number]
+        loop.nothing[rows] = barriers == loop.barriers and all(map(unchanged, before, after))
+
+    def known(self, number: int, rows: np.ndarray) -> bool:
+        """True for a loop that these blocks can pass over."""
+        loop = self._loops.get(number)
+        return loop is not None and bool(loop.nothing[rows].all()) and all(self._uses[i] for i in rows)
+
+    def came_to_barrier(self, rows: np.ndarray, use: OnChipUse | None) -> None:
+        """What these blocks have taken of the on-chip buffers, of which there is a loop to pass over."""
+        if self._loops:
+            for i in rows:
+                self._uses[i] = use
+
+    def used(self, rows: np.ndarray) -> OnChipUse:
+        """What blocks took up to the barrier, of the one that took most."""
+        return max((self._uses[i] for i in rows), key=lambda use: use.total)

@@ -16,16 +16,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from helpers.interpret.machine.now import MachinePart
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Dispatch
 from helpers.interpret.values.lanes import counted_turns
 from helpers.interpret.values.values import Array, TaskId
 
+if TYPE_CHECKING:
+    from helpers.interpret.machine.machine import Machine
 
-class TaskIds:
-    """The part of a `Machine` that knows task ids."""
+
+class TaskIds(MachinePart):
+    """Knows task ids, and the scopes that they are in."""
+
+    def __init__(self, m: Machine):
+        super().__init__(m)
+        self.scopes: list[bool] = [False]  # manual?
+        self.scope_count = 0
+        self._auto_scope = True  # PyPTO puts loops and arms of ifs into scopes of their own
+        self._open, self._opened = [0], 0  # scopes of the generated orchestration: those around, and the latest
+        self._known_numbers: list[frozenset[str]] = []  # of the inline functions around: parameters that are constants
+
+    def begin(self, auto_scope: bool) -> None:
+        """A kernel begins; `auto_scope`: PyPTO puts its loops and arms of ifs into scopes of their own."""
+        self._auto_scope = auto_scope
+
+    @contextmanager
+    def scope(self, manual: bool) -> Iterator[None]:
+        """`pl.scope` / `pl.manual_scope`."""
+        self.scope_count += 1
+        self.scopes.append(manual)
+        try:
+            with self.opened():
+                yield
+        finally:
+            self.scopes.pop()
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -40,7 +67,7 @@ class TaskIds:
     @contextmanager
     def body(self) -> Iterator[None]:
         """A turn of a loop or an arm of an if."""
-        if any(self._scopes) or not self.auto_scope:
+        if any(self.scopes) or not self._auto_scope:
             yield
             return
         with self.opened():
@@ -53,7 +80,7 @@ class TaskIds:
 
     def task_id(self, made: list[Dispatch]) -> TaskId:
         """The id of a launch that was begun; in a batch of turns, -1 stands for the first launch of each."""
-        number = made[0].index if self.batch is None else -len(self.batch.groups)
+        number = made[0].index if self.m.batches.batch is None else -len(self.m.batches.batch.groups)
         return TaskId((number,), scope=self.here)
 
     def no_task(self) -> TaskId:
@@ -68,7 +95,7 @@ class TaskIds:
         """The call of an inline function; `known`: whether PyPTO knows parameters of it while it compiles."""
         self._known_numbers.append(frozenset(name for name, fixed in known if fixed))
         try:
-            return body(self, *args)
+            return body(self.m, *args)
         finally:
             self._known_numbers.pop()
 
@@ -87,8 +114,8 @@ class TaskIds:
     def id_in_loop(self, value: Any) -> Any:
         """What a name that a loop binds again is at the start of a turn, and after the loop."""
         if isinstance(value, TaskId):
-            return replace(value, scope=self.here if any(self._scopes) else None)
-        if isinstance(value, Array) and not self._scopes[-1]:
+            return replace(value, scope=self.here if any(self.scopes) else None)
+        if isinstance(value, Array) and not self.scopes[-1]:
             return replace(value, scope=self.here)
         return value
 
@@ -102,23 +129,23 @@ class TaskIds:
     def with_element(self, at: Place, array: Array, index: int, value: Any) -> Array:
         """`tids[i] = value`: the array as it is then."""
         if array.dtype is None and value is not None and not isinstance(value, TaskId):
-            raise self.fault(at, f"an array of task ids gets {value!r}, which is none", "tids[i] = tid")
+            raise self.m.fault(at, f"an array of task ids gets {value!r}, which is none", "tids[i] = tid")
         if isinstance(value, TaskId) and (array.dtype is not None or value.slots):
             what = "an array of numbers gets a task id" if array.dtype else "an element gets the ids of a whole loop"
-            raise self.fault(at, what, "tids[i] = tid in the loop, of tids = pl.array.create(n, pl.TASK_ID)")
+            raise self.m.fault(at, what, "tids[i] = tid in the loop, of tids = pl.array.create(n, pl.TASK_ID)")
         items = list(array.items)
         items[self.slot(at, array, index)] = value
-        return Array(items, array.dtype, array.scope if self._scopes[-1] else self.here)
+        return Array(items, array.dtype, array.scope if self.scopes[-1] else self.here)
 
     def slot(self, at: Place, array: Array, index: int) -> int:
         """The index, which must be one of the array's: generated code does not check it."""
         if not 0 <= index < len(array.items):
-            raise self.fault(at, f"element {index} of an array of {len(array.items)}", f"0 to {len(array.items) - 1}")
+            raise self.m.fault(at, f"element {index} of an array of {len(array.items)}", f"0 to {len(array.items) - 1}")
         return index
 
     def carry(self, place: Place, bounds: tuple, names: dict[int, str], sequential: bool, fixed: bool) -> Carry:
         """Of a loop with init_values, see `Carry`."""
-        return Carry(self, place, len(counted_turns(bounds)), names, sequential, fixed)
+        return Carry(self.m, place, len(counted_turns(bounds)), names, sequential, fixed)
 
     def waits(self, at: Place, entries: Sequence[tuple[str, Any]]) -> tuple[int, ...]:
         """The launches that a deps= names; `entries`: its text and value, one for each.
@@ -132,13 +159,13 @@ class TaskIds:
             if v is None:
                 continue
             if not (isinstance(v, TaskId) or (isinstance(v, Array) and v.dtype is None)):
-                raise self.fault(at, f"`{text}` in deps= is no task id", "what `as tid` or a pl.submit binds")
+                raise self.m.fault(at, f"`{text}` in deps= is no task id", "what `as tid` or a pl.submit binds")
             if whole and "[" in text:
-                raise self.fault(
+                raise self.m.fault(
                     at, f"deps= names the whole array '{whole[0]}' and the element `{text}`", "one or the other"
                 )
             if "[" not in text and v.scope not in self._open:
-                raise self.fault(
+                raise self.m.fault(
                     at, f"'{text}' in deps= was bound in a scope that is closed here: its name in PyPTO's code is gone",
                     "wait for it in the scope that made it; or keep ids in an array that is made before the scope:"
                     " tids = pl.array.create(n, pl.TASK_ID)",
@@ -166,9 +193,11 @@ class Carry:
     of turns while it compiles.
     """
 
-    def __init__(self, machine: Any, place: Place, turns: int, names: dict[int, str], sequential: bool, fixed: bool):
+    def __init__(
+        self, machine: Machine, place: Place, turns: int, names: dict[int, str], sequential: bool, fixed: bool
+    ):
         self.machine, self.place, self.turns, self.names, self.fixed = machine, place, turns, names, fixed
-        self.array = not sequential and any(machine._scopes)  # of each id that it carries
+        self.array = not sequential and any(machine.ids.scopes)  # of each id that it carries
         self.before: tuple = ()
         self.count = 0  # turns that ran
         self.found: dict[int, dict[int, tuple[int, list]]] = {}  # place -> turn -> slots and launches of the id
@@ -176,7 +205,7 @@ class Carry:
     def entering(self, values: tuple) -> tuple:
         """What the names hold at the start of a turn."""
         if self.names:
-            values = tuple(self.machine.id_in_loop(v) if n in self.names else v for n, v in enumerate(values))
+            values = tuple(self.machine.ids.id_in_loop(v) if n in self.names else v for n, v in enumerate(values))
         self.before = values
         return values
 
@@ -204,7 +233,7 @@ class Carry:
 
     def _launches(self, task: TaskId, made: list[Dispatch]) -> list:
         """By the launches themselves, whose numbers may change yet; in a batch around by number."""
-        if self.machine.batch is not None:
+        if self.machine.batches.batch is not None:
             return list(task.dispatches)
         listed = self.machine.trace.dispatches
         return [made[-1 - i] if i < 0 else listed[i] for i in task.dispatches]
@@ -233,7 +262,7 @@ class Carry:
         """What the names hold after the loop."""
         if not self.names:
             return values
-        out = [self.machine.id_in_loop(v) if n in self.names else v for n, v in enumerate(values)]
+        out = [self.machine.ids.id_in_loop(v) if n in self.names else v for n, v in enumerate(values)]
         for n, turns in self.found.items():
             out[n] = self._array(turns)
         return tuple(out)
@@ -243,4 +272,4 @@ class Carry:
         inner = [turns[i] for i in sorted(turns)]
         kept = [inner[-1]] if inner[-1][0] else inner
         launches = [d if isinstance(d, int) else d.index for _, found in kept for d in found]
-        return TaskId(tuple(dict.fromkeys(launches)), self.turns, self.machine.here)
+        return TaskId(tuple(dict.fromkeys(launches)), self.turns, self.machine.ids.here)

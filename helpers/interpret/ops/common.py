@@ -15,8 +15,8 @@ import torch
 from helpers.interpret.language import element_types
 from helpers.interpret.language.dtypes import DType, four_bits, of
 from helpers.interpret.language.operation import ALL, Operation, signature
-from helpers.interpret.machine.launch import Crossing
 from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.now import Crossing
 from helpers.interpret.ops import halves
 from helpers.interpret.source.source import Place
 from helpers.interpret.values import numbers
@@ -84,9 +84,9 @@ def apart_from(fn: Callable, operands: tuple[int, ...], with_number: tuple[int, 
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
         which = operands or (with_number if len(args) > 1 and is_scalar(args[1]) else ())
-        if not which or m.task is None:
+        if not which or m.now.task is None:
             return fn(m, at, *args, **named)
-        before = len(m.task.memory)
+        before = len(m.now.task.memory)
         out = fn(m, at, *args, **named)
         held = [a for i, a in enumerate((*args, *named.values())) if i in which]
         _keep(m, out, held, before, loads=which == ALL or not all(isinstance(a, Tile) for a in held))
@@ -98,7 +98,7 @@ def apart_from(fn: Callable, operands: tuple[int, ...], with_number: tuple[int, 
 def _widening(fn: Callable) -> Callable:
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
-        before = len(m.task.memory) if m.task is not None else 0
+        before = len(m.now.task.memory) if m.now.task is not None else 0
         out = fn(m, at, *args, **named)
         x = args[0] if args else named.get("input")
         if isinstance(out, Tile) and not is_scalar(x) and out.dtype.bits > x.dtype.bits:
@@ -115,10 +115,10 @@ def _keep(m: Machine, out: Any, operands: Iterable[Any], before: int, loads: boo
         return
     held = [a.memory for a in operands if isinstance(a, Tile)]
     if loads:
-        held += m.task.memory[before:]
+        held += m.now.task.memory[before:]
     for memory in held:
         if not any(memory is r for r in results):
-            memory.last = m.clock
+            memory.last = m.onchip.clock
 
 
 def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
@@ -131,17 +131,17 @@ def operand(m: Machine, at: Place, x: Any, space: str = "UB") -> Tile:
         if x.memory.cut is not None:
             x.memory.cut.used(at)
         if x.slot is not None:
-            m.check_slot(at, x)
+            m.onchip.check_slot(at, x)
         if x.memory.space != space:
             crossed(m, at, x, space)
-        m.touch(x, space)
-        m.check_shape(at, x.shape, x.dtype, x.memory.space)
-        if x.empty and not m.dry:
+        m.onchip.touch(x, space)
+        m.onchip.check_shape(at, x.shape, x.dtype, x.memory.space)
+        if x.empty and not m.now.dry:
             raise Crossing
         return x
     if type(x) is Tensor:
-        tile = m.entry_load(at, x) if space == "UB" and x.root is None else m.load(at, x, space)
-        m.touch(tile, space)
+        tile = m.memory.entry_load(at, x) if space == "UB" and x.root is None else m.memory.load(at, x, space)
+        m.onchip.touch(tile, space)
         return tile
     raise m.fault(at, f"a tensor or tile is needed here, not {describe(x)}")
 
@@ -172,10 +172,10 @@ def crossed(m: Machine, at: Place, x: Tile, space: str) -> None:
             halves.check_handed(m, at, x)
         rows, nbytes = elements(x.shape[:-1]), -(-x.shape[-1] * x.dtype.bits // 8)
         if m.chip.ring == "GM":
-            m.task.ring_bytes += rows * nbytes
-        if not m.quiet:
-            m.step("move", way, x.dtype, (rows, nbytes), at, x.memory)
-        m.channel(at, space, x)
+            m.now.task.ring_bytes += rows * nbytes
+        if not m.now.quiet:
+            m.onchip.step("move", way, x.dtype, (rows, nbytes), at, x.memory)
+        m.onchip.channel(at, space, x)
 
 
 def in_ub(m: Machine, at: Place, x: Any) -> Tile:
@@ -210,7 +210,7 @@ def operands(m: Machine, at: Place, *xs: Any, space: str = "UB") -> list[Tile]:
     """Several operands of one operation: all of them are on chip when it runs, the first loaded included."""
     tiles = [in_ub(m, at, x) if space == "UB" else operand(m, at, x, space) for x in xs]
     for t in tiles[:-1]:
-        m.touch(t, space)
+        m.onchip.touch(t, space)
     return tiles
 
 
@@ -231,7 +231,7 @@ def dtype_of(m: Machine, at: Place, x: Any) -> DType:
     d = of(x)
     if d is None:
         raise m.fault(at, f"{x!r} is no element type that interpret mode supports")
-    refusal = four_bits(d, m.chip.name) if m.task is not None else None
+    refusal = four_bits(d, m.chip.name) if m.now.task is not None else None
     if refusal is not None:
         raise m.fault(at, *refusal)
     return d
@@ -304,8 +304,8 @@ def elements(shape: tuple) -> int:
 
 def vector(m: Machine, shape: tuple, dtype: DType, name: str) -> None:
     """Account for one vector instruction `name` over `shape`; `dtype` is that of the wider side."""
-    t = m.task
+    t = m.now.task
     t.vector_ops += 1
     t.vector_elements += elements(shape)
-    if not m.quiet:
-        m.step("vector", name, dtype, shape)
+    if not m.now.quiet:
+        m.onchip.step("vector", name, dtype, shape)

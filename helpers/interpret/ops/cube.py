@@ -109,12 +109,12 @@ def product(m: Machine, at: Place, a: Tile, b: Tile, a_trans: bool, b_trans: boo
     n = 1
     for s in lead:
         n *= s
-    t = m.task
+    t = m.now.task
     t.cube = True
     t.cube_ops += 1
     t.cube_flops += 2 * n * rows * cols * ka
-    if not m.quiet:
-        m.step("cube", "", a.dtype, (n * rows, ka, cols), at)
+    if not m.now.quiet:
+        m.onchip.step("cube", "", a.dtype, (n * rows, ka, cols), at)
     _l0(m, at, a, b)
     return shape, valid, FP32 if a.dtype.is_float else INT32, _Operand(a, a_trans), _Operand(b, b_trans)
 
@@ -132,7 +132,7 @@ class _Operand:
 
 def factors(m: Machine, a: _Operand, b: _Operand) -> tuple[torch.Tensor, torch.Tensor]:
     """The two sides as torch multiplies them."""
-    m.hold(max(_count(a.tile.shape), _count(b.tile.shape)))
+    m.onchip.hold(max(_count(a.tile.shape), _count(b.tile.shape)))
     x, y = _same_k(a.tile, b.tile, a.transposed, b.transposed)
     return a.turned(x), b.turned(y)
 
@@ -148,9 +148,9 @@ def _later(m: Machine, a: _Operand, b: _Operand, c: Tile | None = None) -> Produ
     x, y = a.turned(p.data), b.turned(q.data)
     if x.shape[-1] != y.shape[-2]:
         return None
-    out = Product(x, y, x.shape[-1], m.hold) if c is None else c.pending.extended(x, y)
+    out = Product(x, y, x.shape[-1], m.onchip.hold) if c is None else c.pending.extended(x, y)
     if out is not None:
-        m.share_product(out, p, q)
+        m.memory.share_product(out, p, q)
     return out
 
 
@@ -174,7 +174,7 @@ def _l0(m: Machine, at: Place, a: Tile, b: Tile) -> None:
         if x.memory.space == space:
             continue
         need = -(-x.dtype.bits * _count(x.shape) // 8)
-        m.task.memory.append(Memory(space, min(need, m.chip.buffers[space]), m.clock, at))
+        m.now.task.memory.append(Memory(space, min(need, m.chip.buffers[space]), m.onchip.clock, at))
 
 
 def _count(shape: tuple) -> int:
@@ -225,9 +225,9 @@ def matmul(
     _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     out = dtype if out_dtype is None else dtype_of(m, at, out_dtype)
-    later = None if m.dry or out is not FP32 else _later(m, x, y)
-    data = None if m.dry or later is not None else _cast(multiply(*factors(m, x, y)), out)
-    tile = m.tile(at, data, shape, out, valid, "L0C")
+    later = None if m.now.dry or out is not FP32 else _later(m, x, y)
+    data = None if m.now.dry or later is not None else _cast(multiply(*factors(m, x, y)), out)
+    tile = m.onchip.tile(at, data, shape, out, valid, "L0C")
     tile.pending, tile.pages = later, full_pages(shape)
     cuts.watched(m, tile, a, b, None, (shape[-2], a.shape[-2 if a_trans else -1], shape[-1]))
     return tile
@@ -263,13 +263,13 @@ def matmul_acc(
     _multiplied(m, at, a, b)
     shape, valid, dtype, x, y = product(m, at, a, b, a_trans, b_trans)
     c = operand(m, at, acc, "L0C")
-    m.task.events.append(Into(c.memory))
+    m.now.task.events.append(Into(c.memory))
     if full_pages(shape):
         raise m.fault(
             at, f"matmul_acc of {a} and {b}, which are several products: PyPTO compiles no such accumulator",
             "loop over the axes in front",
         )  # fmt: skip
-    if c.memory.cut is not None and m.parted is not None:
+    if c.memory.cut is not None and m.onchip.parted is not None:
         c.memory.cut.used(at, cuts.CARRIED)
     if c.shape != shape:
         raise m.fault(at, f"matmul_acc into {c} of a product of shape {list(shape)}")
@@ -277,20 +277,22 @@ def matmul_acc(
         raise m.fault(at, f"matmul_acc into {c}: the accumulator is {dtype}", f"start it with out_dtype=pl.{dtype}")
     _check_window(m, at, c)
     if init_cond is not None and bool(init_cond):
-        data = None if m.dry else multiply(*factors(m, x, y))
+        data = None if m.now.dry else multiply(*factors(m, x, y))
     elif c.valid is None and valid is not None:  # what is not valid in the product leaves the accumulator as it was
         data = (
-            None if m.dry else fitted(Tile(multiply(*factors(m, x, y)), shape, dtype, valid, c.memory), shape) + c.data
+            None
+            if m.now.dry
+            else fitted(Tile(multiply(*factors(m, x, y)), shape, dtype, valid, c.memory), shape) + c.data
         )
         valid = None
     elif c.pending is not None and c.valid == valid and c.window is None and (later := _later(m, x, y, c)) is not None:
-        c.memory.last = m.clock
+        c.memory.last = m.onchip.clock
         out = Tile(None, shape, dtype, valid, c.memory)
         out.pending = later
         return out
     else:
-        data = None if m.dry else _accumulate(fitted(c, valid or shape), *factors(m, x, y))
-    c.memory.last = m.clock
+        data = None if m.now.dry else _accumulate(fitted(c, valid or shape), *factors(m, x, y))
+    c.memory.last = m.onchip.clock
     return in_place(m, c, data, shape, dtype, valid)
 
 
@@ -344,8 +346,8 @@ def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase:
     if c.shape != (1, shape[-1]) or c.dtype is not dtype:
         raise m.fault(at, f"the bias {c} of a product of shape {list(shape)}", f"[1, {shape[-1]}] {dtype}")
     _multiplied(m, at, a, b)
-    data = None if m.dry else multiply(*factors(m, x, y)) + wide(c)
-    tile = m.tile(at, data, shape, dtype, valid, "L0C")
+    data = None if m.now.dry else multiply(*factors(m, x, y)) + wide(c)
+    tile = m.onchip.tile(at, data, shape, dtype, valid, "L0C")
     cuts.watched(m, tile, a, b, c, (shape[-2], a.shape[-1], shape[-1]))
     return tile
 
@@ -380,7 +382,7 @@ def matmul_mx(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_sca
     """(lhs * its scales) @ (rhs * its scales), FP32 [M, N]. lhs [M, K] and rhs [K, N] are FP8E4M3FN, their scales
     FP8E8M0 [M, K / 32] and [K / 32, N]; M is a multiple of 16, K of 64, N of 32."""
     data, shape, dtype, valid = _scaled(m, at, lhs, lhs_scale, rhs, rhs_scale)
-    return m.tile(at, data, shape, dtype, valid, "L0C")
+    return m.onchip.tile(at, data, shape, dtype, valid, "L0C")
 
 
 @op("matmul_mx_acc", "acc lhs lhs_scale rhs rhs_scale", on="pl tile")
@@ -402,7 +404,7 @@ def matmul_mx_bias(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rh
     b = operand(m, at, bias, "L1")
     if b.shape != (1, shape[1]) or b.dtype is not dtype:
         raise m.fault(at, f"matmul_mx_bias with {b}", f"a bias [1, {shape[1]}] {dtype}")
-    return m.tile(at, None if data is None else data + wide(b), shape, dtype, valid, "L0C")
+    return m.onchip.tile(at, None if data is None else data + wide(b), shape, dtype, valid, "L0C")
 
 
 def _scaled(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale: Any) -> tuple:
@@ -420,7 +422,7 @@ def _scaled(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale
             raise m.fault(at, f"a block-scaled product with {what} = {n}", f"a multiple of {multiple}")
     s = _scales(m, at, lhs_scale, "MX_A_ZZ", "pl.Mem.LeftScale", (rows, k // BLOCK))
     t = _scales(m, at, rhs_scale, "MX_B_NN", "pl.Mem.RightScale", (k // BLOCK, columns))
-    if m.dry:
+    if m.now.dry:
         return None, shape, dtype, valid
     left, right = factors(m, x, y)
     n = left.shape[-1]

@@ -36,8 +36,8 @@ def looked_at(operation: str) -> Callable:
     def decorate(fn: Callable) -> Callable:
         @functools.wraps(fn)
         def made(m: Machine, at: Place, *args: Any) -> Any:
-            if m.looking is not None:
-                return m.looking.through(m, operation, at, fn, args, {})
+            if m.now.looking is not None:
+                return m.now.looking.through(m, operation, at, fn, args, {})
             return fn(m, at, *args)
 
         return made
@@ -54,7 +54,7 @@ def getitem(m: Machine, at: Place, x: Any, index: tuple) -> Any:
     if isinstance(x, (tuple, list)):
         return x[int(one(index[0]))]
     if isinstance(x, Array):
-        return m.element(at, x, int(one(index[0])))
+        return m.ids.element(at, x, int(one(index[0])))
     if not isinstance(x, (Tensor, Tile)):
         raise m.fault(at, f"a subscript of {describe(x)}")
     if len(index) > len(x.shape):
@@ -123,7 +123,7 @@ def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
     """Names that had the values `old` before a loop or branch, and get others in it; returns these."""
     for was, now in zip(old, new if isinstance(new, tuple) else (new,)):
         if type(was) is Tile and type(now) is Tile:
-            m.carried(at, was, now)
+            m.onchip.carried(at, was, now)
     return new
 
 
@@ -131,7 +131,7 @@ def carried(m: Machine, at: Place, old: tuple, new: Any) -> Any:
 def setitem(m: Machine, at: Place, x: Any, index: tuple, value: Any) -> Any:
     """`x[index] = value`; returns what `x` is afterwards."""
     if isinstance(x, Array):
-        return m.with_element(at, x, int(one(index[0])), value)
+        return m.ids.with_element(at, x, int(one(index[0])), value)
     if not isinstance(x, (Tensor, Tile)):
         raise m.fault(at, f"an assignment to a subscript of {describe(x)}")
     if len(index) > len(x.shape):
@@ -187,19 +187,19 @@ def _box(m: Machine, at: Place, extents: tuple, index: tuple) -> tuple[list, lis
 def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
     """One element as a scalar."""
     if isinstance(src, Array):
-        return m.element(at, src, int(one(offset)))
+        return m.ids.element(at, src, int(one(offset)))
     index = offset if isinstance(offset, (list, tuple)) else [offset]
     if isinstance(src, (Tensor, Tile)):
         _check_rank(m, at, "read of", src, index)
     if type(src) is Tile:
         check_axes(m, at, src, "an element")
-        index = [m.index_of_ours(i) for i in index]
+        index = [m.masks.index_of_ours(i) for i in index]
         for i, n in zip(index, src.shape):
             values = i.values if type(i) is Lanes else np.asarray(i)
             if (values < 0).any() or (values >= n).any():
                 raise m.fault(at, f"read of {src} at {[_plain(i) for i in index]}", kind="out of bounds")
         operand(m, at, src)
-        if m.dry:
+        if m.now.dry:
             m.ask_of_task()
             return m.guess
         data = filled(src, 0)
@@ -210,16 +210,16 @@ def read(m: Machine, at: Place, src: Any, offset: Any) -> Any:
         return _number(data[tuple(int(i) for i in index)], src.dtype)
     if type(src) is not Tensor:
         raise m.fault(at, f"pl.read of {describe(src)}")
-    if m.task is not None:
-        cell = m.one_element(at, READ, src, index, "read")
+    if m.now.task is not None:
+        cell = m.memory.one_element(at, READ, src, index, "read")
     else:
-        cell = m.window(at, src, index, (1,) * len(index), what="read")
-        if src.buffer.direction != "In" or m.gated is not None:  # an input holds what it held
-            m.by_host(at, READ, cell)
+        cell = m.memory.window(at, src, index, (1,) * len(index), what="read")
+        if src.buffer.direction != "In" or m.launches.gated is not None:  # an input holds what it held
+            m.accesses.by_host(at, READ, cell)
         if m.reopened is not None:
             return m.reopened.number()
     out = _element(m, src, cell)
-    if m.kept is not None and m.task is None:
+    if m.kept is not None and m.now.task is None:
         m.kept.numbers.append(out)
     return out
 
@@ -269,35 +269,37 @@ def write(m: Machine, at: Place, dst: Any, offset: Any, value: Any) -> Any:
         return _write_tile(m, at, dst, index, value)
     if type(dst) is not Tensor:
         raise m.fault(at, f"pl.write into {describe(dst)}")
-    if m.task is None:
-        cell = m.window(at, dst, index, (1,) * len(index), what="write")
-        if m.dry and not m.keeps(dst.buffer):
-            m.by_host(at, WRITE, cell)
+    if m.now.task is None:
+        cell = m.memory.window(at, dst, index, (1,) * len(index), what="write")
+        if m.now.dry and not m.memory.keeps(dst.buffer):
+            m.accesses.by_host(at, WRITE, cell)
         else:
-            m.overwrite(at, cell, scalar(value, 0))
+            m.memory.overwrite(at, cell, scalar(value, 0))
         return dst
-    cell = m.one_element(at, WRITE, dst, index, "write")
-    if not m.quiet and not m.leaves(dst.buffer):
+    cell = m.memory.one_element(at, WRITE, dst, index, "write")
+    if not m.now.quiet and not m.memory.leaves(dst.buffer):
         s = scalar(value, len(index))
-        m.put(cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch))
+        m.memory.put(
+            cell, s.to(dst.dtype.torch) if isinstance(s, torch.Tensor) else torch.tensor(s, dtype=dst.dtype.torch)
+        )
     return dst
 
 
 def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Tile:
     """An element of a tile set in place: `pl.write(t, ...)` as a statement changes `t`."""
-    m.touch(dst)
+    m.onchip.touch(dst)
     extents = held(dst.shape, dst.valid)
     check_axes(m, at, dst, "an element")
-    index = [m.index_of_ours(i) for i in index]
+    index = [m.masks.index_of_ours(i) for i in index]
     for axis, (i, n) in enumerate(zip(index, extents)):
         worst = i.values if type(i) is Lanes else np.asarray(i)
         if (worst < 0).any() or (worst >= n).any():
             raise m.fault(
                 at, f"pl.write outside {dst}: index {_plain(i)} of axis {axis}, which holds {n}", kind="out of bounds"
             )
-    if m.dry:
+    if m.now.dry:
         return dst
-    lanes = [x.values for x in (value, *index) if type(x) is Lanes] + ([] if m.mask is None else [m.mask])
+    lanes = [x.values for x in (value, *index) if type(x) is Lanes] + ([] if m.masks.mask is None else [m.masks.mask])
     data = dst.data
     if lanes and not dst.batched:
         data = data.expand(len(lanes[0]), *data.shape)
@@ -306,8 +308,8 @@ def _write_tile(m: Machine, at: Place, dst: Tile, index: list, value: Any) -> Ti
     blocks = (torch.arange(data.shape[0]),) if data.dim() > len(extents) else ()
     new = torch.as_tensor(value.values if type(value) is Lanes else value).to(data.dtype)
     new = dtypes.wrap(new, dst.dtype)
-    if m.mask is not None:  # blocks that take no part keep what they have
-        new = torch.where(torch.from_numpy(m.mask), new, data[(*blocks, *cells)])
+    if m.masks.mask is not None:  # blocks that take no part keep what they have
+        new = torch.where(torch.from_numpy(m.masks.mask), new, data[(*blocks, *cells)])
     data[(*blocks, *cells)] = new
     dst.data, dst.origin, dst.wide = data, None, None
     return dst

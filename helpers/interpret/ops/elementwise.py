@@ -99,15 +99,15 @@ def binary(m: Machine, at: Place, name: str, a: Any, b: Any) -> Any:
         if all(type(v) is not Lanes for v in valid) and valid == shape:
             valid = None
     data = None
-    if not m.dry:
+    if not m.now.dry:
         if type(other) is not Tile:
             data = fn(x.data, scalar(other, len(shape), x.dtype))
         elif x.valid is None and other.valid is None:
             data = fn(x.data, other.data)
         else:
-            data = fn(*(fitted(t, valid or shape, lambda: m.undefined(at)) for t in (x, other)))
+            data = fn(*(fitted(t, valid or shape, lambda: m.memory.undefined(at)) for t in (x, other)))
         data = wrap(data if data.dtype == x.dtype.torch else data.to(x.dtype.torch), x.dtype)
-    return m.tile(at, data, shape, x.dtype, valid)
+    return m.onchip.tile(at, data, shape, x.dtype, valid)
 
 
 def covers(column: Tile, x: Tile) -> bool:
@@ -149,10 +149,10 @@ def unary(m: Machine, at: Place, name: str, a: Any) -> Tile:
     if name in BITS and x.dtype.is_float:
         raise m.fault(at, f"pl.{name} of {x}: bits are for integers", "pl.cast it to an integer type first")
     vector(m, x.shape, x.dtype, name)
-    data = None if m.dry else wrap(UNARY[name](x.data), x.dtype)
+    data = None if m.now.dry else wrap(UNARY[name](x.data), x.dtype)
     if data is not None and data.dtype != x.dtype.torch:
         raise m.fault(at, f"pl.{name} of {x}", "pl.cast it to FP32 first")
-    return m.tile(at, data, x.shape, x.dtype, x.valid)
+    return m.onchip.tile(at, data, x.shape, x.dtype, x.valid)
 
 
 def _binary(name: str) -> Callable:
@@ -346,18 +346,18 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
     vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")
     how = _mode(m, at, mode)
-    data = None if m.dry else converted(x.data, x.dtype, d, how, m.chip.name)
-    return m.tile(at, data, x.shape, d, x.valid)
+    data = None if m.now.dry else converted(x.data, x.dtype, d, how, m.chip.name)
+    return m.onchip.tile(at, data, x.shape, d, x.valid)
 
 
 def _folded(m: Machine, at: Place, x: Tile, d: DType) -> Tile:
     """A product goes from L0C to L1, rounded to nearest even on its way: no vector core has to do with it."""
     if x.memory.cut is not None:
         x.memory.cut.used(at, cuts.FOLDED)
-    m.touch(x)
-    if not m.quiet:
-        m.step("move", "L0C-L1", d, (x.shape[0], x.shape[1] * d.bits // 8), at)
-    return m.tile(at, None if m.dry else x.data.to(d.torch), x.shape, d, x.valid, "L1")
+    m.onchip.touch(x)
+    if not m.now.quiet:
+        m.onchip.step("move", "L0C-L1", d, (x.shape[0], x.shape[1] * d.bits // 8), at)
+    return m.onchip.tile(at, None if m.now.dry else x.data.to(d.torch), x.shape, d, x.valid, "L1")
 
 
 def _mode(m: Machine, at: Place, mode: Any) -> str:

@@ -93,13 +93,13 @@ def gather(
     _check_flat(m, at, x, i, axis)
     vector(m, i.shape, x.dtype, "gather")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         extents = held(i.shape, i.valid)
         cells = checked(m, at, i, x.shape[axis], f"axis {dim} of {x}")
         source = filled(x, 0)[(..., *(slice(0, n if a != axis else None) for a, n in enumerate(extents)))]
         cells, source = same_lead(cells, source, rank)
         data = torch.gather(source, axis - rank, cells)
-    return m.tile(at, data, i.shape, x.dtype, i.valid)
+    return m.onchip.tile(at, data, i.shape, x.dtype, i.valid)
 
 
 def _check_index_type(m: Machine, at: Place, x: Tile, i: Tile) -> None:
@@ -167,13 +167,13 @@ def tile_gather(m: Machine, at: Place, src: Any, indices: Any, tmp: Any = None) 
     _check_index_type(m, at, x, i)
     vector(m, i.shape, x.dtype, "gather")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         cells = checked(m, at, i, elements(x.shape), f"the elements of {x}")
         rank = len(i.shape)
         source = filled(x, 0).flatten(-len(x.shape))
         cells, source = same_lead(cells.flatten(-rank), source, 1)
         data = torch.gather(source, -1, cells).view(*source.shape[:-1], *held(i.shape, i.valid))
-    return m.tile(at, data, i.shape, x.dtype, i.valid)
+    return m.onchip.tile(at, data, i.shape, x.dtype, i.valid)
 
 
 @op("gather_mask", "src mask_pattern * output_dtype?", on="tile", apart=ALL, types=FOUR)
@@ -194,11 +194,11 @@ def gather_mask(m: Machine, at: Place, src: Any, mask_pattern: Any, *, output_dt
         valid = (x.valid[0], each(lambda v: -((first - v) // step) if step > 1 else v, x.valid[1]))
         valid = None if not any(type(v) is Lanes for v in valid) and valid == shape else valid
     data = None
-    if not m.dry:
+    if not m.now.dry:
         data = x.data[..., first::step]
         data = data if d is x.dtype else of_bits(bits_of(data.contiguous(), x.dtype), d)
         data = data.contiguous()
-    return m.tile(at, data, shape, d, valid)
+    return m.onchip.tile(at, data, shape, d, valid)
 
 
 @op("gather_compare", "src kvalue tmp * cmp_mode? offset? out_cols count_dtype?", on="tile", apart=ALL)
@@ -220,7 +220,7 @@ def gather_compare(
     vector(m, x.shape, x.dtype, "gather")
     rows, width = x.shape[0], int(out_cols)
     picked = counts = None
-    if not m.dry:
+    if not m.now.dry:
         hits = fn(filled(x, 0), scalar(kvalue, 2))
         if x.valid is not None:
             hits = hits & inside(x.shape, x.valid)
@@ -230,7 +230,7 @@ def gather_compare(
         columns = (torch.arange(x.shape[1]) + int(offset)).to(torch.int32).expand(hits.shape)
         picked = torch.full((*hits.shape[:-1], width + 1), int(poison(INT32)), dtype=torch.int32)
         picked = picked.scatter_(-1, target, columns)[..., :width].contiguous()
-    return m.tile(at, picked, (rows, width), INT32), m.tile(at, counts, (1, rows), d)
+    return m.onchip.tile(at, picked, (rows, width), INT32), m.onchip.tile(at, counts, (1, rows), d)
 
 
 @op("gatherb", "src offset * output_dtype?", on="pl tile", gives="either", apart=ALL)
@@ -247,7 +247,7 @@ def gatherb(m: Machine, at: Place, src: Any, offset: Any, *, output_dtype: Any =
     valid = None if o.valid is None else (o.valid[0], o.valid[1] * per)
     vector(m, shape, x.dtype, "gather")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         size = elements(x.shape) * x.dtype.bits // 8
         starts = checked(m, at, o, size - 31, f"the bytes of {x} (32 from each offset)")
         if (starts % 32).any():
@@ -258,7 +258,7 @@ def gatherb(m: Machine, at: Place, src: Any, offset: Any, *, output_dtype: Any =
         cells, raw = same_lead(cells, raw, 1)
         data = torch.gather(raw, -1, cells).view(*raw.shape[:-1], rows, cols * 32)
         data = reinterpret(data, BY_NAME["INT8"], d)
-    return m.tile(at, data, shape, d, valid)
+    return m.onchip.tile(at, data, shape, d, valid)
 
 
 # ---- rows of global memory -------------------------------------------------------------------------------
@@ -291,16 +291,16 @@ def gather_row(
     size = moved[::-1] if transpose else moved
     if len(to) != len(dst.shape) or any(o < 0 or o + n > e for o, n, e in zip(to, size, dst.shape)):
         raise m.fault(at, f"pl.gather_row of {list(size)} to {to} reaches outside {dst}")
-    m.touch(dst)
+    m.onchip.touch(dst)
     if 0 in moved:
         return dst
-    w = m.window(at, src, src_offset, moved, None, "gather_row")
-    m.record(at, READ, w)
-    m.task.loads += 1
-    m.task.read_bytes += int(elements(moved) * src.dtype.bytes)
+    w = m.memory.window(at, src, src_offset, moved, None, "gather_row")
+    m.accesses.record(at, READ, w)
+    m.now.task.loads += 1
+    m.now.task.read_bytes += int(elements(moved) * src.dtype.bytes)
     data = None
-    if not m.dry:
-        piece = m.view(w)
+    if not m.now.dry:
+        piece = m.memory.view(w)
         piece = piece.transpose(-1, -2) if transpose else piece
         data = filled(dst, 0)
         if piece.dim() > len(dst.shape) and not dst.batched:
@@ -333,19 +333,19 @@ def paged_gather(
             at, f"pl.paged_gather of {count} rows (max_indices {max_indices}), columns {col_off} to {col_off + size}, "
             f"of {src}",
         )  # fmt: skip
-    if m.batch is not None:
+    if m.batches.batch is not None:
         raise Conflict
     where = "L1" if space is None else space_of(space)
     shape = (size, max_indices) if is_trans else (max_indices, size)
-    tile = m.tile(at, None, shape, src.dtype, None, where)
-    m.task.loads += count
-    m.task.read_bytes += int(count * size * src.dtype.bytes)
+    tile = m.onchip.tile(at, None, shape, src.dtype, None, where)
+    m.now.task.loads += count
+    m.now.task.read_bytes += int(count * size * src.dtype.bytes)
     rows = _paged_rows(m, at, indices, block_table, block_size)
     for row in rows:
-        m.record(at, READ, m.window(at, src, [row, col_off], [1, size], None, "paged_gather"))
-    if not m.dry:
+        m.accesses.record(at, READ, m.memory.window(at, src, [row, col_off], [1, size], None, "paged_gather"))
+    if not m.now.dry:
         data = torch.full((max_indices, size), poison(src.dtype), dtype=src.dtype.torch)
-        pool = m.view(src)[:, col_off : col_off + size]
+        pool = m.memory.view(src)[:, col_off : col_off + size]
         data[:count] = pool[torch.as_tensor(rows)]
         tile.data = data.transpose(0, 1).contiguous() if is_trans else data
     return tile
@@ -354,13 +354,13 @@ def paged_gather(
 def _paged_rows(m: Machine, at: Place, indices: Tensor, table: Tensor, block_size: int) -> list[int]:
     """The physical row of each logical index; row 0 for all where a dry run has no tables."""
     for t in (indices, table):
-        m.record(at, READ, t)
+        m.accesses.record(at, READ, t)
     unknown = [t.buffer for t in (indices, table) if not t.buffer.known]
     if unknown:
         for buffer in unknown:
             m.ask(buffer)
         return [0] * elements(indices.shape)
-    logical, pages = m.view(indices).flatten().tolist(), m.view(table).flatten().tolist()
+    logical, pages = m.memory.view(indices).flatten().tolist(), m.memory.view(table).flatten().tolist()
     out = []
     for i in logical:
         if not 0 <= i < block_size * len(pages):
@@ -402,13 +402,13 @@ def mgather(
         valid = None if i.valid is None else (i.valid[along], mem.shape[-1])
     if valid_shape is not None:
         valid = static(m, at, valid_shape, "valid_shape")
-    m.record(at, READ, mem)
-    m.task.loads += 1
-    m.task.read_bytes += int(elements(shape) * mem.dtype.bytes)
+    m.accesses.record(at, READ, mem)
+    m.now.task.loads += 1
+    m.now.task.read_bytes += int(elements(shape) * mem.dtype.bytes)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         data = _mgather(m, at, mem, i, mode, outside)
-    out = m.tile(at, data, shape, mem.dtype, valid, where)
+    out = m.onchip.tile(at, data, shape, mem.dtype, valid, where)
     if data is not None and valid is not None:
         out.data = fitted(Tile(data, shape, mem.dtype, None, out.memory), held(shape, valid))
     return out
@@ -417,7 +417,7 @@ def mgather(
 def _mgather(m: Machine, at: Place, mem: Tensor, i: Tile, mode: str, outside: str) -> torch.Tensor:
     if type(mem.offset) is np.ndarray:
         raise Conflict
-    table = m.view(mem)
+    table = m.memory.view(mem)
     table = table.reshape(-1, mem.shape[-1]) if mode == "row" else table.reshape(-1)
     limit = table.shape[0]
     if outside == "undefined":

@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from helpers.interpret.machine.launch import SPLIT_AXES
 from helpers.interpret.machine.machine import Machine
+from helpers.interpret.machine.now import SPLIT_AXES
 from helpers.interpret.source.source import Place
 from helpers.interpret.values.values import Tensor, Tile
 
@@ -39,16 +39,16 @@ def watched(path: str, fn: Callable) -> Callable:
 
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
-        if m.looking is not None:
-            return m.looking.through(m, path, at, done, args, named)
-        if m.task is None:
+        if m.now.looking is not None:
+            return m.now.looking.through(m, path, at, done, args, named)
+        if m.now.task is None:
             return fn(m, at, *args, **named)
-        out = fn(m, at, *args, **named) if m.task.axis is None else done(m, at, *args, **named)
-        m.task.events.append(None)  # what it touched and no instruction of it read is of no account
+        out = fn(m, at, *args, **named) if m.now.task.axis is None else done(m, at, *args, **named)
+        m.now.task.events.append(None)  # what it touched and no instruction of it read is of no account
         return out
 
     def done(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
-        if m.task is None or m.task.axis is None:
+        if m.now.task is None or m.now.task.axis is None:
             return fn(m, at, *args, **named)
         _check(m, at, path, name, args, named)
         out = fn(m, at, *args, **named)
@@ -62,14 +62,14 @@ def watched(path: str, fn: Callable) -> Callable:
 def _check(m: Machine, at: Place, path: str, name: str, args: tuple, named: dict) -> None:
     x = args[0] if args else None
     axis = halved(m, x)
-    if name in REDUCES and REDUCES[name] == (m.task.axis if axis is None else axis):
+    if name in REDUCES and REDUCES[name] == (m.now.task.axis if axis is None else axis):
         _note(m, at, f"pl.{name} of {x}", REDUCES[name], "reduces the")
     elif name in GENERATORS:
         shape = args[GENERATORS[name]] if len(args) > GENERATORS[name] else named["shape"]
-        if len(shape) > 1 and _extents(tuple(shape))[m.task.axis] != 1:
-            _note(m, at, f"pl.{name} of {list(shape)}", m.task.axis, "counts along the")
-    elif name == "transpose" and type(x) is Tile and _extents(x.shape)[m.task.axis] != 1:
-        _note(m, at, f"pl.transpose of {x}", m.task.axis, "turns the")
+        if len(shape) > 1 and _extents(tuple(shape))[m.now.task.axis] != 1:
+            _note(m, at, f"pl.{name} of {list(shape)}", m.now.task.axis, "counts along the")
+    elif name == "transpose" and type(x) is Tile and _extents(x.shape)[m.now.task.axis] != 1:
+        _note(m, at, f"pl.transpose of {x}", m.now.task.axis, "turns the")
     elif type(x) is Tile and axis is not None and (name in INDEXED or path in FLAT):
         _note(m, at, f"pl.{name} of {x}", axis, "counts along the")
     elif name == "gather" and axis is not None:
@@ -98,23 +98,23 @@ def _in_ub(x: Tile) -> bool:
 
 def halved(m: Machine, x: Any) -> int | None:
     """The axis along which each vector core has one half of `x`; None where each has all of it."""
-    if m.task is None or m.task.axis is None or not isinstance(x, (Tensor, Tile)):
+    if m.now.task is None or m.now.task.axis is None or not isinstance(x, (Tensor, Tile)):
         return None
     turned = x.turned if type(x) is Tile else None
     if turned is None and len(x.shape) < 2:
         return None
-    axis = m.task.axis if turned is None else turned
+    axis = m.now.task.axis if turned is None else turned
     return axis if _extents(x.shape)[axis] != 1 else None
 
 
 def _note(m: Machine, at: Place, what: str, axis: int, does: str, fix: str = ELSEWHERE) -> None:
     """Remember the first thing that is wrong in this task, which counts when it turns out to use both units."""
-    if m.task.misuse is None:
-        mode = next(mode for mode, a in SPLIT_AXES.items() if a == m.task.axis)
+    if m.now.task.misuse is None:
+        mode = next(mode for mode, a in SPLIT_AXES.items() if a == m.now.task.axis)
         where = (
             f"{does} {NAMES[axis]} that the pl.split({mode}) of this region halves: each of two vector cores has half"
         )
-        m.task.misuse = m.fault(at, f"{what} {where}", fix)
+        m.now.task.misuse = m.fault(at, f"{what} {where}", fix)
 
 
 def reshaped(m: Machine, at: Place, x: Tile, out: Tile) -> None:
@@ -149,10 +149,10 @@ def check_part(m: Machine, at: Place, what: str, x: Tile, shape: tuple[int, ...]
 
 def check_handed(m: Machine, at: Place, x: Tile) -> None:
     """A tile that goes to the cube is put together from two halves."""
-    if m.task.axis is None:
+    if m.now.task.axis is None:
         return
     axis = halved(m, x)
     if axis is None:
-        _note(m, at, f"{x} is an operand of the cube and", m.task.axis, "has none of the")
+        _note(m, at, f"{x} is an operand of the cube and", m.now.task.axis, "has none of the")
     elif _extents(x.shape)[axis] % 2:
         _note(m, at, f"{x} is an operand of the cube and", axis, "has an odd number of the")

@@ -60,11 +60,11 @@ def create_tensor(
 ) -> Tensor | Tile:
     """New global memory, or, inside an InCore region, a new tile. It holds poison until written."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
-    if m.task is not None:
+    if m.now.task is not None:
         return _blank(m, at, shape, d, "")
     if init_value is not None:
         _check_initial(m, at, init_value, d)
-    t = m.allocate(f"{at.line}", shape, d, init_value, at)
+    t = m.memory.allocate(f"{at.line}", shape, d, init_value, at)
     t.buffer.manual_dep = bool(manual_dep)
     return t
 
@@ -107,9 +107,9 @@ def create_l1(m: Machine, at: Place, shape: Any, dtype: Any, transpose: bool = F
 
 
 def _blank(m: Machine, at: Place, shape: tuple, d: DType, space: str) -> Tile:
-    data = None if m.dry else torch.full(shape, m.unwritten(d), dtype=d.torch)
+    data = None if m.now.dry else torch.full(shape, m.memory.unwritten(d), dtype=d.torch)
     m.trace.note("new tile", at, "")
-    return m.tile(at, data, shape, d, None, space)
+    return m.onchip.tile(at, data, shape, d, None, space)
 
 
 @op("full", "shape dtype value", gives="tensor")
@@ -120,10 +120,10 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     _no_column(m, at, "pl.full", shape)
     vector(m, shape, d, "full")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         s = scalar(value, len(shape))
         data = s.to(d.torch).expand(-1, *shape) if isinstance(s, torch.Tensor) else torch.full(shape, s, dtype=d.torch)
-    return m.tile(at, data, shape, d)
+    return m.onchip.tile(at, data, shape, d)
 
 
 @op("arange", "start shape dtype? descending?", gives="tensor", types=WORDS)
@@ -135,10 +135,10 @@ def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.IN
     _no_column(m, at, "pl.arange", shape)
     vector(m, shape, d, "arange")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         steps = torch.arange(elements(shape)).view(shape)
         data = dtypes.wrap((scalar(start, len(shape)) + (-steps if descending else steps)).to(d.torch), d)
-    return m.tile(at, data, shape, d)
+    return m.onchip.tile(at, data, shape, d)
 
 
 def _no_column(m: Machine, at: Place, name: str, shape: tuple[int, ...]) -> None:
@@ -152,7 +152,7 @@ def _no_column(m: Machine, at: Place, name: str, shape: tuple[int, ...]) -> None
 
 
 def _incore(m: Machine, at: Place, name: str) -> None:
-    if m.task is None:
+    if m.now.task is None:
         raise m.fault(at, f"pl.{name} outside an InCore region", "put it into `with pl.at(level=pl.Level.CORE_GROUP):`")
 
 
@@ -174,8 +174,8 @@ def slice_(
     if type(x) is Tensor:
         if clamp:
             valid_shape = _clamped(x, shape, offset, valid_shape)
-        w = m.window(at, x, offset, shape, valid_shape)
-        out: Tensor | Tile = m.load(at, w) if m.task is not None else w
+        w = m.memory.window(at, x, offset, shape, valid_shape)
+        out: Tensor | Tile = m.memory.load(at, w) if m.now.task is not None else w
     elif type(x) is Tile:
         if clamp:
             raise m.fault(at, f"pl.slice of {x} with clamp=True, on chip", "valid_shape=[...]")
@@ -221,7 +221,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
         _check_place(m, at, x, shape, offset)
     valid = narrowed(shape, x, offset, valid)
     where = tuple(slice(o, o + n) for o, n in zip(offset, held(shape, valid)))
-    out = m.alias(x, None if m.dry else x.data[(..., *where)], shape, x.dtype, valid)
+    out = m.onchip.alias(x, None if m.now.dry else x.data[(..., *where)], shape, x.dtype, valid)
     out.view = True
     out.strided = x.strided or (elements(shape[:-1]) > 1 and shape[-1] < x.shape[-1])
     if x.memory.space == "L0C":  # a product may accumulate into a part of an accumulator
@@ -248,7 +248,7 @@ def _check_place(m: Machine, at: Place, x: Tile, shape: tuple, offset: list[int]
 def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
     """Write `source` into `target` at `offset` and return the target."""
     add = atomic is not None and getattr(atomic, "name", str(atomic)).endswith("Add")
-    if add and m.task is not None:
+    if add and m.now.task is not None:
         _check_atomic(m, at, target)
     s = source_of(m, at, source) if type(target) is Tensor else operand(m, at, source)
     return put_into(m, at, target, s, offset, add)
@@ -272,12 +272,12 @@ def put_into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool 
         leaving(m, at, s)
         _two_axes(m, at, s)
         s = _for_target(m, at, target, s)
-        w = m.window(at, target, offset, s.shape, s.valid, "assemble")
+        w = m.memory.window(at, target, offset, s.shape, s.valid, "assemble")
         w.valid = s.valid
-        if m.task is None:
+        if m.now.task is None:
             _copy(m, at, w, s)
         else:
-            m.store(at, w, s, add)
+            m.memory.store(at, w, s, add)
         return target
     if type(target) is Tile:
         if s.dtype is not target.dtype:
@@ -292,10 +292,10 @@ def put_into(m: Machine, at: Place, target: Any, s: Any, offset: Any, add: bool 
         _check_union(m, at, target, s, offset)
         halves.check_part(m, at, "pl.assemble into", target, s.shape)
         crossed(m, at, s, "UB")
-        m.touch(s, "UB")
-        m.touch(target)
+        m.onchip.touch(s, "UB")
+        m.onchip.touch(target)
         data = None
-        if not m.dry:
+        if not m.now.dry:
             lead = s.data.shape[:1] if s.batched and not target.batched else ()
             data = filled(target, 0)
             data = data.expand(*lead, *data.shape).clone()
@@ -364,7 +364,7 @@ def _check_union(m: Machine, at: Place, target: Tile, s: Tile, offset: list[int]
 
 def source_of(m: Machine, at: Place, source: Any) -> Any:
     """What is to be written. In orchestration that is a window, copied as it is; in a region, a tile."""
-    if m.task is None:
+    if m.now.task is None:
         if type(source) is not Tensor:
             raise m.fault(at, f"pl.assemble of {describe(source)} in orchestration")
         return source
@@ -377,7 +377,7 @@ def source_of(m: Machine, at: Place, source: Any) -> Any:
 
 def _two_axes(m: Machine, at: Place, s: Any) -> None:
     """PyPTO's code generator stores tiles of two axes and more ("tile.store tile valid_shape must be 2D")."""
-    if m.task is not None and len(s.shape) < 2:
+    if m.now.task is not None and len(s.shape) < 2:
         raise m.fault(at, f"a store of {s}, which has one axis", f"pl.reshape(x, [1, {s.shape[0]}]) and pl.assemble")
 
 
@@ -389,11 +389,11 @@ def _copy(m: Machine, at: Place, w: Tensor, source: Tensor) -> None:
             raise m.fault(
                 at, f"a part of {called(w.buffer)} is put where it overlaps itself", "a tensor between the two"
             )
-    m.by_host(at, READ, source)
-    if m.dry and not m.keeps(w.buffer):
-        m.by_host(at, WRITE, w)
+    m.accesses.by_host(at, READ, source)
+    if m.now.dry and not m.memory.keeps(w.buffer):
+        m.accesses.by_host(at, WRITE, w)
     else:
-        m.overwrite(at, w, m.view(source))
+        m.memory.overwrite(at, w, m.memory.view(source))
 
 
 def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
@@ -408,7 +408,7 @@ def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
         return s
     if type(s) is Tile and s.memory.space == "L0C" and s.dtype.is_float and target.dtype.name in ("FP16", "BF16"):
         # FIXPIPE rounds to nearest even on the way out of L0C (PyPTO pass 15, "Fits-L0c chained cast-fold")
-        return Tile(None if m.dry else s.data.to(target.dtype.torch), s.shape, target.dtype, s.valid, s.memory)
+        return Tile(None if m.now.dry else s.data.to(target.dtype.torch), s.shape, target.dtype, s.valid, s.memory)
     raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
 
 
@@ -427,10 +427,10 @@ def load(
     shape = static(m, at, shapes)
     if clamp:
         valid_shape = _clamped(tensor, shape, offsets, valid_shape)
-    window = m.window(at, tensor, offsets, shape, valid_shape, "load")
+    window = m.memory.window(at, tensor, offsets, shape, valid_shape, "load")
     if tensor.buffer.layout:
         return _load_scales(m, at, tensor, window, offsets, space)
-    return m.load(at, window, space)
+    return m.memory.load(at, window, space)
 
 
 def _load_scales(m: Machine, at: Place, tensor: Tensor, window: Tensor, offsets: Any, space: str) -> Tile:
@@ -446,7 +446,7 @@ def _load_scales(m: Machine, at: Place, tensor: Tensor, window: Tensor, offsets:
                 at, f"scales in pl.{layout}: axis {axis} from {start[axis]}, {window.shape[axis]} of "
                 f"{tensor.shape[axis]}", f"multiples of {multiple}",
             )  # fmt: skip
-    tile = m.load(at, window, space)
+    tile = m.memory.load(at, window, space)
     if not tile.empty:
         whole = scales.unpacked(tensor.buffer.base[: tensor.buffer.size].view(tensor.buffer.shape), layout)
         tile.data = whole[tuple(slice(o, o + n) for o, n in zip(start, window.shape))].contiguous()
@@ -484,9 +484,9 @@ def move(m: Machine, at: Place, tile: Any, target_memory: Any, blayout: Any = No
         raise m.fault(at, f"pl.move of {x} to pl.Mem.Acc, where only products are made", "pl.matmul, pl.matmul_acc")
     if (x.memory.space, space) in NO_WAY and getattr(target_memory, "name", "") not in ("Bias", "DDR"):
         raise m.fault(at, f"pl.move of {x} from {x.memory.space} to {space}", "pl.load it there from the tensor")
-    out = m.tile(at, x.data, x.shape, x.dtype, x.valid, space)
+    out = m.onchip.tile(at, x.data, x.shape, x.dtype, x.valid, space)
     out.scales = x.scales
     if x.origin is not None:
-        m.share(out, x.origin)
+        m.memory.share(out, x.origin)
     out.wide = x.wide
     return out

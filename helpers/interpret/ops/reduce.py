@@ -70,7 +70,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
     if tmp is not None:
         _check_room(m, at, x, tmp, exact=axis == -1 and name.startswith("arg"))
     elif axis == -1 or name.startswith("arg"):  # what PyPTO makes where the tensor form is written
-        m.scratch(at, x)
+        m.onchip.scratch(at, x)
     valid = None
     if x.valid is not None:
         limit = x.valid[axis]
@@ -83,7 +83,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
         valid[axis] = 1
         valid = None if all(type(v) is not Lanes and v == n for v, n in zip(valid, shape)) else tuple(valid)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         if name == "sum" and axis == -2 and dtype.is_float and dtype.bits == 16:
             fold = lambda values, _: column_sum(values, m.chip.name, tmp is not None)  # noqa: E731
         if x.valid is None or type(x.valid[axis]) is not Lanes:
@@ -98,7 +98,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
         if data.dtype != dtype.torch:
             data = data.to(dtype.torch)
         data = wrap(data, dtype)
-    return m.tile(at, data, tuple(shape), dtype, valid)
+    return m.onchip.tile(at, data, tuple(shape), dtype, valid)
 
 
 def _each(x: Tile, axis: int, fold: Callable) -> torch.Tensor:
@@ -118,7 +118,7 @@ def _check_room(m: Machine, at: Place, x: Tile, tmp: Any, exact: bool) -> None:
     """The scratch that a kernel gives: PyPTO python/pypto/language/op/unified_ops.py says how large it must be."""
     if not isinstance(tmp, Tile):
         raise m.fault(at, f"tmp_tile is {describe(tmp)}", "pl.create_tile(...)")
-    m.touch(tmp)
+    m.onchip.touch(tmp)
     fits = tmp.shape == x.shape or (
         not exact and len(tmp.shape) == len(x.shape) and all(t >= n for t, n in zip(tmp.shape, x.shape))
     )
@@ -146,7 +146,7 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
     if not row:
         for t in (x, v):
             if t.strided:  # it is copied out for this operation
-                m.scratch(at, t)
+                m.onchip.scratch(at, t)
     kind = "row" if row else "col"
     wanted = (*x.shape[:-1], 1) if row else (*x.shape[:-2], 1, x.shape[-1])
     if len(v.shape) < len(wanted) and v.shape == wanted[-len(v.shape) :]:
@@ -168,23 +168,23 @@ def expand(m: Machine, at: Place, name: str, row: bool, a: Any, b: Any) -> Tile:
         raise m.fault(at, f"pl.{kind}_expand_{name} of {x} with {v}: there is no promotion", "pl.cast one of them")
     vector(m, x.shape, x.dtype, name)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         plain = x.valid is None and v.valid is None
         fn = partial(divide, m, at) if name == "div" else EXPAND[name]
-        other = v.data if plain else fitted(v, x.valid or x.shape, lambda: m.undefined(at))
+        other = v.data if plain else fitted(v, x.valid or x.shape, lambda: m.memory.undefined(at))
         data = wrap(fn(x.data, other), x.dtype)
-    return m.tile(at, data, x.shape, x.dtype, x.valid)
+    return m.onchip.tile(at, data, x.shape, x.dtype, x.valid)
 
 
 def _repeated(m: Machine, at: Place, v: Tile, shape: tuple) -> Tile:
     """A block of 32 bytes a row, over and over along the row: what row_expand_add takes instead of a column, too
     (`DeduceTileRowExpandAddType` in PyPTO src/ir/op/tile_ops/broadcast.cpp)."""
     data = None
-    if not m.dry:
+    if not m.now.dry:
         times = -(-shape[-1] // v.shape[-1])
         data = torch.cat([fitted(v, v.valid or v.shape)] * times, -1)[..., : shape[-1]]
     valid = None if v.valid is None else (*v.valid[:-1], shape[-1])
-    return m.alias(v, data, shape, v.dtype, valid)
+    return m.onchip.alias(v, data, shape, v.dtype, valid)
 
 
 def _fold(what: str, says: str, rows: Any, columns: Any, takes: str, **of_columns: Any) -> None:
@@ -264,11 +264,11 @@ def broadcast(m: Machine, at: Place, row: bool, target: Any, vec: Any) -> Tile:
         )  # fmt: skip
     vector(m, target.shape, target.dtype, "expand")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         lead = (v.data.shape[0],) if v.batched else ()
         extents = held(target.shape, target.valid)
-        data = fitted(v, target.valid or target.shape, lambda: m.undefined(at)).expand(*lead, *extents)
-    return m.tile(at, data, target.shape, v.dtype, target.valid)
+        data = fitted(v, target.valid or target.shape, lambda: m.memory.undefined(at)).expand(*lead, *extents)
+    return m.onchip.tile(at, data, target.shape, v.dtype, target.valid)
 
 
 def _promoted(a: DType, b: DType) -> str:

@@ -101,14 +101,14 @@ def scatter(
     _check_count(m, at, "pl.scatter into", x, s.shape[0] * x.shape[1], 2**15)
     vector(m, i.shape, x.dtype, "scatter")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         rows, cols = held(i.shape, i.valid)
         cells = checked(m, at, i, x.shape[1], f"the columns of {x}")
         cells = cells + torch.arange(rows).view(-1, 1) * x.shape[1]
-        new = fitted(s, i.valid or i.shape, lambda: m.undefined(at))
+        new = fitted(s, i.valid or i.shape, lambda: m.memory.undefined(at))
         data = _put(x, cells.flatten(-2), new.flatten(-2), _kept(i, (rows, cols)))
         data = data[(..., *(slice(0, n) for n in held(x.shape, x.valid)))]
-    return m.tile(at, data, x.shape, x.dtype, x.valid)
+    return m.onchip.tile(at, data, x.shape, x.dtype, x.valid)
 
 
 @op("scatter", "dst src indexes", on="tile", gives="either", tensors=True)
@@ -118,10 +118,12 @@ def tile_scatter(m: Machine, at: Place, dst: Any, src: Any, indexes: Any) -> Til
     _check(m, at, x, s, i)
     vector(m, i.shape, x.dtype, "scatter")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         extents = held(i.shape, i.valid)
         cells = checked(m, at, i, elements(x.shape), f"the elements of {x}").flatten(-2)
-        data = _put(x, cells, fitted(s, i.valid or i.shape, lambda: m.undefined(at)).flatten(-2), _kept(i, extents))
+        data = _put(
+            x, cells, fitted(s, i.valid or i.shape, lambda: m.memory.undefined(at)).flatten(-2), _kept(i, extents)
+        )
     return _updated(m, x, data)
 
 
@@ -136,7 +138,7 @@ def scatter_mask(m: Machine, at: Place, dst: Any, src: Any, mask_pattern: Any) -
         raise m.fault(at, f"pl.scatter of {s} into {x}: the pattern needs {[s.shape[0], s.shape[-1] * step]}")
     vector(m, x.shape, x.dtype, "scatter")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         new, data = same_lead(s.data, filled(x, 0), 2)
         data = data.clone()
         data[..., : new.shape[-2], first : first + new.shape[-1] * step : step] = new
@@ -165,7 +167,7 @@ def scatter_update(m: Machine, at: Place, input: Any, *args: Any, **named: Any) 
     _check_count(m, at, "pl.scatter_update into", x, elements(x.shape), 2**15 - 1)
     vector(m, s.shape, s.dtype, "scatter")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         rows, d = elements(x.shape[:-1]), x.shape[-1]
         cells = checked(m, at, i, rows, f"the rows of {x}").flatten(-2)
         cells = (cells.unsqueeze(-1) * d + torch.arange(d)).flatten(-2)
@@ -196,21 +198,21 @@ def mscatter(m: Machine, at: Place, src: Any, idx: Any, output_tensor: Any) -> A
         raise m.fault(at, f"pl.mscatter of {s} into {t}", "one element type of FP16, FP32, INT16, INT32")
     if i.dtype is not INT32 or i.shape != s.shape:
         raise m.fault(at, f"pl.mscatter of {s} with the index {i}", "INT32 of the shape of the source")
-    if m.batch is not None:
+    if m.batches.batch is not None:
         raise Conflict  # blocks may write the same places
     total = elements(t.shape)
-    if m.dry:
-        m.store(at, _flat(t, 0, total), m.tile(at, None, (total,), t.dtype, space=""))
+    if m.now.dry:
+        m.memory.store(at, _flat(t, 0, total), m.onchip.tile(at, None, (total,), t.dtype, space=""))
         return t
     cells = checked(m, at, i, total, f"the elements of {t}").flatten().numpy()
-    values = fitted(s, i.valid or i.shape, lambda: m.undefined(at)).flatten()
+    values = fitted(s, i.valid or i.shape, lambda: m.memory.undefined(at)).flatten()
     places, last = np.unique(cells[::-1], return_index=True)
     values = values[torch.from_numpy(len(cells) - 1 - last)]
     for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1):
         if len(run):
             n, first = len(run), int(places[run[0]])
             tile = Tile(values[run[0] : run[0] + n], (n,), t.dtype, None, s.memory)
-            m.store(at, _flat(t, first, n), tile)
+            m.memory.store(at, _flat(t, first, n), tile)
     return t
 
 

@@ -95,7 +95,7 @@ def _valid(x: Tile, y: Tile, shape: tuple) -> tuple | None:
 
 def _fitted(m: Machine, at: Place, tile: Tile, wanted: tuple) -> torch.Tensor:
     """The data of a tile as far as wanted; lanes that are not valid are used where it has fewer."""
-    return fitted(tile, wanted, lambda: m.undefined(at))
+    return fitted(tile, wanted, lambda: m.memory.undefined(at))
 
 
 def _compare(m: Machine, at: Place, x: Tile, y: Any, shape: tuple, valid: tuple | None, fn: Callable) -> torch.Tensor:
@@ -125,8 +125,8 @@ def cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> Tile:
     if x.shape[-1] == 1:
         raise m.fault(at, f"pl.cmp of the column {x}: its mask is no column", "pl.reshape it to a row")
     vector(m, shape, x.dtype, "cmp")
-    data = None if m.dry else _compare(m, at, x, y, shape, valid, fn).to(x.dtype.torch)
-    out = m.tile(at, data, shape, x.dtype, valid)
+    data = None if m.now.dry else _compare(m, at, x, y, shape, valid, fn).to(x.dtype.torch)
+    out = m.onchip.tile(at, data, shape, x.dtype, valid)
     TRUTHS.add(out)
     return out
 
@@ -145,11 +145,11 @@ def packed_cmp(m: Machine, at: Place, lhs: Any, rhs: Any, cmp_type: Any = 0) -> 
     limits = shape if valid is None else valid
     last = each(lambda v: -(-v // 8), limits[-1])
     data = None
-    if not m.dry:
+    if not m.now.dry:
         data = pack(_compare(m, at, x, y, shape, valid, fn))
         if type(last) is Lanes:
             data = torch.nn.functional.pad(data, (0, packed[-1] - data.shape[-1]))
-    return m.tile(at, data, packed, UINT8, (*limits[:-1], last))
+    return m.onchip.tile(at, data, packed, UINT8, (*limits[:-1], last))
 
 
 def pack(truth: torch.Tensor) -> torch.Tensor:
@@ -174,13 +174,13 @@ def _truth(m: Machine, at: Place, name: str, mask: Tile, shape: tuple, valid: tu
             at, f"pl.{name} over {list(shape)} with the mask {mask}",
             f"a mask is what pl.cmp or pl.cmps gives: one bit an element, UINT8 [..., >= {-(-shape[-1] // 8)}]",
         )  # fmt: skip
-    if m.dry:
+    if m.now.dry:
         return None
     if plain:
         return _fitted(m, at, mask, valid or shape) != 0
     extents = held(shape, valid)
     have, wanted = held(mask.shape, mask.valid), (*extents[:-1], -(-extents[-1] // mask.dtype.bits))
-    words = filled(mask, m.undefined(at) if any(h < w for h, w in zip(have, wanted)) else 0)
+    words = filled(mask, m.memory.undefined(at) if any(h < w for h, w in zip(have, wanted)) else 0)
     return unpack(bits_of(words, mask.dtype), mask.dtype.bits)[(..., *(slice(0, n) for n in extents))]
 
 
@@ -194,13 +194,13 @@ def sel(m: Machine, at: Place, mask: Any, lhs: Any, rhs: Any, tmp: Any = None) -
         raise m.fault(at, f"pl.sel of {x} and {y}: a column is not broadcast", "pl.row_expand it")
     chosen = _truth(m, at, "sel", mask, shape, valid)
     vector(m, shape, x.dtype, "sel")
-    m.touch(mask)
+    m.onchip.touch(mask)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         wanted = valid or shape
         other = _fitted(m, at, y, wanted) if type(y) is Tile else torch.as_tensor(scalar(y, len(shape), x.dtype))
         data = torch.where(chosen, _fitted(m, at, x, wanted), wrap(other.to(x.dtype.torch), x.dtype))
-    return m.tile(at, data, shape, x.dtype, valid)
+    return m.onchip.tile(at, data, shape, x.dtype, valid)
 
 
 @op("sels", "mask src tmp scalar", on="pl tile", tiles_only=True, apart=(0,))
@@ -257,11 +257,11 @@ def _leaky(m: Machine, at: Place, name: str, tile: Any, slope: Any) -> Tile:
         raise m.fault(at, f"pl.{name} of {x}", "it is defined for FP16 and FP32: pl.cast it")
     vector(m, shape, x.dtype, name)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         a = _fitted(m, at, x, valid or shape)
         b = _fitted(m, at, s, valid or shape) if type(s) is Tile else _number(s, len(shape))
         data = torch.where(a > 0, a, (a * b).to(a.dtype))
-    return m.tile(at, data, shape, x.dtype, valid)
+    return m.onchip.tile(at, data, shape, x.dtype, valid)
 
 
 def _number(s: Any, rank: int) -> Any:
@@ -287,7 +287,7 @@ def part(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> Tile:
         raise m.fault(at, f"pl.{name} of {x} and {y}: shapes do not match")
     vector(m, x.shape, x.dtype, name)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         fn, extents = PARTS[name], held(x.shape, x.valid)
         a, b = (fitted(t, x.valid or x.shape) for t in (x, y))
         if y.valid is None:
@@ -298,7 +298,7 @@ def part(m: Machine, at: Place, name: str, lhs: Any, rhs: Any) -> Tile:
         if x.valid is not None and any(type(v) is Lanes for v in x.valid):
             data = torch.where(inside(extents, x.valid), data, b)
         data = wrap(data, x.dtype)
-    return m.tile(at, data, x.shape, x.dtype, x.valid)
+    return m.onchip.tile(at, data, x.shape, x.dtype, x.valid)
 
 
 def three(m: Machine, at: Place, name: str, a: Any, b: Any, c: Any) -> Tile:
@@ -362,12 +362,12 @@ def tri(
     vector(m, shape, d, "tri")
     valid = _written(m, at, "tri", shape, valid_shape)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         rows, cols = held(shape, valid)
         distance = torch.arange(cols) - torch.arange(rows).view(-1, 1)
         limit = scalar(diagonal, 2)
         data = (distance >= limit if upper else distance <= limit).to(d.torch)
-    return m.tile(at, data, shape, d, valid)
+    return m.onchip.tile(at, data, shape, d, valid)
 
 
 def _written(m: Machine, at: Place, name: str, shape: tuple, valid_shape: Any) -> tuple | None:
@@ -404,11 +404,11 @@ def random(
     vector(m, shape, d, "random")
     valid = _written(m, at, "random", shape, valid_shape)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         seeds = (key0, key1, counter0, counter1, counter2, counter3)
         data = torch.from_numpy(_random(seeds, held(shape, valid), rounds)).to(torch.int64)
         data = data.to(torch.int32) if d is INT32 else data
-    return m.tile(at, data, shape, d, valid)
+    return m.onchip.tile(at, data, shape, d, valid)
 
 
 def _random(seeds: tuple, extents: tuple, rounds: int) -> np.ndarray:

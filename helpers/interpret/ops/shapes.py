@@ -59,9 +59,9 @@ def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:
             raise m.fault(at, f"pl.reshape of a window whose rows are not contiguous: {x}", "reshape before slicing")
         return Tensor(x.buffer, x.offset, shape, strides, x.dtype, valid)
     data = None
-    if not m.dry:
+    if not m.now.dry:
         data = x.data.reshape(*(x.data.shape[:1] if x.batched else ()), *held(shape, valid))
-    out = m.alias(x, data, shape, x.dtype, valid)
+    out = m.onchip.alias(x, data, shape, x.dtype, valid)
     out.pages = out.crossed = x.pages  # of several products it cannot be stored any more
     halves.reshaped(m, at, x, out)
     return out
@@ -140,18 +140,18 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
     if x.memory.space == "L0C" and m.chip.name == "a2a3":  # laid out in blocks
         raise m.fault(at, f"pl.transpose of the product {x}", "exchange the operands: pl.matmul(..., b_trans=True)")
     vector(m, x.shape, x.dtype, "transpose")
-    data = None if m.dry else x.data.transpose(a - rank, b - rank).contiguous()
-    return m.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
+    data = None if m.now.dry else x.data.transpose(a - rank, b - rank).contiguous()
+    return m.onchip.tile(at, data, swap(x.shape), x.dtype, swap(x.valid), x.memory.space)
 
 
 @op("transpose_view", "tile", on="tile")
 def transpose_view(m: Machine, at: Place, x: Any) -> Tile:
     """The last two axes exchanged, without moving data."""
     x = operand(m, at, x, "L1")
-    data = None if m.dry else x.data.transpose(-1, -2)
+    data = None if m.now.dry else x.data.transpose(-1, -2)
     shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
     valid = None if x.valid is None else (*x.valid[:-2], x.valid[-1], x.valid[-2])
-    return m.alias(x, data, shape, x.dtype, valid)
+    return m.onchip.alias(x, data, shape, x.dtype, valid)
 
 
 @op("concat", "src0 src1", result=Result("", type=True, valid="whole"), unit="vector", tiles_at=(0, 1), apart=ALL)
@@ -163,13 +163,13 @@ def concat(m: Machine, at: Place, src0: Any, src1: Any) -> Tile:
     shape = (*a.shape[:-1], a.shape[-1] + b.shape[-1])
     vector(m, shape, a.dtype, "concat")
     data = None
-    if not m.dry:
-        x, y = (filled(t, 0 if t.valid is None else m.undefined(at)) for t in (a, b))
+    if not m.now.dry:
+        x, y = (filled(t, 0 if t.valid is None else m.memory.undefined(at)) for t in (a, b))
         if a.batched != b.batched:
             n = (x if a.batched else y).shape[0]
             x, y = x.expand(n, *a.shape), y.expand(n, *b.shape)
         data = torch.cat([x, y], -1)
-    return m.tile(at, data, shape, a.dtype)
+    return m.onchip.tile(at, data, shape, a.dtype)
 
 
 @op(
@@ -194,18 +194,18 @@ def set_validshape(m: Machine, at: Place, x: Any, valid_rows: Any, valid_cols: A
     if not any(type(v) is Lanes for v in valid) and valid == x.shape:
         valid = None
     if type(x) is Tensor:
-        if m.task is None:
+        if m.now.task is None:
             return Tensor(x.buffer, x.offset, x.shape, x.strides, x.dtype, valid)
-        x = m.load(at, x)
+        x = m.memory.load(at, x)
     if x.view:  # src/backend/common/pto_ops_datamove.cpp
         raise m.fault(
             at, f"pl.set_validshape of {x}, a part of another tile: what is valid of it is its type's",
             "pl.slice(tile, shape, offset, valid_shape=[...]), or pl.set_validshape of the tile it is taken from",
         )  # fmt: skip
     data, holds = None, held(x.shape, valid)
-    if not m.dry:
-        data = fitted(x, valid or x.shape, lambda: m.undefined(at))[(..., *(slice(0, n) for n in holds))]
-    return m.alias(x, data, x.shape, x.dtype, valid)
+    if not m.now.dry:
+        data = fitted(x, valid or x.shape, lambda: m.memory.undefined(at))[(..., *(slice(0, n) for n in holds))]
+    return m.onchip.alias(x, data, x.shape, x.dtype, valid)
 
 
 @op(
@@ -218,11 +218,11 @@ def fillpad(m: Machine, at: Place, value: Any, pad_value: Any = "zero") -> Tile:
     x = in_ub(m, at, value)
     vector(m, x.shape, x.dtype, "fillpad")
     data = x.data
-    if not m.dry and x.valid is not None:
+    if not m.now.dry and x.valid is not None:
         data = filled(x, pad(m, at, pad_value, x.dtype))
-    out = m.tile(at, data, x.shape, x.dtype)
+    out = m.onchip.tile(at, data, x.shape, x.dtype)
     if x.valid is None and x.origin is not None:
-        m.share(out, x.origin)
+        m.memory.share(out, x.origin)
     return out
 
 

@@ -47,12 +47,12 @@ def sort32(m: Machine, at: Place, src: Any, idx: Any) -> Tile:
     if x.valid is not None:
         valid = (*x.valid[:-1], 2 * one(x.valid[-1]))
     data = None
-    if not m.dry:
+    if not m.now.dry:
         wanted = x.shape if x.valid is None else (*x.valid[:-1], one(x.valid[-1]))
-        index = fitted(i, wanted, lambda: m.undefined(at))
+        index = fitted(i, wanted, lambda: m.memory.undefined(at))
         values, index = same_lead(fitted(x, wanted), index, len(x.shape))
         data = _pairs(*_sorted_runs(values, index))
-    return m.tile(at, data, shape, FP32, valid)
+    return m.onchip.tile(at, data, shape, FP32, valid)
 
 
 def _sorted_runs(values: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,13 +107,13 @@ def mrgsort(
         return _merge_runs(m, at, tiles[0], lengths[0], int(one(block_len)), per)
     valid = None if sum(lengths) == shape[-1] else (*shape[:-1], sum(lengths))
     data = None
-    if not m.dry:
+    if not m.now.dry:
         lists = [fitted(t, (*t.shape[:-1], n)).unflatten(-1, (-1, per)) for t, n in zip(tiles, lengths)]
         for other in lists[1:]:
             lists[0], _ = same_lead(lists[0], other, len(shape) + 1)
         lists = [same_lead(x, lists[0], len(shape) + 1)[0] for x in lists]
         data = merge(lists, exhausted).flatten(-2)
-    return m.tile(at, data, shape, tiles[0].dtype, valid)
+    return m.onchip.tile(at, data, shape, tiles[0].dtype, valid)
 
 
 def _merge_runs(m: Machine, at: Place, x: Tile, length: int, run: int, per: int) -> Tile:
@@ -123,11 +123,11 @@ def _merge_runs(m: Machine, at: Place, x: Tile, length: int, run: int, per: int)
             f"block_len is a multiple of 64, and the columns of {WAYS} * block_len; merge a rest with a second mrgsort",
         )  # fmt: skip
     data = None
-    if not m.dry:
+    if not m.now.dry:
         groups = fitted(x, (*x.shape[:-1], length)).unflatten(-1, (-1, WAYS, run // per, per))
         data = merge(list(groups.unbind(-3))).flatten(-3)
     valid = None if length == x.shape[-1] else (*x.shape[:-1], length)
-    return m.tile(at, data, x.shape, x.dtype, valid)
+    return m.onchip.tile(at, data, x.shape, x.dtype, valid)
 
 
 def merge(lists: list[torch.Tensor], exhausted: bool = False) -> torch.Tensor:

@@ -21,13 +21,13 @@ from helpers.interpret.values.values import Array, TaskId, Tile
 @op("get_block_idx", "", gives="index")
 def get_block_idx(m: Machine, at: Place) -> Any:
     """The number of the running block of a `pl.spmd`."""
-    return m.block
+    return m.now.block
 
 
 @op("get_block_num", "", gives="index")
 def get_block_num(m: Machine, at: Place) -> int:
     """How many blocks the running `pl.spmd` has."""
-    return m.block_num
+    return m.now.block_num
 
 
 @op("available_cluster_count", "", on="system", gives="index")
@@ -45,16 +45,16 @@ def available_aiv_count(m: Machine, at: Place) -> int:
 @op("task_dummy", "* deps", on="system", orchestration=True)
 def task_dummy(m: Machine, at: Place, deps: tuple[int, ...] = ()) -> TaskId:
     """A join of several tasks that does no work."""
-    made = m.dispatch(at, "task_dummy", "dummy", 1, deps)
+    made = m.launches.dispatch(at, "task_dummy", "dummy", 1, deps)
     for d in made:
         d.dummy = True
-    return m.task_id(made)
+    return m.ids.task_id(made)
 
 
 @op("task_invalid", "", on="system", orchestration=True)
 def task_invalid(m: Machine, at: Place) -> TaskId:
     """A task id that names nothing."""
-    return m.no_task()
+    return m.ids.no_task()
 
 
 @op("syncall", "* core_type? mode? gm_workspace? used_cores?", on="system")
@@ -62,7 +62,7 @@ def syncall(
     m: Machine, at: Place, core_type: Any = "mix", mode: Any = "hard", gm_workspace: Any = None, used_cores: Any = None
 ) -> None:
     """A barrier of all blocks of the running pl.spmd."""
-    m.barrier(at, str(core_type), str(mode))
+    m.now.barrier(at, str(core_type), str(mode))
 
 
 @op("cacheinvalid", "tensor? shapes? offsets?", on="system")
@@ -94,7 +94,7 @@ def async_prefetch(m: Machine, at: Place, *_: Any, **__: Any) -> None:
 @op("get_subblock_idx", "", gives="index")
 def get_subblock_idx(m: Machine, at: Place) -> int:
     """The vector lane that runs, in a pl.split_aiv."""
-    return m.lane[1]
+    return m.now.lane[1]
 
 
 @op("aiv_shard", "x", on="pl tile", gives="either")
@@ -106,15 +106,15 @@ def aiv_shard(m: Machine, at: Place, x: Any) -> Tile:
             "use the tile as it is: what a vector core makes or loads is there",
         )  # fmt: skip
     x = operand(m, at, x)
-    mode, lane = m.lane
+    mode, lane = m.now.lane
     if mode == "NONE":
-        return m.tile(at, x.data, x.shape, x.dtype, x.valid)
+        return m.onchip.tile(at, x.data, x.shape, x.dtype, x.valid)
     axis = 0 if mode == "UP_DOWN" else 1
     half = -(-x.shape[axis] // 2)
     shape, offset = list(x.shape), [0] * len(x.shape)
     shape[axis], offset[axis] = half, lane * half
     part = movement.slice_(m, at, x, shape, offset)
-    return m.tile(at, part.data, part.shape, part.dtype, part.valid)
+    return m.onchip.tile(at, part.data, part.shape, part.dtype, part.valid)
 
 
 @op("aic_gather", "x", on="pl tile", gives="either")
@@ -123,18 +123,18 @@ def aic_gather(m: Machine, at: Place, x: Any) -> Tile:
     if type(x) is not Tile or x.memory.space not in ("UB", ""):
         raise m.fault(at, f"pl.aic_gather of {describe(x)}: it brings a tile of the vector cores to the cube")
     x = operand(m, at, x)
-    mode, lane = m.lane
+    mode, lane = m.now.lane
     if mode == "NONE":
         return x
-    first = x if lane == 0 else m.halves[at].popleft()
+    first = x if lane == 0 else m.now.halves[at].popleft()
     shape = list(x.shape)
     axis = -2 if mode == "UP_DOWN" else -1
     shape[axis] += first.shape[axis]
     if lane == 0:
-        m.halves[at].append(x)
-    data = None if m.dry else torch.cat([filled(t, m.fill or 0) for t in (first, x)], axis)
-    joined = m.tile(at, data, tuple(shape), x.dtype, None, "L1")
-    m.channel(at, "L1", joined)
+        m.now.halves[at].append(x)
+    data = None if m.now.dry else torch.cat([filled(t, m.fill or 0) for t in (first, x)], axis)
+    joined = m.onchip.tile(at, data, tuple(shape), x.dtype, None, "L1")
+    m.onchip.channel(at, "L1", joined)
     joined.memory.bytes = 0  # it lies in the slot that it came through
     return joined
 
@@ -144,7 +144,7 @@ def array_create(m: Machine, at: Place, extent: Any, dtype: Any) -> Array:
     """An array of `extent` scalars or task ids."""
     task_ids = "TASK_ID" in repr(dtype).upper()
     dtype = None if task_ids else dtype_of(m, at, dtype)
-    return Array([None if task_ids else 0] * int(one(extent)), dtype, m.here)
+    return Array([None if task_ids else 0] * int(one(extent)), dtype, m.ids.here)
 
 
 @op("no_dep", "tensor", on="pl tensor", result=Result("first", type=True), orchestration=True, tensors=True)
@@ -183,13 +183,13 @@ def tpop_from_aiv(
 @op("tfree_to_aic", "tile * split? id?", on="pl system")
 def tfree_to_aic(m: Machine, at: Place, tile: Any, split: Any = None, id: int | None = None) -> None:
     """The slot of a tile that was popped from the cube is free."""
-    m.free(at, tile, TO_VECTOR, id)
+    m.pipes.free(at, tile, TO_VECTOR, id)
 
 
 @op("tfree_to_aiv", "tile * split? id?", on="pl system")
 def tfree_to_aiv(m: Machine, at: Place, tile: Any, split: Any = None, id: int | None = None) -> None:
     """The slot of a tile that was popped from the vector cores is free."""
-    m.free(at, tile, TO_CUBE, id)
+    m.pipes.free(at, tile, TO_CUBE, id)
 
 
 @op(
@@ -220,33 +220,33 @@ def aiv_initialize_pipe(
 @op("reserve_buffer", "* name size base?", on="pl system", gives="number")
 def reserve_buffer(m: Machine, at: Place, name: str, size: int, base: int = AUTO) -> int:
     """`size` bytes of this core's memory, for the ring that it pops from."""
-    return m.reserve(at, name, int(size))
+    return m.pipes.reserve(at, name, int(size))
 
 
 @op("import_peer_buffer", "* name peer_func", on="pl system", gives="number")
 def import_peer_buffer(m: Machine, at: Place, name: str, peer_func: str) -> int:
     """The buffer that the other core's function reserves."""
-    return m.import_peer(at, name, peer_func)
+    return m.pipes.import_peer(at, name, peer_func)
 
 
 def _initialize(m: Machine, at: Place, core: str, dir_mask: Any, slot_size: Any, slots: Any, local: Any,
                 number: Any) -> None:  # fmt: skip
     if local is not None and not (m.chip.name == "a2a3" and local <= (slots or 8)):
         raise m.fault(at, f"local_slot_num={local} on {m.chip.title}", "of A2/A3 only, and at most slot_num")
-    m.open_pipe(at, core, int(dir_mask), int(slot_size), slots, number or 0)
+    m.pipes.open_pipe(at, core, int(dir_mask), int(slot_size), slots, number or 0)
 
 
 def _push(m: Machine, at: Place, tile: Any, way: int, split: Any, number: int | None) -> None:
     _check_split(m, at, split, (0, 1, 2, 3, 4) if way == TO_VECTOR else (0, 1, 2))
     tile = operand(m, at, tile, "L0C" if way == TO_VECTOR else "UB")
     crossed(m, at, tile, CONSUMER[way])
-    m.push(at, tile, way, number or 0)
+    m.pipes.push(at, tile, way, number or 0)
 
 
 def _pop(m: Machine, at: Place, way: int, shape: Any, dtype: Any, split: Any, number: int | None) -> Tile:
     _check_split(m, at, split, (0, 1, 2, 3, 4) if way == TO_VECTOR else (0, 1, 2))
     shape = None if shape is None else static(m, at, shape)
-    return m.pop(at, way, number or 0, shape, None if dtype is None else dtype_of(m, at, dtype))
+    return m.pipes.pop(at, way, number or 0, shape, None if dtype is None else dtype_of(m, at, dtype))
 
 
 def _check_split(m: Machine, at: Place, split: Any, codes: tuple[int, ...]) -> None:

@@ -27,7 +27,7 @@ def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any
         FaultError: the bytes do not divide, the type is the same or not of whole bytes.
     """
     d = dtype_of(m, at, dtype)
-    if m.task is None:
+    if m.now.task is None:
         raise m.fault(at, f"pl.reinterpret_view of {describe(data)} outside an InCore region", "move it into one")
     if type(data) is Tensor and data.strides[-1] != 1:
         raise m.fault(at, f"pl.reinterpret_view of {data}, whose rows are not contiguous", "of an ND tensor")
@@ -43,8 +43,8 @@ def reinterpret_view(m: Machine, at: Place, data: Any, dtype: Any, *, shape: Any
         if last % d.bits:
             raise m.fault(at, f"pl.reinterpret_view of {x} as {d}: the valid part of a row does not divide")
         valid = (*x.valid[:-1], last // d.bits)
-    values = None if m.dry else reinterpret(x.data, x.dtype, d)
-    out = m.alias(x, values, scaled, d, valid)
+    values = None if m.now.dry else reinterpret(x.data, x.dtype, d)
+    out = m.onchip.alias(x, values, scaled, d, valid)
     if shape is None:
         return out
     wanted = static(m, at, shape)
@@ -66,7 +66,7 @@ def view(
     if name not in (None, "ND", "DN"):
         raise m.fault(at, f"pl.tensor.view with the layout {name}", "a tensor is ND or DN")
     out = tensor
-    if m.task is None and shape is not None and name == "DN":  # src/codegen/tensor_op_codegen.cpp
+    if m.now.task is None and shape is not None and name == "DN":  # src/codegen/tensor_op_codegen.cpp
         raise m.fault(
             at, f"pl.tensor.view of {tensor} with another shape and another layout, in orchestration", "one of the two"
         )
@@ -116,12 +116,12 @@ def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any
         raise m.fault(at, f"pl.fillpad_expand of {x} to {list(wanted)}", "no extent may be smaller than the source's")
     vector(m, wanted, x.dtype, "fillpad")
     data = None
-    if not m.dry:
+    if not m.now.dry:
         fill = shapes.pad(m, at, pad_value, x.dtype)
         inner = filled(x, fill)
         data = torch.full((*inner.shape[: inner.dim() - len(wanted)], *wanted), fill, dtype=inner.dtype)
         data[(..., *(slice(0, n) for n in x.shape))] = inner
-    return m.tile(at, data, wanted, x.dtype)
+    return m.onchip.tile(at, data, wanted, x.dtype)
 
 
 @op("expand_clone", "src target", on="pl tensor", result=TYPED, unit="vector")
@@ -140,10 +140,10 @@ def expand_clone(m: Machine, at: Place, src: Any, target: Any) -> Any:
     vector(m, target.shape, target.dtype, "expand")
     data = None
     valid = x.valid and tuple(v if n == t else t for v, n, t in zip(x.valid, x.shape, target.shape))
-    if not m.dry:
+    if not m.now.dry:
         extents = held(target.shape, valid)
         data = x.data.expand(*x.data.shape[: x.data.dim() - 3], *extents)
-    out = m.tile(at, data, target.shape, x.dtype, valid)
+    out = m.onchip.tile(at, data, target.shape, x.dtype, valid)
     if type(target) is Tile:
         return out
     return movement.assemble(m, at, target, out, [0, 0, 0])

@@ -124,7 +124,7 @@ class DumpRecorder:
             self._before[id(buffer)] = whole.now.clone()
 
     def end(self, launched: list[Dispatch], turns: object, task: Any, tags: Iterable[tuple], trace: Trace) -> None:
-        """What begun has ended. `task`: what it has done, see `machine.launch.Task`."""
+        """What begun has ended. `task`: what it has done, see `machine.now.Task`."""
         uses = list(task.arguments.values())
         for tensor, bits in uses:
             if bits & OUT:

@@ -137,3 +137,10 @@ def settled(x: object) -> object:
 def one(x: object) -> object:
     """A scalar that must be the same for all blocks; `Diverged` otherwise."""
     return x.one() if type(x) is Lanes else x
+
+
+def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Block ids grouped by equal rows of `values`, groups in order of their first block."""
+    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    return [ids[inverse == g] for g in np.argsort(first)]

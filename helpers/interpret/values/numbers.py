@@ -69,7 +69,7 @@ def quotient(m: Any, at: Place, a: Any, b: Any) -> Any:
     if x.dtype.kind == "f" or y.dtype.kind == "f":
         with np.errstate(all="ignore"):
             return _back(np.divide(x, y, dtype=np.float32), a, b)
-    if (m.ours(y) == 0).any():
+    if (m.masks.ours(y) == 0).any():
         return _by_zero(m, at, f"{_shown(a)} // {_shown(b)}")
     with np.errstate(over="ignore", divide="ignore"):  # the smallest number by -1; a block that takes no part
         down = x // y
@@ -93,14 +93,14 @@ def remainder(m: Any, at: Place, a: Any, b: Any) -> Any:
     if x.dtype.kind == "f" or y.dtype.kind == "f":
         with np.errstate(all="ignore"):
             return _back(np.fmod(x, y, dtype=np.float32), a, b)
-    if (m.ours(y) == 0).any():
+    if (m.masks.ours(y) == 0).any():
         return _by_zero(m, at, f"{_shown(a)} % {_shown(b)}")
     with np.errstate(divide="ignore"):
         return _back(np.fmod(x, y), a, b)
 
 
 def _by_zero(m: Any, at: Place, what: str) -> int:
-    if m.dry:  # the divisor is an element that nothing computed
+    if m.now.dry:  # the divisor is an element that nothing computed
         return 0
     raise m.fault(at, f"{what}: a division by zero", "an if around it, or pl.max(n, 1)")
 
@@ -112,7 +112,7 @@ def shifted(m: Any, at: Place, a: Any, by: Any, bits: int, left: bool) -> Any:
         FaultError: the number of places is negative or not below `bits`, of which C++ has no value.
     """
     x, n = _sides(a, by)
-    if (m.ours(n) < 0).any() or (m.ours(n) >= bits).any():
+    if (m.masks.ours(n) < 0).any() or (m.masks.ours(n) >= bits).any():
         raise m.fault(at, f"a shift by {_shown(by)} places of a number of {bits} bits", f"0 to {bits - 1} places")
     if type(a) is not Lanes and type(by) is not Lanes:
         return int(a) << int(by) if left else int(a) >> int(by)
@@ -153,7 +153,7 @@ def cast(m: Any, at: Place, x: Any, d: DType) -> Any:
         bits, signed = width(d)
         low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1)) if signed else (0.0, 2.0**bits)
         whole = np.trunc(values.astype(np.float64))
-        if not m.ours((whole >= low) & (whole < high)).all():
+        if not m.masks.ours((whole >= low) & (whole < high)).all():
             raise m.fault(
                 at, f"pl.cast of {_shown(x)} to {d}, which cannot hold it",
                 "pl.min and pl.max first, or pl.cast the tile: that saturates",

@@ -208,10 +208,10 @@ class Look:
 
     def through(self, m: Any, operation: str, at: Place, fn: Callable, args: tuple, named: dict) -> Any:
         """Do an operation and record it; those that it is made of are not recorded."""
-        if self._depth or m.quiet or m.dry:
+        if self._depth or m.now.quiet or m.now.dry:
             return fn(m, at, *args, **named)
-        function, names = self._names(m.task.start)
-        moment = Moment(at, operation, function, tuple(map(self._operand, args)), names, m.clock)
+        function, names = self._names(m.now.task.start)
+        moment = Moment(at, operation, function, tuple(map(self._operand, args)), names, m.onchip.clock)
         moment.operands += tuple((n, self._operand(v)) for n, v in named.items())
         self._chunk.moments.append(moment)
         self._depth += 1
@@ -223,7 +223,7 @@ class Look:
         finally:
             self._depth -= 1
         moment.results = tuple(self._value(v, made=True) for v in (out if isinstance(out, tuple) else (out,)))
-        moment.clock = m.clock
+        moment.clock = m.onchip.clock
         return out
 
     # ---- asked afterwards ------------------------------------------------------------------------------------

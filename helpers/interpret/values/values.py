@@ -230,3 +230,20 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         out.append(step)
         step *= n
     return tuple(reversed(out))
+
+
+def same(a: Any, b: Any) -> bool:
+    """True when a name holds after a turn of a loop what it held before: the same number, the same window."""
+    if a is b:
+        return True
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        same = a.buffer is b.buffer and a.shape == b.shape and a.strides == b.strides
+        return same and type(b.offset) is not np.ndarray and a.offset == b.offset
+    return a is None or (isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
+
+
+def unchanged(a: Any, b: Any) -> bool:
+    """True when what a name holds after a loop can be had without the loop."""
+    if a is None or not same(a, b):
+        return a is b
+    return not isinstance(a, Tensor) or (a.dtype, a.valid, a.inside) == (b.dtype, b.valid, b.inside)
