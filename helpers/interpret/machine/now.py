@@ -222,7 +222,8 @@ class Running:
 
     def needs(self, number: int) -> bool:
         """False for a loop between barriers that an earlier phase has gone through and that leaves nothing to know."""
-        passes = self.quiet and self.dry and not self.settled and self.m.masks.mask is None
+        opened = self.m.kept is not None or self.m.reopened is not None  # a task that is opened knows no other phase
+        passes = self.quiet and self.dry and not self.settled and self.m.masks.mask is None and not opened
         if passes and self.phases.known(number, self._rows()):
             self.phases.pass_over()
             return False
