@@ -19,7 +19,7 @@ from helpers.run import Run
 from helpers.widgets.front_end import front_end
 from helpers.widgets.look import Opener
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "browser"
 _kept: dict[tuple, set[str]] = {}  # names that are taken apart, by graph
 
 

@@ -21,7 +21,7 @@ from helpers.live.subject import Subject, parse
 from helpers.live.terminal import findings_text
 from helpers.widgets.front_end import front_end
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "browser"
 _COLOURS = {"PASS": "#009e73", "FAIL": "#c84400", "refused": "#c84400", "": "#7a7a7a"}
 _SHOWN = 60  # saves of the strip chart
 _RUNNING: dict[str, Live] = {}  # by subject; running a cell again ends the session that it began before

@@ -25,7 +25,7 @@ from helpers.run import Run
 from helpers.widgets.front_end import front_end
 from helpers.widgets.job import Cancelled, Job
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "browser"
 
 AROUND = 9  # lines of source above and below
 NOTHING = "this task does nothing"

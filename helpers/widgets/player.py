@@ -11,7 +11,7 @@ import traitlets
 from helpers.plots.films import Film
 from helpers.widgets.front_end import front_end
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "browser"
 _kept: dict[str, int] = {}  # the picture that is shown, by film
 
 

@@ -15,7 +15,7 @@ from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.forms import Parameter
 from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
-from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE
+from helpers.interpret.ops import SAME_SHAPE, SAME_TYPE, STORES
 from helpers.interpret.values.extents import leaves_gap
 
 # Operations that do nothing but give a value.
@@ -55,7 +55,7 @@ class Assembled(Check):
                 node, f"pl.assemble into `{ast.unparse(target)}`, whose valid extents are known only at run time: how"
                 " much is valid then is not known", "valid_shape=[pl.min(rows, n), ...] of it; or pl.fillpad it first",
             )  # fmt: skip
-        if name in ("assemble", "store"):
+        if name in STORES:
             offsets = getattr(given.get("offset", given.get("offsets")), "elts", [])
             into, moved = given.get("target", given.get("output_tensor")), given.get("source", given.get("tile"))
             self._check_union(node, into, moved, offsets)

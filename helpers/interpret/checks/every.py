@@ -18,6 +18,7 @@ from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.region import Region
 from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language.operation import Operation
+from helpers.interpret.ops import STORES
 
 
 class Checks:
@@ -65,7 +66,7 @@ class Checks:
         self.stores.check(node)
         self.units.check(node)
         self.lanes.check(node)
-        if path.rpartition(".")[-1] in ("store", "assemble"):
+        if path.rpartition(".")[-1] in STORES:
             given = self.called(node)[1]
             self.assembled.check_something(node, given.get("source", given.get("tile")))
         return self.element_types.check(node, path, operation.compute)

@@ -16,9 +16,8 @@ from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.facts.names import Shape
 from helpers.interpret.language import dtypes
+from helpers.interpret.ops import STORES
 from helpers.interpret.source.walk import walk
-
-STORES = {"store": 2, "assemble": 0}  # and which argument is the target
 
 
 class Stores(Check):
@@ -155,7 +154,7 @@ class Stores(Check):
 
     def _target(self, node: ast.expr | None) -> ast.expr | None:
         name, given = self.facts.called(node) if isinstance(node, ast.Call) else ("", {})
-        return given.get("output_tensor", given.get("target")) if name in STORES else None
+        return given.get(STORES[name]) if name in STORES else None
 
     def _root(self, node: ast.expr | None) -> str | None:
         root = self.roots.get(node.id, node.id) if isinstance(node, ast.Name) else None

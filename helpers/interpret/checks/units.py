@@ -15,7 +15,7 @@ from functools import cache
 from helpers.interpret.checks.check import Check
 from helpers.interpret.facts.forms import Parameter, nodes_of
 from helpers.interpret.language.decorated import environment, unwrap
-from helpers.interpret.ops import CUBE
+from helpers.interpret.ops import CUBE, STORES
 from helpers.interpret.source.source import of
 from helpers.interpret.source.walk import walk
 
@@ -75,7 +75,7 @@ class Units(Check):
         if name == "write" and self._outside(first) and any(map(self._from_tile, rest)):
             self._refuse_number(node)
         moved = given.get("source") if name == "assemble" else first
-        if name in ("store", "assemble") and self.facts.product(moved) and any(map(self._from_tile, rest)):
+        if name in STORES and self.facts.product(moved) and any(map(self._from_tile, rest)):
             self._refuse_number(node)
 
     def check_inlined(self, a: ast.expr, p: Parameter, needed: frozenset[str]) -> None:

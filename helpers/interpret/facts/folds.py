@@ -10,11 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.interpret.ops import FACTORS
 from helpers.interpret.source.walk import walk
 
 Path = Callable[[ast.expr], str | None]
-
-FACTORS = {"matmul": (0, 1), "batch_matmul": (0, 1), "matmul_bias": (0, 1), "matmul_acc": (1, 2)}
 
 
 def folded(tree: ast.FunctionDef, path: Path) -> set[int]:

@@ -21,6 +21,7 @@ from helpers.interpret.ops import (
     COMPUTES,
     CREATES,
     ELEMENTWISE,
+    FILLS,
     FOLDS,
     GIVE_INDICES,
     GIVE_NUMBERS,
@@ -30,12 +31,11 @@ from helpers.interpret.ops import (
     SAME_LAYOUT,
     SAME_SHAPE,
     SAME_TYPE,
+    SHAPED,
     UNARY,
 )
 from helpers.interpret.source.walk import walk
 
-FILLS = ("full", "arange", "ci", "tri", "random")
-SHAPED = ("slice", "load", "reshape", "fillpad_expand", "extract", *FILLS)  # the shape that they make is written
 IN_UB = (ELEMENTWISE | FOLDS | UNARY) & COMPUTES - {"cast"}  # a cast of a product may stay with the cube
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from helpers.interpret.ops import STORES
 from helpers.interpret.source.walk import walk
 
 Path = Callable[[ast.expr], str | None]
@@ -73,4 +74,4 @@ def _stored(s: ast.stmt, name: str, path: Path) -> bool:
     uses = sum(isinstance(n, ast.Name) and n.id == name for n in walk(s))
     if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Subscript):
         return isinstance(s.value, ast.Name) and s.value.id == name and uses == 1
-    return _called(s, path) in ("assemble", "store") and uses == 1
+    return _called(s, path) in STORES and uses == 1

@@ -20,9 +20,9 @@ class Result:
     """What is certain of a result from its operands alone.
 
     `shape`: "first" for that of the first operand, "both" for that of two operands that agree, "fold" for that of the
-    first operand with one axis of extent 1. `type`: it has the first operand's element type. `layout`: it lies in UB
-    as the first operand does (tried on PyPTO, with a product). `valid`: "first" for the valid part of the
-    first operand; "whole": of tensors, all of it is valid.
+    first operand with one axis of extent 1, "written" for that of its parameter `shape`. `type`: it has the first
+    operand's element type. `layout`: it lies in UB as the first operand does (tried on PyPTO, with a product). `valid`:
+    "first" for the valid part of the first operand; "whole": of tensors, all of it is valid.
     """
 
     shape: str = ""
@@ -35,6 +35,8 @@ LIKE_FIRST = Result("first", type=True, layout=True, valid="first")
 LIKE_FIRST_WHOLE = Result("first", type=True, layout=True, valid="whole")
 LIKE_BOTH = Result("both", type=True, layout=True)
 FOLD = Result("fold", type=True)
+WRITTEN = Result("written")
+WRITTEN_LAID_OUT = Result("written", type=True, layout=True)
 TYPED = Result(type=True)
 LAID_OUT = Result(type=True, layout=True)
 
@@ -57,6 +59,9 @@ class Operation:
     unit: str = ""  # "vector" or "cube", where only that unit does it
     moves: bool = False  # a vector operation that computes nothing: in a pl.split_aiv it may stand on either side
     creates: bool = False  # it makes a tensor or a tile that holds nothing yet
+    fills: str = ""  # "same" or "counted": it makes one of numbers alone, all of them the same, or by where they lie
+    target: str = ""  # the parameter that it stores a tile to
+    factors: tuple[int, ...] = ()  # operands that a product multiplies
     gives: str = ""  # "index" or "number", else "tile", "tensor" or "either"; "": what its first operand is
     orchestration: bool = False  # it may stand outside regions, but for its path below pl.tile
     tensors: bool = False  # it takes tensors in global memory as they are

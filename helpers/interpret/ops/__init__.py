@@ -38,12 +38,14 @@ def _paths(which: Callable[[str, Operation], bool]) -> frozenset[str]:
 CREATES = _names(lambda o: o.creates)
 CUBE = _names(lambda o: o.unit == "cube")
 ELEMENTWISE = _names(lambda o: o.result.shape == "both")
+FILLS = _names(lambda o: o.fills)
 FOLDS = _names(lambda o: o.result.shape == "fold")
 NUMBER_SECOND = _names(lambda o: o.number_second)
 SAME_LAYOUT = _names(lambda o: o.result.layout)
 SAME_NUMBER = _names(lambda o: o.same_number)
 SAME_SHAPE = _names(lambda o: o.result.shape == "first")
 SAME_TYPE = _names(lambda o: o.result.type)
+SHAPED = _names(lambda o: o.result.shape == "written")
 TAKES_TENSORS = _names(lambda o: o.tensors)
 TILES_ONLY = _names(lambda o: o.tiles_only)
 UNARY = _names(lambda o: o.result.valid == "first")
@@ -54,6 +56,8 @@ PRODUCTS = CUBE & WHOLE
 LEVELS = {o.name: o.gives for o in OPS.values() if o.gives in ("tile", "tensor", "either")}
 SCRATCH = {o.name: o.scratch for o in OPS.values() if o.scratch}
 TILES_AT = {o.name: o.tiles_at for o in OPS.values()}
+FACTORS = {o.name: o.factors for o in OPS.values() if o.factors}
+STORES = {o.name: o.target for o in OPS.values() if o.target}
 
 # By path below `pl`.
 GIVE_INDICES = _paths(lambda p, o: o.gives == "index")

@@ -59,7 +59,7 @@ def op(
         compute = apart_from(fn, known.get("apart", ()), apart_with_number)
         record = Operation(name, signatures, _widening(fn) if apart_when_wider else compute, sentence, limits, **known)
         for path in signatures:
-            OPS[path] = dataclasses.replace(record, compute=halves.watched(path, record.compute))
+            OPS[path] = dataclasses.replace(record, compute=halves.watched(record, path))
         return fn
 
     return declare

@@ -211,10 +211,10 @@ def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
 
 @op(
     "matmul", "lhs rhs out_dtype? a_trans? b_trans? c_matrix_nz?", tile="lhs rhs", result=Result("", valid="whole"),
-    unit="cube", tensors=True, tiles_at=(0, 1),
+    unit="cube", tensors=True, tiles_at=(0, 1), factors=(0, 1),
     types=("FP32 FP16 BF16 INT8 UINT8", "FP32 FP16 BF16 INT8 UINT8 FP8E4M3FN FP8E5M2"),
 )  # fmt: skip
-@op("batch_matmul", "lhs rhs", on="pl tile", tiles_only=True, unit="cube", types=(CUBE, CUBE_A5))
+@op("batch_matmul", "lhs rhs", on="pl tile", tiles_only=True, unit="cube", types=(CUBE, CUBE_A5), factors=(0, 1))
 def matmul(
     m: Machine, at: Place, lhs: Any, rhs: Any, out_dtype: Any = None, a_trans: bool = False, b_trans: bool = False,
     c_matrix_nz: bool = False, acc_phase: Any = None,
@@ -242,6 +242,7 @@ def full_pages(shape: tuple[int, ...]) -> bool:
 @op(
     "matmul_acc", "acc lhs rhs a_trans? b_trans? init_cond?", tile="acc lhs rhs init_cond?",
     result=Result("first", type=True, valid="whole"), unit="cube", tensors=True, tiles_at=(0, 1, 2),
+    factors=(1, 2),
 )  # fmt: skip
 @op("batch_matmul_acc", "acc lhs rhs", on="tile", unit="cube")
 def matmul_acc(
@@ -336,7 +337,7 @@ def in_place(m: Machine, c: Tile, data: torch.Tensor | None, shape: tuple, dtype
 
 @op(
     "matmul_bias", "lhs rhs bias", on="pl tile", tiles_only=True, result=Result("", valid="whole"), unit="cube",
-    types=(CUBE, CUBE_A5),
+    types=(CUBE, CUBE_A5), factors=(0, 1),
 )  # fmt: skip
 def matmul_bias(m: Machine, at: Place, lhs: Any, rhs: Any, bias: Any, acc_phase: Any = None) -> Tile:
     """lhs @ rhs + bias, the bias [1, N] added to every row in the accumulator."""

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from helpers.interpret.language.operation import Operation
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.machine.now import SPLIT_AXES
 from helpers.interpret.source.source import Place
@@ -25,17 +26,17 @@ ROWS, COLUMNS = 0, 1
 NAMES = ("rows", "columns")
 ELSEWHERE = "do it in a region of its own, or without pl.split"
 
-GENERATORS = {"arange": 1, "ci": 1, "tri": 1, "random": 6}  # and where their shape stands
 REDUCES = {f"{way}_{x}": axis for way, axis in (("row", COLUMNS), ("col", ROWS))
            for x in ("sum", "max", "min", "prod", "argmax", "argmin")}  # fmt: skip
 FLAT = ("tile.gather", "tile.scatter")  # these count the elements of a tile, row by row
 INDEXED = ("read", "write", "gatherb", "scatter_update", "gather_compare")
 
 
-def watched(path: str, fn: Callable) -> Callable:
-    """`fn`, the operation at a path below `pl`, which notes where it works along the axis that is halved, and tells who
-    looks on (`values.seen`)."""
-    name = path.rpartition(".")[2]
+def watched(operation: Operation, path: str) -> Callable:
+    """What computes an operation at a path below `pl`, which notes where it works along the axis that is halved, and
+    tells who looks on (`values.seen`)."""
+    fn, name = operation.compute, operation.name
+    shape = list(operation.signatures[path].parameters).index("shape") if operation.fills == "counted" else None
 
     @functools.wraps(fn)
     def made(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
@@ -50,7 +51,7 @@ def watched(path: str, fn: Callable) -> Callable:
     def done(m: Machine, at: Place, *args: Any, **named: Any) -> Any:
         if m.now.task is None or m.now.task.axis is None:
             return fn(m, at, *args, **named)
-        _check(m, at, path, name, args, named)
+        _check(m, at, path, name, shape, args, named)
         out = fn(m, at, *args, **named)
         if name != "reshape":
             _follow(m, (*args, *named.values()), out)
@@ -59,13 +60,13 @@ def watched(path: str, fn: Callable) -> Callable:
     return made
 
 
-def _check(m: Machine, at: Place, path: str, name: str, args: tuple, named: dict) -> None:
+def _check(m: Machine, at: Place, path: str, name: str, where: int | None, args: tuple, named: dict) -> None:
     x = args[0] if args else None
     axis = halved(m, x)
     if name in REDUCES and REDUCES[name] == (m.now.task.axis if axis is None else axis):
         _note(m, at, f"pl.{name} of {x}", REDUCES[name], "reduces the")
-    elif name in GENERATORS:
-        shape = args[GENERATORS[name]] if len(args) > GENERATORS[name] else named["shape"]
+    elif where is not None:
+        shape = args[where] if len(args) > where else named["shape"]
         if len(shape) > 1 and _extents(tuple(shape))[m.now.task.axis] != 1:
             _note(m, at, f"pl.{name} of {list(shape)}", m.now.task.axis, "counts along the")
     elif name == "transpose" and type(x) is Tile and _extents(x.shape)[m.now.task.axis] != 1:

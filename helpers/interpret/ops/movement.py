@@ -16,7 +16,7 @@ import torch
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
 from helpers.interpret.language.element_types import WORDS
-from helpers.interpret.language.operation import ALL, LAID_OUT, Result
+from helpers.interpret.language.operation import ALL, WRITTEN, WRITTEN_LAID_OUT, Result
 from helpers.interpret.machine.gm import called
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
@@ -112,7 +112,7 @@ def _blank(m: Machine, at: Place, shape: tuple, d: DType, space: str) -> Tile:
     return m.onchip.tile(at, data, shape, d, None, space)
 
 
-@op("full", "shape dtype value", gives="tensor")
+@op("full", "shape dtype value", gives="tensor", result=WRITTEN, fills="same")
 def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     """A tile filled with a scalar."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
@@ -126,8 +126,8 @@ def full(m: Machine, at: Place, shape: Any, dtype: Any, value: Any) -> Tile:
     return m.onchip.tile(at, data, shape, d)
 
 
-@op("arange", "start shape dtype? descending?", gives="tensor", types=WORDS)
-@op("ci", "start shape dtype? descending?", on="tensor tile", types=WORDS)
+@op("arange", "start shape dtype? descending?", gives="tensor", types=WORDS, result=WRITTEN, fills="counted")
+@op("ci", "start shape dtype? descending?", on="tensor tile", types=WORDS, result=WRITTEN, fills="counted")
 def arange(m: Machine, at: Place, start: Any, shape: Any, dtype: Any = dtypes.INT32, descending: bool = False) -> Tile:
     """start, start + 1, ... (or downward) in row-major order."""
     shape, d = static(m, at, shape), dtype_of(m, at, dtype)
@@ -162,8 +162,8 @@ def _incore(m: Machine, at: Place, name: str) -> None:
 @op(
     "slice", "input shape offset valid_shape? drop_dims? pad_value? clamp?",
     tensor="tensor shape offset valid_shape? drop_dims? pad_value? clamp?",
-    tile="tile shape offset valid_shape? drop_dims? pad_value?", result=LAID_OUT, orchestration=True, tensors=True,
-    tiles_at=(0,),
+    tile="tile shape offset valid_shape? drop_dims? pad_value?", result=WRITTEN_LAID_OUT,
+    orchestration=True, tensors=True, tiles_at=(0,),
 )  # fmt: skip
 def slice_(
     m: Machine, at: Place, x: Any, shape: Any, offset: Any, valid_shape: Any = None, drop_dims: Any = None,
@@ -243,7 +243,7 @@ def _check_place(m: Machine, at: Place, x: Tile, shape: tuple, offset: list[int]
 
 @op(
     "assemble", "target source offset * atomic?", tile="target source offset", result=Result("first", type=True),
-    orchestration=True, tensors=True, tiles_at=(0, 1),
+    orchestration=True, tensors=True, tiles_at=(0, 1), target="target",
 )  # fmt: skip
 def assemble(m: Machine, at: Place, target: Any, source: Any, offset: Any, atomic: Any = None) -> Any:
     """Write `source` into `target` at `offset` and return the target."""
@@ -412,7 +412,10 @@ def _for_target(m: Machine, at: Place, target: Tensor, s: Any) -> Any:
     raise m.fault(at, f"assemble of {s} into {target}", f"pl.cast it to {target.dtype}")
 
 
-@op("load", "tensor offsets shapes valid_shape? target_memory? clamp?", on="pl tile", gives="tile", tensors=True)
+@op(
+    "load", "tensor offsets shapes valid_shape? target_memory? clamp?", on="pl tile", gives="tile", tensors=True,
+    result=WRITTEN,
+)  # fmt: skip
 def load(
     m: Machine, at: Place, tensor: Any, offsets: Any, shapes: Any, valid_shape: Any = None, target_memory: Any = None,
     clamp: bool = False,
@@ -454,7 +457,10 @@ def _load_scales(m: Machine, at: Place, tensor: Tensor, window: Tensor, offsets:
     return tile
 
 
-@op("store", "tile offsets output_tensor shapes? * atomic?", on="pl tile", gives="tensor", tensors=True)
+@op(
+    "store", "tile offsets output_tensor shapes? * atomic?", on="pl tile", gives="tensor", tensors=True,
+    target="output_tensor",
+)  # fmt: skip
 def store(
     m: Machine, at: Place, tile: Any, offsets: Any, output_tensor: Any, shapes: Any = None, atomic: Any = None
 ) -> Any:

@@ -19,7 +19,7 @@ import torch
 
 from helpers.interpret.language.dtypes import BY_NAME, INT32, wrap
 from helpers.interpret.language.element_types import EIGHT, FLOAT, FOUR, NINE, SIX_WORDS
-from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED
+from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED, WRITTEN
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops.common import (
     check_rows,
@@ -347,7 +347,10 @@ _three("subsc", "lhs - rhs - rhs2, where rhs is a number.", True)
 # ---- made from nothing -----------------------------------------------------------------------------------
 
 
-@op("tri", "diagonal shape valid_shape? dtype? upper?", on="pl tile", gives="tile", types=(SIX_WORDS, NINE))
+@op(
+    "tri", "diagonal shape valid_shape? dtype? upper?", on="pl tile", gives="tile", types=(SIX_WORDS, NINE),
+    result=WRITTEN, fills="counted",
+)  # fmt: skip
 def tri(
     m: Machine, at: Place, diagonal: Any, shape: Any, valid_shape: Any = None, dtype: Any = INT32, upper: bool = False
 ) -> Tile:
@@ -386,6 +389,7 @@ _MULTIPLIERS, _WEYL, _LOW = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85), 
 @op(
     "random", "key0 key1 counter0 counter1 counter2 counter3 shape dtype? rounds?",
     tile="key0 key1 counter0 counter1 counter2 counter3 shape valid_shape? dtype? rounds?", gives="either",
+    result=WRITTEN, fills="counted",
 )  # fmt: skip
 def random(
     m: Machine, at: Place, key0: Any, key1: Any, counter0: Any, counter1: Any, counter2: Any, counter3: Any,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from helpers.interpret.language.dtypes import DType
-from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED, Result
+from helpers.interpret.language.operation import ALL, TYPED, WRITTEN_LAID_OUT, Result
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import halves
 from helpers.interpret.ops.common import (
@@ -42,7 +42,7 @@ def dim(m: Machine, at: Place, tensor: Any, axis: int) -> int:
 
 
 @op(
-    "reshape", "input shape", tensor="tensor shape", tile="tile shape", result=LAID_OUT, orchestration=True,
+    "reshape", "input shape", tensor="tensor shape", tile="tile shape", result=WRITTEN_LAID_OUT, orchestration=True,
     tensors=True, tiles_at=(0,),
 )  # fmt: skip
 def reshape(m: Machine, at: Place, x: Any, shape: Any) -> Tensor | Tile:

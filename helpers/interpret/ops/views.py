@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.language.operation import ALL, LAID_OUT, TYPED
+from helpers.interpret.language.operation import ALL, TYPED, WRITTEN_LAID_OUT, Result
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.ops import movement, shapes
 from helpers.interpret.ops.common import describe, dtype_of, elements, in_ub, op, operand, static, vector
@@ -94,8 +94,8 @@ def view(
 
 
 @op(
-    "extract", "src index_row index_col shape * target_memory", on="tile", result=TYPED, unit="vector", moves=True,
-    apart=ALL,
+    "extract", "src index_row index_col shape * target_memory", on="tile", result=Result("written", type=True),
+    unit="vector", moves=True, apart=ALL,
 )  # fmt: skip
 def extract(m: Machine, at: Place, src: Any, index_row: Any, index_col: Any, shape: Any, *, target_memory: Any) -> Tile:
     """The part of a tile at (row, column), in another on-chip buffer."""
@@ -106,7 +106,7 @@ def extract(m: Machine, at: Place, src: Any, index_row: Any, index_col: Any, sha
 
 @op(
     "fillpad_expand", "value shape pad_value?", tensor="tensor shape pad_value?", tile="tile shape pad_value?",
-    result=LAID_OUT, unit="vector", apart=ALL,
+    result=WRITTEN_LAID_OUT, unit="vector", apart=ALL,
 )  # fmt: skip
 def fillpad_expand(m: Machine, at: Place, value: Any, shape: Any, pad_value: Any = "zero") -> Tile:
     """The valid part of a tile in the corner of a larger one, the rest set to `pad_value`."""
