@@ -1,7 +1,7 @@
 """The platforms a kernel can run on, which of them work on this machine, and what the others lack.
 
-A platform is a chip (`a2a3`, `a5`) and what stands in for it: `interp` is this repository's interpret mode,
-`sim` is PyPTO's simulator, no suffix is the NPU itself. Nothing here imports PyPTO or changes anything.
+A platform is a chip of `chips.toml` (`a2a3`, `a5`) and what stands in for it: `interp` is this repository's interpret
+mode, `sim` is PyPTO's simulator, no suffix is the NPU itself. Nothing here imports PyPTO or changes anything.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from helpers import chips
 from helpers.errors import PlatformError
 
 __all__ = ["PLATFORMS", "PlatformError", "PyPTO", "installed_pypto", "missing", "resolve"]
 
-PLATFORMS: tuple[str, ...] = ("a5interp", "a2a3interp", "a5sim", "a2a3sim", "a5", "a2a3")
+PLATFORMS: tuple[str, ...] = (
+    *(f"{name}interp" for name in reversed(chips.NAMES)),
+    *(f"{name}{sim}" for sim in ("sim", "") for name in reversed(chips.OF_PYPTO)),
+)
 """Every platform's name, in the toolchain's own scheme. `default` stands for the best one that works."""
 
 # What `default` tries, best first: NPU, simulator, interpret mode; first the chip of the published figures.
-_PREFERENCE = ("a2a3", "a5", "a2a3sim", "a5sim", "a2a3interp", "a5interp")
+_PREFERENCE = tuple(f"{name}{how}" for how in ("", "sim", "interp") for name in chips.OF_PYPTO)
 
 INSTALL_GUIDE = "https://github.com/hw-native-sys/pypto/blob/main/docs/en/user/01-installation.md"
 

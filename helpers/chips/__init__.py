@@ -101,6 +101,7 @@ class Chip:
     Cores are numbered from 0: first the cube cores, then the vector cores; cluster c is cube core c and vector cores
     2c and 2c + 1 of theirs. `ring`: where the tiles lie that these hand each other, "GM" or "chip".
 
+    `rules`: of which chip the rules of PyPTO and its assembler hold for it: its own name, or another's that it is like.
     `assumed`: which of its numbers are the other chip's or a guess, none being public. `spread`: how far off predicted
     times of this chip are, as a share: the median over measurements that nothing was fitted on; None: there is none.
     """
@@ -119,6 +120,7 @@ class Chip:
     scalar: Scalar
     memory: GlobalMemory
     runtime: Runtime
+    rules: str
     assumed: tuple[str, ...] = ()
     spread: float | None = None
 
@@ -153,10 +155,22 @@ class Chip:
 
 
 @cache
-def chip(name: str) -> Chip:
-    """The chip called `a2a3` or `a5`."""
+def _tables() -> dict[str, dict]:
     with open(Path(__file__).with_name("chips.toml"), "rb") as f:
-        facts = dict(tomllib.load(f)[name])
+        return tomllib.load(f)
+
+
+NAMES = tuple(_tables())
+"""The chips, in the order of chips.toml."""
+
+OF_PYPTO = tuple(name for name, facts in _tables().items() if facts.get("rules", name) == name)
+"""Those that PyPTO itself knows."""
+
+
+@cache
+def chip(name: str) -> Chip:
+    """The chip of a table of chips.toml."""
+    facts = {"rules": name, **_tables()[name]}
     buffers = {k: v * 1024 for k, v in facts.pop("buffers").items()}
     facts["assumed"] = tuple(facts.get("assumed", ()))
     parts = {"cube": Cube, "vector": Vector, "scalar": Scalar, "memory": GlobalMemory, "runtime": Runtime}

@@ -40,8 +40,8 @@ def profile_kernel(
     from helpers.interpret.trace import compilers
     from helpers.profile import export, levers, profile, time_tables
 
-    if chip not in (None, "a2a3", "a5"):
-        raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
+    if chip not in (None, *chips.NAMES):
+        raise InputError(f"--chip is {chip!r}: must be {' or '.join(chips.NAMES)}")
     compiler = compilers.parse(pypto)
     console = plain.console()
     found = []
@@ -97,11 +97,11 @@ def ablate(
     png: Annotated[Path | None, typer.Option(help="Draw it: one file, of one --version.")] = None,
 ) -> None:
     """Predict what each single change between two versions of a stage is worth, by kernels that differ in it alone."""
-    from helpers import plots
+    from helpers import chips, plots
     from helpers.profile.ablation import ablate as steps
 
-    if chip not in ("a2a3", "a5"):
-        raise InputError(f"--chip is {chip!r}: must be a2a3 or a5")
+    if chip not in chips.NAMES:
+        raise InputError(f"--chip is {chip!r}: must be {' or '.join(chips.NAMES)}")
     console = plain.console()
     with console.status(f"{stage} ..."):
         found = steps(stage, version, chip, batch)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from helpers import chips
 from helpers.interpret.trace.trace import Trace
 
 
@@ -42,7 +43,7 @@ def current() -> Session | None:
 def interpreted(platform: str) -> str:
     """The interpret-mode platform of the chip that a script asks for; a name that no platform has stays as it is."""
     chip = "a2a3" if platform == "default" else platform.removesuffix("sim").removesuffix("interp")
-    return f"{chip}interp" if chip in ("a2a3", "a5") else platform
+    return f"{chip}interp" if chip in chips.NAMES else platform
 
 
 @contextmanager

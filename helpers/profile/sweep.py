@@ -94,8 +94,8 @@ def sweep(
     Raises:
         InputError: no such constant or chip; neither a version of a stage nor `specs`.
     """
-    if chip not in ("a2a3", "a5"):
-        raise InputError(f"chip is {chip!r}: must be a2a3 or a5")
+    if chip not in chips.NAMES:
+        raise InputError(f"chip is {chip!r}: must be {' or '.join(chips.NAMES)}")
     stage = _stage_of(kernel)
     if specs is None:
         if stage is None:

@@ -206,8 +206,8 @@ def _checked(fn: Callable, name: str) -> Callable:
     def run(m: Any, at: Any, x: Any, *args: Any, **named: Any) -> Any:
         if isinstance(x, (Tile, Tensor)) and x.dtype is not dtypes.FP32:
             of, taken = limits(name, bool(args) and is_scalar(args[0]))
-            if element_types.refused(taken, x.dtype.name, m.chip.name):
-                raise m.fault(at, *element_types.described(name, taken, x.dtype.name, m.chip.name, of != name))
+            if element_types.refused(taken, x.dtype.name, m.chip.rules):
+                raise m.fault(at, *element_types.described(name, taken, x.dtype.name, m.chip.rules, of != name))
         return fn(m, at, x, *args, **named)
 
     return run
@@ -218,8 +218,8 @@ def _checked_cast(fn: Callable) -> Callable:
     def run(m: Any, at: Any, x: Any, *args: Any, **named: Any) -> Any:
         to = dtypes.of(args[0] if args else named.get("target_type"))
         if isinstance(x, (Tile, Tensor)) and to is not None and x.dtype is not to:
-            if element_types.cast_refused(x.dtype.name, to.name, m.chip.name):
-                raise m.fault(at, *element_types.cast_described(x.dtype.name, to.name, m.chip.name))
+            if element_types.cast_refused(x.dtype.name, to.name, m.chip.rules):
+                raise m.fault(at, *element_types.cast_described(x.dtype.name, to.name, m.chip.rules))
         return fn(m, at, x, *args, **named)
 
     return run

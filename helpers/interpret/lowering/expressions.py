@@ -6,12 +6,13 @@ import ast
 import contextlib
 from typing import Any
 
+from helpers.interpret import ops
 from helpers.interpret.checks import rules
 from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.forms import MISSING
 from helpers.interpret.language import dtypes
 from helpers.interpret.lowering.code import Part, call, evaluate, is_constant, load, machine
-from helpers.interpret.ops import FACTORS, exists
+from helpers.interpret.ops import exists
 
 INFIX = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and_", ast.BitOr: "or_",
@@ -28,7 +29,7 @@ CONSTANTS_ONLY = {
 }
 
 # Products that PyPTO cuts where they are larger than L0C, and only in the block of statements that they are made in.
-WHOLE = {name for name, factors in FACTORS.items() if factors[0] == 0}  # products that add to nothing
+WHOLE = {name for name, factors in ops.FACTORS.items() if factors[0] == 0}  # products that add to nothing
 
 
 class Expressions(Part):

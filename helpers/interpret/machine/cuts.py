@@ -80,7 +80,7 @@ class Cut:
             return None
         whole = Memory("L1", self.memory.bytes, self.memory.born, self.memory.place, self.memory.turns)
         fits = whole.bytes <= chip.buffers["L1"]
-        if self.ways != {MULTIPLIED} or self.dtype.name not in KEPT_IN_L1[chip.name] or not fits:
+        if self.ways != {MULTIPLIED} or self.dtype.name not in KEPT_IN_L1[chip.rules] or not fits:
             return None
         whole.last, self.memory.last, self.memory.bytes = self.memory.last, self.memory.born, self.part.bytes
         return whole
@@ -93,12 +93,12 @@ class Cut:
             return "PyPTO cuts it where it is stored once, as it is, or only multiplied on"
         if self.ways == {STORED}:
             return "PyPTO cuts it where it is stored once"
-        return f"PyPTO keeps {' or '.join(KEPT_IN_L1[chip.name])} of a cut product in L1, as much as fits"
+        return f"PyPTO keeps {' or '.join(KEPT_IN_L1[chip.rules])} of a cut product in L1, as much as fits"
 
 
 def watched(m: Any, tile: Tile, a: Tile, b: Tile, bias: Tile | None, shape: Sequence[int]) -> None:
     """Have an eye on a new product, if it is larger than L0C; `shape`: M, K, N."""
-    rows = 32 if tile.dtype.name == "INT32" and m.chip.name == "a2a3" else autotile.GRAIN
+    rows = 32 if tile.dtype.name == "INT32" and m.chip.rules == "a2a3" else autotile.GRAIN
     M, K, N = shape
     l0c, size = m.chip.buffers["L0C"], int(tile.dtype.bytes)
     batches = 1
@@ -134,12 +134,12 @@ def _part(
     if bias is not None:
         box = autotile.BLOCK // size
         grain = max(autotile.GRAIN, box)
-        table = BIAS_TABLE[chip.name] // int(to.bytes)
-        allowed = BIASES[chip.name] if to.is_float else ("INT32",)
+        table = BIAS_TABLE[chip.rules] // int(to.bytes)
+        allowed = BIASES[chip.rules] if to.is_float else ("INT32",)
         if product[0] % autotile.GRAIN or product[1] % grain or product[2] % grain or bias.dtype.name not in allowed:
             return None
         limits = autotile.Limits(autotile.GRAIN, box, (autotile.GRAIN, grain, grain), table)
-    found = autotile.part(chip.name, l0c, product, size, int(to.bytes), rows, limits)
+    found = autotile.part(chip.rules, l0c, product, size, int(to.bytes), rows, limits)
     if found is not None and bias is not None and found.n != product[2] and not bias.memory.loaded:
         return None  # the bias table has no windows: a bias is loaded anew for each part
     return None if found is None or found.bytes > l0c else found

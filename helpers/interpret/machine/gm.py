@@ -215,7 +215,7 @@ class GlobalMemory(MachinePart):
             raise self.m.fault(
                 at, "a tile is loaded outside an InCore region", "put the operation into `with pl.at(...)`"
             )
-        refusal = four_bits(w.dtype, self.m.chip.name)
+        refusal = four_bits(w.dtype, self.m.chip.rules)
         if refusal is not None:
             raise self.m.fault(at, *refusal)
         self._all_there(at, w)

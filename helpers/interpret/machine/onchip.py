@@ -115,7 +115,7 @@ class OnChip(MachinePart):
         size = max(SLOTS * nbytes, *(x.bytes for x in channels.values()))
         for x in channels.values():
             x.bytes = size
-        if space == "L1" and self.m.chip.name == "a5":
+        if space == "L1" and self.m.chip.rules == "a5":
             self.touch(tile)
             self.now.task.memory.append(Memory("UB", nbytes, self.clock, at, self.now.turn_of, shape=tile.shape))
         for turn in self.now.turn_of:

@@ -68,8 +68,8 @@ def op(
 def check_type(m: Machine, at: Place, path: str, element: DType) -> None:
     """Refuse `pl.<path>` where the chip has no instruction for this element type."""
     record = OPS[path]
-    if element_types.refused(record.types, element.name, m.chip.name):
-        raise m.fault(at, *element_types.described(record.name, record.types, element.name, m.chip.name))
+    if element_types.refused(record.types, element.name, m.chip.rules):
+        raise m.fault(at, *element_types.described(record.name, record.types, element.name, m.chip.rules))
 
 
 def apart_from(fn: Callable, operands: tuple[int, ...], with_number: tuple[int, ...]) -> Callable:
@@ -202,7 +202,7 @@ def check_scratch(m: Machine, at: Place, name: str, tmp: Any, types: str = "") -
     """
     if type(tmp) is Tile and tmp.memory.space not in ("UB", ""):
         raise m.fault(at, f"pl.{name} with the scratch {tmp}, which is in {tmp.memory.space}", "pl.create_tile in UB")
-    if types and type(tmp) is Tile and m.chip.name == "a2a3" and tmp.dtype.name not in types.split():
+    if types and type(tmp) is Tile and m.chip.rules == "a2a3" and tmp.dtype.name not in types.split():
         raise m.fault(at, f"pl.{name} with the scratch {tmp}", f"pl.create_tile(..., pl.{types.split()[0]})")
 
 
@@ -231,7 +231,7 @@ def dtype_of(m: Machine, at: Place, x: Any) -> DType:
     d = of(x)
     if d is None:
         raise m.fault(at, f"{x!r} is no element type that interpret mode supports")
-    refusal = four_bits(d, m.chip.name) if m.now.task is not None else None
+    refusal = four_bits(d, m.chip.rules) if m.now.task is not None else None
     if refusal is not None:
         raise m.fault(at, *refusal)
     return d

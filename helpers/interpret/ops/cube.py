@@ -188,7 +188,7 @@ def _loaded(m: Machine, at: Place, *xs: Any) -> None:
     """Operands of the cube come from global memory or UB: from L0C there is no way to L0A and L0B (`pto.tmov`)."""
     for x in xs:
         if type(x) is Tile and x.memory.space == "L0C":
-            if x.memory.cut is not None and x.dtype.name in cuts.KEPT_IN_L1[m.chip.name]:
+            if x.memory.cut is not None and x.dtype.name in cuts.KEPT_IN_L1[m.chip.rules]:
                 continue  # it is put together in L1, part by part
             raise m.fault(at, f"{x} is a product, and operand of another", "pl.cast it, or pl.move it to pl.Mem.Mat")
 
@@ -203,7 +203,7 @@ def _multiplied(m: Machine, at: Place, a: Tile, b: Tile) -> None:
 
 def _vector(m: Machine, at: Place, name: str, lhs: Any) -> None:
     """pl.gemv takes one row, and on A5 the assembler takes no pl.gemv."""
-    if m.chip.name == "a5":
+    if m.chip.rules == "a5":
         raise m.fault(at, f"pl.{name} on A5, which has no instruction for it", f"pl.{name.replace('gemv', 'matmul')}")
     if isinstance(lhs, (Tensor, Tile)) and lhs.shape[-2] != 1:
         raise m.fault(at, f"pl.{name} of {lhs}, which is no row", f"pl.{name.replace('gemv', 'matmul')}")
@@ -410,7 +410,7 @@ def matmul_mx_bias(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rh
 
 def _scaled(m: Machine, at: Place, lhs: Any, lhs_scale: Any, rhs: Any, rhs_scale: Any) -> tuple:
     """(data, shape, element type, valid shape) of the product."""
-    if m.chip.name != "a5":
+    if m.chip.rules != "a5":
         raise m.fault(at, f"a block-scaled product on {m.chip.title}", "it is an instruction of A5: run on a5interp")
     a, b = operands(m, at, lhs, rhs, space="L1")
     for x in (a, b):

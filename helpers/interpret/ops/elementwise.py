@@ -346,7 +346,7 @@ def cast(m: Machine, at: Place, input: Any, target_type: Any, mode: Any = "round
         raise m.fault(at, f"pl.cast of {x} to its own type", "remove the cast")
     vector(m, x.shape, x.dtype if x.dtype.bits > d.bits else d, "cast")
     how = _mode(m, at, mode)
-    data = None if m.now.dry else converted(x.data, x.dtype, d, how, m.chip.name)
+    data = None if m.now.dry else converted(x.data, x.dtype, d, how, m.chip.rules)
     return m.onchip.tile(at, data, x.shape, d, x.valid)
 
 

@@ -106,7 +106,7 @@ def _check_index_type(m: Machine, at: Place, x: Tile, i: Tile) -> None:
     if x.dtype.name not in ELEMENTS:
         fix = "gather moves FP16, FP32, INT16 and INT32: pl.cast it, or take its bits with pl.reinterpret_view"
         raise m.fault(at, f"pl.gather of {x}", fix)
-    short = i.dtype.name == "INT16" and x.dtype.bits == 16 and m.chip.name == "a5"  # assembler, `pto.tgather`
+    short = i.dtype.name == "INT16" and x.dtype.bits == 16 and m.chip.rules == "a5"  # assembler, `pto.tgather`
     if i.dtype is not INT32 and not short:
         raise m.fault(at, f"pl.gather of {x} with the index {i}", "the index is INT32, or INT16 of 16 bits on A5")
 
@@ -118,7 +118,7 @@ def _check_flat(m: Machine, at: Place, x: Tile, i: Tile, axis: int) -> None:
     """
     last = axis == len(x.shape) - 1
     rows = elements(i.shape[:-1])
-    if last and m.chip.name == "a5" and i.dtype is not INT32 and rows * x.shape[-1] > 2**15:
+    if last and m.chip.rules == "a5" and i.dtype is not INT32 and rows * x.shape[-1] > 2**15:
         raise m.fault(
             at, f"pl.gather of {x} with the index {i} on A5: it counts {rows * x.shape[-1]} elements, and INT16 counts"
             f" {2**15}", "an INT32 index, or a smaller tile",
@@ -393,7 +393,7 @@ def mgather(
     i = operand(m, at, idx)
     if i.dtype is not INT32 or len(i.shape) != 2 or (mode == "row" and 1 not in i.shape):
         raise m.fault(at, f"pl.mgather with the index {i}", "INT32 [1, R] or [R, 1] for rows, [R, C] for elements")
-    if m.chip.name == "a2a3" and where == "UB" and mode == "row" and i.shape[0] != 1:
+    if m.chip.rules == "a2a3" and where == "UB" and mode == "row" and i.shape[0] != 1:
         raise m.fault(at, f"pl.mgather of rows by a column of indices, {i}, on A2/A3", "indices [1, R]")
     shape, valid = i.shape, i.valid
     if mode == "row":

@@ -209,7 +209,7 @@ def _tile_slice(m: Machine, at: Place, x: Tile, shape: tuple, offset: Any, valid
             raise m.fault(
                 at, f"slice outside {x}: axis {axis} from {o} to {o + n} of extent {extent}", kind="out of bounds"
             )
-    if m.chip.name == "a5" and x.memory.space == "UB" and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
+    if m.chip.rules == "a5" and x.memory.space == "UB" and shape[-1] == 1 < x.shape[-1] and elements(shape) > 1:
         raise m.fault(  # `pto.textract` from row-major to column-major (the assembler)
             at, f"a column of {x}: A5 has no instruction that takes one out of a tile in UB",
             "slice the column of the tensor in global memory, or reduce what it was made from",
@@ -261,7 +261,7 @@ def _check_atomic(m: Machine, at: Place, target: Any) -> None:
     """What memory adds to (src/ir/op/tensor_ops/memory.cpp, src/ir/verifier/verify_atomic_add_dtype.cpp)."""
     if type(target) is not Tensor:
         raise m.fault(at, f"an atomic pl.assemble into {describe(target)}", "into a tensor; of tiles, pl.add")
-    if target.dtype.name not in ATOMIC or (target.dtype.name == "BF16" and m.chip.name == "a5"):
+    if target.dtype.name not in ATOMIC or (target.dtype.name == "BF16" and m.chip.rules == "a5"):
         where = "" if target.dtype.name not in ATOMIC else " on A5"
         raise m.fault(at, f"an atomic pl.assemble into {target}: memory adds no {target.dtype}{where}", "pl.FP32")
 
@@ -338,7 +338,7 @@ def _check_window(m: Machine, at: Place, target: Tile, s: Tile) -> None:
     if s.memory.space == "L0C" or (s.shape[-1] == 1) != (target.shape[-1] == 1):
         what = "a product" if s.memory.space == "L0C" else "its layout is another one"
         raise m.fault(at, f"assemble of {s} into {target}: {what}", "store both into the tensor, each at its place")
-    if m.chip.name == "a2a3" and s.shape[-1] != target.shape[-1] and target.memory.space == "UB":
+    if m.chip.rules == "a2a3" and s.shape[-1] != target.shape[-1] and target.memory.space == "UB":
         raise m.fault(
             at,
             f"assemble of {s} into {target}: A2/A3 moves whole rows only",

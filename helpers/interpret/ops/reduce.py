@@ -85,7 +85,7 @@ def reduce(m: Machine, at: Place, name: str, axis: int, x: Any, tmp: Any = None)
     data = None
     if not m.now.dry:
         if name == "sum" and axis == -2 and dtype.is_float and dtype.bits == 16:
-            fold = lambda values, _: column_sum(values, m.chip.name, tmp is not None)  # noqa: E731
+            fold = lambda values, _: column_sum(values, m.chip.rules, tmp is not None)  # noqa: E731
         if x.valid is None or type(x.valid[axis]) is not Lanes:
             data = fold(x.data, axis)
         elif name in ("sum", "prod") and dtype.is_float:

@@ -109,7 +109,7 @@ def _compared(m: Machine, at: Place, lhs: Any, rhs: Any) -> tuple[Tile, Any, tup
     """`_pair`; on A5 `pto.tcmp` wants operands of the mask's shape (`TCmpOp::verify`): a row of 32 elements
     has a mask of 32 bytes, no other row has one of its own extent."""
     x, y, shape, valid = _pair(m, at, "cmp", lhs, rhs)
-    if m.chip.name == "a5" and type(y) is Tile and (x.shape != y.shape or x.shape[-1] != MASK_BYTES):
+    if m.chip.rules == "a5" and type(y) is Tile and (x.shape != y.shape or x.shape[-1] != MASK_BYTES):
         raise m.fault(
             at, f"pl.cmp of {x} and {y}: PyPTO's assembler takes two tiles on A5 of {MASK_BYTES} columns only",
             "pl.cmp(pl.sub(a, b), 0.0), or parts of that many columns",
@@ -211,7 +211,7 @@ def sels(m: Machine, at: Place, mask: Any, src: Any, tmp: Any, scalar: Any) -> T
     check_scratch(m, at, "sels", tmp)
     if isinstance(mask, Tile) and (mask.dtype.is_float or mask.dtype.bits > 32):
         raise m.fault(at, f"pl.sels with the mask {mask}", "the mask of pl.cmps, packed into integers")
-    narrow = ("INT8", "UINT8") if m.chip.name == "a2a3" else ()
+    narrow = ("INT8", "UINT8") if m.chip.rules == "a2a3" else ()
     if isinstance(src, Tile) and src.dtype.name in ("BF16", "INT64", "UINT64", *narrow):
         raise m.fault(at, f"pl.sels of {src}", "pl.cast it to FP32" if src.dtype.is_float else "pl.cast it to INT32")
     return sel(m, at, mask, src, scalar)
@@ -232,7 +232,7 @@ def prelu(m: Machine, at: Place, tile: Any, slope: Any, tmp: Any = None) -> Tile
         raise m.fault(at, f"pl.prelu of {x} with the slope {slope}", "a slope of the same shape")
     if type(slope) is Tile and slope.valid != x.valid:
         raise m.fault(at, f"pl.prelu of {x} with the slope {slope}", "a slope as much of which is valid")
-    if m.chip.name == "a2a3" and type(tmp) is Tile and tmp.shape[-2] <= (x.valid or x.shape)[-2]:
+    if m.chip.rules == "a2a3" and type(tmp) is Tile and tmp.shape[-2] <= (x.valid or x.shape)[-2]:
         raise m.fault(at, f"pl.prelu of {x} with the scratch {tmp}", "one row more than are valid")
     return _leaky(m, at, "prelu", x, slope)
 

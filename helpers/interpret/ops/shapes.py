@@ -135,9 +135,9 @@ def transpose(m: Machine, at: Place, x: Any, axis1: int, axis2: int, tmp_tile: A
             "transpose the tensor in orchestration, or store each part at its place",
         )  # fmt: skip
     # Into a column: rows of one element. Of a column, which is column-major: `pto.ttrans` takes that on A5 only.
-    if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.name == "a2a3")):
+    if rank == 2 and (x.shape[0] == 1 or (x.shape[1] == 1 and m.chip.rules == "a2a3")):
         raise m.fault(at, f"pl.transpose of {x}, on chip", f"pl.reshape(x, {list(swap(x.shape))})")
-    if x.memory.space == "L0C" and m.chip.name == "a2a3":  # laid out in blocks
+    if x.memory.space == "L0C" and m.chip.rules == "a2a3":  # laid out in blocks
         raise m.fault(at, f"pl.transpose of the product {x}", "exchange the operands: pl.matmul(..., b_trans=True)")
     vector(m, x.shape, x.dtype, "transpose")
     data = None if m.now.dry else x.data.transpose(a - rank, b - rank).contiguous()

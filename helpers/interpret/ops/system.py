@@ -231,7 +231,7 @@ def import_peer_buffer(m: Machine, at: Place, name: str, peer_func: str) -> int:
 
 def _initialize(m: Machine, at: Place, core: str, dir_mask: Any, slot_size: Any, slots: Any, local: Any,
                 number: Any) -> None:  # fmt: skip
-    if local is not None and not (m.chip.name == "a2a3" and local <= (slots or 8)):
+    if local is not None and not (m.chip.rules == "a2a3" and local <= (slots or 8)):
         raise m.fault(at, f"local_slot_num={local} on {m.chip.title}", "of A2/A3 only, and at most slot_num")
     m.pipes.open_pipe(at, core, int(dir_mask), int(slot_size), slots, number or 0)
 
