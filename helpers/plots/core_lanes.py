@@ -16,12 +16,15 @@ from helpers.plots.style import (
     FAINT,
     PALETTE,
     TEXT,
+    WIDTH,
     Figure,
+    axes_at,
     colors,
     figure,
     many,
     sign,
     styled,
+    text_width,
     time_axis,
     time_text,
 )
@@ -118,19 +121,23 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None, groups: 
     busy = ", ".join(f"{engine} {share:.0%} busy" for engine, share in profile.utilisation.items())
     alt = f"swimlane: {many(n, 'task')} on {many(len(used), 'core')} of {chip.name}"
     with styled():
-        fig = figure(1.35 + 0.2 * -(-len(labels) // 3) + max(0.5, min(0.3, 4.4 / max(1, len(used))) * len(used)), alt)
-        axes = fig.subplots()
+        step = max(1, -(-len(used) // 18))
+        border = int((used < chip.cube_cores).sum())
+        marks = [*range(0, border, step), *range(border, len(used), step)]
+        names = [chip.core_name(int(used[i])) for i in marks]
+        legend = 0.12 + 0.18 * -(-len(labels) // 3)
+        lanes = max(0.5, min(0.3, 4.4 / max(1, len(used))) * len(used))
+        fig = figure(legend + 0.35 + lanes + 0.75, alt)
+        left = text_width(fig, names, 8) + 0.15
+        axes = axes_at(fig, left, legend + 0.35, WIDTH - left - 0.2, lanes)
         shown = np.repeat(picture, 8, axis=0)
         shown[::8, :, 3] = shown[7::8, :, 3] = 0  # a gap between lanes
         extent = (*span, len(used) - 0.5, -0.5)
         if len(used):
             axes.imshow(shown, aspect="auto", interpolation="nearest", extent=extent, rasterized=True)
-        border = int((used < chip.cube_cores).sum())
         if 0 < border < len(used):
             axes.axhline(border - 0.5, color=FAINT, linewidth=1.2)
-        step = max(1, -(-len(used) // 18))
-        marks = [*range(0, border, step), *range(border, len(used), step)]
-        axes.set_yticks(marks, [chip.core_name(int(used[i])) for i in marks])
+        axes.set_yticks(marks, names)
         axes.tick_params(axis="y", length=0, labelsize=8)
         axes.set_ylim(max(len(used), 1) - 0.5, -0.5)
         axes.set_xlim(*span)
@@ -140,7 +147,7 @@ def swimlane(profile: Profile, span: tuple[float, float] | None = None, groups: 
         axes.set_title(f"{many(n, 'task')} in {time_text(profile.makespan)}{profile.within}, {profile.kind}; {busy}")
         patches = [Patch(color=c, label=_short(n)) for n, c in zip(labels, hue)]
         if patches:
-            fig.legend(handles=patches, loc="outside upper left", ncols=3, fontsize=8, handlelength=1.2)
+            fig.legend(handles=patches, loc="upper left", ncols=3, fontsize=8, handlelength=1.2)
         sign(fig, profile.trace.label, profile.basis)
     return fig
 

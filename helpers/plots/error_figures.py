@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from golden.error_size import same_bits
 from helpers.plots.given import Pairs, pairs_of, platform_of_result
-from helpers.plots.style import HEAT, LIMIT, Figure, colors, count, figure, sign, styled
+from helpers.plots.style import HEAT, LIMIT, WIDTH, Figure, axes_at, colors, count, figure, sign, styled
 
 _CELLS = 160  # rows and columns of an error map at most; a cell is then the largest error of several elements
 _AT_ONCE = 1 << 18  # elements that are compared at once, which stay in a processor's cache
@@ -76,7 +76,9 @@ def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden"
     )
     with styled():
         fig = figure(3.4, alt)
-        panels = fig.subplots(1, len(found), squeeze=False)[0]
+        apart, bar_at = 0.6, WIDTH - 0.85  # inches from panel to panel, for a panel's numbers; and where the scale is
+        width = (bar_at - 0.8 + apart - 0.2) / len(found) - apart
+        panels = [axes_at(fig, 0.8 + i * (width + apart), 0.35, width, 2.3) for i in range(len(found))]
         image = None
         norm = LogNorm(10.0**low, 10.0**high, clip=True)
         for axes, (name, spread) in zip(panels, found.items()):
@@ -93,7 +95,7 @@ def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden"
             axes.set_title(f"{name}: {worst}")
             axes.set_xlabel("column")
         panels[0].set_ylabel("row")
-        bar = fig.colorbar(image, ax=list(panels), pad=0.02, aspect=25)
+        bar = fig.colorbar(image, cax=axes_at(fig, bar_at, 0.35, 0.1, 2.3))
         bar.minorticks_off()
         bar.outline.set_visible(False)
         bar.set_label(f"|actual - {against}|")

@@ -17,9 +17,24 @@ from helpers.errors import InputError
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.values import Memory
 from helpers.plots.given import trace_of
-from helpers.plots.style import BLUE, GREEN, LIMIT, Figure, byte_axis, bytes_text, figure, sign, styled
+from helpers.plots.style import (
+    BLUE,
+    GREEN,
+    LIMIT,
+    WIDTH,
+    Figure,
+    axes_at,
+    byte_axis,
+    bytes_text,
+    figure,
+    sign,
+    styled,
+    text_width,
+)
 
 SPACES = ("UB", "L1", "L0A", "L0B", "L0C")
+_TITLE, _USAGE, _GAP, _FOOT = 0.34, 0.85, 0.1, 0.75  # inches of the figure, from the top of a buffer's part down
+_LABEL = 8  # points of a row's label
 _SHOWN = 24  # rows of a buffer at most: the source lines that hold the most; the others share one row
 
 
@@ -77,19 +92,26 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
     )
     end = max((b.last for b in mine), default=0) + 1
     rows = {s: _rows([b for b in mine if b.space == s]) for s in spaces}
-    heights = [h for s in spaces for h in (1.05, 0.3 + 0.185 * len(rows[s]))]
+    lives = {s: 0.3 + 0.185 * len(rows[s]) for s in spaces}
+    height = _FOOT + sum(_TITLE + _USAGE + _GAP + lives[s] for s in spaces) if spaces else 0.9
     with styled():
-        fig = figure(0.9 + sum(heights) + 0.35 * len(spaces), alt)
+        fig = figure(height, alt)
         if not spaces:
             fig.text(0.5, 0.5, f"{name} holds nothing on chip", ha="center")
             return fig
-        panels = fig.subplots(2 * len(spaces), sharex=True, height_ratios=heights)
-        for i, space in enumerate(spaces):
-            _usage(panels[2 * i], [b for b in mine if b.space == space], space, peaks[space], limits[space], end)
-            _lives(panels[2 * i + 1], rows[space])
-        panels[-1].set_xlabel("operation of the task")
-        panels[-1].set_xlim(0, end)
-        panels[-1].xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        left = text_width(fig, (label for s in spaces for label, _ in rows[s]), _LABEL) + 0.15
+        width, top, below = WIDTH - left - 0.15, 0.0, None
+        for space in spaces:
+            usage = axes_at(fig, left, top + _TITLE, width, _USAGE, like=below)
+            _usage(usage, [b for b in mine if b.space == space], space, peaks[space], limits[space], end)
+            below = axes_at(fig, left, top + _TITLE + _USAGE + _GAP, width, lives[space], like=usage)
+            _lives(below, rows[space])
+            if space != spaces[-1]:
+                below.tick_params(labelbottom=False)
+            top += _TITLE + _USAGE + _GAP + lives[space]
+        below.set_xlabel("operation of the task")
+        below.set_xlim(0, end)
+        below.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         sign(fig, trace.label, f"first task of {name}")
     return fig
 
@@ -173,7 +195,7 @@ def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:
     colours = np.tile(matplotlib.colors.to_rgba(GREEN), (len(bars), 1))
     colours[:, 3] = 0.35 + 0.65 * np.log2(1 + size) / np.log2(1 + largest)
     axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors=colours, linewidths=0.4))
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=_LABEL)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")

@@ -111,6 +111,24 @@ def figure(height: float, alt: str, width: float = WIDTH) -> Figure:
     return made
 
 
+def axes_at(fig: Figure, left: float, top: float, width: float, height: float, like: Axes | None = None) -> Axes:
+    """Axes at a place of a figure, in inches from its left and its top; they share their horizontal axis with `like`.
+
+    Such a figure does not arrange its axes, which would take longer than to draw them.
+    """
+    fig.set_layout_engine("none")
+    wide, tall = fig.get_size_inches()
+    return fig.add_axes((left / wide, 1 - (top + height) / tall, width / wide, height / tall), sharex=like)
+
+
+def text_width(fig: Figure, texts: Iterable[str], size: float) -> float:
+    """Inches that the longest of some texts takes, in a size in points."""
+    text = fig.text(0, 0, max(texts, key=len, default=""), fontsize=size)
+    inches = text.get_window_extent().width / fig.dpi
+    text.remove()
+    return inches
+
+
 def styled() -> Any:
     """`with styled():` around whatever makes axes, text and artists."""
     return matplotlib.rc_context(_RC)
