@@ -170,7 +170,9 @@ def _rest(
         return found
 
     try:
+        gc.disable()  # a run leaves much to look through, and figures need little
         _draw(judge.figures(result, times), tell)
+        gc.enable()
         if compared is not None:
             tell("divergence", compared())
         tell("findings", _findings(kernel, work, size))

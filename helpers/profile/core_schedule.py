@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from helpers.chips import Chip
 from helpers.interpret.trace.compilers import TODAY, Compiler
-from helpers.interpret.trace.program import Instruction, Program
+from helpers.interpret.trace.program import Instruction, Program, Step
 from helpers.profile.pipe_times import (
     CUBE,
     CUBE_SCALAR,
@@ -32,6 +32,7 @@ from helpers.profile.pipe_times import (
     SECOND,
     VECTOR_MTE2,
     VECTOR_SCALAR,
+    Product,
     lag,
     pipe_times,
     product,
@@ -88,9 +89,10 @@ class CoreRun:
     @cached_property
     def _ended(self) -> tuple[float, float]:
         ends = [0.0, 0.0]
+        lags = [(lag(p, "", self.chip), lag(p, "GM", self.chip)) for p in range(len(PIPES) + SECOND)]
         for b in self.bars:
             side = b.pipe >= VECTOR_MTE2
-            ends[side] = max(ends[side], b.end + lag(b.pipe, b.buffer, self.chip))
+            ends[side] = max(ends[side], b.end + lags[b.pipe][b.buffer == "GM"])
         return tuple(ends)
 
     @property
@@ -154,12 +156,17 @@ class _Run:
         self.used: dict[object, tuple[float, int]] = {}  # slot -> when nobody uses it any more, and who was the last
         self.cube, self.vector = sides(program)
         self.products = 0
+        self.lags = [lag(pipe, "", chip) for pipe in range(len(PIPES) + SECOND)]  # to buffers on chip
+        self.lags_gm = [lag(pipe, "GM", chip) for pipe in range(len(PIPES) + SECOND)]
+        self.timed: dict[tuple[int, float], list[tuple[int, float]]] = {}  # (a step's identity, missed) -> pipe_times
+        self.multiplied: dict[int, Product] = {}  # the identity of a step -> product
         self.rings: dict[int, tuple[str, int]] = {}  # tile that is handed over -> its slot
         handed: dict[str, int] = {}
         for tile, held in enumerate(program.tiles):
             if held.space.endswith("ring"):
                 handed[held.space] = handed.get(held.space, -1) + 1
                 self.rings[tile] = held.space, handed[held.space] % compiler.ring
+        self.slots = [self.rings.get(n) or held.slot for n, held in enumerate(program.tiles)]  # where each tile lies
 
     def go(self) -> list[Bar]:
         for number, side in order(self.program, self.compiler.ahead):
@@ -171,10 +178,17 @@ class _Run:
             elif i.step.engine == "move":
                 self._move(number, i, side)
             else:
-                ((pipe, us),) = pipe_times(i.step, self.chip, self.halves, self.missed.get(number, 0.0))
+                ((pipe, us),) = self._times(i.step, self.missed.get(number, 0.0))
                 space = self.program.tiles[i.writes[0]].space if i.writes else "GM"
                 self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
         return self.bars
+
+    def _times(self, step: Step, missed: float = 0.0) -> list[tuple[int, float]]:
+        """`pipe_times` of a step; a program has few different ones."""
+        found = self.timed.get((id(step), missed))
+        if found is None:
+            found = self.timed[id(step), missed] = pipe_times(step, self.chip, self.halves, missed)
+        return found
 
     def _on(self, pipe: int, i: Instruction) -> int:
         """The pipe on the vector core that does it."""
@@ -192,7 +206,10 @@ class _Run:
 
     def _product(self, number: int, i: Instruction) -> None:
         """Operands go to L0A and L0B, piece by piece, and are multiplied there."""
-        into_a, into_b, us, pieces, twice = product(i.step, self.chip)
+        made = self.multiplied.get(id(i.step))
+        if made is None:
+            made = self.multiplied[id(i.step)] = product(i.step, self.chip)
+        into_a, into_b, us, pieces, twice = made
         rooms = 2 if twice and (pieces > 1 or i.step.loop is not None) else 1
         sources = [t for t in i.reads if self.program.tiles[t].space != "L0C"]
         into = [t for t in i.reads if self.program.tiles[t].space == "L0C"]
@@ -206,7 +223,7 @@ class _Run:
 
     def _move(self, number: int, i: Instruction, side: int) -> None:
         """A tile leaves one buffer for another; between cube and vector cores through the ring, in two parts."""
-        times = pipe_times(i.step, self.chip, self.halves)
+        times = self._times(i.step)
         space = self.program.tiles[i.writes[0]].space if i.writes else "L1"
         if len(times) == 1:
             ((pipe, us),) = times
@@ -217,12 +234,9 @@ class _Run:
         if side == BACK:
             self._bar(number, self._on(back, i), us_back, (), i.writes, space, (), (), ("pushed", i.writes[0]))
             return
-        ring = self._slot(i.writes[0])
+        ring = self.slots[i.writes[0]]
         bar = self._bar(number, self._on(out, i), us, i.reads, (), "GM", (ring,))
-        self.ready["pushed", i.writes[0]] = self.bars[bar].end + lag(out, "GM", self.chip), bar
-
-    def _slot(self, tile: int) -> object:
-        return self.rings.get(tile) or self.program.tiles[tile].slot
+        self.ready["pushed", i.writes[0]] = self.bars[bar].end + self.lags_gm[out], bar
 
     def _bar(
         self, number: int, pipe: int, us: float, reads: tuple | list, writes: tuple, buffer: str,
@@ -231,27 +245,35 @@ class _Run:
         """Put an instruction on its pipe: it reads and writes tiles, `fills` slots of L0 or the ring, `takes` what is
         in some of them, and comes `after` something. Returns its number."""
         unit = 0 if pipe < VECTOR_MTE2 else 1 if pipe < len(PIPES) else 2
-        self.issued[unit] += self.issue_us
-        before = self.free[pipe]
-        start, why, cause = before, ORDER, -1
-        if self.issued[unit] > start:
-            start, why = self.issued[unit], ISSUE
-        none = (0.0, -1)
-        for what in (*reads, *takes, *(() if after is None else (after,))):
-            when, bar = self.ready.get(what, none)
-            if when > start:
-                start, why, cause = when, OPERAND, bar
-        for slot in (*(self._slot(t) for t in writes), *fills):
-            when, bar = self.used.get(slot, none)
-            if when > start:
-                start, why, cause = when, ROOM, bar
+        issued, ready, used, slots = self.issued, self.ready, self.used, self.slots
+        issued[unit] += self.issue_us
+        before = start = self.free[pipe]
+        why, cause = ORDER, -1
+        if issued[unit] > start:
+            start, why = issued[unit], ISSUE
+        needs = (*reads, *takes) if after is None else (*reads, *takes, after)
+        for what in needs:
+            known = ready.get(what)
+            if known is not None and known[0] > start:
+                (start, cause), why = known, OPERAND
+        room = [slots[t] for t in writes]
+        room += fills
+        for slot in room:
+            known = used.get(slot)
+            if known is not None and known[0] > start:
+                (start, cause), why = known, ROOM
         end = self.free[pipe] = start + us
         mine = len(self.bars)
         self.bars.append(Bar(pipe, start, end, number, buffer, start - before, why, cause))
-        there = end + lag(pipe, buffer, self.chip)
-        for what in (*writes, *fills):
-            self.ready[what] = there, mine
-        for slot in (*(self._slot(t) for t in (*reads, *writes)), *fills, *takes):
-            if end > self.used.get(slot, none)[0]:
-                self.used[slot] = end, mine
+        there = end + (self.lags_gm if buffer == "GM" else self.lags)[pipe], mine
+        for what in writes:
+            ready[what] = there
+        for what in fills:
+            ready[what] = there
+        room += [slots[t] for t in reads]
+        room += takes
+        for slot in room:
+            known = used.get(slot)
+            if known is None or end > known[0]:
+                used[slot] = end, mine
         return mine

@@ -157,9 +157,11 @@ class _Builder:
         self.handed = Counter()
 
     def program(self, events: Iterable[Any]) -> Program:
+        now = self.now
         for e in events:
             if type(e) is Memory:
-                self.touched[self._tile(e)] = None
+                known = now.get(id(e))
+                self.touched[self._tile(e) if known is None else known] = None
             elif e is None:
                 self.touched = {}
             elif type(e) is int:

@@ -281,8 +281,8 @@ class Trace:
     def program(self, made: Program) -> Program:
         """Intern a program."""
         key = (
-            tuple((id(i.step), id(i.place), i.reads, i.writes, i.lane) for i in made.instructions),
-            tuple((t.space, t.bytes, t.slot, id(t.place)) for t in made.tiles),
+            tuple([(id(step), id(place), *rest) for step, place, *rest in made.instructions]),
+            tuple([(space, nbytes, slot, id(place)) for space, nbytes, slot, place in made.tiles]),
         )
         return self._programs.setdefault(key, made)
 
