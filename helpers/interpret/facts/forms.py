@@ -64,11 +64,25 @@ def linear(node: ast.expr) -> dict[str, float]:
         for factor, rest in ((a, b), (b, a)):
             if factor.keys() <= {""}:
                 return {atom: n * factor.get("", 0) for atom, n in rest.items()}
-    if isinstance(node, (ast.BinOp, ast.UnaryOp)) and all(
-        isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in walk(node)
-    ):
-        return {"": eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))}
-    return {ast.unparse(_Written().visit(copy.deepcopy(node))): 1}
+    if isinstance(node, (ast.BinOp, ast.UnaryOp)) and is_constant(node):
+        return {"": evaluate(node)}
+    lowered = any(isinstance(n, ast.Call) for n in walk(node))
+    return {ast.unparse(_Written().visit(copy.deepcopy(node)) if lowered else node): 1}
+
+
+def is_constant(node: ast.expr) -> bool:
+    """True for an expression of the generated code that is made of constants."""
+    return isinstance(node, ast.Constant) or (
+        isinstance(node, (ast.BinOp, ast.UnaryOp))
+        and all(isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in walk(node))
+    )
+
+
+def evaluate(node: ast.expr) -> Any:
+    """The value of such."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    return eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))
 
 
 class _Written(ast.NodeTransformer):

@@ -402,11 +402,8 @@ class Facts:
         path = self.path(node.func)
         if path not in OPS:
             return "", {}
-        try:
-            bound = OPS[path].signatures[path].bind(*node.args, **{k.arg: k.value for k in node.keywords})
-        except TypeError:
-            return "", {}
-        return path.rpartition(".")[-1], dict(bound.arguments)
+        bound = OPS[path].bound(path, node.args, node.keywords)
+        return ("", {}) if bound is None else (path.rpartition(".")[-1], bound)
 
     def product(self, node: ast.expr) -> bool:
         """True for what is certainly a product, or computed from one and laid out as it is."""

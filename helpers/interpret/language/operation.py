@@ -9,6 +9,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 ALL = (0, 1, 2, 3)  # operands, by their number
 
@@ -92,9 +93,32 @@ class Operation:
             )
         return None
 
+    def bound(self, path: str, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]) -> dict[str, ast.expr] | None:
+        """The arguments of a call of `pl.<path>` by its names, in its order; None where they do not fit."""
+        names = self._names[path]
+        if names is None:
+            try:
+                return dict(self.signatures[path].bind(*args, **{k.arg: k.value for k in keywords}).arguments)
+            except TypeError:
+                return None
+        if len(args) > names.positional:
+            return None
+        given = dict(zip(names.all, args))
+        for k in keywords:
+            if k.arg in given or k.arg not in names.all:
+                return None
+            given[k.arg] = k.value
+        if not names.needed <= given.keys():
+            return None
+        return {n: given[n] for n in names.all if n in given}
+
+    @cached_property
+    def _names(self) -> dict[str, _Names | None]:
+        return {path: _named(signature) for path, signature in self.signatures.items()}
+
     def own_names(self, path: str) -> dict[str, str]:
         """Parameters of `pl.<path>` to those of `compute`: of the same name, or else at the same position."""
-        mine = list(inspect.signature(self.compute).parameters)[2:]
+        mine = [p.name for p in _parameters(self.compute)]
         theirs = enumerate(self.signatures[path].parameters)
         return {n: n if n in mine else mine[i] for i, n in theirs if n in mine or i < len(mine)}
 
@@ -102,13 +126,37 @@ class Operation:
         self, path: str, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]
     ) -> tuple[list[ast.expr], dict[str, ast.expr]]:
         """The arguments of a call of `pl.<path>` as `compute` takes them: by position as far as the order agrees."""
-        own = list(inspect.signature(self.compute).parameters.values())[2:]
+        own = _parameters(self.compute)
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own):
             return list(args), {k.arg: k.value for k in keywords}
         names, mine, theirs = self.own_names(path), [p.name for p in own], list(self.signatures[path].parameters)
         same = next((i for i, n in enumerate(theirs[: len(args)]) if names.get(n, mine[i]) != mine[i]), len(args))
         by_name = {names[n]: a for n, a in zip(theirs[same:], args[same:])}
         return list(args[:same]), by_name | {names.get(k.arg, k.arg): k.value for k in keywords}
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names of parameters: all, how many may be given by position, those that have to be given."""
+
+    all: dict[str, None]
+    positional: int
+    needed: frozenset[str]
+
+
+def _named(signature: inspect.Signature) -> _Names | None:
+    """The names of a signature; None where it takes any number of arguments."""
+    of = signature.parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in of):
+        return None
+    positional = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in of)
+    return _Names(dict.fromkeys(p.name for p in of), positional, frozenset(p.name for p in of if p.default is p.empty))
+
+
+@cache
+def _parameters(compute: Callable) -> list[inspect.Parameter]:
+    """The parameters of an operation's function, but for the machine and the place."""
+    return list(inspect.signature(compute).parameters.values())[2:]
 
 
 def signature(text: str) -> inspect.Signature:

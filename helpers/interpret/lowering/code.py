@@ -10,7 +10,6 @@ from helpers.interpret.facts.subject import Subject
 from helpers.interpret.machine.batches import BATCH_SIZES
 from helpers.interpret.ops import elements
 from helpers.interpret.source.source import Place, Source
-from helpers.interpret.source.walk import walk
 from helpers.interpret.values import numbers
 from helpers.interpret.values.lanes import Lanes, counted
 from helpers.interpret.values.values import Known
@@ -101,16 +100,6 @@ def load(name: str) -> ast.Name:
 def assigned(node: ast.AST, name: str, value: ast.expr) -> ast.stmt:
     """`name = value`, in the place of `node`."""
     return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node)
-
-
-def is_constant(node: ast.expr) -> bool:
-    """True for an expression of the generated code that is made of constants."""
-    return all(isinstance(n, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)) for n in walk(node))
-
-
-def evaluate(node: ast.expr) -> Any:
-    """The value of such."""
-    return eval(compile(ast.fix_missing_locations(ast.Expression(node)), "<constant>", "eval"))
 
 
 def _dim(m: Any, name: str) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 from helpers.interpret import ops
 from helpers.interpret.checks import rules
 from helpers.interpret.checks.scalars import check_operand
-from helpers.interpret.facts.forms import MISSING
+from helpers.interpret.facts.forms import MISSING, evaluate, is_constant
 from helpers.interpret.language import dtypes
-from helpers.interpret.lowering.code import Part, call, evaluate, is_constant, load, machine
+from helpers.interpret.lowering.code import Part, call, load, machine
 from helpers.interpret.ops import exists
 
 INFIX = {

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from helpers.errors import KernelError
 from helpers.interpret.facts import split_k
-from helpers.interpret.facts.forms import handed_on, name_tuple
-from helpers.interpret.lowering.code import Part, Whole, assigned, evaluate, is_constant, load, machine
+from helpers.interpret.facts.forms import evaluate, handed_on, is_constant, name_tuple
+from helpers.interpret.lowering.code import Part, Whole, assigned, load, machine
 from helpers.interpret.source import live
 from helpers.interpret.source.walk import walk
 

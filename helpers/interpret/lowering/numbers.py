@@ -13,11 +13,11 @@ import re
 from collections import Counter
 from typing import Any
 
-from helpers.interpret.facts.forms import linear
+from helpers.interpret.facts.forms import evaluate, is_constant, linear
 from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.dtypes import DType
-from helpers.interpret.lowering.code import Part, Whole, call, evaluate, is_constant, load
+from helpers.interpret.lowering.code import Part, Whole, call, load
 from helpers.interpret.lowering.simplified import Simplified
 from helpers.interpret.source.walk import walk
 from helpers.interpret.values import numbers

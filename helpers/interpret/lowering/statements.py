@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from helpers.errors import KernelError
 from helpers.interpret.checks import returns, rules
+from helpers.interpret.facts.forms import evaluate, is_constant
 from helpers.interpret.facts.infer import category
 from helpers.interpret.facts.names import Value
 from helpers.interpret.language import annotations
-from helpers.interpret.lowering.code import Part, Whole, assigned, call, evaluate, is_constant, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, call, load, machine
 from helpers.interpret.lowering.groups import POPS
 from helpers.interpret.source.walk import walk
 from helpers.interpret.values.printed import NUMBER, Printer

@@ -11,9 +11,9 @@ import copy
 import types
 from collections import Counter
 
-from helpers.interpret.facts.forms import name_tuple
+from helpers.interpret.facts.forms import evaluate, is_constant, name_tuple
 from helpers.interpret.facts.names import Value
-from helpers.interpret.lowering.code import Part, Whole, assigned, evaluate, is_constant, load, machine
+from helpers.interpret.lowering.code import Part, Whole, assigned, load, machine
 from helpers.interpret.machine.task_ids import without_turns
 from helpers.interpret.source import live
 from helpers.interpret.source.task_ids import SUBMITS, nothing
