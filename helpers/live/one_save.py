@@ -126,6 +126,7 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
 
     sizes: list[str] = []
     importlib.invalidate_caches()
+    gc.disable()  # to compile makes much, and leaves little to collect
     try:
         kernel = load_kernel(work.subject)
         there.send(("files", sorted(user_files().values())))
@@ -137,6 +138,7 @@ def _judge(there: Connection, n: int, work: Work) -> tuple[Any, list[str], RunRe
             found, result = judge.judged(kernel, work.given, size, specs, expected, work.subject.chip)
             there.send((n, "judged", found))
             if len(sizes) == 1:  # what this save has imported, the next one may
+                gc.enable()
                 there.send(("loaded", ahead.loaded(kernel, work.before)))
             if not found.passed:
                 break
