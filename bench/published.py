@@ -72,7 +72,7 @@ def prefill(version: str, **constants: int) -> Trace:
     return stages.trace_stage(tuned_stage(stage, version, **constants), version, batch=1)
 
 
-TILES_662 = {"WIDE_N": 128, "WIDE_K": 128}
+TILES_662 = {"tiles.WIDE_N": 128, "tiles.WIDE_K": 128}
 
 
 def product(size: int) -> Trace:

@@ -240,9 +240,8 @@ def long_files(texts: dict[str, str]) -> dict[str, int]:
 
 
 def test_a_file_has_at_most_five_hundred_lines():
-    """The kernels of a stage stay together: `flash_attention` and `prefill` are ladders, read from step to step."""
-    yet = {"golden.prefill"}  # to be split: the record of its stages from its reference
-    assert {n for n in long_files(modules()) if n.partition(".")[0] != "kernels"} <= yet
+    """But for `flash_attention`, a ladder that is read from step to step."""
+    assert set(long_files(modules())) <= {"kernels.flash_attention"}
 
 
 def test_a_long_file_is_seen():

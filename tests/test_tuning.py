@@ -85,8 +85,8 @@ def test_results_stay_right(stage: str, version: str, values: dict[str, int]):
 @pytest.mark.parametrize(
     ("version", "values"),
     [
-        ("spmd", {"WIDE_N": 128, "WIDE_K": 256, "ATTENTION_BLOCKS": 48, "MLP_BLOCKS": 8}),
-        ("chunked", {"WIDE_N": 128, "WIDE_K": 64, "ATTENTION_BLOCKS": 4, "MLP_BLOCKS": 12}),
+        ("spmd", {"tiles.WIDE_N": 128, "tiles.WIDE_K": 256, "tiles.ATTENTION_BLOCKS": 48, "tiles.MLP_BLOCKS": 8}),
+        ("chunked", {"tiles.WIDE_N": 128, "tiles.WIDE_K": 64, "tiles.ATTENTION_BLOCKS": 4, "tiles.MLP_BLOCKS": 12}),
     ],
 )
 def test_prefill_stays_right_with_other_tiles_and_blocks(version: str, values: dict[str, int]):

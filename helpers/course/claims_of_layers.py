@@ -21,7 +21,8 @@ from helpers.course.claim_kit import (
 from helpers.errors import WorkbookError
 from helpers.profile.ablation import REST
 from helpers.tuning import tuned
-from kernels import prefill, qkv_proj, qwen3
+from kernels import qkv_proj, qwen3
+from kernels.prefill_parts import tiles
 from kernels.rungs import mlp_rungs
 
 _HIDDEN, _INTER = qwen3.HIDDEN, qwen3.INTERMEDIATE
@@ -70,7 +71,7 @@ def _us(rung: str, chip: str) -> float:
 def _narrow_end() -> float:
     """Milliseconds of 40 layers of `spmd` with tiles of 128 columns, the pull request's."""
     stage = stages.find("prefill")
-    kernel = tuned(stage.versions["spmd"], WIDE_N=128)
+    kernel = tuned(stage.versions["spmd"], **{"tiles.WIDE_N": 128})
     trace = stages.trace_kernel(kernel, stage.specs(ctx=128), chip="a2a3")
     return 40 * predicted(trace) / 1e3
 
@@ -358,13 +359,13 @@ CLAIMS: tuple[Claim, ...] = (
         "06_prefill",
         "a page is loaded once for 80 rows",
         "the constants of the kernel",
-        lambda: prefill.WINDOW_ROWS == 80 and prefill.PAGE_WINDOWS == 8,
+        lambda: tiles.WINDOW_ROWS == 80 and tiles.PAGE_WINDOWS == 8,
     ),
     Claim(
         "06_prefill",
         "8 blocks for the norms, 20 for Q, 24 for gate and up",
         "the constants of the kernel",
-        lambda: (prefill.NORM_BLOCKS, prefill.Q_BLOCKS, prefill.MLP_BLOCKS) == (8, 20, 24),
+        lambda: (tiles.NORM_BLOCKS, tiles.Q_BLOCKS, tiles.MLP_BLOCKS) == (8, 20, 24),
     ),
     Claim(
         "06b_prefill_chunks",

@@ -2,7 +2,15 @@
 
 import pypto.language as pl
 
-from kernels.prefill import (
+from kernels.prefill_parts.by_chunk import (
+    layer_end,
+    projections,
+)
+from kernels.prefill_parts.by_token import (
+    tile_projections,
+    token_attention,
+)
+from kernels.prefill_parts.tiles import (
     BATCH_DYN,
     CACHE_ROWS_DYN,
     HIDDEN_DYN,
@@ -24,11 +32,7 @@ from kernels.prefill import (
     TILE_K,
     TOKENS_DYN,
     head_norm,
-    layer_end,
     norm_resid,
-    projections,
-    tile_projections,
-    token_attention,
 )
 from kernels.qwen3 import HEAD_DIM, HEADS, KV_HEADS, KV_HIDDEN, Q_PAD
 

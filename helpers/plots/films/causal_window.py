@@ -17,7 +17,7 @@ from helpers.interpret.values.seen import Seen
 from helpers.plots.films.film import Film
 from helpers.plots.style import BLUE, FAINT, HEAT, ORANGE, TEXT, Figure, figure, sign, styled
 
-MASK, WEIGHTS = "hidden_later", "s_weights"  # the names that hold them in kernels/prefill.py
+MASK, WEIGHTS = "hidden_later", "s_weights"  # the names that hold them in kernels/prefill_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Window:
 
 
 def windows(opened: Sequence[Inside]) -> list[Window]:
-    """The first window of each task that takes a part of the mask and makes weights, names as in kernels/prefill.py.
+    """The first window of each task that takes a part of the mask and makes weights, by the names of `by_chunk`.
 
     Raises:
         InputError: a task does neither.

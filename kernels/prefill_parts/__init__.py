@@ -1,0 +1,1 @@
+"""The parts that the versions of stage prefill are made of."""
