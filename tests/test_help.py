@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from helpers.interpret.language import names
+from helpers.interpret.language import pl_names
 from helpers.interpret.ops import NO_CODE, OPS
 from helpers.interpret.pypto import language_pages
 from helpers.interpret.pypto.language import StandInFinder
@@ -88,4 +88,4 @@ assert "torch" in sys.modules
 
 
 def test_namespaces_are_those_of_the_operations():
-    assert {p.rpartition(".")[0] for p in OPS} == {"", *names.NAMESPACES}
+    assert {p.rpartition(".")[0] for p in OPS} == {"", *pl_names.NAMESPACES}

@@ -267,7 +267,7 @@ def test_a_files_name_says_what_is_in_it():
     """So that no two files of different subjects are called the same."""
     files = [ROOT / name.replace(".", "/") for name in modules()]
     found = [f.relative_to(ROOT).with_suffix(".py") for f in files if not f.is_dir()]
-    yet = "check live names numbers rounding subject task_ids values worker"  # to be renamed
+    yet = "live numbers task_ids"  # to be renamed
     assert same_names(found).keys() <= {f"{name}.py" for name in yet.split()}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from helpers.errors import InputError
-from helpers.inside import values
+from helpers.inside import value_text
 from helpers.inside.opened import Inside
-from helpers.inside.rounding import rounding
+from helpers.inside.rounding_by_line import rounding
 from helpers.interpret.values.seen import Seen
 
 AROUND = 5  # lines of source above and below
@@ -93,14 +93,15 @@ class Debugger(cmd.Cmd):
         if text.strip() == "result":
             seen = self.opened[self.now].result
         if isinstance(seen, Seen):
-            self.write(f"{values.text(seen)}\n{values.table(seen)}" if seen.data is not None else values.text(seen))
+            shown = value_text.text(seen)
+            self.write(f"{shown}\n{value_text.table(seen)}" if seen.data is not None else shown)
         else:
             self.write(str(self.evaluate(text, self.now)))
 
     def do_names(self, _: str) -> None:
         """a, names: what the names of the function hold."""
         for name, value in self.opened.names(self.now).items():
-            self.write(f"  {name} = {values.text(value)}")
+            self.write(f"  {name} = {value_text.text(value)}")
 
     def do_memory(self, _: str) -> None:
         """m(emory): bytes alive in each on-chip buffer, and the chip's limit."""

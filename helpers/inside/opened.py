@@ -15,7 +15,7 @@ import torch
 
 from helpers.chips import chip as chip_of
 from helpers.errors import FaultError, InputError, WorkbookError, shown
-from helpers.inside import values
+from helpers.inside import value_text
 from helpers.interpret import follow
 from helpers.interpret.call import again, arrange, interpret, once_more
 from helpers.interpret.lowering.lower import compile_kernel
@@ -111,7 +111,7 @@ class Inside:
     @cached_property
     def odd(self) -> list[tuple[int, list[str]]]:
         """The moments whose result is odd, see `values.marks`: their numbers, and what is odd."""
-        found = ((i, [w for r in m.results for w in values.marks(r)]) for i, m in enumerate(self.moments))
+        found = ((i, [w for r in m.results for w in value_text.marks(r)]) for i, m in enumerate(self.moments))
         return [(i, what) for i, what in found if what]
 
     def described(self, number: int) -> str:
@@ -124,7 +124,7 @@ class Inside:
             label = name or names.get(id(value), "")
             out.append(f"   took {label + ' = ' if label else ''}{_operand(value)}")
         for r in m.results:
-            out.append(f"   made {m.bound + ' = ' if m.bound else ''}{values.text(r)}")
+            out.append(f"   made {m.bound + ' = ' if m.bound else ''}{value_text.text(r)}")
         if m.error is not None:
             out.append(f"   failed: {str(m.error).splitlines()[0]}")
         return "\n".join(out)
@@ -143,7 +143,7 @@ class Inside:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{i}</td><td>{m.place.line}</td><td style='text-align:left'><code>{escape(m.place.code.strip())}"
-            f"</code></td><td style='text-align:left'>{escape(values.text(m.result))}</td></tr>"
+            f"</code></td><td style='text-align:left'>{escape(value_text.text(m.result))}</td></tr>"
             for i, m in list(enumerate(self.moments))[:200]
         )
         more = f"<p>{len(self.moments) - 200:,} more</p>" if len(self.moments) > 200 else ""
@@ -371,7 +371,7 @@ def _operand(value: Any) -> str:
         return "[" + ", ".join(_operand(v) for v in value) + "]"
     if isinstance(value, slice):
         return ":".join("" if v is None else str(v) for v in (value.start, value.stop))
-    return values.text(value)
+    return value_text.text(value)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

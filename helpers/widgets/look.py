@@ -14,10 +14,10 @@ import traitlets
 
 from helpers import plots
 from helpers.errors import InputError
-from helpers.inside import Inside, inside, values
+from helpers.inside import Inside, inside, value_text
 from helpers.inside.opened import check_kept
-from helpers.inside.rounding import own_errors
-from helpers.inside.values import text as values_text
+from helpers.inside.rounding_by_line import own_errors
+from helpers.inside.value_text import text as values_text
 from helpers.interpret.trace.trace import Trace
 from helpers.interpret.values.seen import Moment, Seen
 from helpers.plots.style import BLUE, LIMIT, ORANGE
@@ -98,7 +98,7 @@ class Look:
         """What an operation took and made, its elements, and the bytes on chip."""
         m = self.opened[number]
         out = [self.opened.described(number)]
-        out += [values.table(r) for r in m.results if isinstance(r, Seen) and r.data is not None][:1]
+        out += [value_text.table(r) for r in m.results if isinstance(r, Seen) and r.data is not None][:1]
         for space, n in sorted(self.opened.on_chip(number).items()):
             out.append(f"{space}: {n:,} of {self.opened.limits.get(space, 0):,} bytes")
         return "\n".join(out)

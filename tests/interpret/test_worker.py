@@ -11,8 +11,8 @@ import torch
 from helpers.errors import InputError, KernelError, PlatformError
 from helpers.interpret import running_script
 from helpers.interpret.pypto import package, script
+from helpers.interpret.pypto.chip_worker import ChipWorker
 from helpers.interpret.pypto.package import RunConfig
-from helpers.interpret.pypto.worker import ChipWorker
 
 SOURCE = """
 @pl.jit

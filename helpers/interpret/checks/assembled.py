@@ -10,7 +10,7 @@ import ast
 import math
 from collections.abc import Iterator
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.forms import Parameter
 from helpers.interpret.facts.infer import category

@@ -14,9 +14,9 @@ from helpers.interpret.checks.stores import Stores
 from helpers.interpret.checks.types import ElementTypes, VariableTypes
 from helpers.interpret.checks.units import Units
 from helpers.interpret.checks.vector_lanes import VectorLanes
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language.operation import Operation
 from helpers.interpret.ops import STORES
 

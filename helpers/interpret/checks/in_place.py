@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.facts.forms import OPERATORS, Parameter
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.source.walk import walk
 
 CORES = ("system.available_cluster_count", "system.available_aiv_count")

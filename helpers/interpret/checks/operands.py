@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import types
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.checks.scalars import check_operand
 from helpers.interpret.facts.infer import category
 from helpers.interpret.language import dtypes

@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.ops import CUBE
 from helpers.interpret.source.walk import walk
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from helpers.errors import KernelError
 from helpers.interpret.facts import spelling
 from helpers.interpret.facts.forms import MISSING
-from helpers.interpret.facts.subject import Subject
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.ops import NO_CODE, exists
 from helpers.interpret.source.source import Source, refuse
 from helpers.interpret.source.walk import walk

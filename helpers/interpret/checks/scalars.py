@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.facts.forms import OPERATORS
 from helpers.interpret.facts.infer import category
 

@@ -12,7 +12,7 @@ import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.facts.names import Shape
 from helpers.interpret.language import dtypes

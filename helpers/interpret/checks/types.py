@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language import dtypes, element_types
 from helpers.interpret.ops import limits
 from helpers.interpret.source import variables

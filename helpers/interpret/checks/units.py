@@ -12,7 +12,7 @@ import ast
 from collections.abc import Callable
 from functools import cache
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.facts.forms import Parameter, nodes_of
 from helpers.interpret.language.decorated import environment, unwrap
 from helpers.interpret.ops import CUBE, STORES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from helpers.interpret.checks.check import Check
+from helpers.interpret.checks.base_check import Check
 from helpers.interpret.facts.forms import nodes_of
 from helpers.interpret.ops import COMPUTES, CUBE, FOLDS
 from helpers.interpret.source.walk import walk

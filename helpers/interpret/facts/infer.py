@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.interpret.facts.forms import OPERATORS
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.names import NOTHING, Names, Shape, Value
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.facts.validity import Validity
 from helpers.interpret.language import dtypes
 from helpers.interpret.language.annotations import Type

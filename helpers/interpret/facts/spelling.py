@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from helpers.interpret.language.names import NAMESPACES
+from helpers.interpret.language.pl_names import NAMESPACES
 from helpers.interpret.ops import exists
 
 DEBUG = "`workbook debug FILE.py:KERNEL --line N`, or with helpers.inside.inside(...) in a notebook"

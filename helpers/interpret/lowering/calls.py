@@ -19,7 +19,7 @@ from helpers.interpret.facts.forms import (
     Parameter,
     dynamic_axes,
 )
-from helpers.interpret.language import names
+from helpers.interpret.language import pl_names
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.code import Part, Whole, load, machine
 from helpers.interpret.lowering.compiled import Compiled
@@ -102,7 +102,7 @@ class Calls(Part):
             return ast.Constant(self.outside(node.func)())
         if path == "system.task_dummy":
             return self._task_dummy(node)
-        if path in names.DIRECTIVES or path in DIRECTIVE_PLACE:
+        if path in pl_names.DIRECTIVES or path in DIRECTIVE_PLACE:
             raise self.refuse(node, f"pl.{path} cannot stand here", DIRECTIVE_PLACE.get(path))
         if path == "cmp" and node.args and self.facts.level(node.args[0]) == "tile":
             path = "tile.cmp"  # of tiles it gives a packed mask

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from helpers.errors import KernelError
-from helpers.interpret.facts.subject import Subject
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.machine.batches import BATCH_SIZES
 from helpers.interpret.ops import elements
 from helpers.interpret.source.source import Place, Source

@@ -18,10 +18,10 @@ from helpers.errors import KernelError, WorkbookError
 from helpers.interpret.checks import returns, rules
 from helpers.interpret.checks.every import Checks
 from helpers.interpret.facts.forms import INCORE, ORCHESTRATION, handed_on
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.names import Names
 from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 from helpers.interpret.language.decorated import unwrap
 from helpers.interpret.lowering.blocks import Blocks
 from helpers.interpret.lowering.calls import Calls
@@ -36,7 +36,7 @@ from helpers.interpret.lowering.scopes import Scopes
 from helpers.interpret.lowering.statements import Statements
 from helpers.interpret.lowering.task_ids import TaskIds
 from helpers.interpret.ops.common import OPS
-from helpers.interpret.source import chunks, live, task_ids
+from helpers.interpret.source import chunks, id_names, live
 from helpers.interpret.source.source import refuse
 from helpers.interpret.source.walk import walk
 
@@ -110,8 +110,8 @@ def _prepared(subject: Subject) -> set[str]:
     tree = subject.tree
     chunks.rewrite(tree, subject.pl_path)
     _operands_in_place(subject)
-    task_ids.rename(tree)
-    ids = task_ids.names(tree, subject.pl_path)
+    id_names.rename(tree)
+    ids = id_names.names(tree, subject.pl_path)
     rules.check(subject.source, program=subject.closure)
     live.analyse(tree, subject.is_region, subject.is_turns, subject.is_lanes)
     subject.read()

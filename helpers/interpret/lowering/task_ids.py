@@ -1,6 +1,6 @@
 """Task ids, lowered: what deps= and predicate= may say, and names of ids in loops and in arms of ifs.
 
-Source: as of `helpers.interpret.source.task_ids`, which finds the names. What an id means where it is used is another
+Source: as of `helpers.interpret.source.id_names`, which finds the names. What an id means where it is used is another
 matter: `helpers.interpret.machine.task_ids`.
 """
 
@@ -16,7 +16,7 @@ from helpers.interpret.facts.names import Value
 from helpers.interpret.lowering.code import Part, Whole, assigned, load, machine
 from helpers.interpret.machine.task_ids import without_turns
 from helpers.interpret.source import live
-from helpers.interpret.source.task_ids import SUBMITS, nothing
+from helpers.interpret.source.id_names import SUBMITS, nothing
 from helpers.interpret.source.walk import walk
 from helpers.interpret.values.lanes import counted_turns
 

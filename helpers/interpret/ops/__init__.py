@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from helpers.interpret.language.names import DIRECTIVES
 from helpers.interpret.language.operation import Operation, Types
+from helpers.interpret.language.pl_names import DIRECTIVES
 from helpers.interpret.ops import (
     cube,
     elements,

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from helpers.interpret.language.names import AUTO
 from helpers.interpret.language.operation import Result
+from helpers.interpret.language.pl_names import AUTO
 from helpers.interpret.machine.machine import Machine
 from helpers.interpret.machine.pipes import CONSUMER, TO_CUBE, TO_VECTOR
 from helpers.interpret.ops import movement

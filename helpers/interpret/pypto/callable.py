@@ -80,7 +80,7 @@ class CompiledKernel:
     def __call__(self, *args: Any, config: Any = None, **kwargs: Any) -> Any:
         """Run it in place, where it was compiled for; without its outputs, these are made and returned."""
         from helpers.interpret.call import with_outputs
-        from helpers.interpret.pypto.worker import on_host
+        from helpers.interpret.pypto.chip_worker import on_host
 
         if self.platform is not None:
             config = self.config

@@ -25,7 +25,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from helpers.errors import KernelError
-from helpers.interpret.language import names
+from helpers.interpret.language import pl_names
 from helpers.interpret.language.kernel import DataType, DynVar, JitFunction, Placement, annotation_type
 from helpers.interpret.pypto import package, text
 from helpers.interpret.pypto.callable import CallableKernel, CallableProgram
@@ -130,7 +130,7 @@ class _Directive:
         self.__name__ = name
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        raise names.only_parsed(self.__name__)
+        raise pl_names.only_parsed(self.__name__)
 
 
 def _module(name: str, doc: str, members: dict[str, Any], package: bool = False) -> ModuleType:
@@ -176,12 +176,12 @@ class _Namespace(ModuleType):
 
 def _members() -> dict[str, Any]:
     m: dict[str, Any] = {}
-    for space in names.NAMESPACES:
-        own = {"MaskPattern": enum.Enum("MaskPattern", names.MASK_PATTERNS)} if space == "tile" else {}
+    for space in pl_names.NAMESPACES:
+        own = {"MaskPattern": enum.Enum("MaskPattern", pl_names.MASK_PATTERNS)} if space == "tile" else {}
         m[space] = _Namespace(f"pypto.language.{space}", f"`pl.{space}` (stand-in)", space, own)
-    m.update({n: _Directive(n) for n in names.DIRECTIVES})
-    m.update({n: DataType(n, bits) for n, bits in names.DTYPES.items()})
-    m.update({n: enum.Enum(n, list(values)) for n, values in names.ENUMS.items()})
+    m.update({n: _Directive(n) for n in pl_names.DIRECTIVES})
+    m.update({n: DataType(n, bits) for n, bits in pl_names.DTYPES.items()})
+    m.update({n: enum.Enum(n, list(values)) for n, values in pl_names.ENUMS.items()})
     m["Mem"] = m["MemorySpace"]
     for layout in ("ND", "DN", "NZ", "MX_A_ZZ", "MX_B_NN"):
         m[layout] = m["TensorLayout"][layout]
@@ -191,11 +191,11 @@ def _members() -> dict[str, Any]:
     m["TaskId"] = m["Scalar"][m["TASK_ID"]]
     m["DataType"], m["DynVar"], m["dynamic"], m["JITFunction"] = DataType, DynVar, DynVar, JitFunction
     m["jit"], m["inline"], m["function"], m["program"] = _Jit(), inline, function, program
-    m["AUTO"] = names.AUTO
+    m["AUTO"] = pl_names.AUTO
     m["IntLike"] = int
     m.update({n: getattr(text, n) for n in ("parse", "loads", "parse_program", "loads_program")})
-    m.update({n: annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in names.HANDLES})
-    m["InlineFunction"], m["RUNTIME"] = JitFunction, names.RUNTIME
+    m.update({n: annotation_type(n, f"`pl.{n}`: a handle of PyPTO's.") for n in pl_names.HANDLES})
+    m["InlineFunction"], m["RUNTIME"] = JitFunction, pl_names.RUNTIME
     m["optimizations"] = _module("pypto.language.optimizations", "`pl.optimizations` (stand-in)", {
         n: m[n] for n in ("split", "cross_core_slot")
     })  # fmt: skip

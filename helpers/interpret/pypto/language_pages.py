@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from helpers.interpret.checks import rules
-from helpers.interpret.language import element_types, followed, names
+from helpers.interpret.language import element_types, followed, pl_names
 from helpers.interpret.ops import LIMITS, NO_CODE, OPS
 from helpers.interpret.pypto.operations import described, facts
 
@@ -53,14 +53,21 @@ def state(path: str) -> str:
 
 def listed() -> set[str]:
     """The names below `pl` that the page has."""
-    kinds = (names.DIRECTIVES, names.NAMESPACES, names.DTYPES, names.ENUMS, names.DECORATORS, names.TYPES)
-    others = {n for k in (*kinds, names.CONSTANTS, names.MODULES, names.HANDLES) for n in k}
+    kinds = (
+        pl_names.DIRECTIVES,
+        pl_names.NAMESPACES,
+        pl_names.DTYPES,
+        pl_names.ENUMS,
+        pl_names.DECORATORS,
+        pl_names.TYPES,
+    )
+    others = {n for k in (*kinds, pl_names.CONSTANTS, pl_names.MODULES, pl_names.HANDLES) for n in k}
     return others | set(operations()[""])
 
 
 def operations() -> dict[str, list[str]]:
     """The operations of the language, by namespace: "" for those of `pl` itself."""
-    out: dict[str, list[str]] = {space: [] for space in ("", *names.NAMESPACES)}
+    out: dict[str, list[str]] = {space: [] for space in ("", *pl_names.NAMESPACES)}
     for path in sorted({*OPS, *NO_CODE}):
         space, _, name = path.rpartition(".")
         out[space].append(name)
@@ -71,7 +78,7 @@ def page() -> str:
     """The whole page."""
     out = [HEAD, "## Names\n\n"]
     for space, members in operations().items():
-        members = members if space else [*members, *names.DIRECTIVES]
+        members = members if space else [*members, *pl_names.DIRECTIVES]
         prefix = f"{space}." if space else ""
         found = {m: state(prefix + m) for m in sorted(set(members))}
         running = [m for m, s in found.items() if s == "runs"]
@@ -81,14 +88,14 @@ def page() -> str:
         if missing:
             out.append(f"No: {', '.join(missing)}.\n\n")
     kinds = {
-        "Decorators": names.DECORATORS, "Types": names.TYPES, "Constants": names.CONSTANTS, "Modules": names.MODULES,
-        "Enums": names.ENUMS, "Handles": names.HANDLES,
+        "Decorators": pl_names.DECORATORS, "Types": pl_names.TYPES, "Constants": pl_names.CONSTANTS,
+        "Modules": pl_names.MODULES, "Enums": pl_names.ENUMS, "Handles": pl_names.HANDLES,
     }  # fmt: skip
     for kind, members in kinds.items():
         said = (f"`{n}`" + (f" (no: {NEVER[n]})" if n in NEVER else "") for n in members)
         out.append(f"{kind}: {', '.join(said)}.\n\n")
     out.append(
-        f"Element types: {', '.join(f'`{n}`' for n in names.DTYPES)}. `INT4` and `UINT4` are types of global memory:"
+        f"Element types: {', '.join(f'`{n}`' for n in pl_names.DTYPES)}. `INT4` and `UINT4` are types of global memory:"
         " no tile has them, on either chip. `FP4` is for A5: passed as torch's `float4_e2m1fn_x2`, two to a byte,"
         " loaded, moved, cast and stored; nothing computes in it. `HF4` and `HF8` are refused.\n\n"
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from helpers.interpret.facts import spelling
-from helpers.interpret.language import names as language
+from helpers.interpret.language import pl_names as language
 from helpers.interpret.language.operation import Operation
 from helpers.interpret.ops import NO_CODE, OPS
 

@@ -105,7 +105,7 @@ NO_DEVICE = "it is abstract, or a pointer alone: make a ChipWorker, and a tensor
 
 def _runtime() -> dict[str, Any]:
     from golden.spec import ScalarSpec, TensorSpec
-    from helpers.interpret.pypto.worker import ChipWorker
+    from helpers.interpret.pypto.chip_worker import ChipWorker
 
     return {
         "RunConfig": RunConfig,

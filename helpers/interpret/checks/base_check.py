@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from helpers.interpret.facts.function import Subject
 from helpers.interpret.facts.infer import Facts
 from helpers.interpret.facts.region import Region
-from helpers.interpret.facts.subject import Subject
 
 
 class Check:
