@@ -12,7 +12,7 @@ from golden.spec import TensorSpec
 from helpers.errors import InputError
 from kernels.qwen3 import BATCH, MAX_CTX
 
-_DRAWN = 4_194_301  # values that `weight` draws
+_DRAWN = 4_194_301  # values that `draw_weight` draws
 _WIDENED = 1 << 19  # elements of a weight that `product` widens at once: 2 MiB of FP32, which stay in a cache
 _AT_ONCE = 1 << 20  # elements of a BF16 tensor that are drawn at once, in FP32: three times as fast as in BF16
 
@@ -47,20 +47,26 @@ def normal(
 
 
 def weight(seed: int, name: str, shape: Sequence[int], std: float) -> TensorSpec:
-    """BF16 weights: _DRAWN normally distributed values, over and over.
-
-    Drawing the 0.33e9 weights of a layer takes longer than a run on them. _DRAWN is prime, so rows of the same
-    values begin at different places of theirs.
-    """
+    """BF16 weights, see `draw_weight`."""
 
     def fill(made: torch.Tensor) -> None:
-        flat = made.view(-1)
-        drawn = flat[:_DRAWN].normal_(0.0, std, generator=generator(seed, name))
-        for first in range(_DRAWN, flat.numel(), _DRAWN):
-            part = flat[first : first + _DRAWN]
-            part.copy_(drawn[: part.numel()])
+        draw_weight(made, generator(seed, name), std)
 
     return TensorSpec(name, list(shape), torch.bfloat16, fill=fill)
+
+
+def draw_weight(made: torch.Tensor, random: torch.Generator, std: float) -> None:
+    """Fill a contiguous tensor with _DRAWN normally distributed values, over and over.
+
+    Drawing the 0.33e9 weights of a layer takes longer than a run on them. _DRAWN is prime, so no two rows of a tensor
+    begin at the same of these values.
+    """
+    flat = made.view(-1)
+    drawn = flat[:_DRAWN]
+    draw(drawn, random, 0.0, std)
+    for first in range(_DRAWN, flat.numel(), _DRAWN):
+        part = flat[first : first + _DRAWN]
+        part.copy_(drawn[: part.numel()])
 
 
 def draw(made: torch.Tensor, random: torch.Generator, mean: float, std: float) -> None:

@@ -191,7 +191,7 @@ def specs(
 
     def fill(weight: torch.Tensor) -> None:
         computed = weight[: chunks * VOCAB_CHUNK]
-        inputs.draw(computed, inputs.generator(seed, "lm_head_weight"), 0.0, 0.02)
+        inputs.draw_weight(computed, inputs.generator(seed, "lm_head_weight"), 0.02)
         padding = computed[VOCAB:]
         padding[:batch] = hidden_states.create_tensor()[:batch][: len(padding)] * 0.02
 

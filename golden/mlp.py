@@ -143,7 +143,7 @@ def specs(
         return inputs.normal(seed, name, [BATCH, hidden], bf16, batch=batch)
 
     def weight(name: str, rows: int, width: int) -> TensorSpec:
-        return inputs.normal(seed, name, [layers * rows, width], bf16, std=0.02)
+        return inputs.weight(seed, name, [layers * rows, width], std=0.02)
 
     return [
         rows("attn_out"),

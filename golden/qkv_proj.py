@@ -126,7 +126,7 @@ def specs(
     fp32, bf16 = torch.float32, torch.bfloat16
 
     def weight(name: str, width: int) -> TensorSpec:
-        return inputs.normal(seed, name, [layers * HIDDEN, width], bf16, std=0.02)
+        return inputs.weight(seed, name, [layers * HIDDEN, width], std=0.02)
 
     return [
         inputs.normal(seed, "hidden_states", [BATCH, HIDDEN], bf16, batch=batch),

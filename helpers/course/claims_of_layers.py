@@ -304,12 +304,24 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "05_decode_layer",
         "Predicted: nearly all is the MLP's partial products.",
-        "what the last rung saves of the whole gain, on both chips",
+        "what the rung mlp_mixed saves of the whole gain, on both chips",
         lambda: all(
-            climbed("decode_layer").saved("fused", c)
+            climbed("decode_layer").saved("mlp_mixed", c)
             > 0.98 * (climbed("decode_layer").us("naive", c) - climbed("decode_layer").us("fused", c))
             for c in CHIPS
         ),
+    ),
+    Claim(
+        "05_decode_layer",
+        "Of the layer that is left, one kernel for attention saves about a third",
+        "the rung's time on both chips",
+        lambda: all(between(0.27, saves("decode_layer", "attention_fused", c), 0.37) for c in CHIPS),
+    ),
+    Claim(
+        "05_decode_layer",
+        "projections with K in four parts about a seventh of the rest.",
+        "the rung's time on both chips",
+        lambda: all(between(0.12, saves("decode_layer", "fused", c), 0.16) for c in CHIPS),
     ),
     Claim(
         "05_decode_layer",

@@ -115,9 +115,9 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
     ),
     "decode_layer": (
         Rung("naive"),
+        Rung("mlp_mixed", "output projection and MLP: mixed for partial_products", "layer_rungs.mlp_mixed"),
         Rung("attention_fused", "attention: fused for separate", "layer_rungs.attention_fused"),
-        Rung("projected", "Q, K, V: split_k for tile", "layer_rungs.projected"),
-        Rung("fused", "output projection and MLP: mixed for partial_products"),
+        Rung("fused", "Q, K, V: split_k for tile"),
     ),
     "prefill": (
         Rung("per_token"),

@@ -79,7 +79,7 @@ def cost(tasks: Tasks, chip: Chip, compiler: Compiler = TODAY, instead: Mapping[
     of_chunk: dict[tuple, int] = {}
     runs: dict[tuple, CoreRun] = {}
     reads = Reads(trace, chip)
-    where, which, phase = [], [], []
+    first, lengths, numbers, which, phase = [], [], [], [], []  # one entry a part
     for d in trace.dispatches:
         if not d.runs:
             continue
@@ -101,14 +101,17 @@ def cost(tasks: Tasks, chip: Chip, compiler: Compiler = TODAY, instead: Mapping[
                     table.append(_row(c, core, hbm, chip))
                 of_chunk[id(c), halves] = kind
             blocks = c.blocks if p.row is None else c.blocks[p.row : p.row + 1]
-            where.append(tasks.first[d.index] + blocks)
-            which.append(np.full(len(blocks), kind))
-            phase.append(np.full(len(blocks), c.phase))
+            first.append(d.index)
+            lengths.append(len(blocks))
+            numbers.append(blocks)
+            which.append(kind)
+            phase.append(c.phase)
     n, pipes = len(tasks), len(PIPES)
-    if not where:
+    if not numbers:
         none = [np.zeros(n)] * len(_NAMES)
         return Costs(np.zeros((n, pipes)), *none, np.zeros((n, 2)), {}, dict.fromkeys(LEVELS, 0.0))
-    at, row, turn = np.concatenate(where), np.concatenate(which), np.concatenate(phase)
+    at = np.repeat(tasks.first[first], lengths) + np.concatenate(numbers)
+    row, turn = np.repeat(which, lengths), np.repeat(phase, lengths)
     rows = np.array(table)
     own = pipes + len(_NAMES) + 2
     columns = [np.bincount(at, rows[row, i], n) for i in range(own)]

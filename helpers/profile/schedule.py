@@ -119,7 +119,7 @@ class _Cores:
         while heap:
             core = heapq.heappop(heap)
             members = self.members(kind, core)
-            if not any(busy[c] for c in members):
+            if not busy[core] and (kind != MIXED or not any(busy[c] for c in members)):
                 for c in members:
                     busy[c] = True
                 return core
@@ -288,10 +288,7 @@ class _Run:
     def _dispatch(self) -> None:
         """Give free cores to tasks that are ready."""
         for kind, queue in self.queues.items():
-            while queue:
-                core = self.cores.take(kind)
-                if core < 0:
-                    break
+            while queue and (core := self.cores.take(kind)) >= 0:
                 self._give(queue.popleft(), core)
 
     def _give(self, t: int, core: int) -> None:

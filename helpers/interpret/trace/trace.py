@@ -195,7 +195,8 @@ class Dispatch:
         out: dict[Argument, int] = {}
         for p in self.parts:
             for a, offset, bits in p.chunk.arguments:
-                key = Argument(a.buffer, int(p.at(offset)), a.extent, a.strides)
+                at = offset if type(offset) is int else int(p.at(offset))
+                key = Argument(a.buffer, at, a.extent, a.strides)
                 out[key] = out.get(key, 0) | bits
         return out
 
