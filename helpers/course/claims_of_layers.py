@@ -353,6 +353,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "06_prefill",
+        "676 tasks a tile at full widths.",
+        "tasks of a tile, without 58 for each of its 64 tokens",
+        lambda: traced("prefill", "per_token", ctx=64).tasks - 58 * 64 == 676,
+    ),
+    Claim(
+        "06_prefill",
         "a layer of 128 tokens is 8,776 tasks. Cut into work items that a fixed number of blocks stride over, it is "
         "504.",
         "tasks of both versions, without the mask, which is made once",
