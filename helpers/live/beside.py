@@ -32,8 +32,13 @@ STOP = ("stop",)  # what is left of a run is not wanted any more
 ANSWER = "answer"
 
 
-def answer(there: Connection, n: int, rest: Any, file: int, kernel: Any, chip: str, specs: Specs) -> None:
+def answer(
+    there: Connection, n: int, rest: Any, file: int, kernel: Any, chip: str, specs: Specs, forget: Callable[[], None]
+) -> None:
     """Hand on what the process `rest` says; answer requests: (who asks, size, launch) with (who asks, bytes, ANSWER).
+
+    Args:
+        forget: Called once `rest` has ended: it takes time that `rest` would have to wait for.
 
     Raises:
         EOFError: nobody will ask any more.
@@ -46,12 +51,14 @@ def answer(there: Connection, n: int, rest: Any, file: int, kernel: Any, chip: s
                 except EOFError:
                     rest.end()
                     rest = None
+                    forget()
                     there.send((n, "done"))
                 continue
             request = there.recv()
             if rest:
                 rest.end()
                 rest = None
+                forget()
             if request == STOP:
                 break
             asks, size, launch = request

@@ -84,9 +84,15 @@ def run(there: Connection, n: int, work: Work, earlier: beside.Earlier | None) -
         return
     there.send((n, "passed"))
     rest = fork(_rest, n, work, kernel, size, result)
+    values = [judged, result]
     del judged, result
-    gc.collect()  # no values of the run stay
-    beside.answer(there, n, rest, work.file, kernel, chip, work.own)
+
+    def forget() -> None:
+        """No values of the run stay."""
+        values.clear()
+        gc.collect()
+
+    beside.answer(there, n, rest, work.file, kernel, chip, work.own, forget)
 
 
 def run_later(there: Connection, last: ahead.Loaded, edited: Collection[str], work: Work) -> None:
