@@ -42,7 +42,8 @@ def inside(name: str, modules: Iterable[str]) -> bool:
 
 
 COMPOSED = {
-    "attention_rungs", "decode", "decode_layer", "layer_rungs", "mlp_rungs", "prefill_rungs", "qkv_rungs", "rope_rungs",
+    "attention_rungs", "by_chunk", "by_token", "decode", "decode_layer", "layer_rungs", "mlp_rungs", "prefill",
+    "prefill_rungs", "qkv_rungs", "rope_rungs",
 }  # fmt: skip
 """Kernels that are put together from those of the stages, and so import their modules."""
 
