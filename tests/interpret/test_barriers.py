@@ -133,6 +133,34 @@ def test_a_loop_that_leaves_nothing_is_passed_over_after_the_barrier(turns: list
     assert torch.equal(sums, wanted)
 
 
+def test_a_tile_crosses_a_barrier_beside_loops_that_are_passed_over():
+    """The tile is needed after both barriers: then all before them is gone through, with values, and is right."""
+    source = """
+@pl.jit
+def k(
+    x: pl.Tensor[[8, 64], pl.FP32],
+    s: pl.InOut[pl.Tensor[[8, 64], pl.FP32]],
+    o: pl.InOut[pl.Tensor[[8, 64], pl.FP32]],
+):
+    for b in pl.spmd(8):
+        acc = pl.mul(x[b : b + 1, :], 2.0)
+        for i in pl.range(1 + b % 3):
+            s[b : b + 1, :] = pl.add(s[b : b + 1, :], x[b : b + 1, :])
+        pl.system.syncall(core_type="mix")
+        n = (b + 1) % 8
+        for i in pl.range(1 + b % 2):
+            o[b : b + 1, :] = pl.add(o[b : b + 1, :], s[n : n + 1, :])
+        pl.system.syncall(core_type="mix")
+        o[b : b + 1, :] = pl.add(o[b : b + 1, :], acc)
+"""
+    x = torch.arange(512.0).view(8, 64)
+    s, o = torch.zeros(8, 64), torch.zeros(8, 64)
+    both(kernel(source), x, s, o)
+    block = torch.arange(8).view(8, 1)
+    assert torch.equal(s, x * (1 + block % 3))
+    assert torch.equal(o, s.roll(-1, 0) * (1 + block % 2) + 2 * x)
+
+
 def test_what_a_loop_leaves_on_chip_is_there_after_the_barrier():
     """A tile that the loop binds again is needed later: the loop is gone through, with its values."""
     source = """

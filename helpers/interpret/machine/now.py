@@ -218,7 +218,7 @@ class Running:
 
     def came_to_barrier(self) -> None:
         """The blocks have come to the barrier at which their phase ends."""
-        self.phases.came_to_barrier(self._rows(), self.task.use(self.m.onchip.clock))
+        self.phases.came_to_barrier(self._rows(), self.task, self.m.onchip.clock)
 
     def needs(self, number: int) -> bool:
         """False for a loop between barriers that an earlier phase has gone through and that leaves nothing to know."""

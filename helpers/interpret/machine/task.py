@@ -163,9 +163,10 @@ class Phases:
         loop = self._loops.get(number)
         return loop is not None and bool(loop.nothing[rows].all()) and all(self._uses[i] for i in rows)
 
-    def came_to_barrier(self, rows: np.ndarray, use: OnChipUse | None) -> None:
-        """What these blocks have taken of the on-chip buffers, of which there is a loop to pass over."""
+    def came_to_barrier(self, rows: np.ndarray, task: Task, clock: int) -> None:
+        """These blocks have come to a barrier. Where a loop may be passed over later, note what they took on chip."""
         if self._loops:
+            use = task.use(clock)
             for i in rows:
                 self._uses[i] = use
 
