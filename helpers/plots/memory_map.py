@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import matplotlib.colors
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
 from helpers.chips import chip
@@ -24,7 +25,7 @@ from helpers.plots.style import (
     WIDTH,
     Figure,
     axes_at,
-    byte_axis,
+    beside,
     bytes_text,
     figure,
     sign,
@@ -35,6 +36,7 @@ from helpers.plots.style import (
 SPACES = ("UB", "L1", "L0A", "L0B", "L0C")
 _TITLE, _USAGE, _GAP, _FOOT = 0.34, 0.85, 0.1, 0.75  # inches of the figure, from the top of a buffer's part down
 _LABEL = 8  # points of a row's label
+_MOMENTS = 560  # of a task that are told apart: the figure has not many more pixels for them
 _SHOWN = 24  # rows of a buffer at most: the source lines that hold the most; the others share one row
 
 
@@ -100,18 +102,21 @@ def memory_map(trace: Trace, name: str | None = None) -> Figure:
             fig.text(0.5, 0.5, f"{name} holds nothing on chip", ha="center")
             return fig
         left = text_width(fig, (label for s in spaces for label, _ in rows[s]), _LABEL) + 0.15
-        width, top, below = WIDTH - left - 0.15, 0.0, None
+        tall = height - _FOOT
+        axes = axes_at(fig, left, 0, WIDTH - left - 0.15, tall)
+        axes.set_xlim(0, end)
+        axes.set_ylim(tall, 0)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.set_xlabel("operation of the task")
+        axes.yaxis.set_visible(False)
+        axes.spines[:].set_visible(False)
+        top = 0.0
         for space in spaces:
-            usage = axes_at(fig, left, top + _TITLE, width, _USAGE, like=below)
-            _usage(usage, [b for b in mine if b.space == space], space, peaks[space], limits[space], end)
-            below = axes_at(fig, left, top + _TITLE + _USAGE + _GAP, width, lives[space], like=usage)
-            _lives(below, rows[space])
-            if space != spaces[-1]:
-                below.tick_params(labelbottom=False)
-            top += _TITLE + _USAGE + _GAP + lives[space]
-        below.set_xlabel("operation of the task")
-        below.set_xlim(0, end)
-        below.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+            top += _TITLE
+            _usage(axes, top, [b for b in mine if b.space == space], space, peaks[space], limits[space], end)
+            top += _USAGE + _GAP
+            _lives(axes, top, lives[space], rows[space], end)
+            top += lives[space]
         sign(fig, trace.label, f"first task of {name}")
     return fig
 
@@ -166,37 +171,72 @@ def _row_label(key: tuple, mine: Sequence[Bar]) -> str:
     return f"{label if len(label) <= 34 else label[:33] + '…'}  (line {line}, {size})"
 
 
-def _usage(axes: Axes, mine: Sequence[Bar], space: str, peak: int, limit: int, end: int) -> None:
+# Axes of each buffer's own would take several times as long to draw: all share one, whose vertical unit is an inch.
+
+
+def _usage(axes: Axes, top: float, mine: Sequence[Bar], space: str, peak: int, limit: int, end: int) -> None:
+    """How much of a buffer is in use after each operation, from `top` inches down."""
     used = _in_use(mine)
     used = np.append(used, np.zeros(end - len(used), used.dtype))
-    steps = np.append(used, used[-1:])  # not `stairs`, which looks at every corner in Python
-    axes.fill_between(np.arange(end + 1), steps, step="post", color=BLUE, alpha=0.35, linewidth=0)
-    axes.plot(np.arange(end + 1), steps, drawstyle="steps-post", color=BLUE)
-    axes.axhline(limit, color=LIMIT, linestyle=(0, (5, 3)))
+    bottom, inch = top + _USAGE, _USAGE / (1.08 * max(limit, peak))  # inches of a byte
     alive = int(used.max())
-    axes.set_ylim(0, 1.08 * max(limit, peak))
     at_once = f"; in use at once at most {bytes_text(alive)}" if alive < peak else ""
+    title = f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}{at_once}"
+    axes.text(0, top - 0.1, title, fontsize=rcParams["axes.titlesize"])
+    marks = {bottom - inch * n: bytes_text(n) if n else "0" for n in (0, limit / 2, limit)}
+    _grid(axes, [[(0, y), (end, y)] for y in marks])
+    for y, text in marks.items():
+        beside(axes, y, text, rcParams["font.size"])
+    moments = min(end, _MOMENTS)
+    most = np.maximum.reduceat(used, -(-np.arange(moments) * end // moments))  # of each moment
+    steps = bottom - inch * np.append(most, most[-1:])  # not `stairs`, which looks at every corner in Python
+    times = np.arange(moments + 1) * end / moments
+    axes.fill_between(times, steps, bottom, step="post", color=BLUE, alpha=0.35, linewidth=0)
+    axes.plot(times, steps, drawstyle="steps-post", color=BLUE)
+    axes.plot([0, end], [bottom - inch * limit] * 2, color=LIMIT, linestyle=(0, (5, 3)))
     if at_once:
-        axes.axhline(peak, color=BLUE, linewidth=0.9, linestyle=":")
-    axes.set_title(f"{space}: peak {bytes_text(peak)}, {100 * peak / limit:.0f} % of {bytes_text(limit)}{at_once}")
-    axes.set_yticks(np.linspace(0, limit, 3))
-    byte_axis(axes)
-    axes.grid(axis="y")
-    axes.xaxis.set_visible(False)  # the panel below has it
+        axes.plot([0, end], [bottom - inch * peak] * 2, color=BLUE, linewidth=0.9, linestyle=":")
+    _frame(axes, [(0, top), (0, bottom), (end, bottom)])
 
 
-def _lives(axes: Axes, rows: Sequence[tuple[str, list[Bar]]]) -> None:
-    largest = max(b.bytes for _, mine in rows for b in mine)
-    bars = np.array([(i, b.first, b.last + 1, b.bytes) for i, (_, mine) in enumerate(rows) for b in mine], float)
-    row, left, right, size = bars.T
-    top, bottom = row - 0.36, row + 0.36
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    boxes = np.stack([np.stack(corner, 1) for corner in corners], 1)
-    colours = np.tile(matplotlib.colors.to_rgba(GREEN), (len(bars), 1))
-    colours[:, 3] = 0.35 + 0.65 * np.log2(1 + size) / np.log2(1 + largest)
-    axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors=colours, linewidths=0.4))
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=_LABEL)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="x")
-    axes.spines["left"].set_visible(False)
+def _lives(axes: Axes, top: float, height: float, rows: Sequence[tuple[str, list[Bar]]], end: int) -> None:
+    """What uses a buffer, from `top` inches down: a row for each source line."""
+    bottom, each = top + height, height / len(rows)
+    turns = [t for t in axes.xaxis.get_majorticklocs() if 0 < t < end]
+    _grid(axes, [[(t, top), (t, bottom)] for t in turns])
+    lanes = np.repeat(_lanes([mine for _, mine in rows], end), 8, axis=0)
+    lanes[::8, :, 3] = lanes[7::8, :, 3] = 0  # a gap between lanes
+    axes.imshow(lanes, aspect="auto", interpolation="nearest", extent=(0, end, bottom, top), zorder=1)
+    for i, (label, _) in enumerate(rows):
+        beside(axes, top + (i + 0.5) * each, label, _LABEL)
+    _frame(axes, [(0, bottom), (end, bottom)])
+
+
+def _lanes(rows: Sequence[Sequence[Bar]], end: int) -> np.ndarray:
+    """A colour, uint8 [row, moment, RGBA], for each of at most `_MOMENTS` moments of the task: how large the largest
+    buffer is that the row has then; transparent where it has none."""
+    largest = max(b.bytes for mine in rows for b in mine)
+    moments = min(end, _MOMENTS)
+    most = np.full((len(rows), moments + 1), -1.0)
+    for row, mine in zip(most, rows):
+        bars = np.array([(b.first, b.last, b.bytes) for b in mine], np.int64)
+        for nbytes in np.unique(bars[:, 2]):  # the largest last
+            first, last, _ = bars[bars[:, 2] == nbytes].T
+            change = np.zeros(moments + 1, np.int64)
+            np.add.at(change, first * moments // end, 1)
+            np.add.at(change, last * moments // end + 1, -1)
+            row[np.cumsum(change) > 0] = nbytes
+    lanes = np.zeros((len(rows), moments, 4))
+    lanes[..., :3] = matplotlib.colors.to_rgb(GREEN)
+    lanes[..., 3] = np.where(most >= 0, 0.35 + 0.65 * np.log2(1 + most.clip(0)) / np.log2(1 + largest), 0)[:, :moments]
+    return (lanes * 255).round().astype(np.uint8)
+
+
+def _grid(axes: Axes, lines: Sequence[Sequence[tuple[float, float]]]) -> None:
+    look = {name: rcParams[f"grid.{name}"] for name in ("color", "alpha", "linewidth")}
+    axes.add_collection(LineCollection(lines, zorder=0.5, **look), autolim=False)
+
+
+def _frame(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
+    look = {"color": rcParams["axes.edgecolor"], "linewidth": rcParams["axes.linewidth"]}
+    axes.add_collection(LineCollection([corners], clip_on=False, **look), autolim=False)

@@ -15,7 +15,7 @@ its vector cores hand each other goes through a ring: a push waits until the til
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -69,46 +69,31 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CoreRun:
-    """One task on its core, or on a cube core and its vector cores. `bars` are in the order of their instructions."""
+    """One task on its core, or on a cube core and its vector cores.
+
+    Attributes:
+        ends: Microseconds from entering the task to leaving it: of the cube core, and of its vector cores.
+        busy: Microseconds that each of `PIPES` is busy; of two vector cores that do different things, their mean. A
+            scalar unit is busy when it hands out instructions, and while it waits for an element.
+        rows: The fields of `bars`.
+    """
 
     program: Program
     chip: Chip
     halves: bool
-    bars: tuple[Bar, ...]
+    ends: tuple[float, float]
+    busy: list[float]
+    rows: list[tuple]
 
     @property
     def total(self) -> float:
         """Microseconds from entering the task to leaving it: until the last pipe is done and what it moved is there."""
-        return self.chip.runtime.task + max(self._ended)
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The same of the cube core, and of its vector cores."""
-        return tuple(self.chip.runtime.task + end for end in self._ended)
+        return max(self.ends)
 
     @cached_property
-    def _ended(self) -> tuple[float, float]:
-        ends = [0.0, 0.0]
-        lags = [(lag(p, "", self.chip), lag(p, "GM", self.chip)) for p in range(len(PIPES) + SECOND)]
-        for b in self.bars:
-            side = b.pipe >= VECTOR_MTE2
-            ends[side] = max(ends[side], b.end + lags[b.pipe][b.buffer == "GM"])
-        return tuple(ends)
-
-    @property
-    def busy(self) -> list[float]:
-        """Microseconds that each of `PIPES` is busy; of two vector cores that do different things, their mean. A scalar
-        unit is busy when it hands out instructions, and while it waits for an element."""
-        out = [0.0] * (len(PIPES) + SECOND)
-        issue = self.chip.scalar.issue * 1e-3 / self.chip.clock_ghz
-        for b in self.bars:
-            out[b.pipe] += b.end - b.start
-            if b.pipe not in (CUBE_SCALAR, VECTOR_SCALAR):
-                out[scalar_of(b.pipe)] += issue
-        if any(out[len(PIPES) :]):
-            for pipe in range(VECTOR_MTE2, len(PIPES)):
-                out[pipe] = (out[pipe] + out[pipe + SECOND]) / 2
-        return out[: len(PIPES)]
+    def bars(self) -> tuple[Bar, ...]:
+        """What each pipe does, in the order of the instructions."""
+        return tuple(map(Bar._make, self.rows))
 
     @property
     def cores(self) -> tuple[bool, bool]:
@@ -138,50 +123,83 @@ def run(
         compiler: How many slots the ring has and how far the cube runs ahead are PyPTO's of a day.
         missed: Of loads, by the instruction's number, the share that comes from HBM and not from the L2 cache.
     """
-    return CoreRun(program, chip, halves, tuple(_Run(program, chip, halves, compiler, missed).go()))
+    return _Run(program, chip, halves, compiler, missed).go()
+
+
+L0 = ("L0A", 0), ("L0A", 1), ("L0B", 0), ("L0B", 1)  # slots of L0, and what lies in them
 
 
 class _Run:
-    """The state of one schedule: when each pipe, slot and tile is free or there, and which bar decided it."""
+    """The state of one schedule: when each pipe, slot and tile is free or there, and which bar decided it.
+
+    Tiles are those of the program and, after them, what lies in the slots of `L0`, then what was pushed into a ring.
+    """
 
     def __init__(self, program: Program, chip: Chip, halves: bool, compiler: Compiler, missed: Mapping[int, float]):
         self.missed = missed
         self.program, self.chip, self.halves, self.compiler = program, chip, halves, compiler
         self.issue_us = chip.scalar.issue * 1e-3 / chip.clock_ghz
         self.read_us = chip.scalar.read * 1e-3 / chip.clock_ghz
-        self.bars: list[Bar] = []
-        self.free = [0.0] * (len(PIPES) + SECOND)
-        self.issued = [0.0, 0.0, 0.0]  # the cube core's scalar unit, and those of two vector cores
-        self.ready: dict[object, tuple[float, int]] = {}  # tile -> when it is there, and the bar that made it
-        self.used: dict[object, tuple[float, int]] = {}  # slot -> when nobody uses it any more, and who was the last
         self.cube, self.vector = sides(program)
         self.products = 0
-        self.lags = [lag(pipe, "", chip) for pipe in range(len(PIPES) + SECOND)]  # to buffers on chip
-        self.lags_gm = [lag(pipe, "GM", chip) for pipe in range(len(PIPES) + SECOND)]
+        self.pushed: dict[int, int] = {}  # tile that is handed over -> the tile in the ring
         self.timed: dict[tuple[int, float], list[tuple[int, float]]] = {}  # (a step's identity, missed) -> pipe_times
         self.multiplied: dict[int, Product] = {}  # the identity of a step -> product
-        self.rings: dict[int, tuple[str, int]] = {}  # tile that is handed over -> its slot
-        handed: dict[str, int] = {}
-        for tile, held in enumerate(program.tiles):
-            if held.space.endswith("ring"):
-                handed[held.space] = handed.get(held.space, -1) + 1
-                self.rings[tile] = held.space, handed[held.space] % compiler.ring
-        self.slots = [self.rings.get(n) or held.slot for n, held in enumerate(program.tiles)]  # where each tile lies
+        pipes = len(PIPES) + SECOND
+        self.rows: list[tuple] = []
+        self.spent, self.issues = [0.0] * pipes, [0] * pipes  # microseconds and bars of each pipe
+        self.free = [0.0] * pipes
+        self.issued = [0.0, 0.0, 0.0]  # the cube core's scalar unit, and those of two vector cores
+        self.lags = [lag(pipe, "", chip) for pipe in range(pipes)]  # to buffers on chip
+        self.lags_gm = [lag(pipe, "GM", chip) for pipe in range(pipes)]
+        self.left = [0.0, 0.0]  # when what the cube core moved is there, and what its vector cores moved
+        slots: dict[object, int] = {}
+        self.slot = [slots.setdefault(s, len(slots)) for s in _slots(program, compiler)]  # of each tile
+        self.l0 = len(program.tiles)  # the first tile of L0
+        tiles = len(self.slot)
+        self.ready, self.maker = [0.0] * tiles, [-1] * tiles  # of each tile: when it is there, and which bar made it
+        # of each slot: when nobody uses it any more, and which bar was the last to
+        self.used, self.user = [0.0] * len(slots), [-1] * len(slots)
 
-    def go(self) -> list[Bar]:
+    def go(self) -> CoreRun:
+        instructions, missed, tiles = self.program.instructions, self.missed, self.program.tiles
+        plain: dict[int, tuple[int, float]] = {}  # by the identity of a step that misses nothing: what it takes
         for number, side in order(self.program, self.compiler.ahead):
-            i = self.program.instructions[number]
-            if i.step.kind == "scalar":
-                self._scalar(number, i)
-            elif i.step.engine == "cube":
-                self._product(number, i)
-            elif i.step.engine == "move":
-                self._move(number, i, side)
+            step, _, reads, writes, lane = instructions[number]
+            known = plain.get(id(step))
+            if known is not None and number not in missed:
+                pipe, us = known
+            elif step.kind == "scalar":
+                self._scalar(number)
+                continue
+            elif step.engine == "cube":
+                self._product(number, instructions[number])
+                continue
+            elif step.engine == "move":
+                self._move(number, instructions[number], side)
+                continue
             else:
-                ((pipe, us),) = self._times(i.step, self.missed.get(number, 0.0))
-                space = self.program.tiles[i.writes[0]].space if i.writes else "GM"
-                self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
-        return self.bars
+                ((pipe, us),) = self._times(step, missed.get(number, 0.0))
+                if number not in missed:
+                    plain[id(step)] = pipe, us
+            if lane:
+                pipe = self._on(pipe, instructions[number])
+            self._bar(number, pipe, us, reads, writes, tiles[writes[0]].space if writes else "GM")
+        task = self.chip.runtime.task
+        return CoreRun(
+            self.program, self.chip, self.halves, (task + self.left[0], task + self.left[1]), self._busy(), self.rows
+        )
+
+    def _busy(self) -> list[float]:
+        """See `CoreRun.busy`."""
+        out = list(self.spent)
+        for pipe, n in enumerate(self.issues):
+            if n:
+                out[scalar_of(pipe)] += n * self.issue_us
+        if any(out[len(PIPES) :]):
+            for pipe in range(VECTOR_MTE2, len(PIPES)):
+                out[pipe] = (out[pipe] + out[pipe + SECOND]) / 2
+        return out[: len(PIPES)]
 
     def _times(self, step: Step, missed: float = 0.0) -> list[tuple[int, float]]:
         """`pipe_times` of a step; a program has few different ones."""
@@ -194,13 +212,15 @@ class _Run:
         """The pipe on the vector core that does it."""
         return pipe + SECOND if pipe >= VECTOR_MTE2 and i.lane and i.step.lanes == 2 else pipe
 
-    def _scalar(self, number: int, i: Instruction) -> None:
+    def _scalar(self, number: int) -> None:
         """The scalar unit of each core reads or writes an element, and goes on when that is done."""
         mine = [(0, CUBE_SCALAR)] * self.cube + [(1, VECTOR_SCALAR)] * self.vector
         for unit, pipe in mine:
             start = max(self.issued[unit], self.free[pipe])
             end = self.issued[unit] = self.free[pipe] = start + self.read_us
-            self.bars.append(Bar(pipe, start, end, number, "GM", 0.0, ORDER, -1))
+            self.left[unit] = max(self.left[unit], end + self.lags_gm[pipe])
+            self.spent[pipe] += end - start
+            self.rows.append((pipe, start, end, number, "GM", 0.0, ORDER, -1))
         if self.vector:
             self.issued[2] = self.issued[1]
 
@@ -216,10 +236,10 @@ class _Run:
         for _ in range(pieces):
             slot = self.products % rooms
             self.products += 1
-            one, two = ("L0A", slot), ("L0B", slot)
-            self._bar(number, MTE1, into_a / pieces, sources, (), "L0A", (one,))
-            self._bar(number, MTE1, into_b / pieces, sources, (), "L0B", (two,))
-            self._bar(number, CUBE, us / pieces, into, i.writes, "L0C", (), (one, two))
+            one, two = self.l0 + slot, self.l0 + 2 + slot
+            self._bar(number, MTE1, into_a / pieces, sources, (one,), "L0A")
+            self._bar(number, MTE1, into_b / pieces, sources, (two,), "L0B")
+            self._bar(number, CUBE, us / pieces, (*into, one, two), i.writes, "L0C")
 
     def _move(self, number: int, i: Instruction, side: int) -> None:
         """A tile leaves one buffer for another; between cube and vector cores through the ring, in two parts."""
@@ -231,49 +251,60 @@ class _Run:
                 self._bar(number, self._on(pipe, i), us, i.reads, i.writes, space)
             return
         (out, us), (back, us_back) = times
+        to = i.writes[0]
         if side == BACK:
-            self._bar(number, self._on(back, i), us_back, (), i.writes, space, (), (), ("pushed", i.writes[0]))
+            self._bar(number, self._on(back, i), us_back, (self.pushed[to],), i.writes, space)
             return
-        ring = self.slots[i.writes[0]]
-        bar = self._bar(number, self._on(out, i), us, i.reads, (), "GM", (ring,))
-        self.ready["pushed", i.writes[0]] = self.bars[bar].end + self.lags_gm[out], bar
+        if to not in self.pushed:
+            self.pushed[to] = len(self.slot)
+            self.slot.append(self.slot[to])
+            self.ready.append(0.0)
+            self.maker.append(-1)
+        self._bar(number, self._on(out, i), us, i.reads, (self.pushed[to],), "GM")
 
-    def _bar(
-        self, number: int, pipe: int, us: float, reads: tuple | list, writes: tuple, buffer: str,
-        fills: tuple = (), takes: tuple = (), after: object = None,
-    ) -> int:  # fmt: skip
-        """Put an instruction on its pipe: it reads and writes tiles, `fills` slots of L0 or the ring, `takes` what is
-        in some of them, and comes `after` something. Returns its number."""
+    def _bar(self, number: int, pipe: int, us: float, reads: Sequence[int], writes: Sequence[int], buffer: str) -> None:
+        """Put an instruction on its pipe: it reads and writes tiles."""
         unit = 0 if pipe < VECTOR_MTE2 else 1 if pipe < len(PIPES) else 2
-        issued, ready, used, slots = self.issued, self.ready, self.used, self.slots
-        issued[unit] += self.issue_us
+        slot, ready, used, rows = self.slot, self.ready, self.used, self.rows
+        issued = self.issued[unit] = self.issued[unit] + self.issue_us
         before = start = self.free[pipe]
         why, cause = ORDER, -1
-        if issued[unit] > start:
-            start, why = issued[unit], ISSUE
-        needs = (*reads, *takes) if after is None else (*reads, *takes, after)
-        for what in needs:
-            known = ready.get(what)
-            if known is not None and known[0] > start:
-                (start, cause), why = known, OPERAND
-        room = [slots[t] for t in writes]
-        room += fills
-        for slot in room:
-            known = used.get(slot)
-            if known is not None and known[0] > start:
-                (start, cause), why = known, ROOM
+        if issued > start:
+            start, why = issued, ISSUE
+        for tile in reads:
+            if ready[tile] > start:
+                start, why, cause = ready[tile], OPERAND, self.maker[tile]
+        for tile in writes:
+            known = used[slot[tile]]
+            if known > start:
+                start, why, cause = known, ROOM, self.user[slot[tile]]
         end = self.free[pipe] = start + us
-        mine = len(self.bars)
-        self.bars.append(Bar(pipe, start, end, number, buffer, start - before, why, cause))
-        there = end + (self.lags_gm if buffer == "GM" else self.lags)[pipe], mine
-        for what in writes:
-            ready[what] = there
-        for what in fills:
-            ready[what] = there
-        room += [slots[t] for t in reads]
-        room += takes
-        for slot in room:
-            known = used.get(slot)
-            if known is None or end > known[0]:
-                used[slot] = end, mine
-        return mine
+        mine = len(rows)
+        rows.append((pipe, start, end, number, buffer, start - before, why, cause))
+        there = end + (self.lags_gm if buffer == "GM" else self.lags)[pipe]
+        for tile in writes:
+            ready[tile], self.maker[tile] = there, mine
+            place = slot[tile]
+            if end > used[place]:
+                used[place], self.user[place] = end, mine
+        for tile in reads:
+            place = slot[tile]
+            if end > used[place]:
+                used[place], self.user[place] = end, mine
+        self.spent[pipe] += end - start
+        self.issues[pipe] += 1
+        side = unit > 0
+        if there > self.left[side]:
+            self.left[side] = there
+
+
+def _slots(program: Program, compiler: Compiler) -> Iterator[object]:
+    """Where each tile of a program lies, and each of `L0`."""
+    handed: dict[str, int] = {}
+    for held in program.tiles:
+        if held.space.endswith("ring"):
+            handed[held.space] = handed.get(held.space, -1) + 1
+            yield held.space, handed[held.space] % compiler.ring
+        else:
+            yield held.slot
+    yield from L0

@@ -250,19 +250,23 @@ class OnChip(MachinePart):
         facts = {
             s: (self.m.trace.shapes[s], self._dtype_of(s).name, self.m.trace.rows(s)) for s in set(shapes) if s >= 0
         }
+        steps: dict[tuple, Step] = {}  # by all that they depend on; places by their identity, which is looked up faster
 
         def access(number: int) -> Access | None:
-            if shapes[number] < 0:
+            shape = shapes[number]
+            if shape < 0:
                 return None
-            a, dtype, rows = facts[shapes[number]]
             memory, loop, lanes, lane = moved[number]
-            kind = "scalar" if memory is None and a.elements == 1 else "UB" if memory is None else memory.space
-            if memory is not None and memory.place in planned.cramped:
-                loop = None
-            key = ("load" if a.mode == READ else "store", kind or "UB", dtype, rows, loop, lanes)
-            tile = None if memory is None or memory.place is None else memory
-            trace = of()
-            return Access(Step(*key) if trace is None else trace.step(key), a.place, tile, lane)
+            space, at = (None, None) if memory is None else (memory.space or "UB", memory.place)
+            step = steps.get((shape, space, id(at), id(loop), lanes))
+            if step is None:
+                a, dtype, rows = facts[shape]
+                kind = "scalar" if memory is None and a.elements == 1 else space or "UB"
+                ahead = None if at in planned.cramped else loop
+                key = ("load" if a.mode == READ else "store", kind, dtype, rows, ahead, lanes)
+                trace = of()
+                step = steps[shape, space, id(at), id(loop), lanes] = Step(*key) if trace is None else trace.step(key)
+            return step, facts[shape][0].place, None if at is None else memory, lane
 
         def made() -> Program:
             program, trace = built(events, access, slots, SLOTS), of()

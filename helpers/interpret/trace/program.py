@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from helpers.interpret.source.source import Place
@@ -56,6 +57,10 @@ class Instruction(NamedTuple):
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     lane: int = 0
+
+
+_instruction = partial(tuple.__new__, Instruction)  # of its fields; there are tens of thousands
+_held = partial(tuple.__new__, Held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +123,8 @@ class Goes(NamedTuple):
     other: Memory
 
 
-class Access(NamedTuple):
-    """An access of global memory as a step, and where the tile lies that it fills or empties."""
-
-    step: Step
-    place: Place
-    memory: Memory | None
-    lane: int
-
+Access = tuple[Step, Place, Memory | None, int]
+"""An access of global memory as a step, its source line, where the tile lies that it fills or empties, its lane."""
 
 RING = {"L0C-UB": "UB", "UB-L1": "L1"}  # where what is handed over lies then
 
@@ -149,7 +148,7 @@ class _Builder:
 
     def __init__(self, access: Callable[[int], Access | None], slots: Mapping[int, int], ring: int):
         self.access, self.slots, self.ring = access, slots, ring
-        self.tiles: list[Held] = []
+        self.tiles: list[tuple] = []  # the fields of a Held
         self.now: dict[int, int] = {}  # identity of a Memory -> the tile that is in it
         self.home: dict[int, int] = {}  # the same, but for tiles that were handed over: where they lay
         self.out: list[list[Any]] = []  # [step, place, reads, writes, lane]
@@ -157,31 +156,34 @@ class _Builder:
         self.handed = Counter()
 
     def program(self, events: Iterable[Any]) -> Program:
-        now = self.now
+        now, touched = self.now, self.touched
         for e in events:
-            if type(e) is Memory:
+            kind = type(e)
+            if kind is Memory:
                 known = now.get(id(e))
-                self.touched[self._tile(e) if known is None else known] = None
+                touched[self._tile(e) if known is None else known] = None
             elif e is None:
-                self.touched = {}
-            elif type(e) is int:
-                self._access(self.access(e))
-            elif type(e) is Made:
-                self._made(e.memory)
-            elif type(e) is Done:
+                if touched:
+                    touched = self.touched = {}
+            elif kind is Made:
+                self._made(e[0])
+            elif kind is Done:
                 self._done(e)
-            elif type(e) is Into and self.out:
+                touched = self.touched
+            elif kind is int:
+                self._access(self.access(e))
+            elif kind is Into and self.out:
                 tile = self.home.get(id(e.memory), self._tile(e.memory))
                 self.out[-1][2][tile] = self.out[-1][3][tile] = None
-                self.touched.pop(tile, None)
-            elif type(e) is Goes:
-                self.now[id(e.memory)] = self._tile(e.other)
+                touched.pop(tile, None)
+            elif kind is Goes:
+                now[id(e.memory)] = self._tile(e.other)
         done = []
         for step, place, reads, writes, lane in self.out:
-            if not writes and step.engine in ("cube", "vector"):
-                writes = reads  # it works in place
-            done.append(Instruction(step, place, tuple(reads), tuple(writes), lane))
-        return Program(tuple(done), tuple(self.tiles))
+            reads = tuple(reads)
+            in_place = not writes and step.engine in ("cube", "vector")
+            done.append((step, place, reads, reads if in_place else tuple(writes), lane))
+        return Program(tuple(map(_instruction, done)), tuple(map(_held, self.tiles)))
 
     def _tile(self, memory: Memory) -> int:
         """The tile that is in a memory."""
@@ -189,21 +191,23 @@ class _Builder:
         if known is None:
             known = self.now[id(memory)] = self.home[id(memory)] = len(self.tiles)
             slot = self.slots.get(id(memory), -1 - known)
-            self.tiles.append(Held(memory.space or "UB", memory.bytes, slot, memory.place))
+            self.tiles.append((memory.space or "UB", memory.bytes, slot, memory.place))
         return known
 
     def _made(self, memory: Memory) -> None:
         """A new tile is what the instruction before made, if that stands there; else another name for what its
         operation touched."""
-        if self.out and self.out[-1][0].engine == "load" and self.now.get(id(memory)) in self.out[-1][3]:
-            return
-        step, place, _, writes, _ = last = self.out[-1] if self.out else [None, None, None, None, None]
-        if step is not None and step.engine != "store" and not (step.engine == "load" and writes):
-            if place is None:
-                last[1] = memory.place
-            if last[1] is memory.place:
-                writes[self._tile(memory)] = None
+        if self.out:
+            step, place, _, writes, _ = last = self.out[-1]
+            loaded = step.engine == "load" and bool(writes)
+            if loaded and self.now.get(id(memory)) in writes:
                 return
+            if step.engine != "store" and not loaded:
+                if place is None:
+                    place = last[1] = memory.place
+                if place is memory.place:
+                    writes[self._tile(memory)] = None
+                    return
         if self.touched:
             self.now[id(memory)] = next(reversed(self.touched))
 
@@ -220,16 +224,17 @@ class _Builder:
         self.out.append([step, place, tile, {}, lane])
 
     def _done(self, e: Done) -> None:
-        if e.handed is None:
-            self.out.append([e.step, e.place, self.touched, {}, e.lane])
+        step, place, lane, handed = e
+        if handed is None:
+            self.out.append([step, place, self.touched, {}, lane])
             self.touched = {}
             return
-        tile, to = self._tile(e.handed), len(self.tiles)
-        way = e.step.kind
+        tile, to = self._tile(handed), len(self.tiles)
+        way = step.kind
         slot = self.handed[way] % self.ring
         self.handed[way] += 1
-        held = self.tiles[tile]
-        self.tiles.append(Held(f"{way} ring", held.bytes, slot, held.place))
-        self.now[id(e.handed)] = to
+        _, nbytes, _, made = self.tiles[tile]
+        self.tiles.append((f"{way} ring", nbytes, slot, made))
+        self.now[id(handed)] = to
         self.touched.pop(tile, None)
-        self.out.append([e.step, e.place or held.place, {tile: None}, {to: None}, e.lane])
+        self.out.append([step, place or made, {tile: None}, {to: None}, lane])
