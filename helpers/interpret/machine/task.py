@@ -7,7 +7,6 @@ the phase that ran it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,7 +109,7 @@ class Task:
 
 def _copied(memory: Sequence[Memory], *named: dict[str, Memory]) -> tuple[Any, ...]:
     """Copies of what lies on chip, and of names for some of it."""
-    new = {id(m): copy.copy(m) for m in memory}
+    new = {id(m): m.copied() for m in memory}
     return list(new.values()), *({name: new[id(m)] for name, m in names.items()} for names in named)
 
 

@@ -182,6 +182,12 @@ class Memory:
         self.turns, self.loaded, self.shape = turns, loaded, shape
         self.cut: Any = None
 
+    def copied(self) -> Memory:
+        """Another one that is the same so far."""
+        new = Memory(self.space, self.bytes, self.born, self.place, self.turns, self.loaded, self.shape)
+        new.last, new.cut = self.last, self.cut
+        return new
+
     @property
     def copies(self) -> int:
         """How many of it a pipeline asks for."""
