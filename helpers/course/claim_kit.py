@@ -41,7 +41,9 @@ def _climbed(stage: str, ctx: int | None) -> Climbed:
     lengths = CTX.get(stage) if ctx is None else ctx
     if stage == "prefill":
         return ladders.climb(stage, ctx=128)
-    batch = {} if stage == "mlp_32b" else {"batch": len(CTX[stage]) if stage == "decode_layer" else 16}
+    if stage == "mlp_32b":
+        return ladders.climb(stage, on=("a2a3",))
+    batch = {"batch": len(CTX[stage]) if stage == "decode_layer" else 16}
     if stage == "flash_attention" and ctx is not None:
         return ladders.climb(stage, since="flat, no loads ahead", batch=16, ctx=ctx)
     return ladders.climb(stage, **batch, **({"ctx": lengths} if lengths is not None else {}))

@@ -166,8 +166,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "03b_wide_and_mixed",
         "its first kernel at hidden 5,120, with 33,411 tasks. These kernels take any width. Beside it what is "
-        "predicted for them, a rung at a time, all at the wider shape: 52,737 tasks in the first, 1,585 in the second, "
-        "which has 1,651 there.",
+        "predicted for them on A2/A3, a rung at a time, all at the wider shape: 52,737 tasks in the first, 1,585 in "
+        "the second, which has 1,651 there.",
         "published.csv; tasks of these kernels at both widths",
         _of_pull_request_90,
     ),

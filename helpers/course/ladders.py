@@ -8,8 +8,9 @@ constants (`helpers.tuning`).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from helpers import chips, stages
@@ -173,7 +174,11 @@ class Climbed:
 
     def roof(self, chip: str = "a2a3") -> float:
         """Microseconds that no rung can take less than: the least of all rungs' `least`."""
-        return min(least(p) for p in self.profiles[chip].values())
+        return self._roofs[chip]
+
+    @cached_property
+    def _roofs(self) -> dict[str, float]:
+        return {chip: min(map(least, of.values())) for chip, of in self.profiles.items()}
 
     def share(self, name: str, chip: str = "a2a3") -> float:
         """What a rung saves, as a share of what the one that it changes has above the roof."""
@@ -182,14 +187,14 @@ class Climbed:
         return self.saved(name, chip) / above if above > 0 else 0.0
 
     def __repr__(self) -> str:
-        lines = []
+        lines, counted = [], next(iter(self.profiles.values()))
         for rung in self.rungs:
             before = self.of(rung)
-            tasks = f"{self.profiles[CHIPS[0]][rung.name].trace.tasks:,}"
+            tasks = f"{counted[rung.name].trace.tasks:,}"
             if before is None:
                 lines.append(f"{rung.name}: {tasks} tasks")
                 continue
-            was = f"{self.profiles[CHIPS[0]][before.name].trace.tasks:,}"
+            was = f"{counted[before.name].trace.tasks:,}"
             lines.append(f"{rung.name}, of {before.name}: {rung.change}")
             lines.append(f"  tasks {was} -> {tasks}" if was != tasks else f"  tasks {tasks}, as before")
             lines.append(f"  predicted time {'; '.join(self._times(rung, before, chip) for chip in self.profiles)}")
@@ -250,12 +255,19 @@ def kernel(stage: str, rung: Rung) -> Any:
     return tuned(made, rung.stages, **rung.values) if rung.values or rung.stages is not None else made
 
 
-def climb(stage: str, guesses: Mapping[str, float | None] | None = None, since: str = "", **how: Any) -> Climbed:
+def climb(
+    stage: str,
+    guesses: Mapping[str, float | None] | None = None,
+    since: str = "",
+    on: Sequence[str] = CHIPS,
+    **how: Any,
+) -> Climbed:
     """Predict every rung of a stage's ladder.
 
     Args:
         guesses: Microseconds that a rung saves on A2/A3, as the reader thinks; None: no guess.
         since: The rung to begin with; "": the first.
+        on: For which chips.
         how: Arguments of the stage's specs: batch, ctx.
 
     Raises:
@@ -273,10 +285,10 @@ def climb(stage: str, guesses: Mapping[str, float | None] | None = None, since: 
             f"the ladder of {stage} has no rung {unknown[0]!r}; it has: {', '.join(r.name for r in ladder[1:])}"
         )
     specs = stages.made_once(stages.find(stage).specs(**how))
-    profiles: dict[str, dict[str, Profile]] = {chip: {} for chip in CHIPS}
+    profiles: dict[str, dict[str, Profile]] = {chip: {} for chip in on}
     for rung in ladder:
         made = kernel(stage, rung)
-        for chip in CHIPS:
+        for chip in on:
             trace: Trace = stages.trace_kernel(made, specs, chip=chip)
             profiles[chip][rung.name] = profile(trace, chips.chip(chip))
     return Climbed(stage, ladder, profiles, guesses)

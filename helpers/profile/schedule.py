@@ -96,10 +96,13 @@ def released(tasks: Tasks, edges: Edges, end: np.ndarray) -> np.ndarray:
 
 
 class _Cores:
-    """Which cores are free. Heaps of numbers; what a heap gives may be stale, so `busy` decides."""
+    """Which cores are free. Heaps of numbers; what a heap gives may be stale, so `busy` decides.
 
-    def __init__(self, chip: Chip):
-        self.cubes = chip.cube_cores
+    `mixed`: whether there are tasks that take a cluster.
+    """
+
+    def __init__(self, chip: Chip, mixed: bool):
+        self.cubes, self.mixed = chip.cube_cores, mixed
         self.busy = [False] * chip.cores
         self.free = {
             CUBE: list(range(chip.cube_cores)),
@@ -126,12 +129,15 @@ class _Cores:
         return -1
 
     def give_back(self, kind: int, core: int) -> None:
+        busy, cubes = self.busy, self.cubes
         for c in self.members(kind, core):
-            self.busy[c] = False
-            cluster = c if c < self.cubes else (c - self.cubes) // 2
-            heapq.heappush(self.free[CUBE if c < self.cubes else VECTOR], c)
-            if not any(self.busy[m] for m in self.members(MIXED, cluster)):
-                heapq.heappush(self.free[MIXED], cluster)
+            busy[c] = False
+            heapq.heappush(self.free[CUBE if c < cubes else VECTOR], c)
+            if self.mixed:
+                cluster = c if c < cubes else (c - cubes) // 2
+                first = cubes + 2 * cluster
+                if not (busy[cluster] or busy[first] or busy[first + 1]):
+                    heapq.heappush(self.free[MIXED], cluster)
 
 
 class _Run:
@@ -168,7 +174,7 @@ class _Run:
         self.start, self.end, self.core, self.before = [0.0] * n, [0.0] * n, [0] * n, [-1] * n
         self.last = [-1] * chip.cores  # the task that had each core last
         self.staged = [False] * n
-        self.cores = _Cores(chip)
+        self.cores = _Cores(chip, MIXED in self.kind)
         self.queues = {kind: deque() for kind in (MIXED, CUBE, VECTOR)}
         self.threads = [0.0] * chip.runtime.threads  # when each is free
         self.now = 0.0
@@ -197,24 +203,27 @@ class _Run:
     # ---- the clock ---------------------------------------------------------------------------------------
 
     def go(self) -> None:
-        submit = self._submits()
-        while self.seen < self.count or self.events or self.sharing:
-            when = submit[self.seen] if self.seen < self.count else np.inf
-            own = self.events[0][0] if self.events else np.inf
-            shared = self.now + (self.sharing[0][0] - self.work) / self.rate if self.sharing else np.inf
+        submit, never = [*self._submits(), np.inf], np.inf
+        events, sharing, what_happens = self.events, self.sharing, (self._begin, self._finish, self._release)
+        queues = tuple(self.queues.values())
+        while self.seen < self.count or events or sharing:
+            when = submit[self.seen]
+            own = events[0][0] if events else never
+            shared = self.now + (sharing[0][0] - self.work) / self.rate if sharing else never
             if shared <= own and shared <= when:
                 self._advance(shared)
-                _, t = heapq.heappop(self.sharing)
-                self._share(-self.demand[t] if self.sharing else -self.wanted)
+                _, t = heapq.heappop(sharing)
+                self._share(-self.demand[t] if sharing else -self.wanted)
                 self._finish(t)
             elif own <= when:
                 self._advance(own)
-                _, what, x = heapq.heappop(self.events)
-                (self._begin, self._finish, self._release)[what](x)
+                _, what, x = heapq.heappop(events)
+                what_happens[what](x)
             else:
                 self._advance(when)
                 self._submit()
-            self._dispatch()
+            if any(queues):
+                self._dispatch()
 
     def _submits(self) -> list[float]:
         """When each launch is submitted."""
@@ -227,7 +236,8 @@ class _Run:
     def _advance(self, now: float) -> None:
         if self.sharing:
             self.work += (now - self.now) * self.rate
-        self.now = max(now, self.now)
+        if now > self.now:
+            self.now = now
 
     def _share(self, change: float) -> None:
         self.wanted += change
@@ -237,15 +247,16 @@ class _Run:
     def _take(self, change: float) -> None:
         """A task that does not share takes some of the memory's rate, or gives it back."""
         self.taken = max(0.0, self.taken + change)
-        self._share(0.0)
+        if self.sharing:
+            self._share(0.0)
 
     # ---- what happens ------------------------------------------------------------------------------------
 
     def _submit(self) -> None:
         d = self.seen
         self.seen += 1
-        for t in range(self.first[d], self.first[d + 1]):
-            self.submitted[t] = self.now
+        first, end = self.first[d], self.first[d + 1]
+        self.submitted[first:end] = [self.now] * (end - first)
         if not self.waits[d]:
             self._queue(d, False)
 
@@ -253,10 +264,11 @@ class _Run:
         """A launch is ready."""
         if not self.left[d]:
             self._release(d)
-        for t in range(self.first[d], self.first[d + 1]):
-            self.ready[t] = self.now
-            self.staged[t] = staged
-            self.queues[self.kind[t]].append(t)
+        first, end = self.first[d], self.first[d + 1]
+        self.ready[first:end] = [self.now] * (end - first)
+        self.staged[first:end] = [staged] * (end - first)
+        if first < end:
+            self.queues[self.kind[first]].extend(range(first, end))
 
     def _release(self, d: int) -> None:
         """What waits for a launch is told that it has ended. (What was staged has been told before.)"""
@@ -298,10 +310,12 @@ class _Run:
         begun = max(self.threads[0], self.ready[t], now - dispatch)
         heapq.heapreplace(self.threads, begun + (runtime.dispatch + runtime.complete) * share)
         self.core[t], self.given[t] = core, now
+        last, before = self.last, -1
         for c in self.cores.members(self.kind[t], core):
-            if self.last[c] >= 0 and (self.before[t] < 0 or self.end[self.last[c]] > self.end[self.before[t]]):
-                self.before[t] = self.last[c]
-            self.last[c] = t
+            if last[c] >= 0 and (before < 0 or self.end[last[c]] > self.end[before]):
+                before = last[c]
+            last[c] = t
+        self.before[t] = before
         if self.staged[t] and now == self.ready[t]:
             start = now + runtime.doorbell
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import pytest
 import torch
 from kernelgen import kernel
@@ -12,7 +14,7 @@ from helpers.errors import FaultError
 from helpers.interpret import follow
 from helpers.interpret.call import interpret
 from helpers.interpret.trace.trace import Trace
-from helpers.stages import find
+from helpers.stages import find, trace_stage
 from kernels.flash_attention import fused
 
 HEAD = """
@@ -231,3 +233,24 @@ def test_a_pass_in_vain_does_not_run_every_block():
     assert follow.work(dry) == follow.work(real)
     blocks = [sorted(b for p in d.parts if p.chunk.phase == 2 for b in p.chunk.blocks.tolist()) for d in dry.dispatches]
     assert blocks[-1] == list(range(24))
+
+
+def test_what_a_kernel_had_to_compute_is_remembered_for_arguments_of_these_shapes(monkeypatch: pytest.MonkeyPatch):
+    passes = []
+    once = follow.interpret
+    monkeypatch.setattr(follow, "_computed", WeakKeyDictionary())
+    monkeypatch.setattr(follow, "interpret", lambda *args, **how: (passes.append(1), once(*args, **how))[1])
+    k, args = built(KERNELS["a loop of a region"]), given()
+    follow.trace(k, args, "a2a3interp", chip("a2a3"))
+    assert len(passes) > 1
+    passes.clear()
+    others = [args[0], args[1] + 1, *args[2:]]
+    again = follow.trace(k, others, "a5interp", chip("a5"))
+    assert len(passes) == 1
+    assert work(again) == work(interpret(k, others, "a5interp", chip("a5")))
+    assert work(again) != work(follow.trace(k, args, "a5interp", chip("a5")))
+
+
+def test_all_blocks_of_a_launch_run_as_one_where_nothing_is_computed():
+    trace = trace_stage(find("mlp"), "mixed", batch=16)
+    assert {len(d.parts) for d in trace.dispatches} == {1}

@@ -285,9 +285,10 @@ class Batches(MachinePart):
         `blocks`: they are blocks of a launch. Where they cannot run together in a run that has asked for what it does
         not know, and so is gone through again, the last stands for all of them.
 
-        Where the size is not known yet the first runs alone. A loop around one that makes larger batches runs turn by
-        turn, so that the inner one can. Where blocks diverge they run in groups, which is another order: when the
-        groups turn out to touch each other's memory, all of them are taken back and run one by one.
+        Where the size is not known yet the first runs alone; blocks that compute nothing need none. A loop around one
+        that makes larger batches runs turn by turn, so that the inner one can. Where blocks diverge they run in groups,
+        which is another order: when the groups turn out to touch each other's memory, all of them are taken back and
+        run one by one.
         """
         count = len(ids)
         if self.m.reopened is not None:  # as the run did it
@@ -298,7 +299,9 @@ class Batches(MachinePart):
         if self.m.kept is not None:
             self.m.kept.groups[place, len(self.m.trace.dispatches), self.now.phase] = done
         todo: list[tuple[np.ndarray, Split | None]] = [(ids, None)]
-        if place not in self._sizes:
+        if empty and blocks:
+            self._sizes.setdefault(place, BATCH_ELEMENTS)
+        elif place not in self._sizes:
             todo = [(ids[:1], None), (ids[1:], None)]
         while todo:
             ids, split = todo.pop(0)
