@@ -34,7 +34,9 @@ class Puzzle:
         specs: Gives a run's TensorSpecs and ScalarSpecs, in the order of the kernel's parameters. Called with nothing:
             the sizes that are drawn and on which par is computed.
         reference: Writes the golden into a dict of values.
-        cases: Arguments of `specs` for the other sizes that are tried; boundaries among them.
+        cases: Arguments of `specs` for the other sizes that are tried; boundaries among them. `{}` among them says when
+            the sizes of the picture are tried, where that is not first: a plausible attempt that does too much, each
+            block all tiles, takes seconds at many tiles and is found at three.
         stub, wrong: The verdict on the stub, and on each plausible attempt by its name: a kind of finding,
             "wrong-result", "language", "over-par" ...
         asked: What must not be more than par, in FIGURES, and by what factor it may be.
@@ -55,3 +57,8 @@ class Puzzle:
     rtol: float = 1e-5
     atol: float = 1e-5
     compare_fn: Mapping[str, Comparator] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> tuple[Mapping[str, int], ...]:
+        """Arguments of `specs`, one after the other as they are tried."""
+        return self.cases if {} in self.cases else ({}, *self.cases)

@@ -15,7 +15,7 @@ from golden.puzzles.record import FIGURES
 from golden.spec import TensorSpec, values_of
 from helpers.errors import InputError, WorkbookError
 from helpers.interpret.language.decorated import unwrap
-from helpers.interpret.lowering.lower import signature
+from helpers.interpret.lowering.lower import compile_kernel, signature
 from helpers.interpret.source.source import Place
 from helpers.interpret.trace.trace import Trace
 from helpers.plots.style import bytes_text, count, many, time_text
@@ -23,7 +23,7 @@ from helpers.profile import profile
 from helpers.puzzles.found import Entry
 from helpers.puzzles.imported import imported
 from helpers.run import run
-from helpers.sanitize.check import check, of_error
+from helpers.sanitize.check import check, of_error, of_text
 from helpers.sanitize.rules.findings import ERROR, KINDS, SEVERITIES, WARNING, Finding
 
 HOME = "a2a3interp"  # where answers are run, and par is computed; A5 is looked at by the sanitizers
@@ -143,27 +143,26 @@ def _signature(entry: Entry, kernel: Any) -> Verdict | None:
 
 
 def _judged(entry: Entry, kernel: Any) -> Verdict:
-    of, first, failed = entry.record, None, None
-    for sizes in ({}, *of.cases):
+    of, shown = entry.record, None
+    read = [(f.kind, f.place) for f in of_text(compile_kernel(kernel))]  # what is wrong at any size
+    for sizes in of.sizes:
         try:
             one = ran(entry, kernel, sizes)
         except WorkbookError as error:
             return from_error(error, sizes)
-        first = first or one
-        if one.wrong:
-            failed = one
-            break
-    for sizes in (failed.sizes,) if failed else ({}, *of.cases):
+        shown = shown if sizes else one
+        failed = one if one.wrong else None
         worst = _finding(entry, kernel, sizes)
         if worst is not None:
-            what = _difference(failed) if failed and worst.kind == "wrong-result" else worst.what
-            return Verdict(worst.kind, what, sizes, worst, ran=failed)
-    if failed:
-        return Verdict("wrong-result", _difference(failed), failed.sizes, ran=failed)
-    mine, theirs = figures(first.trace), par(entry)
+            what = _difference(one) if failed and worst.kind == "wrong-result" else worst.what
+            at = {} if (worst.kind, worst.place) in read else sizes
+            return Verdict(worst.kind, what, at, worst, ran=failed)
+        if failed:
+            return Verdict("wrong-result", _difference(one), sizes, ran=failed)
+    mine, theirs = figures(shown.trace), par(entry)
     over = _over(mine, theirs, of.asked)
     if over:
-        return Verdict(OVER_PAR, f"right, but over par: {over}", mine=mine, par=theirs, ran=first)
+        return Verdict(OVER_PAR, f"right, but over par: {over}", mine=mine, par=theirs, ran=shown)
     return Verdict(SOLVED, "solved", mine=mine, par=theirs)
 
 

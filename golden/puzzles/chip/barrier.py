@@ -40,7 +40,7 @@ barrier that is missing or never completes, and does not see that these three li
     reference=reference,
     stub="uninitialized-read",
     wrong={"wrong_waves": "syncall", "wrong_count": "syncall", "wrong_two_launches": "over-par"},
-    cases=({"tiles": 1}, {"tiles": 49}),
+    cases=({"tiles": 1}, {"tiles": 3}, {"tiles": 49}, {}),
     asked={"tasks": 1.0, "bytes": 1.0},
     rtol=2.0**-20,
     atol=2.0**-24,

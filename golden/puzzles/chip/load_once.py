@@ -34,6 +34,6 @@ tiles can load what they share before its loop. The stub loads w 64 times, eight
     reference=reference,
     stub="over-par",
     wrong={"wrong_pipeline": "over-par", "wrong_doubled": "wrong-result"},
-    cases=({"tiles": 8}, {"tiles": 20}),
+    cases=({"tiles": 8}, {"tiles": 20}, {}),
     asked={"tasks": 1.0, "bytes": 1.0},
 )

@@ -9,7 +9,7 @@ from golden.puzzles.tensors import drawn, given, wanted
 from golden.spec import TensorSpec
 
 
-def specs(tiles: int = 500) -> list[TensorSpec]:
+def specs(tiles: int = 400) -> list[TensorSpec]:
     """x [16 * tiles, 256] FP32."""
     return [given("x", drawn(16 * tiles, 256)), wanted("y", 16 * tiles, 256)]
 
@@ -22,9 +22,9 @@ def reference(values: dict[str, Any]) -> None:
 PUZZLE = Puzzle(
     order=1,
     title="Stride over the tiles",
-    math=("y[r, c] = exp(x[r, c]), 500 tiles of 16 rows",),
+    math=("y[r, c] = exp(x[r, c]), 400 tiles of 16 rows",),
     text="""\
-The stub launches 500 tasks, and each costs a dispatch. A2/A3 has 48 vector cores, A5 has 72. Launch a block for
+The stub launches 400 tasks, and each costs a dispatch. A2/A3 has 48 vector cores, A5 has 72. Launch a block for
 each core there is, and let block i take tiles i, i + blocks, i + 2 blocks ... Then no tile is left over, and no
 two blocks differ by more than one tile. Fewer blocks are fewer tasks, and leave cores idle.""",
     hints=(
@@ -34,8 +34,8 @@ two blocks differ by more than one tile. Fewer blocks are fewer tasks, and leave
     specs=specs,
     reference=reference,
     stub="over-par",
-    wrong={"wrong_share": "unwritten-output", "wrong_few_blocks": "over-par"},
-    cases=({"tiles": 1}, {"tiles": 49}),
+    wrong={"wrong_share": "unwritten-output", "wrong_no_stride": "double-write", "wrong_few_blocks": "over-par"},
+    cases=({"tiles": 1}, {"tiles": 3}, {"tiles": 49}, {}),
     asked={"tasks": 1.0, "bytes": 1.0, "time": 1.05},
     rtol=2.0**-20,
     atol=2.0**-24,

@@ -25,7 +25,8 @@ PUZZLE = Puzzle(
     math=("y[r, c] = x[r, c] + w[0, c]",),
     text="""\
 Operations on two tiles, such as `pl.add`, do not repeat a row; nor is there a `+` for tiles. A row beside a tile
-has operations of its own, whose names begin with `pl.col_expand_`: the row is repeated along the columns.""",
+has operations of its own, whose names begin with `pl.col_expand_`: the row is repeated along the columns. From
+here on extents are multiples of the stub's tile.""",
     hints=(
         "The name of the operation is that of its family, then what it does: add.",
         "`pl.col_expand_add(tile, row)`.",

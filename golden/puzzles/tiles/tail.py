@@ -27,7 +27,8 @@ PUZZLE = Puzzle(
 `pl.spmd(n)` launches n tasks at once, its **blocks**; in each the loop variable is the block's number. A tile has
 a shape that the compiler knows, here 16 rows. But rows are seldom a multiple of 16. A tile's **valid shape** says
 how much of it is real, `pl.slice(..., valid_shape=[rows, columns])`: operations and stores keep to that part. The
-stub leaves the last rows out.""",
+stub leaves the last rows out. As in C, `//` of a negative number cuts toward zero: Python's `-(-rows // 16)` does
+not round up here.""",
     hints=(
         "Two things change: the number of blocks is rounded up, and the last block's tile is valid in part.",
         "`pl.slice(x, [TILE, WIDTH], [row, 0], valid_shape=[real, WIDTH])`, where real is the smaller of TILE and "

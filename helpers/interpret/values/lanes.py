@@ -141,6 +141,7 @@ def one(x: object) -> object:
 
 def split_by(ids: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
     """Block ids grouped by equal rows of `values`, groups in order of their first block."""
-    _, first, inverse = np.unique(values, axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return [ids[inverse == g] for g in np.argsort(first)]
+    groups: dict[bytes, list[int]] = {}
+    for i, row in enumerate(values):
+        groups.setdefault(row.tobytes(), []).append(i)
+    return [ids[rows] for rows in groups.values()]

@@ -49,6 +49,20 @@ def wrong_share(
 
 
 @pl.jit
+def wrong_no_stride(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """Each block goes on to the last tile, one by one: right numbers, made by many blocks at once."""
+    tiles = pl.tensor.dim(x, 0) // TILE
+    for block in pl.spmd(pl.system.available_aiv_count(), name_hint="exp"):
+        for t in pl.range(block, tiles):
+            tile = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+            y = pl.assemble(y, pl.exp(tile), [t * TILE, 0])
+    return y
+
+
+@pl.jit
 def wrong_few_blocks(
     x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
     y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],

@@ -69,6 +69,22 @@ def wrong_sum(
 
 
 @pl.jit
+def wrong_eps_of_root(
+    x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
+    w: pl.Tensor[[1, WIDTH], pl.FP32],
+    y: pl.Out[pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32]],
+):
+    """EPS added to the root: only rows as small as its root show it."""
+    for t in pl.spmd(pl.tensor.dim(x, 0) // TILE, name_hint="rms_norm"):
+        tile = pl.slice(x, [TILE, WIDTH], [t * TILE, 0])
+        mean_square = pl.mul(pl.row_sum(pl.mul(tile, tile)), 1.0 / WIDTH)
+        factor = pl.recip(pl.add(pl.sqrt(mean_square), EPS))
+        weighed = pl.col_expand_mul(pl.row_expand_mul(tile, factor), pl.slice(w, [1, WIDTH], [0, 0]))
+        y = pl.assemble(y, weighed, [t * TILE, 0])
+    return y
+
+
+@pl.jit
 def wrong_two_tasks(
     x: pl.Tensor[[ROWS_DYN, WIDTH], pl.FP32],
     w: pl.Tensor[[1, WIDTH], pl.FP32],
