@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -169,7 +170,8 @@ def look(trace: Trace, compiled: Compiled, made: dict[str, Any], on: Chip, dry: 
         if n.kind == "low-precision sum"
     ]  # fmt: skip
     found += read_and_written.uninitialized(trace, mem, None)
-    found += read_and_written.unwritten(trace, mem, ways, sizes)
+    rebound = partial(lint.rebound, compiled.source)
+    found += read_and_written.unwritten(trace, mem, ways, sizes, rebound)
     found += read_and_written.partly_written(trace, mem, ways)
     found += read_and_written.unread(trace, mem, Untaken(compiled, trace).reads)
     found += read_and_written.accumulated_low(trace)

@@ -32,7 +32,7 @@ def check(subject: Subject) -> None:
     for n in jumps(tree):
         raise refuse(
             n, "a return before the end: PyPTO takes it for no jump, and what follows would run",
-            "return once, at the end",
+            "return once, at the end, in line with the first statement" if ends(tree, n) else "return once, at the end",
         )  # fmt: skip
     for n in walk(tree) if subject.kind == "inline" else ():
         if isinstance(n, ast.Return) and n is not tree.body[-1]:
@@ -56,6 +56,11 @@ def jumps(tree: ast.FunctionDef) -> Iterator[ast.Return]:
     for n in walk(tree):
         if isinstance(n, ast.Return) and id(n) not in last:
             yield n
+
+
+def ends(tree: ast.FunctionDef, node: ast.Return) -> bool:
+    """True for a return that no statement comes after in the text: it is in a loop or an if by its indent."""
+    return node.end_lineno == tree.body[-1].end_lineno
 
 
 def _last(body: list[ast.stmt], arms: bool) -> Iterator[ast.stmt]:

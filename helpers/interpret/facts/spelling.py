@@ -20,6 +20,18 @@ INSTEAD = {
     "assert": "pl.static_assert(...)", "slice": "pl.slice(x, [rows, columns], [row, column])",
 }  # fmt: skip
 
+# What stands in pl for a function that it has not, and other languages for kernels have.
+OTHERS = {
+    "dot": "pl.matmul(a, b, out_dtype=pl.FP32)", "mm": "pl.matmul(a, b, out_dtype=pl.FP32)",
+    "cdiv": "(a + b - 1) // b", "ceil_div": "(a + b - 1) // b", "zeros": "pl.full(shape, dtype=pl.FP32, value=0.0)",
+    "ones": "pl.full(shape, dtype=pl.FP32, value=1.0)", "sum": "pl.row_sum(tile), pl.col_sum(tile)",
+    "mean": "pl.mul(pl.row_sum(tile), 1.0 / WIDTH)", "square": "pl.mul(x, x)", "pow": "pl.mul(x, x)",
+    "where": "pl.sel(mask, a, b)", "program_id": "the variable of `for i in pl.spmd(n)`, or pl.get_block_idx()",
+    "num_programs": "pl.get_block_num()", "syncthreads": "nothing in a task; pl.system.syncall() between blocks",
+    "atomic_add": "pl.assemble(y, tile, offset, atomic=pl.AtomicType.Add)",
+    "softmax": "pl.row_max, pl.row_expand_sub, pl.exp, pl.row_sum, pl.row_expand_div",
+}  # fmt: skip
+
 
 def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
     """ "did you mean pl.mul or pl.muls?", of the names that look like it; None if none does."""
@@ -32,6 +44,8 @@ def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
 def of_language(path: str, members: Iterable[str]) -> str | None:
     """What was meant by `pl.<path>`, where its owner has `members`; its last name is not among these."""
     owner, _, name = path.rpartition(".")
+    if name in OTHERS:
+        return OTHERS[name]
     spaces = [s for s in ("", *NAMESPACES) if s != owner and exists(f"{s}.{name}".lstrip("."))]
     if spaces:
         return f"did you mean {' or '.join('pl.' + f'{s}.{name}'.lstrip('.') for s in spaces)}?"

@@ -19,6 +19,9 @@ INFIX = {
     ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr", ast.Mod: "rem",
 }  # fmt: skip
 
+# What stands for operators between tensors that are no operation with two operands.
+IN_PLACE = {ast.MatMult: "write pl.matmul(a, b, out_dtype=pl.FP32)", ast.Pow: "write pl.mul(a, a)"}
+
 # Operators that PyPTO folds when both sides are constants and otherwise refuses.
 CONSTANTS_ONLY = {
     ast.Pow: ("**", "multiply"),
@@ -97,10 +100,10 @@ class Expressions(Part):
         if isinstance(node, ast.Attribute):
             if node.attr in ("shape", "dtype") and self.outside(node.value) is MISSING:
                 return ast.Attribute(self.expr(node.value), node.attr, ast.Load())
-            raise self.refuse(
-                node, f"the attribute `{ast.unparse(node)}`",
-                f"bind it to a name of the module: {node.attr.upper()} = {ast.unparse(node)}",
-            )  # fmt: skip
+            fix = f"bind it to a name of the module: {node.attr.upper()} = {ast.unparse(node)}"
+            if self.outside(node.value) is MISSING:  # what the kernel made has none but shape and dtype
+                fix = f"pl.transpose({ast.unparse(node.value)}, 0, 1)" if node.attr == "T" else None
+            raise self.refuse(node, f"the attribute `{ast.unparse(node)}`", fix)
         value = self.outside(node)
         if value is MISSING:
             raise self.refuse(node, f"'{node.id}' is not defined", self.subject.meant(node.id))
@@ -126,11 +129,11 @@ class Expressions(Part):
     def _binop(self, node: ast.BinOp) -> ast.expr:
         if "tensor" in (self.kind(node.left), self.kind(node.right)):
             name = INFIX.get(type(node.op))
+            instead = f"write pl.{name}(a, b), the tensor first" if name else IN_PLACE.get(type(node.op))
             number = self.kind(node.left) in ("scalar", "bool")
             what = "a number on the left of a tensor" if number else "an operator between tensors"
             raise self.refuse(
-                node, f"{what}: operators are for scalars",
-                f"write pl.{name}(a, b), the tensor first" if name else None,
+                node, f"{what}: operators are for scalars", instead
             )  # fmt: skip
         check_operand(self.checks.scalars, node)
         out = self.whole.numbers.arithmetic(node, self.expr(node.left), self.expr(node.right))

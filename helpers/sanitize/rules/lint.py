@@ -132,6 +132,23 @@ def _unused_values(source: Source) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def rebound(source: Source, output: str) -> Place | None:
+    """The last place where a kernel that stores nothing to an output binds its name to something else."""
+    found = None
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [output]:
+            found = found if _may_store(node.value, output) else source.place(node)
+    return found
+
+
+def _may_store(value: ast.expr, output: str) -> bool:
+    """True for a store to `output`, and for a call of a function of one's own, which may be given it."""
+    if not isinstance(value, ast.Call) or not _is_pl(value):
+        return isinstance(value, ast.Call)
+    op = _called(value)
+    return op in EFFECTS and (op != "assemble" or not value.args or ast.unparse(value.args[0]) == output)
+
+
 def _peeled(source: Source) -> Iterator[Finding]:
     for block in _blocks(source.tree):
         for i, node in enumerate(block):

@@ -6,7 +6,7 @@ One walk over a trace in program order, with a bit for each element of each buff
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,8 +132,14 @@ def uninitialized(trace: Trace, memory: Memory, reaches: bool | None, proof: str
     return out
 
 
-def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents: Iterable[int]) -> list[Finding]:
-    """Elements of outputs that no task writes.
+def unwritten(
+    trace: Trace,
+    memory: Memory,
+    directions: dict[str, str],
+    extents: Iterable[int],
+    rebound: Callable[[str], Place | None] = lambda _: None,
+) -> list[Finding]:
+    """Elements of outputs that no task writes. `rebound`: where the name of one is bound to something else.
 
     Rows from a dynamic extent on are padding: an output of 16 rows with a batch of 5 may leave the last 11 alone.
     """
@@ -149,7 +155,13 @@ def unwritten(trace: Trace, memory: Memory, directions: dict[str, str], extents:
             continue
         what = f"{int(gone.sum()):,} of {b.size:,} elements of output '{b.name}' are never written"
         fix = "write them; or, where they are to keep what they hold, declare the parameter pl.InOut"
-        out.append(_gone(trace, memory, b, gone, ERROR, what, fix))
+        found = _gone(trace, memory, b, gone, ERROR, what, fix)
+        at = rebound(b.name) if b.id not in memory.writes else None
+        if at is not None:
+            what += f": '{b.name}' is bound to something else, which stores nothing"
+            fix = f"store a tile to it: {b.name} = pl.assemble({b.name}, tile, offset)"
+            found = replace(found, what=what, place=at, other=b.place, role="declared here", fix=fix)
+        out.append(found)
     return out
 
 
