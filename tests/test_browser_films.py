@@ -27,8 +27,13 @@ CELLS = [
     "many = run(wrong_barrier, values_of(mistakes.rows_and_zeros()), platform='a5interp', dry=True).trace\n"
     "play(plots.barrier(many, 'a2a3'))",
     "play(plots.handing_out(profile(trace_stage(find('rope_kv_cache'), 'flat', batch=4, ctx=1))))",
+    "from helpers.inside import inside\n"
+    "from kernels import prefill\n"
+    "values = values_of(find('prefill').specs(ctx=128, hidden=512, inter=512))\n"
+    "kept = run(prefill.chunked, values, platform='a2a3interp', keep=True)\n"
+    "play(plots.causal_windows([inside(kept, 'softmax', block) for block in range(8)]))",
 ]
-FILM, CASE, DEADLOCK, HANDED = 1, 2, 3, 4
+FILM, CASE, DEADLOCK, HANDED, CAUSAL = 1, 2, 3, 4, 5
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,7 @@ def test_a_film_plays_pauses_and_steps(page: Page):
     film.get_by_role("button", name="pause").click()
 
 
-@pytest.mark.parametrize(("cell", "last"), [(DEADLOCK, "deadlock"), (HANDED, "32 done")])
+@pytest.mark.parametrize(("cell", "last"), [(DEADLOCK, "deadlock"), (HANDED, "32 done"), (CAUSAL, "tokens 112 to 127")])
 def test_other_films_step_to_their_end(page: Page, cell: int, last: str):
     film = output(page, cell)
     film.get_by_role("button", name="step on").click()
