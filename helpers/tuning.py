@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 from dataclasses import replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -70,11 +71,11 @@ def _texts(kernel: Any) -> dict[str, FileText]:
     return texts.files(bounds(kernel))
 
 
-def _tree(module: ModuleType, loaded: dict[str, FileText]) -> tuple[FileText, ast.Module]:
+def _text(module: ModuleType, loaded: dict[str, FileText]) -> FileText:
     text = loaded.get(os.path.abspath(module.__file__)) or texts.read(module.__file__)
     if text is None:
         raise InputError(f"the source of {module.__name__} is not there: {module.__file__}")
-    return text, ast.parse("".join(text.lines), text.file)
+    return text
 
 
 def _by_module(
@@ -94,10 +95,16 @@ def _by_module(
 def _parts(module: ModuleType, loaded: dict[str, FileText]) -> dict[str, None]:
     """The modules of kernels/ that a module takes names from, and those that these do."""
     out: dict[str, None] = {}
-    for node in _tree(module, loaded)[1].body:
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("kernels."):
-            out |= {node.module: None} | _parts(sys.modules[node.module], loaded)
+    for name in _taken_from("".join(_text(module, loaded).lines)):
+        out |= {name: None} | _parts(sys.modules[name], loaded)
     return out
+
+
+@lru_cache(maxsize=64)
+def _taken_from(code: str) -> tuple[str, ...]:
+    """The modules of kernels/ that the text of a module takes names from."""
+    body = ast.parse(code).body
+    return tuple(str(n.module) for n in body if isinstance(n, ast.ImportFrom) and str(n.module).startswith("kernels."))
 
 
 def _copy(
@@ -114,7 +121,8 @@ def _copy(
         return module
     copy = done[module.__name__] = ModuleType(module.__name__)
     copy.__file__ = module.__file__
-    text, tree = _tree(module, loaded)
+    text = _text(module, loaded)
+    tree = ast.parse("".join(text.lines), text.file)
     if stages is not None:
         text = texts.of_code(text.file, _staged("".join(text.lines), tree, stages))
         tree = ast.parse("".join(text.lines), text.file)

@@ -16,7 +16,7 @@ SMALL = {
     "qkv_proj": {"batch": 2, "layers": 1, "layer": 0},
     "lm_head": {"batch": 2, "mode": "single"},
     "decode_layer": {"batch": 2, "ctx": [1, 130]},
-    "prefill": {"ctx": 20, "hidden": 512, "inter": 1024},
+    "prefill": {"batch": 2, "ctx": [20, 3], "start": [120, 0], "hidden": 512, "inter": 1024},
 }
 OWN = [(s, r) for s, ladder in LADDERS.items() if s in SMALL for r in ladder if r.kernel]
 

@@ -43,7 +43,7 @@ def inside(name: str, modules: Iterable[str]) -> bool:
 
 COMPOSED = {
     "attention_rungs", "by_chunk", "by_token", "decode", "decode_layer", "layer_rungs", "mlp_rungs", "prefill",
-    "prefill_rungs", "qkv_rungs", "rope_rungs",
+    "prefill_launches", "prefill_rungs", "prefill_windows", "qkv_rungs", "rope_rungs",
 }  # fmt: skip
 """Kernels that are put together from those of the stages, and so import their modules."""
 

@@ -62,7 +62,13 @@ def _mlp() -> tuple[Rung, ...]:
     )  # fmt: skip
 
 
-_WIDE_END = {"END_N": 256, "END_MLP_N": 256, "END_ROWS": 32, "END_VECTOR_N": 256, "END_MLP_VECTOR_N": 256}
+_WIDE_PRODUCTS = {
+    "prefill_launches.END_N": 256, "prefill_launches.END_MLP_N": 256,
+    "prefill_launches.PROJ_N": 256, "prefill_launches.PROJ_KV_N": 128,
+}  # fmt: skip
+_LOW_VECTORS = {
+    "prefill_launches.END_ROWS": 32, "prefill_launches.END_VECTOR_N": 256, "prefill_launches.END_MLP_VECTOR_N": 256
+}  # fmt: skip
 
 LADDERS: dict[str, tuple[Rung, ...]] = {
     "rope_kv_cache": (
@@ -122,18 +128,27 @@ LADDERS: dict[str, tuple[Rung, ...]] = {
     ),
     "prefill": (
         Rung("per_token"),
-        Rung("end in steps", "after attention: one launch a step, not one a tile", "prefill_rungs.end_step_by_step"),
+        Rung("16 tokens", "attention takes 16 tokens at once, with the same keys", "prefill_rungs.sixteen_tokens"),
+        Rung("one end", "one task after the products of a head, not four", "prefill_rungs.one_end"),
         Rung(
-            "+ 256 columns", "tiles of 256 columns there, not 64 or 128", "prefill_rungs.end_step_by_step",
-            values=_WIDE_END,
+            "attention in steps", "one launch a step of attention, not one a window and head",
+            "prefill_rungs.attention_step_by_step",
+        ),
+        Rung("all in steps", "one launch a step of the rest, not one a tile", "prefill_rungs.all_step_by_step"),
+        Rung(
+            "+ 256 columns", "products in tiles of 256 columns, 128 of K and V, not 64 or 128",
+            "prefill_rungs.all_step_by_step", values=_WIDE_PRODUCTS,
         ),
         Rung(
-            "+ loads ahead", "the next tile loads while this one is multiplied", "prefill_rungs.end_step_by_step",
-            values=_WIDE_END | {"AHEAD": 2},
+            "+ 32 rows", "residuals and SiLU in tiles of 32 rows and 256 columns", "prefill_rungs.all_step_by_step",
+            values=_WIDE_PRODUCTS | _LOW_VECTORS,
         ),
-        Rung("+ shared loop", "gate and up in one loop, which loads x once", "prefill_rungs.end_by_steps"),
-        Rung("projections too", "Q, K and V like what follows attention", "prefill_rungs.all_but_attention"),
-        Rung("spmd", "attention in steps, for 16 tokens at once"),
+        Rung(
+            "+ loads ahead", "the next tile loads while this one is multiplied", "prefill_rungs.all_step_by_step",
+            values=_WIDE_PRODUCTS | _LOW_VECTORS | {"prefill_launches.AHEAD": 2},
+        ),
+        Rung("shared loops", "K with V and gate with up in a loop, which loads x once", "prefill_rungs.shared_loops"),
+        Rung("spmd", "heads are normed where RoPE turns them, not before"),
         Rung("chunked", "steps over all tokens of the call, not over 64 at a time"),
     ),
 }  # fmt: skip

@@ -206,69 +206,26 @@ def page_phases(
 
 
 @pl.jit.inline
-def attention(
-    q_proj: pl.Tensor[[ROWS_DYN, Q_WIDTH], pl.FP32],
-    k_proj: pl.Tensor[[ROWS_DYN, KV_HIDDEN], pl.FP32],
-    v_proj: pl.Tensor[[ROWS_DYN, KV_HIDDEN], pl.FP32],
-    q_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
-    k_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
-    rope_cos: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
-    rope_sin: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
-    block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
-    slot_mapping: pl.Tensor[[TOKENS_DYN], pl.INT32],
+def attend(
+    q_windows: pl.Tensor[[SCRATCH_ROWS, HEAD_DIM], pl.BF16],
     k_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
     v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
     mask: pl.Tensor[[WINDOW, MASK_N], pl.FP32],
     attn: pl.Tensor[[ROWS_DYN, Q_WIDTH], pl.BF16],
     b: pl.Scalar[pl.INDEX],
     start: pl.Scalar[pl.INDEX],
     end: pl.Scalar[pl.INDEX],
+    base: pl.Scalar[pl.INDEX],
+    windows: pl.Scalar[pl.INDEX],
     scratch_row: pl.Scalar[pl.INDEX],
-    row: pl.Scalar[pl.INDEX],
-    layer_idx: pl.Scalar[pl.INT32],
+    layer_row: pl.Scalar[pl.INDEX],
 ):
-    """Sequence `b`, positions `start` to `end` - 1: norms, RoPE, K and V to the cache, attention over all pages.
-
-    The first of them has row `scratch_row` in q_proj, k_proj, v_proj and attn, and row `row` in slot_mapping.
-    """
-    layer_row = layer_idx * (pl.tensor.dim(k_cache, 0) // pl.tensor.dim(q_norm_weight, 0))
-    base = start // WINDOW
-    windows = (end - 1) // WINDOW - base + 1
+    """Attention of `windows` windows of sequence `b`, from number `base` on, over all pages; to attn's rows."""
     items = KV_HEADS * windows
-    q_windows = pl.create_tensor([SCRATCH_ROWS, HEAD_DIM], dtype=pl.BF16)
     o_all = pl.create_tensor([SCRATCH_ROWS, HEAD_DIM], dtype=pl.FP32)
     max_all = pl.create_tensor([SCRATCH_ROWS, 1], dtype=pl.FP32)
     sum_all = pl.create_tensor([SCRATCH_ROWS, 1], dtype=pl.FP32)
-
-    for block in pl.spmd(ROPE_BLOCKS, name_hint="rope_kv_cache"):
-        q_weight = pl.slice(q_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
-        k_weight = pl.slice(k_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
-        for item in pl.range(block, items, ROPE_BLOCKS):
-            kv = item // windows
-            w = base + item % windows
-            first = pl.max(start, w * WINDOW)
-            count = pl.min(end, (w + 1) * WINDOW) - first
-            x_row = scratch_row + first - start
-            slot = pl.cast(pl.tensor.read(slot_mapping, [row + first - start]), pl.INDEX)
-            cache_row = layer_row + (slot // PAGE * KV_HEADS + kv) * PAGE + slot % PAGE
-            cos = pl.slice(rope_cos, [WINDOW, HEAD_DIM], [first, 0], valid_shape=[count, HEAD_DIM])
-            sin = pl.slice(rope_sin, [WINDOW, HEAD_DIM], [first, 0], valid_shape=[count, HEAD_DIM])
-
-            k = pl.slice(k_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
-            k = head_norm(k, k_weight)
-            k_lo, k_hi = rotate_tokens(k, cos, sin)
-            k_cache = pl.assemble(k_cache, pl.set_validshape(k_lo, count, HALF_DIM), [cache_row, 0])
-            k_cache = pl.assemble(k_cache, pl.set_validshape(k_hi, count, HALF_DIM), [cache_row, HALF_DIM])
-            v = pl.slice(v_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
-            v_cache = pl.assemble(v_cache, pl.cast(v, target_type=pl.BF16, mode="rint"), [cache_row, 0])
-            for i in pl.range(Q_PER_KV):
-                column = (kv * Q_PER_KV + i) * HEAD_DIM
-                q = pl.slice(q_proj, [WINDOW, HEAD_DIM], [x_row, column], valid_shape=[count, HEAD_DIM])
-                q = head_norm(q, q_weight)
-                q_lo, q_hi = rotate_tokens(q, cos, sin)
-                q_row = item * WINDOW_ROWS + i * WINDOW
-                q_windows = pl.assemble(q_windows, q_lo, [q_row, 0])
-                q_windows = pl.assemble(q_windows, q_hi, [q_row, HALF_DIM])
 
     # Every window sees page 0: what that gives is where o, max and sum begin.
     o_all, max_all, sum_all = page_phases(
@@ -313,6 +270,74 @@ def attention(
                 context = pl.cast(pl.row_expand_div(o_end, total_end), target_type=pl.BF16, mode="rint")
                 column = (item // windows * Q_PER_KV + i) * HEAD_DIM
                 attn = pl.assemble(attn, context, [scratch_row + first - start, column])
+    return attn
+
+
+@pl.jit.inline
+def attention(
+    q_proj: pl.Tensor[[ROWS_DYN, Q_WIDTH], pl.FP32],
+    k_proj: pl.Tensor[[ROWS_DYN, KV_HIDDEN], pl.FP32],
+    v_proj: pl.Tensor[[ROWS_DYN, KV_HIDDEN], pl.FP32],
+    q_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    k_norm_weight: pl.Tensor[[LAYERS_DYN, HEAD_DIM], pl.FP32],
+    rope_cos: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    rope_sin: pl.Tensor[[ROPE_ROWS_DYN, HEAD_DIM], pl.FP32],
+    block_table: pl.Tensor[[TABLE_DYN], pl.INT32],
+    slot_mapping: pl.Tensor[[TOKENS_DYN], pl.INT32],
+    k_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    v_cache: pl.Tensor[[CACHE_ROWS_DYN, HEAD_DIM], pl.BF16],
+    mask: pl.Tensor[[WINDOW, MASK_N], pl.FP32],
+    attn: pl.Tensor[[ROWS_DYN, Q_WIDTH], pl.BF16],
+    b: pl.Scalar[pl.INDEX],
+    start: pl.Scalar[pl.INDEX],
+    end: pl.Scalar[pl.INDEX],
+    scratch_row: pl.Scalar[pl.INDEX],
+    row: pl.Scalar[pl.INDEX],
+    layer_idx: pl.Scalar[pl.INT32],
+):
+    """Sequence `b`, positions `start` to `end` - 1: norms, RoPE, K and V to the cache, attention over all pages.
+
+    The first of them has row `scratch_row` in q_proj, k_proj, v_proj and attn, and row `row` in slot_mapping.
+    """
+    layer_row = layer_idx * (pl.tensor.dim(k_cache, 0) // pl.tensor.dim(q_norm_weight, 0))
+    base = start // WINDOW
+    windows = (end - 1) // WINDOW - base + 1
+    items = KV_HEADS * windows
+    q_windows = pl.create_tensor([SCRATCH_ROWS, HEAD_DIM], dtype=pl.BF16)
+
+    for block in pl.spmd(ROPE_BLOCKS, name_hint="rope_kv_cache"):
+        q_weight = pl.slice(q_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
+        k_weight = pl.slice(k_norm_weight, [1, HEAD_DIM], [layer_idx, 0])
+        for item in pl.range(block, items, ROPE_BLOCKS):
+            kv = item // windows
+            w = base + item % windows
+            first = pl.max(start, w * WINDOW)
+            count = pl.min(end, (w + 1) * WINDOW) - first
+            x_row = scratch_row + first - start
+            slot = pl.cast(pl.tensor.read(slot_mapping, [row + first - start]), pl.INDEX)
+            cache_row = layer_row + (slot // PAGE * KV_HEADS + kv) * PAGE + slot % PAGE
+            cos = pl.slice(rope_cos, [WINDOW, HEAD_DIM], [first, 0], valid_shape=[count, HEAD_DIM])
+            sin = pl.slice(rope_sin, [WINDOW, HEAD_DIM], [first, 0], valid_shape=[count, HEAD_DIM])
+
+            k = pl.slice(k_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
+            k = head_norm(k, k_weight)
+            k_lo, k_hi = rotate_tokens(k, cos, sin)
+            k_cache = pl.assemble(k_cache, pl.set_validshape(k_lo, count, HALF_DIM), [cache_row, 0])
+            k_cache = pl.assemble(k_cache, pl.set_validshape(k_hi, count, HALF_DIM), [cache_row, HALF_DIM])
+            v = pl.slice(v_proj, [WINDOW, HEAD_DIM], [x_row, kv * HEAD_DIM], valid_shape=[count, HEAD_DIM])
+            v_cache = pl.assemble(v_cache, pl.cast(v, target_type=pl.BF16, mode="rint"), [cache_row, 0])
+            for i in pl.range(Q_PER_KV):
+                column = (kv * Q_PER_KV + i) * HEAD_DIM
+                q = pl.slice(q_proj, [WINDOW, HEAD_DIM], [x_row, column], valid_shape=[count, HEAD_DIM])
+                q = head_norm(q, q_weight)
+                q_lo, q_hi = rotate_tokens(q, cos, sin)
+                q_row = item * WINDOW_ROWS + i * WINDOW
+                q_windows = pl.assemble(q_windows, q_lo, [q_row, 0])
+                q_windows = pl.assemble(q_windows, q_hi, [q_row, HALF_DIM])
+
+    attn = attend(
+        q_windows, k_cache, v_cache, block_table, mask, attn, b, start, end, base, windows, scratch_row, layer_row
+    )
     return k_cache, v_cache, attn
 
 
