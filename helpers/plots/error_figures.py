@@ -91,7 +91,8 @@ def error_map(pairs: Pairs, platform: str | None = None, against: str = "golden"
             )  # fmt: skip
             for side in ("top", "right"):
                 axes.spines[side].set_visible(True)
-            axes.locator_params(nbins=5, integer=True)
+            axes.locator_params(axis="x", nbins=max(1, min(5, int(width / 0.6))), integer=True)
+            axes.locator_params(axis="y", nbins=5, integer=True)
             worst = f"largest {grid.max():.2g}" if (grid > 0).any() else "all equal"
             axes.set_title(f"{name}: {worst}")
             axes.set_xlabel("column")
