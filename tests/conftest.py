@@ -67,7 +67,10 @@ def chromium() -> str | None:
 
 
 # What takes longest comes first, so that no process is left alone with it at the end (of those of notebooks, each).
-FIRST = ("test_browser.py", ".ipynb", "test_tuning.py", "test_prefill.py", "test_decode.py", "test_cli.py")
+FIRST = (
+    "test_browser.py", ".ipynb", "test_prefill.py", "test_decode.py", "test_tuning.py", "test_claims.py",
+    "test_own_kernels.py", "test_ladders.py", "test_cli.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
