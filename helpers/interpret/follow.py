@@ -6,8 +6,8 @@ wrote such memory are run this time, with all that they read in turn, until noth
 What would be much work is guessed first (GUESSES): if all guesses give the same work, it decides nothing, and is not
 computed. If it decides something, it is computed all the same, unless that is too much: then the trace is `partial`.
 
-What a run had to compute is remembered: the next one of the same kernel on arguments of the same shapes, for another
-chip, begins with it.
+What a run had to compute is remembered: the next one of the same kernel, for another chip or other lengths, begins with
+it where the arguments that this takes have the shapes that they had.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECONDS, BYTES, MUCH = 10.0, 1 << 31, 0.5
 MADE = 1e8
 GUESSES = 0, 1, 4096, 512, 64, 8
 
-_computed: WeakKeyDictionary[Callable, tuple[list, Follow]] = WeakKeyDictionary()  # of a kernel's code: shapes, what
+_computed: WeakKeyDictionary[Callable, tuple[dict, Follow]] = WeakKeyDictionary()  # by a kernel's code: shapes, what
 
 
 def trace(
@@ -59,9 +59,9 @@ def trace(
     compiled = compile_kernel(kernel)
     names, values = [p.name for p in compiled.parameters], arrange(compiled, args)
     arguments = {n: v for n, v in zip(names, values) if isinstance(v, torch.Tensor)}
-    shapes = [(n, x.shape, x.dtype, x.is_meta and n in (make or {})) for n, x in arguments.items()]
-    known, computed = _computed.get(compiled.run, ((), Follow()))
-    wanted, too_much, tried = computed.again() if known == shapes else Follow(), (set(), set()), False
+    shapes = {n: (x.shape, x.dtype, not x.is_meta or n in (make or {})) for n, x in arguments.items()}
+    known, computed = _computed.get(compiled.run, ({}, Follow()))
+    wanted, too_much, tried = computed.again() if known.items() <= shapes.items() else Follow(), (set(), set()), False
     values_of = dict(zip(names, values))
     once = partial(interpret, kernel, platform=platform, chip=chip, dry=True, tell=tell)
     for _ in range(PASSES):
@@ -76,7 +76,7 @@ def trace(
         if not found.asked and not found.asked_of:
             if fault is not None:
                 raise fault
-            _computed[compiled.run] = shapes, wanted
+            _computed[compiled.run] = {n: shapes[n] for n in wanted.memory if n in shapes}, wanted
             return found.trace
         grown = found.again()
         asked = [({m}, set()) for m in found.asked - too_much[0]] + [(set(), {s}) for s in found.asked_of - too_much[1]]

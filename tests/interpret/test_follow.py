@@ -154,6 +154,7 @@ def test_arguments_without_memory_are_made_when_they_are_asked_for():
 
 
 def test_what_is_too_much_to_compute_is_called_partial(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(follow, "_computed", WeakKeyDictionary())
     monkeypatch.setattr(follow, "SECONDS", 0.0)
     assert follow.trace(built(KERNELS["by way of tiles"]), given(), "a2a3interp", chip("a2a3")).partial
 
@@ -235,7 +236,7 @@ def test_a_pass_in_vain_does_not_run_every_block():
     assert blocks[-1] == list(range(24))
 
 
-def test_what_a_kernel_had_to_compute_is_remembered_for_arguments_of_these_shapes(monkeypatch: pytest.MonkeyPatch):
+def test_what_a_kernel_had_to_compute_is_remembered_for_such_arguments(monkeypatch: pytest.MonkeyPatch):
     passes = []
     once = follow.interpret
     monkeypatch.setattr(follow, "_computed", WeakKeyDictionary())
