@@ -220,7 +220,7 @@ def layer_specs(
     given = {spec.name: spec for spec in paging}
 
     def weight(name: str, rows: int, width: int) -> TensorSpec:
-        return inputs.normal(seed, name, [layers * rows, width], torch.bfloat16, std=0.02)
+        return inputs.weight(seed, name, [layers * rows, width], std=0.02)
 
     def norm_weight(name: str) -> TensorSpec:
         return inputs.normal(seed, name, [layers, HIDDEN], torch.float32, mean=1.0, std=0.25)
