@@ -195,7 +195,7 @@ class Dispatch:
         out: dict[Argument, int] = {}
         for p in self.parts:
             for a, offset, bits in p.chunk.arguments:
-                at = offset if type(offset) is int else int(p.at(offset))
+                at = offset if type(offset) is int else np.asarray(p.at(offset)).item()
                 key = Argument(a.buffer, at, a.extent, a.strides)
                 out[key] = out.get(key, 0) | bits
         return out
