@@ -409,8 +409,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "06b_prefill_chunks",
-        "16 tokens at once halve the time: every key is loaded for 80 rows, not for five. So do launches for tasks, "
-        "but not those of attention, which has few tasks by now: a launch a step of the rest.",
+        "16 tokens at once halve the time: every key is loaded for 80 rows, not for five. One launch a step of "
+        "all but attention halves it again; one of attention saves little, for it has few tasks by now.",
         "the rungs' shares of the time, on both chips; rows of a window and heads of a token",
         lambda: (
             all(between(0.45, saves("prefill", r, c), 0.6) for r in ("16 tokens", "all in steps") for c in CHIPS)
