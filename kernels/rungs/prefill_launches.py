@@ -6,6 +6,7 @@ Each projection of a pair, K and V, gate and up, has a loop of its own; tiles ar
 import pypto.language as pl
 
 from kernels.prefill_parts.tiles import (
+    DEPTH_DYN,
     HIDDEN_DYN,
     HIDDEN_ROWS_DYN,
     INTER_DYN,
@@ -24,6 +25,9 @@ from kernels.prefill_parts.tiles import (
     TILE,
     TILE_K,
     TOKENS_DYN,
+    WEIGHT_ROWS_DYN,
+    WIDTH_DYN,
+    X_ROWS_DYN,
     head_norm,
     norm_hidden,
     norm_resid,
@@ -46,6 +50,42 @@ END_ROWS = 64  # of the vector work, whose tiles are as wide:
 END_VECTOR_N = 64
 END_MLP_VECTOR_N = 128
 AHEAD = 1  # tiles of each operand of a product on chip; 2: one loads while the other is multiplied
+
+
+@pl.jit.inline
+def kv_product(
+    x: pl.Tensor[[X_ROWS_DYN, DEPTH_DYN], pl.BF16],
+    weight: pl.Tensor[[WEIGHT_ROWS_DYN, WIDTH_DYN], pl.BF16],
+    rows: pl.Scalar[pl.INDEX],
+    weight_row: pl.Scalar[pl.INDEX],
+    n0: pl.Scalar[pl.INDEX],
+):
+    """x[:rows, :] @ weight[weight_row :, n0 : n0 + PROJ_KV_N]."""
+    acc = pl.create_tensor([TILE, PROJ_KV_N], dtype=pl.FP32)
+    for kb in pl.pipeline(pl.tensor.dim(x, 1) // TILE_K, stage=AHEAD):
+        x_k = pl.slice(x, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
+        w_k = pl.slice(weight, [TILE_K, PROJ_KV_N], [weight_row + kb * TILE_K, n0])
+        acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
+    product = pl.set_validshape(acc, rows, PROJ_KV_N)
+    return product
+
+
+@pl.jit.inline
+def mlp_product(
+    x: pl.Tensor[[X_ROWS_DYN, DEPTH_DYN], pl.BF16],
+    weight: pl.Tensor[[WEIGHT_ROWS_DYN, WIDTH_DYN], pl.BF16],
+    rows: pl.Scalar[pl.INDEX],
+    weight_row: pl.Scalar[pl.INDEX],
+    n0: pl.Scalar[pl.INDEX],
+):
+    """x[:rows, :] @ weight[weight_row :, n0 : n0 + END_MLP_N]."""
+    acc = pl.create_tensor([TILE, END_MLP_N], dtype=pl.FP32)
+    for kb in pl.pipeline(pl.tensor.dim(x, 1) // TILE_K, stage=AHEAD):
+        x_k = pl.slice(x, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
+        w_k = pl.slice(weight, [TILE_K, END_MLP_N], [weight_row + kb * TILE_K, n0])
+        acc = pl.matmul_acc(acc, x_k, w_k, init_cond=(kb == 0))
+    product = pl.set_validshape(acc, rows, END_MLP_N)
+    return product
 
 
 @pl.jit.inline
@@ -84,18 +124,10 @@ def projections_in_launches(
 
     for block in pl.spmd(KV_BLOCKS, name_hint="kv_proj"):
         for item in pl.range(block, KV_HIDDEN // PROJ_KV_N, KV_BLOCKS):
-            k_acc = pl.create_tensor([TILE, PROJ_KV_N], dtype=pl.FP32)
-            for kb in pl.pipeline(hidden // TILE_K, stage=AHEAD):
-                x_k = pl.slice(normed, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
-                wk_k = pl.slice(wk, [TILE_K, PROJ_KV_N], [weight_row + kb * TILE_K, item * PROJ_KV_N])
-                k_acc = pl.matmul_acc(k_acc, x_k, wk_k, init_cond=(kb == 0))
-            k_proj = pl.assemble(k_proj, pl.set_validshape(k_acc, rows, PROJ_KV_N), [0, item * PROJ_KV_N])
-            v_acc = pl.create_tensor([TILE, PROJ_KV_N], dtype=pl.FP32)
-            for kb in pl.pipeline(hidden // TILE_K, stage=AHEAD):
-                x_v = pl.slice(normed, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
-                wv_k = pl.slice(wv, [TILE_K, PROJ_KV_N], [weight_row + kb * TILE_K, item * PROJ_KV_N])
-                v_acc = pl.matmul_acc(v_acc, x_v, wv_k, init_cond=(kb == 0))
-            v_proj = pl.assemble(v_proj, pl.set_validshape(v_acc, rows, PROJ_KV_N), [0, item * PROJ_KV_N])
+            k_acc = kv_product(normed, wk, rows, weight_row, item * PROJ_KV_N)
+            k_proj = pl.assemble(k_proj, k_acc, [0, item * PROJ_KV_N])
+            v_acc = kv_product(normed, wv, rows, weight_row, item * PROJ_KV_N)
+            v_proj = pl.assemble(v_proj, v_acc, [0, item * PROJ_KV_N])
     return q_proj, k_proj, v_proj
 
 
@@ -191,21 +223,13 @@ def end_in_launches(
 
     for block in pl.spmd(MLP_BLOCKS, name_hint="gate_proj"):
         for item in pl.range(block, inter // END_MLP_N, MLP_BLOCKS):
-            g_acc = pl.create_tensor([TILE, END_MLP_N], dtype=pl.FP32)
-            for kb in pl.pipeline(hidden // TILE_K, stage=AHEAD):
-                x_k = pl.slice(normed, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
-                gate_k = pl.slice(w_gate, [TILE_K, END_MLP_N], [weight_row + kb * TILE_K, item * END_MLP_N])
-                g_acc = pl.matmul_acc(g_acc, x_k, gate_k, init_cond=(kb == 0))
-            gate = pl.assemble(gate, pl.set_validshape(g_acc, rows, END_MLP_N), [0, item * END_MLP_N])
+            g_acc = mlp_product(normed, w_gate, rows, weight_row, item * END_MLP_N)
+            gate = pl.assemble(gate, g_acc, [0, item * END_MLP_N])
 
     for block in pl.spmd(MLP_BLOCKS, name_hint="up_proj"):
         for item in pl.range(block, inter // END_MLP_N, MLP_BLOCKS):
-            u_acc = pl.create_tensor([TILE, END_MLP_N], dtype=pl.FP32)
-            for kb in pl.pipeline(hidden // TILE_K, stage=AHEAD):
-                x_u = pl.slice(normed, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
-                up_k = pl.slice(w_up, [TILE_K, END_MLP_N], [weight_row + kb * TILE_K, item * END_MLP_N])
-                u_acc = pl.matmul_acc(u_acc, x_u, up_k, init_cond=(kb == 0))
-            up = pl.assemble(up, pl.set_validshape(u_acc, rows, END_MLP_N), [0, item * END_MLP_N])
+            u_acc = mlp_product(normed, w_up, rows, weight_row, item * END_MLP_N)
+            up = pl.assemble(up, u_acc, [0, item * END_MLP_N])
 
     for block in pl.spmd(MLP_BLOCKS, name_hint="silu"):
         for item in pl.range(block, inter // END_MLP_VECTOR_N * parts, MLP_BLOCKS):
@@ -220,12 +244,8 @@ def end_in_launches(
 
     for block in pl.spmd(OUT_BLOCKS, name_hint="down_proj"):
         for item in pl.range(block, hidden // END_MLP_N, OUT_BLOCKS):
-            d_acc = pl.create_tensor([TILE, END_MLP_N], dtype=pl.FP32)
-            for kb in pl.pipeline(inter // TILE_K, stage=AHEAD):
-                m_k = pl.slice(mlp, [TILE, TILE_K], [0, kb * TILE_K], valid_shape=[rows, TILE_K])
-                down_k = pl.slice(w_down, [TILE_K, END_MLP_N], [down_row + kb * TILE_K, item * END_MLP_N])
-                d_acc = pl.matmul_acc(d_acc, m_k, down_k, init_cond=(kb == 0))
-            down = pl.assemble(down, pl.set_validshape(d_acc, rows, END_MLP_N), [0, item * END_MLP_N])
+            d_acc = mlp_product(mlp, w_down, rows, down_row, item * END_MLP_N)
+            down = pl.assemble(down, d_acc, [0, item * END_MLP_N])
 
     for block in pl.spmd(OUT_BLOCKS, name_hint="down_proj_residual"):
         for item in pl.range(block, hidden // END_MLP_VECTOR_N * parts, OUT_BLOCKS):

@@ -20,8 +20,8 @@ INSTEAD = {
     "assert": "pl.static_assert(...)", "slice": "pl.slice(x, [rows, columns], [row, column])",
 }  # fmt: skip
 
-# What stands in pl for a function that it has not, and other languages for kernels have.
-OTHERS = {
+# What to write in place of a function that other languages for kernels have, and pl has not.
+FOREIGN = {
     "dot": "pl.matmul(a, b, out_dtype=pl.FP32)", "mm": "pl.matmul(a, b, out_dtype=pl.FP32)",
     "cdiv": "(a + b - 1) // b", "ceil_div": "(a + b - 1) // b", "zeros": "pl.full(shape, dtype=pl.FP32, value=0.0)",
     "ones": "pl.full(shape, dtype=pl.FP32, value=1.0)", "sum": "pl.row_sum(tile), pl.col_sum(tile)",
@@ -44,8 +44,8 @@ def meant(name: str, among: Iterable[str], before: str = "") -> str | None:
 def of_language(path: str, members: Iterable[str]) -> str | None:
     """What was meant by `pl.<path>`, where its owner has `members`; its last name is not among these."""
     owner, _, name = path.rpartition(".")
-    if name in OTHERS:
-        return OTHERS[name]
+    if name in FOREIGN:
+        return FOREIGN[name]
     spaces = [s for s in ("", *NAMESPACES) if s != owner and exists(f"{s}.{name}".lstrip("."))]
     if spaces:
         return f"did you mean {' or '.join('pl.' + f'{s}.{name}'.lstrip('.') for s in spaces)}?"

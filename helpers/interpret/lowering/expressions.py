@@ -19,8 +19,8 @@ INFIX = {
     ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr", ast.Mod: "rem",
 }  # fmt: skip
 
-# What stands for operators between tensors that are no operation with two operands.
-IN_PLACE = {ast.MatMult: "write pl.matmul(a, b, out_dtype=pl.FP32)", ast.Pow: "write pl.mul(a, a)"}
+# What to write in place of an operator between tensors that stands for no operation of INFIX.
+NO_INFIX = {ast.MatMult: "write pl.matmul(a, b, out_dtype=pl.FP32)", ast.Pow: "write pl.mul(a, a)"}
 
 # Operators that PyPTO folds when both sides are constants and otherwise refuses.
 CONSTANTS_ONLY = {
@@ -129,7 +129,7 @@ class Expressions(Part):
     def _binop(self, node: ast.BinOp) -> ast.expr:
         if "tensor" in (self.kind(node.left), self.kind(node.right)):
             name = INFIX.get(type(node.op))
-            instead = f"write pl.{name}(a, b), the tensor first" if name else IN_PLACE.get(type(node.op))
+            instead = f"write pl.{name}(a, b), the tensor first" if name else NO_INFIX.get(type(node.op))
             number = self.kind(node.left) in ("scalar", "bool")
             what = "a number on the left of a tensor" if number else "an operator between tensors"
             raise self.refuse(

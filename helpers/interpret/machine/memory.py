@@ -96,33 +96,23 @@ def _values(memory: Sequence[Memory], of: dict[int, _Value]) -> list[_Value]:
     known: dict[tuple, list[_Value]] = {}
     out: list[_Value] = []
     active: list[tuple[int, _Value]] = []
-    numbers: dict[object, int] = {}
-    number_of: dict[int, int] = {}  # of a place, by its identity: there are many tiles of few places
-    stages_of: dict[int, dict[object, int]] = {}  # of the pipelines around, by the identity of their turns
     starts = (_start(m) if m.loaded and m.turns else None for m in memory)
     lives = [(m.born if start is None else start, i, m) for i, (m, start) in enumerate(zip(memory, starts))]
     for start, _, m in sorted(lives):
-        place, turns, nbytes, last = m.place, m.turns, m.bytes, m.last
-        number = number_of.get(id(place))
-        if number is None:
-            number = number_of[id(place)] = numbers.setdefault(place, len(numbers))
-        stages = stages_of.get(id(turns))
-        if stages is None:
-            stages = stages_of[id(turns)] = {(t.place, t.rest): t.stage for t in turns}
-        same = known.setdefault((number, nbytes, m.loaded, *stages.items()), [])
-        value = next((v for v in same if v.last < start), None) if same else None
+        stages = {(t.place, t.rest): t.stage for t in m.turns}
+        same = known.setdefault((m.place, m.bytes, m.loaded, *stages.items()), [])
+        value = next((v for v in same if v.last < start), None)
         if value is None:
-            value = _Value(-(-nbytes // _ALIGN) * _ALIGN, m.loaded, stages, place, last)
+            value = _Value(-(-m.bytes // _ALIGN) * _ALIGN, m.loaded, stages, m.place, m.last)
             same.append(value)
             out.append(value)
-        value.last = last
+        value.last = m.last
         of[id(m)] = value
-        active = [a for a in active if a[0] >= start]
-        against = value.against
+        active = [(last, v) for last, v in active if last >= start]
         for _, v in active:
             v.against.add(value)
-            against.add(v)
-        active.append((last, value))
+            value.against.add(v)
+        active.append((m.last, value))
     return out
 
 
