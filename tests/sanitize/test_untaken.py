@@ -108,3 +108,52 @@ NOWHERE = {
 @pytest.mark.parametrize("body", NOWHERE.values(), ids=NOWHERE)
 def test_nothing_reads_it(body: str):
     assert kinds(body).count("unread-result") == 1
+
+
+TURNS = """
+for turn in pl.range(2):
+    w = pl.create_tensor([64, 16], dtype=pl.FP32)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="again"):
+        w[:, :] = pl.add(t[:, :], u[:, :])
+    {reader}
+"""
+READER = """
+with pl.at(level=pl.Level.CORE_GROUP, name_hint="w"):
+    y[:, :] = w[:, :]
+"""
+
+
+@pytest.mark.parametrize("head", ["for i in pl.range(turn):", "if turn > 0:"])
+def test_another_turn_reads_it(head: str):
+    assert "unread-result" not in kinds(TURNS.format(reader=f"{head}\n{indented(READER, ' ' * 8)}"))
+
+
+def test_no_turn_reads_it():
+    other = READER.replace("= w[:, :]", "= t[:, :]")
+    assert "unread-result" in kinds(TURNS.format(reader=f"if turn > 0:\n{indented(other, ' ' * 8)}"))
+
+
+def test_the_result_of_one_call_is_not_read():
+    """The function's line makes both tensors; that the other one is read is no reason for this one."""
+    twice = """
+@pl.jit.inline
+def made(u: pl.Tensor[[64, 16], pl.FP32]):
+    w = pl.create_tensor([64, 16], dtype=pl.FP32)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="made"):
+        w = pl.assemble(w, pl.slice(u, [64, 16], [0, 0]), [0, 0])
+    return w
+
+
+@pl.jit
+def k(x: pl.Tensor[[64, 16], pl.FP32], y: pl.Out[pl.Tensor[[64, 16], pl.FP32]]):
+    a = made(x)
+    b = made(x)
+    with pl.at(level=pl.Level.CORE_GROUP, name_hint="copied"):
+        y = pl.assemble(y, pl.slice(a, [64, 16], [0, 0]), [0, 0])
+    return y
+"""
+    specs = [
+        TensorSpec("x", [64, 16], torch.float32, init_value=torch.rand(64, 16)),
+        TensorSpec("y", [64, 16], torch.float32, is_output=True),
+    ]
+    assert [f.kind for f in check(kernel(twice), specs, sweeps=False)].count("unread-result") == 1

@@ -213,11 +213,16 @@ def partly_written(trace: Trace, memory: Memory, directions: dict[str, str]) -> 
     return out
 
 
-def unread(trace: Trace, memory: Memory, elsewhere: Callable[[Buffer], bool]) -> list[Finding]:
-    """Tensors of the kernel's own that are written and that nothing reads; `elsewhere`: another way would."""
+def unread(trace: Trace, memory: Memory, elsewhere: Callable[[Buffer, bool], bool]) -> list[Finding]:
+    """Tensors of the kernel's own that are written and that nothing reads.
+
+    Args:
+        elsewhere: Whether another way would read one, given whether another tensor of its line is read.
+    """
     out = []
+    read = {b.place for b in trace.buffers if b.id in memory.reads}
     for b in trace.buffers:
-        if b.argument or b.id in memory.reads or b.id not in memory.writes or elsewhere(b):
+        if b.argument or b.id in memory.reads or b.id not in memory.writes or elsewhere(b, b.place in read):
             continue
         place, task = memory.writes[b.id]
         out.append(

@@ -1,7 +1,8 @@
 """Whether a branch or a loop that a run did not go through would have read a tensor: then it is not there for nothing.
 
 A run takes one way. The text has the others: what stands in the body of an `if`, a loop or a launch in which the trace
-has no line was not gone through.
+has no line was not gone through. A body with a line may have been left out in some turns: a tensor made in each turn of
+a loop, and read in some, has its reader there.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ class Untaken:
         for place in _places(trace):
             self.lines.setdefault(place.file, set()).add(place.line)
 
-    def reads(self, b: Buffer) -> bool:
-        """Whether a body that was not gone through uses what the kernel allocated as `b` other than to write it."""
+    def reads(self, b: Buffer, sometimes: bool = False) -> bool:
+        """Whether a body that was not gone through uses what the kernel allocated as `b` other than to write it.
+
+        Args:
+            sometimes: Another tensor that the same line made is read: then `b` was made in a turn that left a body out.
+        """
         for c in self.functions.values():
             tree = c.source.tree
             if b.place is not None and c.source.file == b.place.file and _spans(tree, b.place.line):
-                return any(self._used(c, n, frozenset()) for n in _names(tree, b.place.line))
+                return any(self._used(c, n, frozenset(), sometimes) for n in _names(tree, b.place.line))
         return False
 
     def _collect(self, c: Compiled) -> None:
@@ -45,24 +50,27 @@ class Untaken:
             for callee in c.callees:
                 self._collect(callee)
 
-    def _used(self, c: Compiled, name: str, above: frozenset) -> bool:
+    def _used(self, c: Compiled, name: str, above: frozenset, sometimes: bool) -> bool:
         key = (c.source.file, c.source.tree.lineno, name)
         if key in above:
             return False
         names = _aliases(c.source.tree, name, {f.name for f in c.callees})
-        for node, skipped in self._walk(c, c.source.tree.body, False):
+        for node, skipped in self._walk(c, c.source.tree.body, False, sometimes):
             called = {f.name: f for f in c.callees}.get(_called(node)) if isinstance(node, ast.Call) else None
             if called is not None:
                 for parameter, argument in _bound(called, node):
                     if isinstance(argument, ast.Name) and argument.id in names:
-                        if skipped or self._used(called, parameter, above | {key}):
+                        if skipped or self._used(called, parameter, above | {key}, sometimes):
                             return True
             elif skipped and isinstance(node, ast.Name) and node.id in names:
                 return True
         return False
 
-    def _walk(self, c: Compiled, body: list[ast.stmt], skipped: bool) -> Iterator[tuple[ast.AST, bool]]:
-        """The expressions of a body that are calls, names or subscripts, and whether the run left each out."""
+    def _walk(
+        self, c: Compiled, body: list[ast.stmt], skipped: bool, sometimes: bool
+    ) -> Iterator[tuple[ast.AST, bool]]:
+        """The expressions of a body that are calls, names or subscripts, and whether the run left each out, or, with
+        `sometimes`, may have in some turns."""
         for s in body:
             if isinstance(s, BODIES):
                 for e in ast.iter_child_nodes(s):
@@ -72,7 +80,8 @@ class Untaken:
                     if part:
                         lines = self.lines.get(c.source.file, set())
                         gone = not any(_within(part, line) for line in lines)
-                        yield from self._walk(c, part, skipped or gone)
+                        gone = gone or (sometimes and not isinstance(s, ast.With))
+                        yield from self._walk(c, part, skipped or gone, sometimes)
             else:
                 yield from ((n, skipped) for n in _uses(s))
 
